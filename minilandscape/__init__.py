@@ -1,0 +1,1 @@
+"""minilandscape: train, connect and measure on loss and energy landscapes."""

@@ -1,0 +1,217 @@
+"""NumPy on the CPU, CuPy on the GPU: which module an array belongs to, transfers, worker threads, work arrays.
+
+This is the only module that names CuPy. Everything else asks an array for its module, so one code path serves both.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any, TypeVar
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+T = TypeVar("T")
+
+DEVICES = ("cpu", "gpu")
+DTYPES = ("float32", "float64")
+
+
+class DeviceError(RuntimeError):
+    """The device that was asked for cannot be used; the message says what is missing."""
+
+
+def _import_cupy() -> ModuleType:
+    try:
+        return importlib.import_module("cupy")
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
+            raise DeviceError(
+                "device 'gpu' needs CuPy, which is not installed: pip install 'minilandscape[gpu]' "
+                "(CUDA 12; 'minilandscape[gpu-cuda13]' for CUDA 13), or use device 'cpu'"
+            ) from None
+        raise DeviceError(
+            f"device 'gpu' needs CuPy, which is installed but does not import: {str(error).strip().splitlines()[0]}"
+        ) from None
+
+
+def device_module(device: str) -> ModuleType:
+    """The array module of a device: NumPy for ``"cpu"``, CuPy for ``"gpu"``.
+
+    Raises
+    ------
+    ValueError
+        If the device is neither.
+    DeviceError
+        If it is ``"gpu"`` and CuPy, or a CUDA device, is missing; the message says which of the two.
+    """
+    if device == "cpu":
+        return np
+    if device != "gpu":
+        raise ValueError(f"device is {device!r}; expected one of {', '.join(DEVICES)}")
+    cupy = _import_cupy()
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except Exception as error:  # every way in which a driver can fail means the same to the caller
+        raise DeviceError(
+            f"device 'gpu': CuPy {cupy.__version__} is installed but finds no usable CUDA device "
+            f"({str(error).strip()}); install or update the NVIDIA driver, or use device 'cpu'"
+        ) from None
+    if count == 0:
+        raise DeviceError(
+            f"device 'gpu': CuPy {cupy.__version__} is installed but this machine has no CUDA device; use device 'cpu'"
+        )
+    return cupy
+
+
+def array_module(array: Any) -> Any:
+    """The module whose functions take this array: NumPy, or CuPy where the array lives on a GPU."""
+    if type(array).__module__.partition(".")[0] == "cupy":
+        return importlib.import_module("cupy")
+    return np
+
+
+def device_of(array: Any) -> str:
+    """``"cpu"`` or ``"gpu"``: where the array is."""
+    return "cpu" if array_module(array) is np else "gpu"
+
+
+def to_host(array: Any) -> np.ndarray:
+    """The array as NumPy's; the one place that waits for a GPU. Host arrays pass through without a copy."""
+    if array_module(array) is np:
+        return np.asarray(array)
+    return array.get()
+
+
+def to_device(array: Any, device: str, dtype: Any = None) -> Any:
+    """The array on a device, in a dtype; passes through without a copy where it already is both."""
+    xp = device_module(device)
+    if xp is np:
+        array = to_host(array)
+    return xp.asarray(array, dtype=dtype)
+
+
+def free_memory(device: str) -> int | None:
+    """Bytes that are free on a GPU (its pool's unused blocks included); None on the CPU."""
+    if device == "cpu":
+        return None
+    cupy = device_module(device)
+    free, _ = cupy.cuda.runtime.memGetInfo()
+    return int(free + cupy.get_default_memory_pool().free_bytes())
+
+
+def device_description(device: str) -> str:
+    """A line that names the device, for people."""
+    if device == "cpu":
+        return f"cpu, {thread_count()} thread{'s' if thread_count() != 1 else ''}"
+    cupy = device_module(device)
+    properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())
+    return f"gpu, {properties['name'].decode()}, CuPy {cupy.__version__}"
+
+
+# Worker threads ------------------------------------------------------------------------------------------------
+
+_lock = threading.Lock()
+_pool: ThreadPoolExecutor | None = None
+_threads: int | None = None
+_controller: ThreadpoolController | None = None
+_limit_depth = 0
+_limiter: Any = None
+
+
+def thread_count() -> int:
+    """How many threads share the chunks of a data set: ``set_threads``, else $MINILANDSCAPE_THREADS, else all cores."""
+    if _threads is not None:
+        return _threads
+    wanted = os.environ.get("MINILANDSCAPE_THREADS", "")
+    if wanted:
+        if not wanted.isdigit() or int(wanted) < 1:
+            raise ValueError(f"MINILANDSCAPE_THREADS is {wanted!r}; expected a whole number of at least 1")
+        return int(wanted)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def set_threads(n: int | None) -> None:
+    """Sets the number of worker threads; None goes back to the default. Results do not depend on it, bit for bit."""
+    global _threads, _pool
+    if n is not None and n < 1:
+        raise ValueError(f"set_threads got {n}; expected at least 1")
+    with _lock:
+        _threads, _pool = n, None
+
+
+def _forget_pool() -> None:
+    """A forked child has the executor but none of its threads."""
+    global _pool, _lock
+    _pool, _lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Holds the BLAS libraries to one thread; nests at the cost of a counter.
+
+    Products are then spread over chunks of images by this module's own threads, which beats a threaded BLAS on
+    products of this size and makes the bits independent of the number of threads.
+    """
+    global _limit_depth, _limiter, _controller
+    with _lock:
+        if _limit_depth == 0:
+            if _controller is None:
+                _controller = ThreadpoolController()
+            _limiter = _controller.limit(limits=1, user_api="blas")
+        _limit_depth += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _limit_depth -= 1
+            if _limit_depth == 0:
+                _limiter.restore_original_limits()
+
+
+def parallel_map(function: Callable[[int], T], n: int, device: str = "cpu") -> list[T]:
+    """``[function(0), …, function(n - 1)]``, spread over the worker threads on the CPU, in turn on a GPU."""
+    global _pool
+    workers = min(thread_count(), n)
+    with one_blas_thread():
+        if device != "cpu" or workers <= 1:
+            return [function(k) for k in range(n)]
+        with _lock:
+            if _pool is None:
+                _pool = ThreadPoolExecutor(thread_count(), thread_name_prefix="minilandscape")
+            pool = _pool
+        return list(pool.map(function, range(n)))
+
+
+class Workspace(threading.local):
+    """Work arrays by name, allocated once per thread and used again by every later call.
+
+    Fresh pages cost as much as the arithmetic on small chunks. An array is valid until the same thread asks for the
+    same name again. On a GPU the arrays are new ones, since CuPy's memory pool already does this.
+    """
+
+    def __init__(self, xp: Any, dtype: Any) -> None:
+        self.xp = xp
+        self.dtype = np.dtype(dtype)
+        self._buffers: dict[str, np.ndarray] = {}
+
+    def __call__(self, name: str, *shape: int) -> Any:
+        if self.xp is not np:
+            return self.xp.empty(shape, self.dtype)
+        size = 1
+        for length in shape:
+            size *= length
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.size < size:
+            buffer = self._buffers[name] = np.empty(size, self.dtype)
+        return buffer[:size].reshape(shape)

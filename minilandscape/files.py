@@ -1,0 +1,139 @@
+"""Files: written whole or not at all, checked when read, never unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FORMAT = 1
+
+
+def write_atomic(path: str | os.PathLike[str], content: bytes) -> Path:
+    """Writes a file through a temporary one in the same folder, flushed and renamed; returns its path."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)  # mkstemp gives 0600, an ordinary file would have this
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def write_json(path: str | os.PathLike[str], document: Any) -> Path:
+    """A JSON document that a person can read."""
+    return write_atomic(path, (json.dumps(document, indent=2) + "\n").encode())
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """A JSON document; ValueError names the file where it is not one."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a JSON document: {error}") from None
+
+
+def write_vectors(path: str | os.PathLike[str], vectors: np.ndarray) -> Path:
+    """One vector (D,) or a set (K, D) as a plain ``.npy``."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(vectors), allow_pickle=False)
+    return write_atomic(path, buffer.getvalue())
+
+
+def read_vectors(path: str | os.PathLike[str]) -> np.ndarray:
+    """One vector (D,) or a set (K, D) from a ``.npy`` file, checked.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is empty, no ``.npy`` file, not of a real floating type, not of one or two dimensions, or holds values
+        that are not finite. The message names the file.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; expected a .npy file of weights")
+    content = path.read_bytes()
+    if not content:
+        raise ValueError(f"{path} is empty; expected a .npy file of weights")
+    if not content.startswith(b"\x93NUMPY"):
+        raise ValueError(f"{path} is not a .npy file; write one with numpy.save")
+    try:
+        vectors = np.load(io.BytesIO(content), allow_pickle=False)
+    except ValueError as error:
+        if "Object arrays" in str(error):
+            raise ValueError(f"{path} holds Python objects, which are never loaded; expected floats") from None
+        raise ValueError(f"{path} is damaged: {error}") from None
+    except Exception as error:  # a header that is cut off or does not parse
+        raise ValueError(f"{path} is damaged: {error}") from None
+    if vectors.dtype.kind not in "fiu":
+        raise ValueError(f"{path} holds {vectors.dtype} values; expected floats")
+    if vectors.ndim not in (1, 2) or vectors.size == 0:
+        raise ValueError(f"{path} has shape {vectors.shape}; expected one vector (D,) or a set (K, D)")
+    if vectors.dtype.kind != "f":
+        vectors = vectors.astype(np.float64)
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=-1)) if vectors.ndim == 2 else ~np.isfinite(vectors)
+    if vectors.ndim == 2 and bad.size:
+        raise ValueError(f"{path}: row {bad[0]} holds values that are not finite")
+    if vectors.ndim == 1 and bad.any():
+        raise ValueError(f"{path}: {bad.sum()} of {vectors.size} values are not finite, the first at {bad.argmax()}")
+    return vectors
+
+
+def sha256(vector: np.ndarray) -> str:
+    """The SHA-256 of a vector's little-endian bytes, in hexadecimal."""
+    little = np.ascontiguousarray(vector, dtype=vector.dtype.newbyteorder("<"))
+    return hashlib.sha256(little.tobytes()).hexdigest()
+
+
+def write_result(path: str | os.PathLike[str], kind: str, arrays: Mapping[str, Any], facts: Mapping[str, Any]) -> Path:
+    """A result as ``.npz``: its arrays, and its facts as JSON under the name ``json``. Equal results give equal files.
+
+    Parameters
+    ----------
+    kind
+        What it is ("path", "checkpoint", …); reading asks for the same.
+    arrays
+        Name to array; nothing that depends on the time or the machine.
+    facts
+        What a person wants to know: options, seeds, data.
+    """
+    document = json.dumps({"format": FORMAT, "kind": kind, **facts}, indent=2)
+    buffer = io.BytesIO()
+    np.savez(buffer, json=np.array(document), **{name: np.asarray(array) for name, array in arrays.items()})
+    return write_atomic(path, buffer.getvalue())
+
+
+def read_result(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """``(arrays, facts)`` of a result; ValueError names the file where it is damaged or of another kind."""
+    path = Path(path)
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        facts = json.loads(str(arrays.pop("json")))
+    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, AttributeError, TypeError) as error:
+        raise ValueError(f"{path} is not a {kind} file of minilandscape, or is damaged: {error}") from None
+    if facts.get("kind") != kind:
+        raise ValueError(f"{path} is a {facts.get('kind')} file; expected a {kind} file")
+    if facts.get("format", 0) > FORMAT:
+        raise ValueError(f"{path} was written by a newer minilandscape (format {facts['format']}); update to read it")
+    return arrays, facts

@@ -1,0 +1,71 @@
+"""Activations, elementwise, each with its backward pass; all work in place of their first argument where they can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..backend import Workspace
+
+
+class Activation(NamedTuple):
+    """A function and its backward pass.
+
+    Attributes
+    ----------
+    forward
+        ``forward(work, name, Z) -> A``: Z is left as it was, A is the work array ``name``.
+    backward
+        ``backward(work, dA, A, Z) -> dZ``, in place of dA.
+    """
+
+    forward: Callable[[Workspace, str, Any], Any]
+    backward: Callable[[Workspace, Any, Any, Any], Any]
+
+
+def _relu(work: Workspace, name: str, Z: Any) -> Any:
+    return work.xp.maximum(Z, 0, out=work(name, *Z.shape))
+
+
+def _relu_backward(work: Workspace, dA: Any, A: Any, Z: Any) -> Any:
+    dA *= A > 0
+    return dA
+
+
+def _softplus(work: Workspace, name: str, Z: Any) -> Any:
+    """log(1 + e^z) = max(z, 0) + log(1 + e^−|z|)."""
+    xp = work.xp
+    A = xp.abs(Z, out=work(name, *Z.shape))
+    xp.negative(A, out=A)
+    xp.exp(A, out=A)
+    if work.dtype == np.float64:
+        xp.log1p(A, out=A)
+    else:  # many times faster than log1p, and as exact as a float32 sum with max(z, 0) needs
+        A += 1
+        xp.log(A, out=A)
+    A += xp.maximum(Z, 0, out=work("softplus", *Z.shape))
+    return A
+
+
+def _softplus_backward(work: Workspace, dA: Any, A: Any, Z: Any) -> Any:
+    """The derivative is the logistic function, e^z / (1 + e^z) = e^(z − softplus(z))."""
+    xp = work.xp
+    slope = xp.subtract(Z, A, out=work("softplus", *Z.shape))
+    xp.exp(slope, out=slope)
+    dA *= slope
+    return dA
+
+
+RELU = Activation(_relu, _relu_backward)
+SOFTPLUS = Activation(_softplus, _softplus_backward)
+
+
+def sigmoid(xp: Any, Z: Any) -> Any:
+    """The logistic function in place, as ½ + ½ tanh(z/2), which cannot overflow."""
+    Z *= 0.5
+    xp.tanh(Z, out=Z)
+    Z *= 0.5
+    Z += 0.5
+    return Z

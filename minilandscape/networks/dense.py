@@ -1,0 +1,77 @@
+"""Fully connected layers over stacks of points, and the store of images that their first layer reads."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..backend import Workspace
+
+
+class Pixels(NamedTuple):
+    """N images for a fully connected first layer.
+
+    A pixel that is 0 in every one of them adds nothing to a product and gets a gradient of exactly 0, so only the
+    other F columns are stored and multiplied.
+
+    Attributes
+    ----------
+    ink
+        (N, F): the columns that are not 0 throughout.
+    order
+        (784,): the pixels that ``ink`` holds, then the others; None where it holds all 784 in their order.
+    labels
+        (N,).
+    """
+
+    ink: Any
+    order: Any
+    labels: Any
+
+    @property
+    def columns(self) -> Any:
+        """The F pixels of ``ink``."""
+        return self.order[: self.ink.shape[1]]
+
+
+def whole_pixels(xp: Any, images: Any, labels: Any) -> Pixels:
+    """Images (N, 784) as they are."""
+    return Pixels(images, None, labels)
+
+
+def ink_only(xp: Any, images: np.ndarray, labels: np.ndarray, dtype: Any) -> Pixels:
+    """Host images (N, 784) with their blank columns left out, on the device of ``xp``."""
+    blank = ~images.any(axis=0)
+    order = np.argsort(blank, kind="stable")
+    ink = np.ascontiguousarray(images[:, order[: images.shape[1] - int(blank.sum())]], dtype=dtype)
+    return Pixels(xp.asarray(ink), xp.asarray(order), xp.asarray(labels))
+
+
+def first_dense(work: Workspace, inputs: Pixels, rows: Any, units: int) -> Any:
+    """Z = X Wᵀ of weights (R, units·784) -> (R, N, units)."""
+    W = rows.reshape(len(rows), units, -1)
+    if inputs.order is not None:
+        W = W[:, :, inputs.columns]
+    out = work("first", len(rows), len(inputs.ink), units)
+    return work.xp.matmul(inputs.ink, W.swapaxes(1, 2), out=out)
+
+
+def first_dense_backward(work: Workspace, inputs: Pixels, dZ: Any, into: Any) -> None:
+    """Adds dW = dZᵀ X of dZ (R, N, units) to ``into`` (R, units·784)."""
+    n_rows, _, units = dZ.shape
+    n_ink = inputs.ink.shape[1]
+    dW = work.xp.matmul(dZ.swapaxes(1, 2), inputs.ink, out=work("dfirst", n_rows, units, n_ink))
+    if inputs.order is None:
+        into += dW.reshape(n_rows, -1)
+    else:
+        total = into.reshape(n_rows, units, -1)
+        total[:, :, inputs.columns] += dW
+
+
+def by_label_and_extent(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """An order of the images in which neighbours share their blank pixels: by label, then width, then height of ink."""
+    squares = images.reshape(len(images), 28, 28) != 0
+    width = squares.any(axis=1).sum(axis=1)
+    height = squares.any(axis=2).sum(axis=1)
+    return np.lexsort((height, width, labels))

@@ -1,0 +1,60 @@
+"""The fully connected perceptron: 784-50-50-10, no biases."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from ..backend import Workspace
+from .activations import RELU, SOFTPLUS, Activation
+from .dense import Pixels, first_dense, first_dense_backward, ink_only, whole_pixels
+from .network import Network
+from .parameters import Layout
+
+UNITS = 50
+LAYOUT = Layout.of(
+    ("fc1.weight", (UNITS, 784), 784), ("fc2.weight", (UNITS, UNITS), UNITS), ("fc3.weight", (10, UNITS), UNITS)
+)
+FIRST = LAYOUT.blocks[0].stop
+
+
+def _forward(activation: Activation, work: Workspace, inputs: Pixels, Z1: Any, rest: Any) -> tuple[Any, Any]:
+    """Z1 (P, N, 50) and the other layers' parameters (P, 3000) -> logits (P, 10, N), and the backward pass."""
+    xp, (n_points, n_images, _) = work.xp, Z1.shape
+    W = LAYOUT.unpack(rest, FIRST)
+    W2, W3 = W["fc2.weight"], W["fc3.weight"]
+    A1 = activation.forward(work, "A1", Z1)  # 1
+    Z2 = xp.matmul(A1, W2.swapaxes(1, 2), out=work("Z2", *A1.shape))  # 2
+    A2 = activation.forward(work, "A2", Z2)  # 3
+    Y = xp.matmul(W3, A2.swapaxes(1, 2), out=work("Y", n_points, 10, n_images))  # 4
+
+    def backward(dY: Any) -> tuple[Any, Any]:
+        """dY (P, 10, N) -> dZ1 (P, N, 50), d rest (P, 3000)."""
+        d_rest = work("d_rest", *rest.shape)
+        dW = LAYOUT.unpack(d_rest, FIRST)
+        xp.matmul(dY, A2, out=dW["fc3.weight"])  # 4
+        dA2 = xp.matmul(dY.swapaxes(1, 2), W3, out=work("dA2", *A2.shape))  # 4
+        dZ2 = activation.backward(work, dA2, A2, Z2)  # 3
+        xp.matmul(dZ2.swapaxes(1, 2), A1, out=dW["fc2.weight"])  # 2
+        dA1 = xp.matmul(dZ2, W2, out=work("dA1", *A1.shape))  # 2
+        return activation.backward(work, dA1, A1, Z1), d_rest  # 1
+
+    return Y, backward
+
+
+def network(variant: str) -> Network:
+    """fcp with ReLU (``paper``) or softplus (``authors``)."""
+    return Network(
+        name="fcp",
+        variant=variant,
+        layout=LAYOUT,
+        n_first=FIRST,
+        chunk=1000,
+        floats_per_image=6 * UNITS + 20,
+        sorts=True,
+        pack=ink_only,
+        pack_batch=whole_pixels,
+        first=partial(first_dense, units=UNITS),
+        first_backward=first_dense_backward,
+        forward=partial(_forward, RELU if variant == "paper" else SOFTPLUS),
+    )

@@ -1,0 +1,453 @@
+"""A network over a data set as a landscape: chunks of images, threads, mini-batches, and spans that share products."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from .. import backend
+from ..backend import Workspace, parallel_map, to_device, to_host
+from ..landscape import Evaluations, LandscapeDefaults, Weights
+from . import autoencoder, fcp, lenet, lstm
+from .dense import by_label_and_extent
+from .losses import cross_entropy, probabilities, squared_error
+from .network import Network
+
+NETWORKS: dict[str, Callable[[str], Network]] = {
+    "fcp": fcp.network,
+    "lenet": lenet.network,
+    "autoencoder": autoencoder.network,
+    "lstm": lstm.network,
+}
+MODELS = tuple(NETWORKS)
+VARIANTS = ("paper", "authors")
+TRAIN_SIZES = {"paper": 50_000, "authors": 60_000}
+
+#: Gradients are summed over this many runs of chunks, and the sums in their order, whatever the number of threads.
+PARTIAL_SUMS = 16
+#: Numbers in the work arrays of one block of points on a CPU: what stays near a core.
+CPU_BLOCK = 1 << 19
+#: Bytes of first-layer products that a span keeps between evaluations.
+KEPT_PRODUCTS = 256 << 20
+#: Combinations after which a span computes its products afresh, since each one rounds.
+FRESH_AFTER = 10
+
+
+def model_size(model: str) -> int:
+    """D of a model by name."""
+    return get_network(model, "paper").layout.size
+
+
+def model_of_size(size: int) -> str:
+    """The model whose vectors have this many parameters; the four sizes differ.
+
+    Raises
+    ------
+    ValueError
+        If there is none; it lists the sizes.
+    """
+    for model in MODELS:
+        if model_size(model) == size:
+            return model
+    sizes = ", ".join(f"{model} {model_size(model)}" for model in MODELS)
+    raise ValueError(f"no model has {size} parameters; expected one of: {sizes}")
+
+
+def variant_train_size(variant: str) -> int:
+    """Training images of a variant: 50,000 (paper) or 60,000 (authors)."""
+    get_network("fcp", variant)
+    return TRAIN_SIZES[variant]
+
+
+def get_network(model: str, variant: str) -> Network:
+    """The arithmetic of a model; ValueError lists the names where one is unknown."""
+    if model not in NETWORKS:
+        raise ValueError(f"model is {model!r}; expected one of {', '.join(MODELS)}")
+    if variant not in VARIANTS:
+        raise ValueError(f"variant is {variant!r}; expected one of {', '.join(VARIANTS)}")
+    return NETWORKS[model](variant)
+
+
+def initial_vector(model: str, rng: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
+    """PyTorch's default initialisation of a model, (D,): uniform ±1/√fan_in, ±1/√48 for the LSTM."""
+    return get_network(model, "paper").layout.draw(rng, dtype)
+
+
+class NetworkLandscape(LandscapeDefaults):
+    """The mean loss of a network over some images, as a function of its parameters.
+
+    Made by :func:`network_landscape`.
+
+    Attributes
+    ----------
+    model, variant
+        Names.
+    size
+        D.
+    images
+        The images and labels.
+    """
+
+    def __init__(self, network: Network, images: Any, device: str, dtype: Any) -> None:
+        self.network = network
+        self.model, self.variant, self.size = network.name, network.variant, network.layout.size
+        self.images = images
+        self.n_images = len(images)
+        self.device = device
+        self.dtype = np.dtype(dtype)
+        self.path_defaults = {"objective": "sum", "lam": 1e-4, "steps": 100, "lr": 1e-3}
+        self._xp = backend.device_module(device)
+        self._work = Workspace(self._xp, self.dtype)
+        self._chunks: list[Any] | None = None
+        self._on_device: tuple[Any, Any] | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"<{self.model} ({self.variant}) over {self.n_images:,} images: "
+            f"{self.size:,} parameters, {self.dtype}, {self.device}>"
+        )
+
+    # Points ------------------------------------------------------------------------------------------------------
+
+    def values(self, points: Any) -> np.ndarray:
+        """Mean losses (P,) of a stack of vectors (P, D)."""
+        return self.measure(points)[0]
+
+    def measure(self, points: Any) -> tuple[np.ndarray, np.ndarray | None]:
+        """Mean losses (P,) and accuracies (P,) in [0, 1]; None for the autoencoder, which classifies nothing."""
+        points = self._checked(points)
+        sums, correct, _ = self._run(partial(self._chunk_of_points, points, False), 0)
+        return sums / self.n_images, correct / self.n_images if self.network.classifies else None
+
+    def values_and_gradients(self, points: Any) -> tuple[np.ndarray, Any]:
+        """Mean losses (P,) and their gradients (P, D)."""
+        points = self._checked(points)
+        values, gradients = np.empty(len(points)), self._xp.empty(points.shape, dtype=self.dtype)
+        for start in range(0, len(points), PARTIAL_SUMS):  # bounds the memory of the partial sums
+            part = slice(start, start + PARTIAL_SUMS)
+            sums, _, total = self._run(partial(self._chunk_of_points, points[part], True), len(points[part]))
+            values[part], gradients[part] = sums / self.n_images, total
+        gradients *= 1 / self.n_images
+        return values, gradients
+
+    def batch_values_and_gradients(self, points: Any, indices: np.ndarray) -> tuple[Any, Any]:
+        """Mean losses (P,) and gradients (P, D) over mini-batches, both where the points are.
+
+        Parameters
+        ----------
+        indices
+            (B,) image numbers for all points, or (P, B), one batch a point.
+        """
+        points = self._checked(points)
+        indices = np.asarray(indices)
+        if indices.ndim == 2:
+            parts = [
+                self.batch_values_and_gradients(point[None], batch)
+                for point, batch in zip(points, indices, strict=True)
+            ]
+            return self._xp.concatenate([v for v, _ in parts]), self._xp.concatenate([g for _, g in parts])
+        if self._on_device is None:
+            self._on_device = (
+                to_device(self.images.images, self.device, self.dtype),
+                to_device(self.images.labels, self.device),
+            )
+        where = to_device(indices, self.device)
+        inputs = self.network.pack_batch(self._xp, self._on_device[0][where], self._on_device[1][where])
+        gradients = self._xp.zeros(points.shape, dtype=self.dtype)
+        with backend.one_blas_thread():
+            sums, _ = self._chunk_of_points(points, True, inputs, gradients)
+        gradients *= 1 / len(indices)
+        return sums / len(indices), gradients
+
+    def span(self, basis: Any) -> NetworkSpan:
+        """The span of some rows; its points share the products of the first layer."""
+        return NetworkSpan(self, basis)
+
+    def outputs(self, points: Any, images: np.ndarray | None = None) -> np.ndarray:
+        """Class probabilities (P, N, 10), or reconstructions (P, N, 784), on the host.
+
+        Parameters
+        ----------
+        images
+            (N, 784); None takes the landscape's own, in their order.
+        """
+        points = self._checked(points)
+        images = self.images.images if images is None else np.asarray(images, dtype=np.float32)
+        if images.ndim != 2 or images.shape[1] != 784:
+            raise ValueError(f"images have shape {images.shape}; expected (N, 784)")
+        network, work, first = self.network, self._work, self.network.n_first
+        outputs = np.empty((len(points), len(images), 10 if network.classifies else 784), dtype=self.dtype)
+        with backend.one_blas_thread():
+            for start in range(0, len(images), network.chunk):
+                part = slice(start, start + network.chunk)
+                batch = to_device(images[part], self.device, self.dtype)
+                inputs = network.pack_batch(self._xp, batch, self._xp.zeros(len(batch), dtype=np.int64))
+                for p in range(len(points)):
+                    Z = network.first(work, inputs, points[p : p + 1, :first])
+                    Y, _ = network.forward(work, inputs, Z, points[p : p + 1, first:])
+                    if network.classifies:
+                        Y = probabilities(self._xp, Y).swapaxes(1, 2)
+                    outputs[p, part] = to_host(Y)[0]
+        return outputs
+
+    # Chunks ------------------------------------------------------------------------------------------------------
+
+    def _checked(self, points: Any) -> Any:
+        points = to_device(points, self.device, self.dtype)
+        if points.ndim != 2 or points.shape[1] != self.size:
+            raise ValueError(
+                f"points have shape {tuple(points.shape)}; {self.model} takes a stack (P, {self.size}): "
+                "one vector w goes in as w[None]"
+            )
+        return points
+
+    @property
+    def chunks(self) -> list[Any]:
+        """The images, packed for the first layer chunk by chunk; done once."""
+        if self._chunks is None:
+            images, labels = self.images.images, self.images.labels
+            order = by_label_and_extent(images, labels) if self.network.sorts else None
+            size = self.network.chunk if self.device == "cpu" else self._gpu_chunk()
+            n_chunks = -(-self.n_images // size)
+            cuts = np.linspace(0, self.n_images, n_chunks + 1).astype(int)
+            self._chunks = []
+            for a, b in zip(cuts[:-1], cuts[1:], strict=True):
+                where = slice(a, b) if order is None else order[a:b]
+                self._chunks.append(self.network.pack(self._xp, images[where], labels[where], self.dtype))
+        return self._chunks
+
+    def _gpu_chunk(self) -> int:
+        """Images in a chunk on a GPU: as many as leave room for a path's points in a quarter of the free memory."""
+        budget = (backend.free_memory(self.device) or 0) // 4 // self.dtype.itemsize
+        return int(np.clip(budget // (16 * self.network.floats_per_image), self.network.chunk, 20_000))
+
+    def _block(self, inputs: Any) -> int:
+        """Points that go through the rest of the network together."""
+        if self.device == "cpu":
+            budget = CPU_BLOCK
+        else:
+            budget = (backend.free_memory(self.device) or 0) // 4 // self.dtype.itemsize
+        return max(1, budget // (self.network.floats_per_image * len(inputs.labels)))
+
+    def _run(self, chunk_pass: Callable[[Any, Any], tuple[Any, Any]], n_rows: int) -> tuple[np.ndarray, np.ndarray, Any]:
+        """Runs ``chunk_pass(inputs, total) -> (sums, correct)`` over all chunks and adds up in a fixed order."""
+        chunks = self.chunks
+        n_tasks = min(PARTIAL_SUMS, len(chunks))
+        cuts = np.linspace(0, len(chunks), n_tasks + 1).astype(int)
+
+        def task(k: int) -> tuple[Any, Any, Any]:
+            total = self._xp.zeros((n_rows, self.size), dtype=self.dtype) if n_rows else None
+            sums, correct = zip(*(chunk_pass(c, total) for c in chunks[cuts[k] : cuts[k + 1]]), strict=True)
+            return sum(sums[1:], sums[0]), sum(correct[1:], correct[0]), total
+
+        parts = parallel_map(task, n_tasks, self.device)
+        sums, correct, total = parts[0]
+        for more_sums, more_correct, more_total in parts[1:]:
+            sums = sums + more_sums
+            correct = correct + more_correct
+            if n_rows:
+                total += more_total
+        return to_host(sums), to_host(correct), total
+
+    def _rest(
+        self, inputs: Any, Z: Any, rest: Any, gradient: bool
+    ) -> tuple[Any, Any, Callable[[], tuple[Any, Any]] | None]:
+        """Sums of losses, correct answers, and the backward pass of one chunk and block of points."""
+        Y, backward = self.network.forward(self._work, inputs, Z, rest)
+        if self.network.classifies:
+            sums, correct, dY = cross_entropy(self._work, Y, inputs.labels)
+        else:
+            (sums, dY), correct = squared_error(self._work, Y, inputs.ink), self._xp.zeros(len(Y))
+        return sums, correct, partial(backward, dY) if gradient else None
+
+    def _chunk_of_points(self, points: Any, gradient: bool, inputs: Any, total: Any) -> tuple[Any, Any]:
+        """One chunk for points (P, D) as they are; adds their gradients to ``total`` (P, D)."""
+        network, work, first = self.network, self._work, self.network.n_first
+        all_sums, all_correct = [], []
+        block = self._block(inputs)
+        for start in range(0, len(points), block):
+            part = slice(start, start + block)
+            Z = network.first(work, inputs, points[part, :first])
+            sums, correct, backward = self._rest(inputs, Z, points[part, first:], gradient)
+            if backward is not None:
+                dZ, d_rest = backward()
+                network.first_backward(work, inputs, dZ, total[part, :first])
+                total[part, first:] += d_rest
+            all_sums.append(sums)
+            all_correct.append(correct)
+        return self._xp.concatenate(all_sums), self._xp.concatenate(all_correct)
+
+
+class NetworkSpan:
+    """Points that are linear combinations of a few rows, over a network.
+
+    The first layer is linear in its weights, so its products are computed once a row and mixed for the points; in the
+    backward pass the points' gradients are mixed first and multiplied once a row. Products are kept between calls
+    where they fit into :data:`KEPT_PRODUCTS` bytes, each chunk's on the device.
+    """
+
+    def __init__(self, landscape: NetworkLandscape, basis: Any) -> None:
+        basis = to_device(basis, landscape.device, landscape.dtype)
+        if basis.ndim != 2 or basis.shape[1] != landscape.size:
+            raise ValueError(f"a span's rows have shape {tuple(basis.shape)}; expected (R, {landscape.size})")
+        self.basis = basis.copy()
+        self.evaluations = Evaluations()
+        self._landscape = landscape
+        self._products: dict[int, Any] = {}
+        self._keeps = True
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Has the next evaluation compute all products afresh."""
+        self._stale = set(range(len(self.basis)))
+        self._pending: np.ndarray | None = None
+        self._combined = 0
+
+    def replace(self, rows: Sequence[int], vectors: Any) -> None:
+        """New vectors (len(rows), D) for some rows; the products of the others stay."""
+        self.basis[list(rows)] = to_device(vectors, self._landscape.device, self._landscape.dtype)
+        self._stale.update(int(row) for row in rows)
+
+    def combine(self, rows: Sequence[int], coefficients: np.ndarray) -> None:
+        """Rows become combinations (len(rows), R) of the old ones, and so do their products."""
+        rows, coefficients = list(rows), np.asarray(coefficients, dtype=np.float64)
+        self.basis[rows] = self._device(coefficients) @ self.basis
+        self._combined += 1
+        if self._combined >= FRESH_AFTER:
+            self.refresh()
+            return
+        if self._pending is None:
+            self._pending = np.eye(len(self.basis))
+        self._pending[rows] = coefficients @ self._pending
+        stale = np.isin(np.arange(len(self.basis)), list(self._stale))
+        for row, used in zip(rows, (coefficients[:, stale] != 0).any(axis=1), strict=True):
+            (self._stale.add if used else self._stale.discard)(row)
+
+    def values(self, coefficients: np.ndarray) -> np.ndarray:
+        """Mean losses (P,) of the points ``coefficients (P, R) @ basis``."""
+        coefficients = np.asarray(coefficients, dtype=np.float64)
+        self.evaluations.values += len(coefficients)
+        sums, _ = self._evaluate(coefficients, None)
+        return sums / self._landscape.n_images
+
+    def values_and_pullback(
+        self, coefficients: np.ndarray, weights: Weights = None, rows: Sequence[int] | None = None
+    ) -> tuple[np.ndarray, Any]:
+        """Mean losses (P,), and ``(weights[:, None] * coefficients).T @ gradients`` for some rows (len(rows), D).
+
+        Weights that are a function of the values cost a second forward pass, which is counted.
+        """
+        coefficients = np.asarray(coefficients, dtype=np.float64)
+        if callable(weights):
+            weights = weights(self.values(coefficients))
+        pull = coefficients if rows is None else coefficients[:, list(rows)]
+        if weights is not None:
+            pull = np.asarray(weights, dtype=np.float64)[:, None] * pull
+        self.evaluations.gradients += len(coefficients)
+        sums, total = self._evaluate(coefficients, pull)
+        total *= 1 / self._landscape.n_images
+        return sums / self._landscape.n_images, total
+
+    def _device(self, array: np.ndarray) -> Any:
+        return to_device(array, self._landscape.device, self._landscape.dtype)
+
+    def _evaluate(self, coefficients: np.ndarray, pull: np.ndarray | None) -> tuple[np.ndarray, Any]:
+        land, xp = self._landscape, self._landscape._xp
+        if coefficients.ndim != 2 or coefficients.shape[1] != len(self.basis):
+            raise ValueError(f"coefficients have shape {coefficients.shape}; expected (P, {len(self.basis)})")
+        mix = self._device(coefficients)
+        pull_T = None if pull is None else self._device(np.ascontiguousarray(pull.T))
+        rest = mix @ self.basis[:, land.network.n_first :]
+        pending = None if self._pending is None else self._device(self._pending)
+        stale = sorted(self._stale)
+
+        def chunk_pass(inputs: Any, total: Any) -> tuple[Any, Any]:
+            products = self._chunk_products(inputs, stale, pending)
+            flat, inner = products.reshape(len(products), -1), products.shape[1:]
+            d_rows = None
+            if pull_T is not None:
+                d_rows = land._work("d_rows", len(pull_T), flat.shape[1])
+                d_rows[...] = 0
+            block = land._block(inputs)
+            all_sums, all_correct = [], []
+            for start in range(0, len(mix), block):
+                part = slice(start, start + block)
+                n_points = len(mix[part])
+                Z = xp.matmul(mix[part], flat, out=land._work("mixed", n_points, flat.shape[1]))
+                sums, correct, backward = land._rest(inputs, Z.reshape(n_points, *inner), rest[part], d_rows is not None)
+                if backward is not None:
+                    dZ, d_rest = backward()
+                    mixed = land._work("d_mixed", *d_rows.shape)
+                    d_rows += xp.matmul(pull_T[:, part], dZ.reshape(n_points, -1), out=mixed)
+                    total[:, land.network.n_first :] += pull_T[:, part] @ d_rest
+                all_sums.append(sums)
+                all_correct.append(correct)
+            if d_rows is not None:
+                d_rows = d_rows.reshape(len(d_rows), *inner)
+                land.network.first_backward(land._work, inputs, d_rows, total[:, : land.network.n_first])
+            return xp.concatenate(all_sums), xp.concatenate(all_correct)
+
+        sums, _, total = land._run(chunk_pass, 0 if pull is None else pull.shape[1])
+        if self._keeps:
+            self._stale, self._pending = set(), None
+        return sums, total
+
+    def _chunk_products(self, inputs: Any, stale: list[int], pending: Any) -> Any:
+        """The first layer's products of all rows for one chunk, (R, …), kept ones where they are current."""
+        land = self._landscape
+        network, first = land.network, land.network.n_first
+        kept = self._products.get(id(inputs)) if self._keeps else None
+        if kept is None or len(stale) == len(self.basis):
+            products = network.first(land._work, inputs, self.basis[:, :first])
+            if kept is None:
+                if not self._keeps or products.nbytes * len(land.chunks) > KEPT_PRODUCTS:
+                    self._keeps = False
+                    return products
+                self._products[id(inputs)] = products.copy()
+            else:
+                kept[...] = products
+            return self._products[id(inputs)]
+        if pending is not None:
+            mixed = pending @ kept.reshape(len(kept), -1)
+            kept[...] = mixed.reshape(kept.shape)
+        if stale:
+            kept[stale] = network.first(land._work, inputs, self.basis[stale, :first])
+        return kept
+
+
+def network_landscape(
+    model: str, images: Any, variant: str = "paper", device: str = "cpu", dtype: str = "float32"
+) -> NetworkLandscape:
+    """The loss of a network over images as a landscape.
+
+    Parameters
+    ----------
+    model
+        ``"fcp"``, ``"lenet"``, ``"autoencoder"`` or ``"lstm"``.
+    images
+        ``data.train``, ``data.test``, or a slice of one: all of it is used.
+    variant
+        ``"paper"`` (ReLU, pooling before the activation) or ``"authors"`` (softplus, pooling after it).
+    device
+        ``"cpu"`` or ``"gpu"``.
+    dtype
+        ``"float32"`` or ``"float64"``.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown or there are no images.
+    DeviceError
+        If the device cannot be used.
+    """
+    network = get_network(model, variant)
+    if dtype not in backend.DTYPES:
+        raise ValueError(f"dtype is {dtype!r}; expected one of {', '.join(backend.DTYPES)}")
+    if not hasattr(images, "images") or not hasattr(images, "labels"):
+        raise TypeError(f"images are {type(images).__name__}; expected data.train, data.test or a slice of one")
+    if len(images) == 0:
+        raise ValueError("there are no images; expected at least one")
+    return NetworkLandscape(network, images, device, dtype)

@@ -1,0 +1,71 @@
+"""Losses of a stack of points over N images, summed over the images, with their gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backend import Workspace
+
+
+def cross_entropy(work: Workspace, Y: Any, labels: Any) -> tuple[Any, Any, Any]:
+    """Cross-entropy −log softmax(y)[label], Y (P, 10, N) with the classes before the images.
+
+    With the largest logit taken off, e_j = exp(y_j − max y) and s the sum of e_j over the classes that are not the
+    label, the loss is log1p(s + (e_label − 1)) − (y_label − max y). Where the label has the largest logit
+    the bracket and the last term are exactly 0, and losses far below the precision of a number near 1 are resolved.
+
+    Returns
+    -------
+    sums : (P,) float64
+        The losses summed over the images.
+    correct : (P,)
+        How many images have their label on top.
+    dY : (P, 10, N)
+        The gradient of the sums, in place of Y.
+    """
+    xp = work.xp
+    n = xp.arange(len(labels))
+    Y -= Y.max(axis=1)[:, None]
+    y_label = Y[:, labels, n]
+    xp.exp(Y, out=Y)
+    e_label = Y[:, labels, n]
+    Y[:, labels, n] = 0
+    off = Y.sum(axis=1)
+    sums = (xp.log1p(off + (e_label - 1)) - y_label).sum(axis=1, dtype=np.float64)
+    correct = (y_label == 0).sum(axis=1)
+    total = off + e_label
+    Y /= total[:, None]
+    Y[:, labels, n] = -off / total
+    return sums, correct, Y
+
+
+def probabilities(xp: Any, Y: Any) -> Any:
+    """softmax(Y) over the classes, (P, 10, N), in place."""
+    Y -= Y.max(axis=1)[:, None]
+    xp.exp(Y, out=Y)
+    Y /= Y.sum(axis=1)[:, None]
+    return Y
+
+
+def squared_error(work: Workspace, Y: Any, target: Any) -> tuple[Any, Any]:
+    """Squared error of reconstructions Y (P, N, 784), averaged over pixels, summed over images.
+
+    Parameters
+    ----------
+    target
+        (N, F): the first F pixels of the images; the others are 0.
+
+    Returns
+    -------
+    sums : (P,) float64
+    dY : (P, N, 784)
+        Y − target; the gradient of the sums without its factor 2/784.
+    """
+    xp, n_ink = work.xp, target.shape[1]
+    dY = work("dY", *Y.shape)
+    xp.subtract(Y[:, :, :n_ink], target, out=dY[:, :, :n_ink])
+    dY[:, :, n_ink:] = Y[:, :, n_ink:]
+    squares = xp.multiply(dY, dY, out=work("squares", *Y.shape))
+    return squares.sum(axis=2).sum(axis=1, dtype=np.float64) / Y.shape[2], dY

@@ -1,0 +1,158 @@
+"""The LSTM: 28 steps of 28 permuted pixels, 48 hidden units, the last hidden state to 10 classes."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..backend import Workspace
+from ..data import lstm_permutation
+from .network import Network
+from .parameters import Layout
+
+STEPS, FEATURES, UNITS = 28, 28, 48
+GATES = 4 * UNITS  # input, forget, cell, output, as PyTorch orders them
+LAYOUT = Layout.of(
+    ("lstm.weight_ih", (GATES, FEATURES), UNITS),
+    ("lstm.weight_hh", (GATES, UNITS), UNITS),
+    ("lstm.bias_ih", (GATES,), UNITS),
+    ("lstm.bias_hh", (GATES,), UNITS),
+    ("fc.weight", (10, UNITS), UNITS),
+)
+FIRST = LAYOUT.blocks[0].stop
+IN, FORGET, CELL, OUT = (slice(k * UNITS, (k + 1) * UNITS) for k in range(4))
+
+
+class Sequences(NamedTuple):
+    """N images as sequences: X (T, 28, N), labels (N,)."""
+
+    X: Any
+    labels: Any
+
+
+def _pack_batch(xp: Any, images: Any, labels: Any) -> Sequences:
+    order = xp.asarray(lstm_permutation())
+    steps = images[:, order].reshape(len(images), STEPS, FEATURES)
+    return Sequences(xp.ascontiguousarray(xp.moveaxis(steps, 0, 2)), labels)
+
+
+def _pack(xp: Any, images: np.ndarray, labels: np.ndarray, dtype: Any) -> Sequences:
+    return _pack_batch(xp, xp.asarray(images, dtype=dtype), xp.asarray(labels))
+
+
+def _halves(xp: Any, dtype: Any) -> Any:
+    """(192, 1): ½ for the gates with a logistic function, σ(z) = ½ + ½ tanh(z/2), 1 for the cell's tanh.
+
+    Taken into the weights, it lets one tanh serve all four gates.
+    """
+    halves = np.full((GATES, 1), 0.5, dtype)
+    halves[CELL] = 1
+    return xp.asarray(halves)
+
+
+def _first(work: Workspace, inputs: Sequences, rows: Any) -> Any:
+    """Z = ½ W_ih x of weights (R, 192·28) -> (R, T, 192, N), ½ for the logistic gates only."""
+    W = rows.reshape(len(rows), 1, GATES, FEATURES) * _halves(work.xp, work.dtype)
+    return work.xp.matmul(W, inputs.X, out=work("first", len(rows), STEPS, GATES, inputs.X.shape[2]))
+
+
+def _first_backward(work: Workspace, inputs: Sequences, dZ: Any, into: Any) -> None:
+    dW = work.xp.matmul(dZ, inputs.X.swapaxes(1, 2)).sum(axis=1)
+    dW *= _halves(work.xp, work.dtype)
+    into += dW.reshape(len(dW), -1)
+
+
+def _forward(work: Workspace, inputs: Sequences, Z: Any, rest: Any) -> tuple[Any, Any]:
+    """Z (P, T, 192, N), overwritten, and the other parameters -> logits (P, 10, N), and the backward pass.
+
+    The hidden state carries a row of ones, so that the biases are a column of the recurrent weights.
+    """
+    xp, (n_points, _, _, n_images) = work.xp, Z.shape
+    W = LAYOUT.unpack(rest, FIRST)
+    W_fc = W["fc.weight"]
+    halves = _halves(xp, work.dtype)
+    W_h = work("W_h", n_points, GATES, UNITS + 1)
+    xp.multiply(W["lstm.weight_hh"], halves, out=W_h[:, :, :UNITS])
+    W_h[:, :, UNITS] = (W["lstm.bias_ih"] + W["lstm.bias_hh"]) * halves[:, 0]
+    H = work("H", n_points, STEPS + 1, UNITS + 1, n_images)
+    C = work("C", n_points, STEPS + 1, UNITS, n_images)
+    tanh_C = work("tanh_C", n_points, STEPS, UNITS, n_images)
+    recurrent = work("recurrent", n_points, GATES, n_images)
+    product = work("product", n_points, UNITS, n_images)
+    H[:, 0, :UNITS] = 0
+    H[:, :, UNITS] = 1
+    C[:, 0] = 0
+    for t in range(STEPS):
+        gates = Z[:, t]
+        gates += xp.matmul(W_h, H[:, t], out=recurrent)  # 1
+        xp.tanh(gates, out=gates)  # 2
+        for logistic in (slice(IN.start, FORGET.stop), OUT):
+            gates[:, logistic] *= 0.5
+            gates[:, logistic] += 0.5
+        xp.multiply(gates[:, FORGET], C[:, t], out=C[:, t + 1])  # 3
+        C[:, t + 1] += xp.multiply(gates[:, IN], gates[:, CELL], out=product)
+        xp.tanh(C[:, t + 1], out=tanh_C[:, t])  # 4
+        xp.multiply(gates[:, OUT], tanh_C[:, t], out=H[:, t + 1, :UNITS])  # 5
+    last = H[:, STEPS, :UNITS]
+    Y = xp.matmul(W_fc, last, out=work("Y", n_points, 10, n_images))  # 6
+
+    def backward(dY: Any) -> tuple[Any, Any]:
+        """dY (P, 10, N) -> dZ (P, T, 192, N) in place of Z, d rest."""
+        d_rest = work("d_rest", *rest.shape)
+        dW = LAYOUT.unpack(d_rest, FIRST)
+        xp.matmul(dY, last.swapaxes(1, 2), out=dW["fc.weight"])  # 6
+        dH = xp.matmul(W_fc.swapaxes(1, 2), dY, out=work("dH", n_points, UNITS, n_images))
+        dC = work("dC", n_points, UNITS, n_images)
+        dC[...] = 0
+        slope = work("slope", n_points, GATES, n_images)
+        buffer = work("buffer", n_points, UNITS, n_images)
+        W_back = W_h[:, :, :UNITS].swapaxes(1, 2)
+        for t in reversed(range(STEPS)):
+            gates = Z[:, t]
+            # 2: the slope of tanh is 1 − g²; that of σ = ½ + ½ tanh(z'), z' = z/2, is 2 σ (1 − σ) along z'.
+            xp.subtract(1, gates, out=slope)
+            slope *= gates
+            slope *= 2
+            xp.multiply(gates[:, CELL], gates[:, CELL], out=slope[:, CELL])
+            xp.subtract(1, slope[:, CELL], out=slope[:, CELL])
+            xp.multiply(dH, tanh_C[:, t], out=buffer)  # 5
+            slope[:, OUT] *= buffer
+            dH *= gates[:, OUT]  # 5
+            xp.multiply(tanh_C[:, t], tanh_C[:, t], out=buffer)  # 4
+            xp.subtract(1, buffer, out=buffer)
+            buffer *= dH
+            dC += buffer
+            slope[:, IN] *= xp.multiply(dC, gates[:, CELL], out=buffer)  # 3
+            slope[:, CELL] *= xp.multiply(dC, gates[:, IN], out=buffer)
+            slope[:, FORGET] *= xp.multiply(dC, C[:, t], out=buffer)
+            dC *= gates[:, FORGET]
+            gates[...] = slope
+            if t:
+                xp.matmul(W_back, slope, out=dH)  # 1
+        dW_h = xp.matmul(Z, H[:, :STEPS].swapaxes(2, 3)).sum(axis=1)  # 1
+        dW_h *= halves
+        dW["lstm.weight_hh"][...] = dW_h[:, :, :UNITS]
+        dW["lstm.bias_ih"][...] = dW_h[:, :, UNITS]
+        dW["lstm.bias_hh"][...] = dW_h[:, :, UNITS]
+        return Z, d_rest
+
+    return Y, backward
+
+
+def network(variant: str) -> Network:
+    """The LSTM; both variants are the same."""
+    return Network(
+        name="lstm",
+        variant=variant,
+        layout=LAYOUT,
+        n_first=FIRST,
+        chunk=250,
+        floats_per_image=STEPS * (GATES + 3 * UNITS) + 10 * GATES,
+        sorts=False,
+        pack=_pack,
+        pack_batch=_pack_batch,
+        first=_first,
+        first_backward=_first_backward,
+        forward=_forward,
+    )

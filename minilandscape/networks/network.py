@@ -1,0 +1,54 @@
+"""What a network is to its landscape: a first layer that is linear in its weights, and the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .parameters import Layout
+
+
+@dataclass(frozen=True)
+class Network:
+    """The arithmetic of one model in one variant.
+
+    The parameters of the first layer are the first ``n_first`` of the vector. Its product Z is linear in them and all
+    points see the same images, so points that are combinations of a few rows have combinations of the rows' products:
+    the landscape multiplies once a row, mixes, and runs the rest once a point.
+
+    Attributes
+    ----------
+    chunk
+        Images worked on at a time by one thread.
+    floats_per_image
+        Numbers that the rest holds for one image and point; sets how many points go together.
+    sorts
+        Whether chunks of similar images are cheaper.
+    pack, pack_batch
+        ``pack(xp, images, labels, dtype) -> inputs`` stores a chunk of host images (N, 784) the way the first layer
+        reads it; ``pack_batch(xp, images, labels)`` does so for a mini-batch that is on the device already.
+    first
+        ``first(work, inputs, rows (R, n_first)) -> Z (R, …)``.
+    first_backward
+        ``first_backward(work, inputs, dZ (R, …), into (R, n_first))`` adds the gradient to ``into``.
+    forward
+        ``forward(work, inputs, Z (P, …), rest (P, D − n_first)) -> (Y, backward)`` with Y the logits (P, 10, N), or
+        the reconstructions (P, N, 784), and ``backward(dY) -> (dZ, d_rest)``.
+    classifies
+        Whether Y are logits and the loss is the cross-entropy; else reconstructions and the squared error.
+    """
+
+    name: str
+    variant: str
+    layout: Layout
+    n_first: int
+    chunk: int
+    floats_per_image: int
+    sorts: bool
+    pack: Callable[..., Any]
+    pack_batch: Callable[..., Any]
+    first: Callable[..., Any]
+    first_backward: Callable[..., None]
+    forward: Callable[..., tuple[Any, Callable[[Any], tuple[Any, Any]]]]
+    classifies: bool = True

@@ -1,0 +1,66 @@
+"""Flat parameter vectors: which numbers belong to which tensor, and how they are drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod, sqrt
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Block:
+    """One tensor of a flat vector.
+
+    Attributes
+    ----------
+    name
+        Its PyTorch name.
+    shape
+        Of the tensor, row-major in the vector.
+    fan_in
+        It is drawn from the uniform distribution on ±1/√fan_in, PyTorch's default.
+    start, stop
+        Its place in the vector.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    fan_in: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The tensors of a model in PyTorch's order: layer by layer, weight (out, in), then bias."""
+
+    blocks: tuple[Block, ...]
+
+    @classmethod
+    def of(cls, *tensors: tuple[str, tuple[int, ...], int]) -> Layout:
+        """From (name, shape, fan_in) in their order."""
+        blocks, start = [], 0
+        for name, shape, fan_in in tensors:
+            blocks.append(Block(name, shape, fan_in, start, start + prod(shape)))
+            start += prod(shape)
+        return cls(tuple(blocks))
+
+    @property
+    def size(self) -> int:
+        """D, the number of parameters."""
+        return self.blocks[-1].stop
+
+    def unpack(self, points: Any, start: int = 0) -> dict[str, Any]:
+        """Views (P, *shape) by name into a stack of vectors that begins with parameter ``start``."""
+        return {
+            b.name: points[:, b.start - start : b.stop - start].reshape(len(points), *b.shape)
+            for b in self.blocks
+            if b.start >= start
+        }
+
+    def draw(self, rng: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
+        """A vector (D,), each tensor uniform on ±1/√fan_in."""
+        parts = [rng.uniform(-1 / sqrt(b.fan_in), 1 / sqrt(b.fan_in), b.stop - b.start) for b in self.blocks]
+        return np.concatenate(parts).astype(dtype)
