@@ -119,7 +119,8 @@ def write_result(path: str | os.PathLike[str], kind: str, arrays: Mapping[str, A
     """
     document = json.dumps({"format": FORMAT, "kind": kind, **facts}, indent=2)
     buffer = io.BytesIO()
-    np.savez(buffer, json=np.array(document), **{name: np.asarray(array) for name, array in arrays.items()})
+    contents: dict[str, Any] = {"json": np.array(document), **{name: np.asarray(a) for name, a in arrays.items()}}
+    np.savez(buffer, **contents)
     return write_atomic(path, buffer.getvalue())
 
 

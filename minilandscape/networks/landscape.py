@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ TRAIN_SIZES = {"paper": 50_000, "authors": 60_000}
 #: Gradients are summed over this many runs of chunks, and the sums in their order, whatever the number of threads.
 PARTIAL_SUMS = 16
 #: Numbers in the work arrays of one block of points on a CPU: what stays near a core.
-CPU_BLOCK = 1 << 19
+CPU_BLOCK = 1 << 21
 #: Bytes of first-layer products that a span keeps between evaluations.
 KEPT_PRODUCTS = 256 << 20
 #: Combinations after which a span computes its products afresh, since each one rounds.
@@ -210,7 +210,9 @@ class NetworkLandscape(LandscapeDefaults):
         if self._chunks is None:
             images, labels = self.images.images, self.images.labels
             order = by_label_and_extent(images, labels) if self.network.sorts else None
-            size = self.network.chunk if self.device == "cpu" else self._gpu_chunk()
+            size = self.network.chunk
+            if self.device != "cpu":  # as many as leave room for some points of a path
+                size = int(np.clip(self._budget // (16 * self.network.floats_per_image), size, 20_000))
             n_chunks = -(-self.n_images // size)
             cuts = np.linspace(0, self.n_images, n_chunks + 1).astype(int)
             self._chunks = []
@@ -219,20 +221,19 @@ class NetworkLandscape(LandscapeDefaults):
                 self._chunks.append(self.network.pack(self._xp, images[where], labels[where], self.dtype))
         return self._chunks
 
-    def _gpu_chunk(self) -> int:
-        """Images in a chunk on a GPU: as many as leave room for a path's points in a quarter of the free memory."""
-        budget = (backend.free_memory(self.device) or 0) // 4 // self.dtype.itemsize
-        return int(np.clip(budget // (16 * self.network.floats_per_image), self.network.chunk, 20_000))
+    @cached_property
+    def _budget(self) -> int:
+        """Numbers that the work arrays of one block of points may hold: near a core, or a quarter of a GPU's memory."""
+        free = backend.free_memory(self.device)
+        return CPU_BLOCK if free is None else free // 4 // self.dtype.itemsize
 
     def _block(self, inputs: Any) -> int:
         """Points that go through the rest of the network together."""
-        if self.device == "cpu":
-            budget = CPU_BLOCK
-        else:
-            budget = (backend.free_memory(self.device) or 0) // 4 // self.dtype.itemsize
-        return max(1, budget // (self.network.floats_per_image * len(inputs.labels)))
+        return max(1, self._budget // (self.network.floats_per_image * len(inputs.labels)))
 
-    def _run(self, chunk_pass: Callable[[Any, Any], tuple[Any, Any]], n_rows: int) -> tuple[np.ndarray, np.ndarray, Any]:
+    def _run(
+        self, chunk_pass: Callable[[Any, Any], tuple[Any, Any]], n_rows: int
+    ) -> tuple[np.ndarray, np.ndarray, Any]:
         """Runs ``chunk_pass(inputs, total) -> (sums, correct)`` over all chunks and adds up in a fixed order."""
         chunks = self.chunks
         n_tasks = min(PARTIAL_SUMS, len(chunks))
@@ -367,7 +368,7 @@ class NetworkSpan:
         def chunk_pass(inputs: Any, total: Any) -> tuple[Any, Any]:
             products = self._chunk_products(inputs, stale, pending)
             flat, inner = products.reshape(len(products), -1), products.shape[1:]
-            d_rows = None
+            d_rows: Any = None
             if pull_T is not None:
                 d_rows = land._work("d_rows", len(pull_T), flat.shape[1])
                 d_rows[...] = 0
@@ -377,7 +378,9 @@ class NetworkSpan:
                 part = slice(start, start + block)
                 n_points = len(mix[part])
                 Z = xp.matmul(mix[part], flat, out=land._work("mixed", n_points, flat.shape[1]))
-                sums, correct, backward = land._rest(inputs, Z.reshape(n_points, *inner), rest[part], d_rows is not None)
+                sums, correct, backward = land._rest(
+                    inputs, Z.reshape(n_points, *inner), rest[part], d_rows is not None
+                )
                 if backward is not None:
                     dZ, d_rest = backward()
                     mixed = land._work("d_mixed", *d_rows.shape)

@@ -103,7 +103,9 @@ def _forward(folded: bool, work: Workspace, inputs: Planes, Z1: Any, rest: Any) 
     if folded:
         F = A2.reshape(n_points, 400, n_images)
     else:
-        F = average_pool(work, "F", A2.reshape(n_points, 16, side, side, n_images)).reshape(n_points, 400, n_images)  # 6
+        F = average_pool(work, "F", A2.reshape(n_points, 16, side, side, n_images)).reshape(
+            n_points, 400, n_images
+        )  # 6
 
     def dense(name: str, X: Any) -> Any:
         Z = xp.matmul(W[f"{name}.weight"], X, out=work(f"Z_{name}", n_points, W[f"{name}.bias"].shape[1], n_images))

@@ -1,0 +1,19 @@
+"""Optimisers over flat vectors, as generators; whoever drives them stops them."""
+
+from .adam import Adam
+from .lbfgs import LandscapeLine, LbfgsState, lbfgs_gss, two_loop
+from .line_search import golden_section, search_step
+from .sgd import EpochState, adam_batches, sgd
+
+__all__ = [
+    "Adam",
+    "EpochState",
+    "LandscapeLine",
+    "LbfgsState",
+    "adam_batches",
+    "golden_section",
+    "lbfgs_gss",
+    "search_step",
+    "sgd",
+    "two_loop",
+]

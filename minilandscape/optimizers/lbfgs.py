@@ -1,0 +1,257 @@
+"""L-BFGS-GSS, Algorithm 1: the limited-memory quasi-Newton method with a golden section search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..backend import array_module, to_device, to_host
+from ..landscape import Evaluations
+from .line_search import Minimum, search_step
+
+#: Below this cosine between y and s a pair says nothing of the curvature.
+LEAST_COSINE = 1e-4
+#: Sufficient decrease, as a part of the slope, that accepts a unit step.
+SUFFICIENT_DECREASE = 1e-4
+#: A line's products are computed afresh at multiples of this many iterations; a run may resume there bit for bit.
+REFRESH = 10
+
+
+class Line(Protocol):
+    """A function of x along lines x − u p.
+
+    Attributes
+    ----------
+    x
+        The variables, an array of any shape.
+    evaluations
+        What was evaluated so far.
+    """
+
+    x: Any
+    evaluations: Evaluations
+
+    def value_and_gradient(self) -> tuple[float, Any]:
+        """At x."""
+
+    def direction(self, p: Any) -> None:
+        """Sets p."""
+
+    def value(self, u: float) -> float:
+        """f(x − u p)."""
+
+    def move(self, u: float) -> None:
+        """x becomes x − u p."""
+
+    def refresh(self) -> None:
+        """Forgets what rounding may have touched."""
+
+
+class LandscapeLine:
+    """Lines on a landscape, through a span of the rows (ω, p): trial steps share the first layer's products."""
+
+    def __init__(self, landscape: Any, x: Any) -> None:
+        x = to_device(x, landscape.device, landscape.dtype)
+        self._span = landscape.span(array_module(x).stack([x, x * 0]))
+
+    @property
+    def x(self) -> Any:
+        return self._span.basis[0]
+
+    @property
+    def evaluations(self) -> Evaluations:
+        return self._span.evaluations
+
+    def value_and_gradient(self) -> tuple[float, Any]:
+        values, pullback = self._span.values_and_pullback(np.array([[1.0, 0.0]]), rows=[0])
+        return float(values[0]), pullback[0]
+
+    def direction(self, p: Any) -> None:
+        self._span.replace([1], p[None])
+
+    def value(self, u: float) -> float:
+        return float(self._span.values(np.array([[1.0, -u]]))[0])
+
+    def move(self, u: float) -> None:
+        self._span.combine([0], np.array([[1.0, -u]]))
+
+    def refresh(self) -> None:
+        if hasattr(self._span, "refresh"):
+            self._span.refresh()
+
+
+@dataclass(frozen=True)
+class LbfgsState:
+    """One iteration of :func:`lbfgs_gss`.
+
+    Attributes
+    ----------
+    iteration
+        Steps taken.
+    x
+        The variables, a copy.
+    value
+        f(x).
+    evaluations
+        Since the start.
+    s, y
+        The pairs of the history, oldest first, never changed.
+    last
+        x and gradient of the step before, from which the next pair comes; None where the history was cleared.
+    reason
+        Why the run ends here; None while it goes on.
+    """
+
+    iteration: int
+    x: Any
+    value: float
+    evaluations: Evaluations
+    s: tuple[Any, ...] = ()
+    y: tuple[Any, ...] = ()
+    last: tuple[Any, Any] | None = None
+    reason: str | None = None
+
+
+def _scalars(*arrays: Any) -> np.ndarray:
+    """0-d arrays, wherever they are, as host numbers in one transfer."""
+    return to_host(array_module(arrays[0]).stack(arrays)).astype(np.float64)
+
+
+def _dot(a: Any, b: Any) -> Any:
+    return (a.ravel().astype(np.float64) * b.ravel().astype(np.float64)).sum()
+
+
+def two_loop(gradient: Any, s: tuple[Any, ...], y: tuple[Any, ...]) -> Any:
+    """H ∇f by the two-loop recursion, H the limited-memory inverse Hessian of the pairs s, y (oldest first).
+
+    The initial H is (s·y / y·y) of the newest pair times the identity. All sums are taken in float64, where the
+    arrays are.
+    """
+    q = gradient.astype(np.float64)
+    pairs = [(a.astype(np.float64), b.astype(np.float64)) for a, b in zip(s, y, strict=True)]
+    rho = [1 / _dot(a, b) for a, b in pairs]
+    alphas: list[Any] = []
+    for (a, b), r in zip(reversed(pairs), reversed(rho), strict=True):
+        alphas.append(r * _dot(a, q))
+        q = q - alphas[-1] * b
+    if pairs:
+        a, b = pairs[-1]
+        q = q * (_dot(a, b) / _dot(b, b))
+    for (a, b), r, alpha in zip(pairs, rho, reversed(alphas), strict=True):
+        q = q + a * (alpha - r * _dot(b, q))
+    return q
+
+
+def lbfgs_gss(
+    line: Line,
+    *,
+    history: int = 10,
+    first_step: float = 0.2,
+    unit_step: bool = False,
+    budget: int = 6,
+    tolerance: float = 1e-4,
+    loss_floor: float = 0.0,
+    state: LbfgsState | None = None,
+) -> Iterator[LbfgsState]:
+    """Minimises a function by L-BFGS with a golden section search (Algorithm 1); yields every iteration.
+
+    Parameters
+    ----------
+    line
+        The function.
+    history
+        m, pairs kept.
+    first_step
+        The first trial step of a line search, in units of the direction.
+    unit_step
+        From the second iteration on, try u = 1 first and take it on sufficient decrease; the golden section runs only
+        when it is refused.
+    budget, tolerance
+        Of :func:`search_step`.
+    loss_floor
+        Ends the run at a value this low; 0 turns it off.
+    state
+        A state to go on from, its x being the line's.
+
+    Yields
+    ------
+    LbfgsState
+        First iteration 0 before any step (or ``state`` again), then one after each step. The last has a reason:
+        ``"loss floor"``, ``"zero gradient"``, ``"line search"`` (not even the gradient leads down) or
+        ``"not finite"``.
+
+    Notes
+    -----
+    rho = 1/(y·s), without the constant that the authors' code adds to y·s, which swallows the curvature once y·s is
+    smaller. The history is cleared, and the step falls back to the gradient, when a pair's cosine y·s/(|y||s|) is
+    below 1e-4 or the direction is not finite.
+    """
+    iteration = 0 if state is None else state.iteration
+    s: tuple[Any, ...] = () if state is None else state.s
+    y: tuple[Any, ...] = () if state is None else state.y
+    last = None if state is None else state.last
+    value, gradient = line.value_and_gradient()
+    # The state has counted this evaluation already.
+    before = Evaluations() if state is None else state.evaluations - line.evaluations
+
+    def make(reason: str | None = None) -> LbfgsState:
+        return LbfgsState(iteration, line.x.copy(), value, before + line.evaluations, s, y, last, reason)
+
+    current = make()
+    while True:
+        x = current.x
+        squared = float(_scalars(_dot(gradient, gradient))[0])
+        if not (np.isfinite(value) and np.isfinite(squared)):
+            yield replace(current, reason="not finite")
+            return
+        if value <= loss_floor and loss_floor > 0:
+            yield replace(current, reason="loss floor")
+            return
+        if squared == 0:
+            yield replace(current, reason="zero gradient")
+            return
+        if last is not None:
+            ds, dy = x - last[0], gradient - last[1]
+            ys, yy, ss = _scalars(_dot(dy, ds), _dot(dy, dy), _dot(ds, ds))
+            if yy > 0 and ss > 0 and ys / np.sqrt(yy) / np.sqrt(ss) >= LEAST_COSINE:
+                s, y = (*s, ds)[-history:], (*y, dy)[-history:]
+            else:
+                s, y = (), ()
+        last = (x, gradient)
+        yield current
+        found = None
+        for attempt in range(2):
+            p = two_loop(gradient, s, y)
+            slope, size = _scalars(_dot(p, gradient), _dot(p, p))
+            if s and not (np.isfinite(size) and slope > 0):
+                s, y = (), ()
+                p, slope = gradient, squared
+            line.direction(p.astype(gradient.dtype))
+            found = _step(line, value, slope, first_step, budget, tolerance, unit_step and bool(s))
+            if found.u != 0 or not s:
+                break
+            s, y = (), ()
+        assert found is not None
+        if found.u == 0:
+            yield replace(current, evaluations=before + line.evaluations, s=(), y=(), last=None, reason="line search")
+            return
+        line.move(found.u)
+        iteration += 1
+        if iteration % REFRESH == 0:
+            line.refresh()
+        value, gradient = line.value_and_gradient()
+        current = make()
+
+
+def _step(
+    line: Line, value: float, slope: float, first: float, budget: int, tolerance: float, unit_step: bool
+) -> Minimum:
+    """A step length: 1 where it is tried first and lowers the value enough, else by golden section."""
+    if unit_step:
+        at_one = line.value(1.0)
+        if at_one <= value - SUFFICIENT_DECREASE * slope:
+            return Minimum(1.0, at_one, 1)
+    return search_step(line.value, value, first=first, budget=budget, tolerance=tolerance)

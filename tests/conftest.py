@@ -1,0 +1,81 @@
+"""What the tests share: small data, the strict stand-in for CuPy, and the command-line switch for long tests."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minilandscape import backend
+from minilandscape.data import Images, Mnist
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="also run the tests that take minutes")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    reason = gpu_is_missing()
+    for item in items:
+        if "long" in item.keywords and not config.getoption("--long"):
+            item.add_marker(pytest.mark.skip(reason="long: run with --long"))
+        if "gpu" in item.keywords and reason:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def gpu_is_missing() -> str:
+    """Why there is no GPU, or nothing."""
+    try:
+        backend.device_module("gpu")
+    except backend.DeviceError as error:
+        return str(error)
+    return ""
+
+
+def load_by_path(name: str) -> ModuleType:
+    """A helper module that lies beside the tests."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def digits(n: int, seed: int) -> Images:
+    """Blurred blobs with the statistics that matter: most pixels 0, blank borders, a class that can be learned."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 10, n)
+    y, x = np.mgrid[:28, :28]
+    angle = 2 * np.pi * labels / 10
+    centre = 14 + 6 * np.stack([np.sin(angle), np.cos(angle)]) + rng.normal(0, 1.2, (2, n))
+    distance = (y[None] - centre[0][:, None, None]) ** 2 + (x[None] - centre[1][:, None, None]) ** 2
+    images = np.exp(-distance / 12) * rng.uniform(0.7, 1, (n, 1, 1))
+    images[images < 0.1] = 0
+    return Images(images.reshape(n, 784).astype(np.float32), labels.astype(np.int64))
+
+
+@pytest.fixture(scope="session")
+def small_mnist() -> Mnist:
+    """300 training and 100 test images that are made, not read."""
+    return Mnist(digits(300, 1), digits(100, 2), source="blobs made for the tests", key="blobs")
+
+
+@pytest.fixture
+def strict_cupy(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The strict stand-in in CuPy's place, so that device "gpu" runs anywhere."""
+    module = load_by_path("strict_cupy").make_module()
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    return module
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's data or cache."""
+    monkeypatch.setenv("MINILANDSCAPE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.delenv("MINILANDSCAPE_DATA", raising=False)
