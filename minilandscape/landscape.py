@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ class Span(Protocol):
     def values_and_pullback(
         self, coefficients: np.ndarray, weights: Weights = None, rows: Sequence[int] | None = None
     ) -> tuple[np.ndarray, Any]:
-        """(P, R) -> (P,), and ``(weights[:, None] * coefficients).T @ gradients`` (len(rows), D) for the rows asked for."""
+        """Values (P,), and ``(weights[:, None] * coefficients).T @ gradients`` (len(rows), D) for some rows."""
 
     def replace(self, rows: Sequence[int], vectors: Any) -> None:
         """New vectors (len(rows), D) for some rows."""
@@ -290,7 +291,7 @@ class FunctionLandscape(LandscapeDefaults):
         if not self._batched:
             return [slice(k, k + 1) for k in range(len(points))]
         cuts = np.linspace(0, len(points), min(self._workers, len(points)) + 1).astype(int)
-        return [slice(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+        return [slice(a, b) for a, b in itertools.pairwise(cuts)]
 
     def _call(self, function: Callable[[Any], Any], points: np.ndarray) -> list[Any]:
         def one(where: slice) -> Any:

@@ -40,7 +40,8 @@ def gpu_is_missing() -> str:
 def load_by_path(name: str) -> ModuleType:
     """A helper module that lies beside the tests."""
     spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import Any
@@ -216,7 +217,7 @@ class NetworkLandscape(LandscapeDefaults):
             n_chunks = -(-self.n_images // size)
             cuts = np.linspace(0, self.n_images, n_chunks + 1).astype(int)
             self._chunks = []
-            for a, b in zip(cuts[:-1], cuts[1:], strict=True):
+            for a, b in itertools.pairwise(cuts):
                 where = slice(a, b) if order is None else order[a:b]
                 self._chunks.append(self.network.pack(self._xp, images[where], labels[where], self.dtype))
         return self._chunks
@@ -360,7 +361,7 @@ class NetworkSpan:
         if coefficients.ndim != 2 or coefficients.shape[1] != len(self.basis):
             raise ValueError(f"coefficients have shape {coefficients.shape}; expected (P, {len(self.basis)})")
         mix = self._device(coefficients)
-        pull_T = None if pull is None else self._device(np.ascontiguousarray(pull.T))
+        pull_T: Any = None if pull is None else self._device(np.ascontiguousarray(pull.T))
         rest = mix @ self.basis[:, land.network.n_first :]
         pending = None if self._pending is None else self._device(self._pending)
         stale = sorted(self._stale)

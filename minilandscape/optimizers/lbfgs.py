@@ -223,7 +223,7 @@ def lbfgs_gss(
         last = (x, gradient)
         yield current
         found = None
-        for attempt in range(2):
+        for _attempt in range(2):
             p = two_loop(gradient, s, y)
             slope, size = _scalars(_dot(p, gradient), _dot(p, p))
             if s and not (np.isfinite(size) and slope > 0):

@@ -1,0 +1,473 @@
+"""FourierPathFinder, Algorithm 2: a low path as a straight line and a truncated sine series."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import ceil, sqrt
+from typing import Any
+
+import numpy as np
+
+from ..backend import array_module, to_device, to_host
+from ..landscape import Evaluations, LandscapeError, as_landscape
+from ..optimizers import Adam, lbfgs_gss
+from .bases import sine_basis
+from .objectives import PowerSum
+from .result import HISTORY, Path
+
+SOLVERS = ("adam", "lbfgs-gss", "auto")
+METHODS = ("fourier", "linear")
+OBJECTIVES = ("sum",)
+#: A path stands still when the last tenth of its steps lowered L by less than this part of all that was gained.
+STILL = 1e-4
+LEAST_STEPS = {"adam": 100, "lbfgs-gss": 10}
+MOST_STEPS = {"adam": 10_000, "lbfgs-gss": 500}
+#: The dense height is refined until it moves by less than this part of the range of the values.
+DENSE_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class PathState:
+    """One step of a path finder.
+
+    Attributes
+    ----------
+    step
+        Steps taken.
+    coefficients
+        b (N_F, D), a copy, where the landscape's points are.
+    values
+        (M,) along the path, both ends included.
+    objective
+        L, Eq. (4), the penalty included.
+    cumulative_loss, height, penalty, length
+        Σ f, max f, λ Σ |Δω|², Σ |Δω| of this path.
+    evaluations
+        Points evaluated since the start.
+    reason
+        Why the solver ends here; None while it goes on.
+    """
+
+    step: int
+    coefficients: Any
+    values: np.ndarray
+    objective: float
+    cumulative_loss: float
+    height: float
+    penalty: float
+    length: float
+    evaluations: Evaluations
+    reason: str | None = None
+
+
+class _Problem:
+    """L as a function of b: Eq. (4) and its gradient, through a span of the rows (start, end, b_1, …, b_NF)."""
+
+    def __init__(self, landscape: Any, start: Any, end: Any, t: np.ndarray, n_terms: int, objective: PowerSum) -> None:
+        self.landscape, self.t, self.objective = landscape, t, objective
+        xp = array_module(start)
+        self.start, self.displacement = start, landscape.displacement(start, end)
+        if to_host(self.displacement != end - start).any():  # a periodic cell: the image of the end that is nearest
+            end = start + self.displacement
+        self.end = end
+        ends = xp.stack([start, end])
+        self.C = sine_basis(t, n_terms)
+        self.b = xp.zeros((n_terms, landscape.size), dtype=landscape.dtype)
+        self.span = landscape.span(xp.concatenate([ends, self.b]))
+        self.rows = range(2, 2 + n_terms)
+        # The penalty sees steps only: Δω_m = Δt · displacement + Σ_n b_n ΔS_mn.
+        self.dC = np.diff(self.C[:, 1:], axis=0)
+        self.ends = self._values(self.C[[0, -1]], t[[0, -1]])
+        self.lam = 0.0
+
+    def _values(self, C: np.ndarray, t: np.ndarray) -> np.ndarray:
+        values = self.span.values(C)
+        self.check(values, t)
+        return values
+
+    def check(self, values: np.ndarray, t: np.ndarray) -> None:
+        """Refuses values that are not finite, naming the point."""
+        bad = np.flatnonzero(~np.isfinite(values))
+        if bad.size:
+            C = to_device(sine_basis(t[bad[:1]], len(self.b)), self.landscape.device, self.landscape.dtype)
+            point = (C @ self.span.basis[: self.C.shape[1]])[0]
+            raise LandscapeError(f"the value at t = {t[bad[0]]:.4g} is {values[bad[0]]}", point, float(t[bad[0]]))
+
+    def along(self, interior: np.ndarray) -> np.ndarray:
+        """(M,) from the values of the interior points."""
+        return np.concatenate([self.ends[:1], interior, self.ends[1:]])
+
+    def steps(self, b: Any) -> tuple[float, np.ndarray]:
+        """λ Σ |Δω|² and the step lengths (M − 1,), from the Gram matrix of (displacement, b)."""
+        V = array_module(b).concatenate([self.displacement[None], b])
+        gram = to_host(V @ V.T).astype(np.float64)
+        squared = np.maximum(np.einsum("mi,ij,mj->m", self.dC, gram, self.dC), 0)
+        return self.lam * float(squared.sum()), np.sqrt(squared)
+
+    def penalty_gradient(self, b: Any) -> Any:
+        """2 λ Σ_m Δω_m ΔS_mn, (N_F, D)."""
+        V = array_module(b).concatenate([self.displacement[None], b])
+        return to_device(2 * self.lam * self.dC[:, 1:].T @ self.dC, self.landscape.device, self.landscape.dtype) @ V
+
+    def gradient(self, span: Any, C: np.ndarray, rows: Any, b: Any) -> tuple[np.ndarray, Any]:
+        """Values (M,) and ∂L/∂b (N_F, D) of Algorithm 2."""
+        weights = None if self.objective.power == 1 else self.objective.weights
+        interior, pullback = span.values_and_pullback(C[1:-1], weights, rows)
+        self.check(interior, self.t[1:-1])
+        return self.along(interior), pullback + self.penalty_gradient(b)
+
+    def state(self, step: int, b: Any, values: np.ndarray, reason: str | None = None) -> PathState:
+        penalty, lengths = self.steps(b)
+        return PathState(
+            step=step,
+            coefficients=b.copy(),
+            values=values,
+            objective=float(self.objective.summands(values).sum()) + penalty,
+            cumulative_loss=float(values.sum()),
+            height=float(values.max()),
+            penalty=penalty,
+            length=float(lengths.sum()),
+            evaluations=self.span.evaluations + Evaluations(),
+            reason=reason,
+        )
+
+
+class _PathLine:
+    """L along lines of the scaled coefficients c_n = n b_n, through a span of the rows (ends, b, p)."""
+
+    def __init__(self, problem: _Problem) -> None:
+        self._problem = problem
+        xp, n = array_module(problem.b), len(problem.b)
+        self._n = n
+        self.scale = xp.arange(1, n + 1).astype(problem.landscape.dtype)[:, None]
+        self.span = problem.span = problem.landscape.span(xp.concatenate([problem.span.basis, problem.b]))
+        self.values = problem.ends
+
+    @property
+    def b(self) -> Any:
+        return self.span.basis[2 : 2 + self._n]
+
+    @property
+    def x(self) -> Any:
+        return self.b * self.scale
+
+    @property
+    def evaluations(self) -> Evaluations:
+        return self.span.evaluations
+
+    def _coefficients(self, u: float) -> np.ndarray:
+        C = self._problem.C
+        return np.concatenate([C, -u * C[:, 2:]], axis=1)
+
+    def value_and_gradient(self) -> tuple[float, Any]:
+        problem, b = self._problem, self.b
+        self.values, gradient = problem.gradient(self.span, self._coefficients(0.0), problem.rows, b)
+        value = float(problem.objective.summands(self.values).sum()) + problem.steps(b)[0]
+        return value, gradient / self.scale
+
+    def direction(self, p: Any) -> None:
+        self.span.replace(range(2 + self._n, 2 + 2 * self._n), p / self.scale)
+
+    def value(self, u: float) -> float:
+        problem = self._problem
+        interior = self.span.values(self._coefficients(u)[1:-1])
+        penalty, _ = problem.steps(self.b - u * self.span.basis[2 + self._n :])
+        return float(problem.objective.summands(problem.along(interior)).sum()) + penalty
+
+    def move(self, u: float) -> None:
+        n = self._n
+        mix = np.zeros((n, 2 + 2 * n))
+        mix[range(n), range(2, 2 + n)] = 1
+        mix[range(n), range(2 + n, 2 + 2 * n)] = -u
+        self.span.combine(range(2, 2 + n), mix)
+
+    def refresh(self) -> None:
+        if hasattr(self.span, "refresh"):
+            self.span.refresh()
+
+
+class FourierPathFinder:
+    """Finds a low path ω(t) = (1 − t) start + t end + Σ_n b_n sin(nπt) between two points (Eqs. 3–5, Algorithm 2).
+
+    It minimises L = Σ_m F_m + λ Σ_m |ω(t_{m+1}) − ω(t_m)|² over b, F = (f − offset)^power at M equally spaced t.
+
+    Parameters
+    ----------
+    landscape
+        Anything that :func:`~minilandscape.landscape.as_landscape` takes.
+    n_terms
+        N_F.
+    n_points
+        M, both ends included.
+    lam
+        λ. None takes the landscape's own default (1e-4 on networks), or else
+        0.1 (M − 1) M · median_m(F_m − min F) / |end − start|² over the straight line.
+    lr
+        Adam's learning rate. None takes the landscape's own (1e-3 on networks), or |end − start| / (100 √D).
+    objective
+        ``"sum"``, Eq. (4).
+    power, offset
+        Of the summand.
+    solver
+        ``"adam"`` (Algorithm 2), or ``"lbfgs-gss"`` on the scaled coefficients n·b_n, which ``"auto"`` stands for.
+
+    Raises
+    ------
+    ValueError
+        If options are out of range or do not go together.
+    """
+
+    def __init__(
+        self,
+        landscape: Any,
+        n_terms: int = 10,
+        n_points: int = 50,
+        *,
+        lam: float | None = None,
+        lr: float | None = None,
+        objective: str | None = None,
+        power: float = 1,
+        offset: float = 0.0,
+        solver: str = "adam",
+    ) -> None:
+        if n_terms < 1:
+            raise ValueError(f"n_terms is {n_terms}; expected at least 1")
+        if n_points < 3:
+            raise ValueError(f"n_points is {n_points}; expected at least 3, both ends included")
+        if solver not in SOLVERS:
+            raise ValueError(f"solver is {solver!r}; expected one of {', '.join(SOLVERS)}")
+        if objective not in (None, *OBJECTIVES):
+            raise ValueError(f"objective is {objective!r}; expected one of {', '.join(OBJECTIVES)}")
+        if lr is not None and solver != "adam":
+            raise ValueError(f"lr belongs to the solver 'adam'; {solver!r} finds its own steps")
+        for name, number in (("lam", lam), ("lr", lr)):
+            if number is not None and not (np.isfinite(number) and number >= 0):
+                raise ValueError(f"{name} is {number}; expected a number of at least 0")
+        self.landscape, self.n_terms, self.n_points = landscape, n_terms, n_points
+        self.lam, self.lr, self.objective = lam, lr, PowerSum(power, offset)
+        self.solver = "lbfgs-gss" if solver == "auto" else solver
+
+    def steps(self, start: Any, end: Any) -> Iterator[PathState]:
+        """Yields the straight line, then the path after every step, without end unless the solver finds one."""
+        problem = self._problem(start, end)
+        return self._adam(problem, None) if self.solver == "adam" else self._lbfgs(problem)
+
+    def _problem(self, start: Any, end: Any) -> _Problem:
+        start, end = np.asarray(to_host(start)), np.asarray(to_host(end))
+        if start.ndim != 1 or start.shape != end.shape:
+            raise ValueError(
+                f"start and end have shapes {start.shape} and {end.shape}; expected two vectors of one size"
+            )
+        for name, point in (("start", start), ("end", end)):
+            if not np.isfinite(point).all():
+                raise ValueError(f"{name} holds values that are not finite")
+        landscape = as_landscape(self.landscape, start.size)
+        ends = [to_device(point, landscape.device, landscape.dtype) for point in (start, end)]
+        t = np.linspace(0, 1, self.n_points)
+        if not to_host(landscape.displacement(*ends)).any():
+            raise ValueError("start and end are equal; expected two different points")
+        return _Problem(landscape, *ends, t, self.n_terms, self.objective)
+
+    def _settle(self, problem: _Problem, line_values: np.ndarray) -> float:
+        """Checks the offset and sets λ on the straight line's values; returns the learning rate."""
+        problem.objective.check(line_values)
+        defaults = problem.landscape.path_defaults
+        distance = float(np.linalg.norm(to_host(problem.displacement).astype(np.float64)))
+        lam = self.lam if self.lam is not None else defaults.get("lam")
+        if lam is None:
+            F = problem.objective.summands(line_values)
+            M = self.n_points
+            lam = 0.1 * (M - 1) * M * float(np.median(F - F.min())) / distance**2
+        problem.lam = lam
+        lr = self.lr if self.lr is not None else defaults.get("lr")
+        return distance / (100 * sqrt(problem.landscape.size)) if lr is None else lr
+
+    def _adam(self, problem: _Problem, last: int | None) -> Iterator[PathState]:
+        """The last step's path needs no gradient."""
+        b, span, step, adam = problem.b, problem.span, 0, None
+        while step != last:
+            values, gradient = problem.gradient(span, problem.C, problem.rows, b)
+            if adam is None:
+                # λ may depend on the straight line's own values, of which the first gradient knew nothing.
+                adam = Adam(lr=self._settle(problem, values))
+                gradient += problem.penalty_gradient(b)
+            yield problem.state(step, b, values)
+            adam.update(b, gradient)
+            span.replace(problem.rows, b)
+            step += 1
+        values = problem.along(problem._values(problem.C[1:-1], problem.t[1:-1]))
+        if adam is None:
+            self._settle(problem, values)
+        yield problem.state(step, b, values)
+
+    def _lbfgs(self, problem: _Problem) -> Iterator[PathState]:
+        line = _PathLine(problem)
+        line.span.evaluations += Evaluations(2, 0)  # the ends
+        self._settle(problem, problem.along(problem._values(line._coefficients(0.0)[1:-1], problem.t[1:-1])))
+        for state in lbfgs_gss(line, unit_step=True):
+            yield problem.state(state.iteration, line.b, line.values, state.reason)
+
+
+def stands_still(objectives: list[float], solver: str) -> bool:
+    """Whether L has stopped falling: L*_⌈0.9k⌉ − L*_k ≤ 1e-4 (L_0 − L*_k) at k of at least 100 (L-BFGS-GSS: 10)."""
+    k = len(objectives) - 1
+    if k < LEAST_STEPS[solver]:
+        return False
+    lowest = np.minimum.accumulate(objectives)
+    return bool(lowest[ceil(0.9 * k)] - lowest[k] <= STILL * (objectives[0] - lowest[k]))
+
+
+def find_path(
+    landscape: Any,
+    start: Any,
+    end: Any,
+    method: str = "fourier",
+    *,
+    n_terms: int = 10,
+    n_points: int = 50,
+    lam: float | None = None,
+    steps: int | str | None = None,
+    lr: float | None = None,
+    objective: str | None = None,
+    power: float = 1,
+    offset: float = 0.0,
+    solver: str = "adam",
+    progress: Callable[[PathState], None] | None = None,
+) -> Path:
+    """A low path between two points; the one with the lowest L of all steps is kept.
+
+    Parameters
+    ----------
+    method
+        ``"fourier"`` (:class:`FourierPathFinder`, which explains the other options) or ``"linear"``.
+    steps
+        How many; ``"auto"`` goes on until L stands still. None takes the landscape's own number (100 Adam steps on
+        networks), else ``"auto"``.
+    progress
+        Called with every state.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ValueError
+        If options or ends do not do.
+    LandscapeError
+        If a value on the path is not finite; its ``best`` is the best path so far.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
+    finder = FourierPathFinder(
+        landscape, n_terms, n_points, lam=lam, lr=lr, objective=objective, power=power, offset=offset, solver=solver
+    )
+    solver = finder.solver
+    problem = finder._problem(start, end)
+    if steps is None:
+        steps = (problem.landscape.path_defaults.get("steps") if solver == "adam" else None) or "auto"
+    if method == "linear":
+        steps = 0
+    if not (steps == "auto" or (isinstance(steps, int) and steps >= 0)):
+        raise ValueError(f"steps is {steps!r}; expected a whole number or 'auto'")
+    most = MOST_STEPS[solver] if steps == "auto" else int(steps)
+    facts = {
+        "method": method,
+        "solver": solver,
+        "n_terms": n_terms,
+        "n_points": n_points,
+        "power": power,
+        "offset": offset,
+        "steps": steps,
+    }
+    states: list[PathState] = []
+    best: PathState | None = None
+    objectives: list[float] = []
+    reason = "straight line" if method == "linear" else "steps"
+    try:
+        for state in finder._lbfgs(problem) if solver == "lbfgs-gss" and most else finder._adam(problem, most):
+            if states and states[-1].step == state.step:  # L-BFGS-GSS says why it ends
+                reason = state.reason or reason
+                break
+            states.append(PathState(**{**vars(state), "coefficients": None}))
+            objectives.append(state.objective)
+            if best is None or state.objective < best.objective:
+                best = state
+            if progress is not None:
+                progress(state)
+            if state.reason is not None:
+                reason = state.reason
+                break
+            if steps == "auto" and stands_still(objectives, solver):
+                reason = "stands still"
+                break
+            if state.step >= most:
+                break
+    except LandscapeError as error:
+        if best is not None:
+            error.best = _result(problem, states, best, False, "not finite", facts, best.height, float("nan"))
+        raise
+    assert best is not None
+    return _finish(problem, states, best, stands_still(objectives, solver), reason, facts)
+
+
+def _finish(
+    problem: _Problem, states: list[PathState], best: PathState, converged: bool, reason: str, facts: dict[str, Any]
+) -> Path:
+    """Refines the height over continuous t and packs the result."""
+    dense_height, dense_t = _dense_height(problem, best)
+    return _result(problem, states, best, converged, reason, facts, dense_height, dense_t)
+
+
+def _dense_height(problem: _Problem, best: PathState) -> tuple[float, float]:
+    """Maximum over t, by halving the two intervals beside the highest point until it moves little."""
+    t, values = problem.t, best.values
+    n = len(best.coefficients)
+    problem.span.replace(range(2, 2 + n), best.coefficients)
+    pad = problem.span.basis.shape[0] - 2 - n
+    span_range = max(float(np.ptp(values)), np.finfo(float).tiny)
+    for _ in range(30):
+        k = int(values.argmax())
+        new = [0.5 * (t[j] + t[j + 1]) for j in (k - 1, k) if 0 <= j < len(t) - 1]
+        C = sine_basis(np.array(new), n)
+        more = problem.span.values(np.pad(C, ((0, 0), (0, pad))))
+        before = values.max()
+        order = np.argsort(np.concatenate([t, new]), kind="stable")
+        t, values = np.concatenate([t, new])[order], np.concatenate([values, more])[order]
+        spacing = min(np.diff(t))
+        if not np.isfinite(more).all() or (
+            values.max() - before <= DENSE_TOLERANCE * span_range and spacing < 0.3 / len(problem.t)
+        ):
+            break
+    k = int(np.nanargmax(values))
+    return float(values[k]), float(t[k])
+
+
+def _result(
+    problem: _Problem,
+    states: list[PathState],
+    best: PathState,
+    converged: bool,
+    reason: str,
+    facts: dict[str, Any],
+    dense_height: float,
+    dense_t: float,
+) -> Path:
+    return Path(
+        start=to_host(problem.start),
+        end=to_host(problem.end),
+        coefficients=to_host(best.coefficients),
+        t=problem.t,
+        values=best.values,
+        height_linear=states[0].height,
+        length=best.length,
+        history={name: np.array([getattr(state, name) for state in states]) for name in HISTORY},
+        best_step=best.step,
+        dense_height=dense_height,
+        dense_t=dense_t,
+        evaluations=problem.span.evaluations + Evaluations(),
+        converged=converged,
+        reason=reason,
+        facts={**facts, "lam": problem.lam},
+    )

@@ -1,0 +1,111 @@
+"""The path as a result: points, values, height, and how it was found."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..files import read_result, write_result
+from ..landscape import Evaluations
+from .bases import sine_basis
+
+HISTORY = ("cumulative_loss", "height", "penalty", "length")
+
+
+@dataclass(frozen=True)
+class Path:
+    """A path between two points of a landscape.
+
+    Attributes
+    ----------
+    start, end
+        (D,): ω(t) = (1 − t) start + t end + Σ_n b_n sin(nπt).
+    coefficients
+        (N_F, D): b_n; no rows for a straight line.
+    t, values
+        (M,): the points where it was evaluated.
+    height_linear
+        Height of the straight line at the same t.
+    length
+        Σ_m |ω_{m+1} − ω_m|.
+    history
+        One entry before any step and one after each: ``cumulative_loss`` Σ f, ``height``, ``penalty`` (with λ in it)
+        and ``length`` of the path at that step.
+    best_step
+        The step with the lowest L, whose path this is.
+    dense_height, dense_t
+        The maximum over continuous t, and where it stands.
+    evaluations
+        Points evaluated.
+    converged
+        Whether L stood still.
+    reason
+        Why the search ended.
+    facts
+        Options and data.
+    """
+
+    start: np.ndarray
+    end: np.ndarray
+    coefficients: np.ndarray
+    t: np.ndarray
+    values: np.ndarray
+    height_linear: float
+    length: float
+    history: dict[str, np.ndarray]
+    best_step: int
+    dense_height: float
+    dense_t: float
+    evaluations: Evaluations
+    converged: bool
+    reason: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def height(self) -> float:
+        """H = max_m f(ω(t_m)), Eq. (5)."""
+        return float(self.values.max())
+
+    @property
+    def height_ends(self) -> tuple[float, float]:
+        """The values at start and end."""
+        return float(self.values[0]), float(self.values[-1])
+
+    def points(self, t: Any) -> np.ndarray:
+        """ω(t), Eq. (3): (n,) -> (n, D)."""
+        C = sine_basis(np.atleast_1d(t), len(self.coefficients))
+        return C[:, :1] * self.start + C[:, 1:2] * self.end + C[:, 2:] @ self.coefficients
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draws the values along t on some axes, new ones if None; returns them."""
+        if axes is None:
+            from matplotlib.figure import Figure
+
+            axes = Figure(figsize=(6, 4), layout="constrained").subplots()
+        axes.plot(self.t, self.values, ".-", label=f"path, height {self.height:.4g}")
+        axes.plot([0, 1], self.height_ends, "k.", ms=9)
+        axes.axhline(max(self.height_ends), color="0.6", lw=0.8, ls=":", label="higher end")
+        axes.set(xlabel="t", ylabel="value")
+        axes.legend(frameon=False)
+        return axes
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes an ``.npz`` that :func:`load_path` reads."""
+        arrays = {name: getattr(self, name) for name in ("start", "end", "coefficients", "t", "values")}
+        arrays |= {f"history_{name}": self.history[name] for name in HISTORY}
+        names = ("height_linear", "length", "best_step", "dense_height", "dense_t", "converged", "reason", "facts")
+        facts = {name: getattr(self, name) for name in names}
+        counts = {"values": self.evaluations.values, "gradients": self.evaluations.gradients}
+        write_result(path, "path", arrays, {"height": self.height, **facts, "evaluations": counts})
+
+
+def load_path(path: str | os.PathLike[str]) -> Path:
+    """Reads what :meth:`Path.save` wrote; ValueError names the file where it is damaged."""
+    arrays, facts = read_result(path, "path")
+    history = {name: arrays.pop(f"history_{name}") for name in HISTORY}
+    counts = Evaluations(**facts.pop("evaluations"))
+    known = {k: v for k, v in facts.items() if k not in ("format", "kind", "height")}
+    return Path(**arrays, history=history, evaluations=counts, **known)

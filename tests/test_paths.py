@@ -1,0 +1,168 @@
+"""FourierPathFinder against finite differences, known saddles, and the paper's Fig. 3."""
+
+from __future__ import annotations
+
+from pathlib import Path as FilePath
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minilandscape.figures.figure3 import figure3
+from minilandscape.landscape import FunctionLandscape, LandscapeError, check_gradient
+from minilandscape.networks import initial_vector, network_landscape
+from minilandscape.paths import FourierPathFinder, find_path, load_path, stands_still
+from minilandscape.potentials import Fig3
+
+START, END = np.array(Fig3.START), np.array(Fig3.END)
+
+
+def test_fig3_gradient_and_stationary_points() -> None:
+    land = Fig3()
+    points = np.random.default_rng(0).uniform(-1, 1, (5, 2))
+    assert check_gradient(land, points, tolerance=1e-8).passed
+    stationary = [(-0.61380, -0.53542), (0.48810, -0.02226), (-0.16473, -0.06992), (0.05289, -0.68816)]
+    values, gradients = land.values_and_gradients(np.array(stationary))
+    assert values == pytest.approx([0.108702, -0.000036, 0.624388, 0.637252], abs=2e-6)
+    assert np.abs(gradients).max() < 1e-3
+
+
+def test_figure_3_has_the_papers_heights() -> None:
+    result = figure3()
+    assert result.linear.height == pytest.approx(1.102, abs=1e-3)
+    for lam, height in ((10, 0.646), (100, 0.640), (1000, 0.652)):
+        assert result.paths[lam].height == pytest.approx(height, abs=0.006)
+
+
+@pytest.mark.parametrize("lam", [0.0, 3.0])
+@pytest.mark.parametrize(("power", "offset"), [(1, 0.0), (2, 0.0), (1.5, -0.5)])
+def test_the_gradient_of_L_agrees_with_differences(lam: float, power: float, offset: float) -> None:
+    finder = FourierPathFinder(Fig3(), n_terms=4, n_points=17, lam=lam, power=power, offset=offset)
+    problem = finder._problem(START, END)
+    problem.lam = lam
+    rng = np.random.default_rng(1)
+
+    def L(b: np.ndarray) -> float:
+        problem.span.replace(problem.rows, b)
+        values = problem.along(problem.span.values(problem.C[1:-1]))
+        points = problem.C @ problem.span.basis
+        return float(((values - offset) ** power).sum() + lam * (np.diff(points, axis=0) ** 2).sum())
+
+    b, direction = 0.1 * rng.standard_normal((2, 4, 2))
+    problem.span.replace(problem.rows, b)
+    values, gradient = problem.gradient(problem.span, problem.C, problem.rows, b)
+    assert problem.state(0, b, values).objective == pytest.approx(L(b), rel=1e-12)
+    h = 1e-3
+    slope = (
+        8 * (L(b + h * direction) - L(b - h * direction)) - L(b + 2 * h * direction) + L(b - 2 * h * direction)
+    ) / (12 * h)
+    assert (gradient * direction).sum() == pytest.approx(slope, rel=1e-7)
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs-gss"])
+def test_the_ends_stay_exactly_fixed(solver: str, small_mnist: Any) -> None:
+    land = network_landscape("fcp", small_mnist.train)
+    start, end = (initial_vector("fcp", np.random.default_rng(s)) for s in (1, 2))
+    path = find_path(land, start, end, n_points=9, steps=6, solver=solver)
+    assert np.array_equal(path.points([0.0, 1.0]), np.stack([start, end]))
+    assert path.height_ends == pytest.approx(land.values(np.stack([start, end])), rel=1e-6)
+    assert path.values == pytest.approx(land.values(path.points(path.t).astype(np.float32)), rel=1e-4)
+    assert path.length == pytest.approx(np.linalg.norm(np.diff(path.points(path.t), axis=0), axis=1).sum(), rel=1e-4)
+
+
+def test_counts_are_exact() -> None:
+    land = FunctionLandscape(lambda x: Fig3().values_and_gradients(x), size=2, batched=True)
+    finder = FourierPathFinder(land, n_points=50)
+    for state in finder.steps(START, END):
+        if state.step == 20:
+            break
+    assert (state.evaluations.values, state.evaluations.gradients) == (2, 48 * 21)
+    land = FunctionLandscape(lambda x: Fig3().values_and_gradients(x), size=2, batched=True)
+    path = find_path(land, START, END, steps=100)
+    assert path.evaluations == land.evaluations
+    assert path.evaluations.gradients == 4800
+    assert path.evaluations.values >= 50
+    assert len(path.history["height"]) == 101
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs-gss"])
+def test_history_and_the_path_kept(solver: str) -> None:
+    path = find_path(Fig3(), START, END, n_points=40, power=2, lam=100, solver=solver)
+    assert path.converged
+    assert path.reason in ("stands still", "line search")
+    L = path.history["penalty"] + path.history["cumulative_loss"] * 0
+    assert len(L) == len(path.history["height"]) > path.best_step
+    assert path.history["height"][path.best_step] == path.height
+    assert path.history["length"][path.best_step] == pytest.approx(path.length)
+    assert path.height_linear == path.history["height"][0] > path.height
+    assert path.dense_height >= path.height
+    dense = Fig3().values(path.points(np.linspace(0, 1, 5001))).max()
+    assert path.dense_height == pytest.approx(dense, abs=2e-3)
+
+
+def test_both_solvers_come_to_one_height() -> None:
+    adam, quasi_newton = (
+        find_path(Fig3(), START, END, power=2, lam=100, n_points=100, solver=solver) for solver in ("adam", "lbfgs-gss")
+    )
+    assert quasi_newton.height == pytest.approx(adam.height, abs=2e-3)
+    assert quasi_newton.evaluations.gradients < adam.evaluations.gradients
+
+
+def test_save_and_load(tmp_path: FilePath) -> None:
+    path = find_path(Fig3(), START, END, steps=5)
+    path.save(tmp_path / "p.npz")
+    again = load_path(tmp_path / "p.npz")
+    assert again.height == path.height
+    assert again.evaluations == path.evaluations
+    assert again.facts == path.facts
+    assert np.array_equal(again.points([0.3]), path.points([0.3]))
+    first = (tmp_path / "p.npz").read_bytes()
+    find_path(Fig3(), START, END, steps=5).save(tmp_path / "q.npz")
+    assert (tmp_path / "q.npz").read_bytes() == first
+    (tmp_path / "p.npz").write_bytes(first[:100])
+    with pytest.raises(ValueError, match=r"p\.npz"):
+        load_path(tmp_path / "p.npz")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"end": START}, "equal"),
+        ({"end": np.zeros(3)}, "one size"),
+        ({"end": np.array([np.nan, 0])}, "end holds"),
+        ({"method": "magic"}, "expected one of fourier"),
+        ({"solver": "newton"}, "expected one of adam"),
+        ({"solver": "lbfgs-gss", "lr": 0.1}, "lr belongs"),
+        ({"objective": "mean"}, "expected one of sum"),
+        ({"steps": "many"}, "whole number or 'auto'"),
+        ({"n_points": 2}, "at least 3"),
+        ({"lam": -1.0}, "at least 0"),
+        ({"power": 2, "offset": 0.5}, "offset"),
+    ],
+)
+def test_what_does_not_do_is_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        find_path(**{"landscape": Fig3(), "start": START, "end": END, "steps": 3, **arguments})
+
+
+def test_values_that_are_not_finite_name_the_point_and_keep_the_best() -> None:
+    calls = 0
+
+    def f(x: np.ndarray) -> tuple[float, np.ndarray]:
+        nonlocal calls
+        calls += 1
+        values, gradients = Fig3().values_and_gradients(x[None])
+        return (float("nan") if calls > 300 else float(values[0])), gradients[0]
+
+    with pytest.raises(LandscapeError, match="t = ") as caught:
+        find_path(FunctionLandscape(f, size=2), START, END, n_points=20, steps=100)
+    assert caught.value.point.shape == (2,)
+    assert caught.value.best.height < 1.11
+
+
+def test_standing_still() -> None:
+    falling = [1.0 / (k + 1) for k in range(200)]
+    assert not stands_still(falling, "adam")
+    assert not stands_still([1.0] + [0.0] * 50, "adam")
+    assert stands_still([1.0] + [0.0] * 100, "adam")
+    assert stands_still([1.0] + [0.0] * 10, "lbfgs-gss")
