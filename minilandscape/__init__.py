@@ -1,1 +1,68 @@
 """minilandscape: train, connect and measure on loss and energy landscapes."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .backend import DeviceError, set_threads
+    from .data import DataError, load_mnist
+    from .landscape import Evaluations, FunctionLandscape, LandscapeError, as_landscape, check_gradient
+    from .networks import network_landscape
+    from .paths import FourierPathFinder, Path, find_path, load_path
+    from .training import Run, load_runs, train
+
+#: Public name -> the module that holds it, imported when it is first asked for.
+_HOMES = {
+    "DeviceError": "backend",
+    "set_threads": "backend",
+    "DataError": "data",
+    "load_mnist": "data",
+    "Evaluations": "landscape",
+    "FunctionLandscape": "landscape",
+    "LandscapeError": "landscape",
+    "as_landscape": "landscape",
+    "check_gradient": "landscape",
+    "network_landscape": "networks",
+    "FourierPathFinder": "paths",
+    "Path": "paths",
+    "find_path": "paths",
+    "load_path": "paths",
+    "Run": "training",
+    "load_runs": "training",
+    "train": "training",
+}
+
+__all__ = [
+    "DataError",
+    "DeviceError",
+    "Evaluations",
+    "FourierPathFinder",
+    "FunctionLandscape",
+    "LandscapeError",
+    "Path",
+    "Run",
+    "__version__",
+    "as_landscape",
+    "check_gradient",
+    "find_path",
+    "load_mnist",
+    "load_path",
+    "load_runs",
+    "network_landscape",
+    "set_threads",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

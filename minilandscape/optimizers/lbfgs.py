@@ -21,18 +21,15 @@ REFRESH = 10
 
 
 class Line(Protocol):
-    """A function of x along lines x − u p.
+    """A function of x along lines x − u p."""
 
-    Attributes
-    ----------
-    x
-        The variables, an array of any shape.
-    evaluations
-        What was evaluated so far.
-    """
+    @property
+    def x(self) -> Any:
+        """The variables, an array of any shape."""
 
-    x: Any
-    evaluations: Evaluations
+    @property
+    def evaluations(self) -> Evaluations:
+        """What was evaluated so far."""
 
     def value_and_gradient(self) -> tuple[float, Any]:
         """At x."""

@@ -267,7 +267,7 @@ class FourierPathFinder:
         t = np.linspace(0, 1, self.n_points)
         if not to_host(landscape.displacement(*ends)).any():
             raise ValueError("start and end are equal; expected two different points")
-        return _Problem(landscape, *ends, t, self.n_terms, self.objective)
+        return _Problem(landscape, ends[0], ends[1], t, self.n_terms, self.objective)
 
     def _settle(self, problem: _Problem, line_values: np.ndarray) -> float:
         """Checks the offset and sets λ on the straight line's values; returns the learning rate."""
