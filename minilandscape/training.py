@@ -16,7 +16,7 @@ from .backend import to_device, to_host
 from .data import Mnist
 from .files import read_json, read_result, read_vectors, sha256, write_json, write_result, write_vectors
 from .landscape import Evaluations
-from .networks import initial_vector, network_landscape, variant_train_size
+from .networks import get_network, initial_vector, network_landscape, variant_train_size
 from .optimizers import EpochState, LandscapeLine, LbfgsState, adam_batches, lbfgs_gss, sgd
 from .optimizers.lbfgs import REFRESH
 
@@ -149,6 +149,7 @@ def run_options(
         raise ValueError(f"optimizer is {optimizer!r}; expected one of {', '.join(OPTIMIZERS)}")
     if optimizer == "lbfgs-gss" and lr is not None:
         raise ValueError("lr belongs to sgd and adam; lbfgs-gss finds its own steps")
+    get_network(model, variant)
     epochs = EPOCHS[optimizer] if epochs is None else epochs
     if epochs < 0:
         raise ValueError(f"epochs is {epochs}; expected at least 0")

@@ -107,5 +107,5 @@ def load_path(path: str | os.PathLike[str]) -> Path:
     arrays, facts = read_result(path, "path")
     history = {name: arrays.pop(f"history_{name}") for name in HISTORY}
     counts = Evaluations(**facts.pop("evaluations"))
-    known = {k: v for k, v in facts.items() if k not in ("format", "kind", "height")}
-    return Path(**arrays, history=history, evaluations=counts, **known)
+    known: dict[str, Any] = {k: v for k, v in facts.items() if k not in ("format", "kind", "height")}
+    return Path(**{**arrays, **known}, history=history, evaluations=counts)

@@ -1,0 +1,171 @@
+"""What the commands share: option types, vectors and their models, data, progress, output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+Model = Annotated[
+    str, typer.Option(help="Which network a vector belongs to; auto tells it by the vector's length.", metavar="NAME")
+]
+Variant = Annotated[
+    str | None,
+    typer.Option(
+        help="paper (ReLU, pooling before it, 50,000 images) or authors (softplus, pooling after it, 60,000 images: "
+        "what the printed tables come from). Default: what run.json beside a vector says, else paper."
+    ),
+]
+Data = Annotated[
+    str,
+    typer.Option(help="auto, mnist5k (the digits of the mnist extra), openml, a folder of IDX files, or an .npz file."),
+]
+TrainSize = Annotated[
+    int | None, typer.Option(min=1, help="Training images: the first N. Default: the variant's number.")
+]
+Device = Annotated[str, typer.Option(help="cpu, or gpu (CUDA, through CuPy).")]
+Dtype = Annotated[str, typer.Option(help="float32 or float64.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on standard output and nothing else there.")
+]
+
+
+class UsageError(ValueError):
+    """Options that do not go together; exit code 2."""
+
+
+def note(text: str) -> None:
+    """A line for people, on standard error."""
+    print(text, file=sys.stderr)
+
+
+def print_json(document: Any) -> None:
+    """The one JSON document of a command."""
+    print(json.dumps(document, indent=2))
+
+
+@dataclass(frozen=True)
+class Vector:
+    """One vector of a file, its model, and the variant that its run.json names."""
+
+    file: str
+    row: int | None
+    values: np.ndarray
+    variant: str | None
+
+
+def read_vector_file(argument: str) -> list[Vector]:
+    """The vectors of FILE, or the one of FILE:ROW."""
+    from minilandscape.files import read_vectors
+
+    file, row = argument, None
+    if not Path(argument).exists() and ":" in argument:
+        head, _, tail = argument.rpartition(":")
+        if tail.isdigit() and head:
+            file, row = head, int(tail)
+    if not Path(file).exists():
+        raise FileNotFoundError(f"{file} does not exist")
+    array = read_vectors(file)
+    if array.ndim == 1:
+        if row not in (None, 0):
+            raise ValueError(f"{file} holds one vector; row {row} was asked for")
+        return [Vector(file, None, array, _variant_beside(file, array))]
+    if row is not None and row >= len(array):
+        raise ValueError(f"{file} holds {len(array)} vectors; row {row} was asked for (the first is 0)")
+    rows = range(len(array)) if row is None else [row]
+    return [Vector(file, k, array[k], _variant_beside(file, array[k])) for k in rows]
+
+
+def one_vector(argument: str) -> Vector:
+    """The one vector of FILE or FILE:ROW."""
+    vectors = read_vector_file(argument)
+    if len(vectors) > 1:
+        raise ValueError(f"{argument} holds {len(vectors)} vectors; name one as {argument}:ROW")
+    return vectors[0]
+
+
+def _variant_beside(file: str, vector: np.ndarray) -> str | None:
+    """The variant of the run.json in the same folder, where its checksum is this vector's."""
+    from minilandscape.files import read_json, sha256
+
+    record = Path(file).with_name("run.json")
+    if not record.exists():
+        return None
+    documents = read_json(record)
+    digest = sha256(vector)
+    for facts in documents if isinstance(documents, list) else [documents]:
+        if isinstance(facts, dict) and digest in facts.get("sha256", {}).values():
+            return facts.get("variant")
+    return None
+
+
+def settle(vectors: list[Vector], model: str, variant: str | None) -> tuple[str, str]:
+    """The model and variant of some vectors; refuses what contradicts."""
+    from minilandscape.networks import MODELS, VARIANTS, model_of_size, model_size
+
+    if model != "auto" and model not in MODELS:
+        raise UsageError(f"--model is {model!r}; expected auto, {', '.join(MODELS)}")
+    if variant is not None and variant not in VARIANTS:
+        raise UsageError(f"--variant is {variant!r}; expected {' or '.join(VARIANTS)}")
+    models = []
+    for vector in vectors:
+        try:
+            found = model_of_size(vector.values.size)
+        except ValueError as error:
+            raise ValueError(f"{vector.file}: {error}") from None
+        if model != "auto" and found != model:
+            raise ValueError(
+                f"{vector.file} holds {vector.values.size} numbers, as {found} has; {model} has {model_size(model)}"
+            )
+        models.append(found)
+    if len(set(models)) > 1:
+        other = next(k for k, found in enumerate(models) if found != models[0])
+        raise ValueError(
+            f"{vectors[0].file} is a vector of {models[0]}, {vectors[other].file} of {models[other]}; "
+            "expected vectors of one model"
+        )
+    known = {vector.variant: vector.file for vector in vectors if vector.variant}
+    if len(known) > 1:
+        (a, file_a), (b, file_b) = list(known.items())[:2]
+        raise ValueError(f"{file_a} was trained as variant {a}, {file_b} as {b}; expected vectors of one variant")
+    if known:
+        (recorded,) = known
+        if variant is not None and variant != recorded:
+            raise ValueError(f"{known[recorded]} was trained as variant {recorded}; --variant {variant} contradicts")
+        if variant is None:
+            note(f"variant {recorded}, from run.json beside {known[recorded]}")
+        return models[0], recorded
+    return models[0], variant or "paper"
+
+
+def load_data(where: str, train_size: int | None, variant: str) -> Any:
+    """The data, cut to the training size; says on standard error which."""
+    from minilandscape.data import load_mnist
+    from minilandscape.networks import variant_train_size
+
+    data = load_mnist(where, notify=note)
+    data = data.cut(variant_train_size(variant) if train_size is None else train_size)
+    note(f"data: {data.describe()}")
+    return data
+
+
+@contextmanager
+def progress_bar(description: str, total: int | None) -> Iterator[Any]:
+    """Yields ``advance(done, text)``; draws a bar on standard error where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda done, text="": None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(description, total=total, text="")
+        yield lambda done, text="": bar.update(task, completed=done, text=text)

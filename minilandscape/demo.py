@@ -1,0 +1,74 @@
+"""The main job, small: two solutions of each optimiser, joined by low paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .data import Mnist
+from .networks import network_landscape
+from .paths import Path, find_path
+from .training import Run, train
+
+COLOURS = {"sgd": "tab:orange", "lbfgs-gss": "tab:blue"}
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Two runs and two paths (100 Adam steps, and L-BFGS-GSS until it stands still) of each optimiser."""
+
+    runs: dict[str, list[Run]]
+    adam: dict[str, Path]
+    converged: dict[str, Path]
+
+
+def run_demo(data: Mnist, say: Callable[[str], None] = print, *, sgd_epochs: int = 60, iterations: int = 300) -> Demo:
+    """Trains fcp (authors' variant) from two starts with SGD and with L-BFGS-GSS, and joins each pair.
+
+    Parameters
+    ----------
+    data
+        Images; the first 4,000 are trained on.
+    say
+        Called with a line before each piece of work.
+    """
+    runs: dict[str, list[Run]] = {}
+    adam: dict[str, Path] = {}
+    converged: dict[str, Path] = {}
+    data = data.cut(4000)
+    land = network_landscape("fcp", data.train, variant="authors")
+    for optimizer, epochs in (("sgd", sgd_epochs), ("lbfgs-gss", iterations)):
+        say(f"training two networks by {optimizer}")
+        common: dict[str, Any] = {"optimizer": optimizer, "epochs": epochs, "variant": "authors"}
+        runs[optimizer] = [train("fcp", data, seed=seed, **common) for seed in (0, 1)]
+        say(f"joining the two {optimizer} solutions")
+        start, end = (run.train_weights for run in runs[optimizer])
+        adam[optimizer] = find_path(land, start, end)
+        converged[optimizer] = find_path(land, start, end, solver="lbfgs-gss")
+    return Demo(runs, adam, converged)
+
+
+def plot_demo(demo: Demo) -> Any:
+    """A figure of the loss curves, the losses along the paths, and their heights against the steps."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    curves, along, heights = figure.subplots(1, 3)
+    for optimizer, colour in COLOURS.items():
+        run = demo.runs[optimizer][0]
+        curves.semilogy(run.curves["train_loss"], color=colour, label=f"{optimizer}, training")
+        curves.semilogy(run.curves["test_loss"], color=colour, ls="--", label=f"{optimizer}, test")
+        for path, style, name in ((demo.adam, "--", "100 Adam steps"), (demo.converged, "-", "standing still")):
+            p = path[optimizer]
+            along.semilogy(p.t, p.values, style, color=colour, label=f"{optimizer}, {name}")
+            heights.semilogy(p.history["height"], style, color=colour, label=f"{optimizer}, {name}")
+        along.plot([0, 1], demo.adam[optimizer].height_ends, "o", color=colour)
+        along.axhline(demo.adam[optimizer].height_linear, color=colour, ls=":", label=f"{optimizer}, straight line")
+        heights.axhline(max(demo.adam[optimizer].height_ends), color=colour, lw=0.8, ls=":")
+    curves.set(xlabel="epoch (sgd) or iteration (lbfgs-gss)", ylabel="loss", title="Training")
+    along.set(xlabel="t", ylabel="training loss", title="Along the paths")
+    heights.set(xlabel="step", ylabel="path height", title="Height against steps (dotted: higher end)")
+    for axes in (curves, along, heights):
+        axes.legend(fontsize=7, frameon=False)
+    return figure

@@ -1,0 +1,162 @@
+"""The command line: its contract, its errors, its exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from minilandscape_cli.main import main
+
+from minilandscape.networks import initial_vector
+
+
+@pytest.fixture
+def folder(tmp_path: Path, small_mnist: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a small data set."""
+    monkeypatch.chdir(tmp_path)
+    np.savez(
+        tmp_path / "data.npz",
+        x_train=small_mnist.train.images,
+        y_train=small_mnist.train.labels,
+        x_test=small_mnist.test.images,
+        y_test=small_mnist.test.labels,
+    )
+    return tmp_path
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    return int(ended.value.code or 0)
+
+
+def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    code = run(*arguments, "--json")
+    captured = capsys.readouterr()
+    assert code == 0, captured.err
+    return json.loads(captured.out)
+
+
+def test_train_evaluate_connect(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train = ("train", "fcp", "--variant", "authors", "--data", "data.npz", "--epochs", "8")
+    for seed in ("0", "1"):
+        facts = run_json(capsys, *train, "--seed", seed, "--out", f"run{seed}")
+        assert facts["train_minimum"]["epoch"] == 8
+    assert sorted(p.name for p in (folder / "run0").iterdir()) == ["run.json", "test.npy", "train.npy"]
+    rows = run_json(capsys, "evaluate", "run0/train.npy", "run1/test.npy", "--data", "data.npz")
+    assert [row["variant"] for row in rows] == ["authors", "authors"]
+    first = json.loads((folder / "run0/run.json").read_text())
+    assert rows[0]["train"]["loss"] == pytest.approx(first["train_minimum"]["loss"], rel=1e-5)
+    assert 0 <= rows[0]["test"]["accuracy"] <= 1
+    ends = ("connect", "run0/train.npy", "run1/train.npy", "--data", "data.npz", "--limit", "200")
+    path = run_json(capsys, *ends, "--steps", "5", "--out", "p.npz", "--plot", "p.png")
+    assert path["height"] <= path["height_linear"]
+    assert len(path["losses"]) == 50
+    assert len(path["history"]["height"]) == 6
+    assert path["evaluations"]["gradients"] == 240
+    assert path["data"]["n_images"] == 200
+    assert (folder / "p.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "p.npz").exists()
+    assert run("connect", "run0/train.npy", "run1/train.npy", "--data", "data.npz", "--variant", "paper") == 1
+    assert "contradicts" in capsys.readouterr().err
+
+
+def test_a_finished_run_is_not_repeated_nor_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train = (
+        "train",
+        "fcp",
+        "--optimizer",
+        "sgd",
+        "--data",
+        "data.npz",
+        "--epochs",
+        "2",
+        "--seeds",
+        "3-4",
+        "--out",
+        "r",
+    )
+    assert run(*train) == 0
+    before = (folder / "r/train.npy").read_bytes()
+    assert np.load(folder / "r/train.npy").shape == (2, 42_200)
+    assert run(*train) == 0
+    assert "nothing to do" in capsys.readouterr().err
+    assert run(*train, "--lr", "0.2") == 1
+    assert "other options" in capsys.readouterr().err
+    assert (folder / "r/train.npy").read_bytes() == before
+    rows = run_json(capsys, "evaluate", "r/train.npy:1", "--data", "data.npz", "--split", "test")
+    assert rows[0]["row"] == 1
+    assert "train" not in rows[0]
+
+
+def test_bad_weight_files_are_refused_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = initial_vector("fcp", np.random.default_rng(0))
+    np.save(folder / "good.npy", good)
+    np.save(folder / "long.npy", np.append(good, 0))
+    np.save(folder / "nan.npy", np.where(np.arange(good.size) == 7, np.nan, good))
+    np.save(folder / "object.npy", np.array([{}], dtype=object), allow_pickle=True)
+    np.save(folder / "lstm.npy", initial_vector("lstm", np.random.default_rng(0)))
+    (folder / "empty.npy").write_bytes(b"")
+    before = sorted(folder.iterdir())
+    for bad, message in {
+        "long.npy": "fcp 42200",
+        "nan.npy": "not finite",
+        "object.npy": "Python objects",
+        "lstm.npy": "of one model",
+        "empty.npy": "is empty",
+        "missing.npy": "does not exist",
+    }.items():
+        assert run("connect", "good.npy", bad, "--data", "data.npz", "--out", "p.npz", "--plot", "p.png") == 1
+        captured = capsys.readouterr()
+        (line,) = captured.err.strip().splitlines()
+        assert line.startswith("minilandscape: ")
+        assert message in line
+        assert captured.out == ""
+    assert sorted(folder.iterdir()) == before
+
+
+def test_figure3_and_ones_own_landscape(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = run_json(capsys, "figure3", "--steps", "300", "--out", "f.png")
+    assert document["height_linear"] == pytest.approx(1.102, abs=1e-3)
+    for lam, height in (("10", 0.646), ("100", 0.640), ("1000", 0.652)):
+        assert document["heights"][lam] == pytest.approx(height, abs=0.006)
+    assert (folder / "f.png").exists()
+    (folder / "double_well.py").write_text(
+        "import numpy as np\n"
+        "def make():\n"
+        "    return lambda x: ((x[0]**2 - 1)**2 + x[1]**2, np.array([4 * x[0] * (x[0]**2 - 1), 2 * x[1]]))\n"
+    )
+    np.save("a.npy", np.array([-1.0, 0.0]))
+    np.save("b.npy", np.array([1.0, 0.0]))
+    path = run_json(capsys, "connect", "a.npy", "b.npy", "--landscape", "double_well:make", "--solver", "lbfgs-gss")
+    assert path["dense_height"] == pytest.approx(1.0, abs=1e-3)
+    assert path["converged"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("train", "resnet"), 2, "expected one of fcp"),
+        (("train", "fcp", "--lr", "0.1"), 2, "finds its own steps"),
+        (("train", "fcp", "--seeds", "4-2"), 2, "A-B"),
+        (("connect", "a.npy", "b.npy", "--solver", "lbfgs-gss", "--lr", "1"), 2, "lr belongs"),
+        (("connect", "a.npy", "b.npy", "--split", "both"), 2, "train or test"),
+        (("evaluate", "a.npy", "--data", "nowhere"), 1, "a.npy does not exist"),
+        (("nonsense",), 2, "nonsense"),
+    ],
+)
+def test_wrong_usage(
+    arguments: tuple[str, ...], code: int, message: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments) == code
+    assert message in capsys.readouterr().err
+    assert [p.name for p in folder.iterdir()] == ["data.npz"]
+
+
+def test_info_and_version(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert set(run_json(capsys, "info")) == {"versions", "devices", "data"}
+    assert run("--version") == 0
+    assert capsys.readouterr().out.startswith("minilandscape ")
