@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import demo, info, networks, paths
+from . import demo, info, networks, paths, sets
 from .options import UsageError
 
 # Newer Typer carries its own Click, older ones import it: either way this is ClickException.
@@ -21,7 +21,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo.demo, networks.train, networks.evaluate, paths.connect, paths.figure3, info.info):
+for command in (
+    demo.demo,
+    networks.train,
+    networks.evaluate,
+    paths.connect,
+    paths.figure3,
+    sets.kpca,
+    sets.statistics,
+    info.info,
+):
     app.command()(command)
 
 

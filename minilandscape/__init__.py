@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .analysis.kpca import KernelPCA, kernel_pca
     from .backend import DeviceError, set_threads
     from .data import DataError, load_mnist
     from .landscape import Evaluations, FunctionLandscape, LandscapeError, as_landscape, check_gradient
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Public name -> the module that holds it, imported when it is first asked for.
 _HOMES = {
+    "KernelPCA": "analysis.kpca",
+    "kernel_pca": "analysis.kpca",
     "DeviceError": "backend",
     "set_threads": "backend",
     "DataError": "data",
@@ -42,6 +45,7 @@ __all__ = [
     "Evaluations",
     "FourierPathFinder",
     "FunctionLandscape",
+    "KernelPCA",
     "LandscapeError",
     "Path",
     "Run",
@@ -49,6 +53,7 @@ __all__ = [
     "as_landscape",
     "check_gradient",
     "find_path",
+    "kernel_pca",
     "load_mnist",
     "load_path",
     "load_runs",

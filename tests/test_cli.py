@@ -156,6 +156,26 @@ def test_wrong_usage(
     assert [p.name for p in folder.iterdir()] == ["data.npz"]
 
 
+def test_kpca_and_statistics(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    sets = {"a.npy": rng.standard_normal((6, 40)), "b.npy": 2 * rng.standard_normal((5, 40))}
+    for name, vectors in sets.items():
+        np.save(name, vectors)
+    document = run_json(capsys, "kpca", "a.npy", "b.npy", "--plot", "k.png")
+    assert [len(row["projections"]) for row in document["sets"]] == [6, 5]
+    assert run("kpca", "a.npy", "b.npy", "--degree", "2") == 1
+    assert "has no degree" in capsys.readouterr().err
+    document = run_json(capsys, "statistics", "a.npy", "b.npy", "--plot", "l.png")
+    assert document["sets"][1]["sigma"] == pytest.approx(sets["b.npy"].std())
+    assert document["within_b"]["distance"][0] > document["within_a"]["distance"][0]
+    assert (folder / "k.png").exists()
+    assert (folder / "l.png").exists()
+    np.save("c.npy", np.zeros(7))
+    assert run("statistics", "a.npy", "c.npy") == 1
+    assert "of one model" in capsys.readouterr().err
+    assert run("statistics", "a.npy", "--plot", "x.png") == 2
+
+
 def test_info_and_version(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert set(run_json(capsys, "info")) == {"versions", "devices", "data"}
     assert run("--version") == 0

@@ -1,0 +1,107 @@
+"""Commands about sets of vectors: kpca and statistics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from .options import Json, UsageError, Vector, print_json, read_vector_file
+
+
+def _sets(files: list[str]) -> list[np.ndarray]:
+    """The vectors of each file (K, D), all of one size."""
+    sets: list[list[Vector]] = [read_vector_file(file) for file in files]
+    sizes = {vectors[0].values.size: vectors[0].file for vectors in sets}
+    if len(sizes) > 1:
+        (a, file_a), (b, file_b) = list(sizes.items())[:2]
+        raise ValueError(f"{file_a} holds vectors of {a} numbers, {file_b} of {b}; expected vectors of one model")
+    return [np.stack([vector.values for vector in vectors]).astype(np.float64) for vectors in sets]
+
+
+def kpca(
+    files: Annotated[list[str], typer.Argument(help="Sets of vectors, A.npy B.npy …", metavar="FILE…")],
+    kernel: Annotated[str, typer.Option(help="linear, polynomial, sigmoid or rbf.")] = "rbf",
+    components: Annotated[int, typer.Option(min=1, help="How many.")] = 2,
+    degree: Annotated[float | None, typer.Option(help="n of the polynomial. Default: 3.")] = None,
+    coef0: Annotated[float | None, typer.Option(help="C of the polynomial and the sigmoid. Default: 1.")] = None,
+    gamma: Annotated[
+        float | None,
+        typer.Option(help="Factor of x.x', or of the squared distance (1/2 sigma^2). Default: 1/D; polynomial 1."),
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the first two components here.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Kernel PCA of sets of vectors together (Fig. 6)."""
+    from minilandscape.analysis.kpca import kernel_pca
+
+    sets = _sets(files)
+    result = kernel_pca(np.concatenate(sets), kernel, components, degree=degree, coef0=coef0, gamma=gamma)
+    sizes = tuple(len(vectors) for vectors in sets)
+    if plot is not None:
+        from matplotlib.figure import Figure
+
+        from minilandscape.figures.sets import plot_kernel_pca
+
+        figure = Figure(figsize=(5.5, 4.5), layout="constrained")
+        plot_kernel_pca(result, sizes, tuple(files), figure.subplots())
+        figure.savefig(plot, dpi=150)
+    parts = np.split(result.projections, np.cumsum(sizes)[:-1])
+    if as_json:
+        rows = [{"file": file, "projections": part.tolist()} for file, part in zip(files, parts, strict=True)]
+        numbers = {"kernel": kernel, "parameters": result.parameters}
+        print_json({**numbers, "eigenvalues": result.eigenvalues.tolist(), "sets": rows})
+        return
+    print(f"{kernel} kernel, eigenvalues " + ", ".join(f"{value:.4g}" for value in result.eigenvalues))
+    for file, part in zip(files, parts, strict=True):
+        mean, spread = part.mean(axis=0), part.std(axis=0)
+        text = ", ".join(f"PC{k + 1} {m:.4g} ± {s:.2g}" for k, (m, s) in enumerate(zip(mean, spread, strict=True)))
+        print(f"{file} ({len(part)} vectors): {text}")
+
+
+def statistics(
+    files: Annotated[list[str], typer.Argument(help="Sets of vectors; two of them are compared.", metavar="FILE…")],
+    plot: Annotated[Path | None, typer.Option(help="Draw the lengths of two sets here (Fig. 5).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Means and deviations of the components (Table S1); of two sets lengths, distances and angles (Fig. 5)."""
+    from minilandscape.analysis.statistics import component_statistics, lengths, spread
+
+    if plot is not None and len(files) != 2:
+        raise UsageError("--plot draws two sets; give two files")
+    sets = _sets(files)
+    document: dict[str, Any] = {"sets": []}
+    for file, vectors in zip(files, sets, strict=True):
+        document["sets"].append({"file": file, "vectors": len(vectors), **vars(component_statistics(vectors))})
+    if len(sets) == 2:
+        shells = lengths(*sets)
+        pairs = {"within_a": (sets[0], None), "within_b": (sets[1], None), "between": (sets[0], sets[1])}
+        document["centroid_distance"] = shells.centroid_distance
+        document["lengths"] = [shells.a.tolist(), shells.b.tolist()]
+        for name, (a, b) in pairs.items():
+            if b is not None or len(a) > 1:
+                found = spread(a, b, origin=shells.origin)
+                document[name] = {"distance": list(found.distance), "angle": list(found.angle)}
+        if plot is not None:
+            from matplotlib.figure import Figure
+
+            from minilandscape.figures.sets import plot_lengths
+
+            figure = Figure(figsize=(5.5, 4), layout="constrained")
+            plot_lengths(shells, (files[0], files[1]), figure.subplots())
+            figure.savefig(plot, dpi=150)
+    if as_json:
+        print_json(document)
+        return
+    for row in document["sets"]:
+        print(f"{row['file']} ({row['vectors']} vectors): mu = {row['mu']:.3e}, sigma = {row['sigma']:.3e}")
+    if len(sets) == 2:
+        for label, values in zip("ab", document["lengths"], strict=True):
+            print(f"length from the common origin, set {label}: {np.mean(values):.4g} ± {np.std(values):.2g}")
+        print(f"centroids from the common origin: {document['centroid_distance']:.4g}")
+        for name in ("within_a", "within_b", "between"):
+            if name in document:
+                (d, sd), (t, st) = document[name]["distance"], document[name]["angle"]
+                print(f"{name.replace('_', ' ')}: distance {d:.4g} ± {sd:.2g}, angle {t:.1f} ± {st:.1f} degrees")
