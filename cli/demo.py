@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,7 +23,7 @@ def demo(
     note(f"data: {mnist.describe()}")
     result = run_demo(mnist, note)
     plot_demo(result).savefig(out, dpi=150)
-    rows = {
+    rows: dict[str, dict[str, Any]] = {
         optimizer: {
             "ends": list(result.adam[optimizer].height_ends),
             "height_linear": result.adam[optimizer].height_linear,

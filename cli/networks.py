@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +34,10 @@ def _seeds(seed: int, seeds: str | None) -> tuple[list[int], bool]:
     if not (first.isdigit() and (last.isdigit() or not dash)) or int(last or first) < int(first):
         raise UsageError(f"--seeds is {seeds!r}; expected A-B, such as 0-74")
     return list(range(int(first), int(last or first) + 1)), False
+
+
+def _show(advance: Any, epoch: int, train_loss: float, test_loss: float) -> None:
+    advance(epoch, f"train {train_loss:.3e}, test {test_loss:.3e}")
 
 
 def train(
@@ -109,7 +114,7 @@ def train(
                     mnist,
                     seed=number,
                     checkpoint=folder / f"checkpoint-{number}.npz",
-                    progress=lambda epoch, a, b, go=advance: go(epoch, f"train {a:.3e}, test {b:.3e}"),
+                    progress=partial(_show, advance),
                     **chosen,
                 )
             runs.append(run)
