@@ -1,0 +1,46 @@
+"""The examples run and print what they should."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def output(name: str, folder: Path, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / name],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def numbers(text: str) -> list[float]:
+    return [float(n) for n in re.findall(r"-?\d+\.\d+(?:e-?\d+)?", text)]
+
+
+def test_figure3(tmp_path: Path) -> None:
+    text = output("figure3.py", tmp_path)
+    assert numbers(text) == pytest.approx([1.102, 0.646, 0.640, 0.652], abs=0.006)
+    assert (tmp_path / "figure3.png").exists()
+
+
+def test_train_and_connect(tmp_path: Path, small_mnist: Any) -> None:
+    arrays = {"x_train": small_mnist.train.images, "y_train": small_mnist.train.labels}
+    np.savez(tmp_path / "d.npz", **arrays, x_test=small_mnist.test.images, y_test=small_mnist.test.labels)
+    text = output("train_and_connect.py", tmp_path, MINILANDSCAPE_DATA=str(tmp_path / "d.npz"))
+    height, straight, end = numbers(text.splitlines()[-1])
+    assert end <= height < straight
