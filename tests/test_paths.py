@@ -90,14 +90,98 @@ def test_history_and_the_path_kept(solver: str) -> None:
     path = find_path(Fig3(), START, END, n_points=40, power=2, lam=100, solver=solver)
     assert path.converged
     assert path.reason in ("stands still", "line search")
-    L = path.history["penalty"] + path.history["cumulative_loss"] * 0
-    assert len(L) == len(path.history["height"]) > path.best_step
+    assert len(path.history["penalty"]) == len(path.history["height"]) > path.best_step
     assert path.history["height"][path.best_step] == path.height
     assert path.history["length"][path.best_step] == pytest.approx(path.length)
     assert path.height_linear == path.history["height"][0] > path.height
     assert path.dense_height >= path.height
     dense = Fig3().values(path.points(np.linspace(0, 1, 5001))).max()
     assert path.dense_height == pytest.approx(dense, abs=2e-3)
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs-gss"])
+@pytest.mark.parametrize("lam", [0.0, 1.0])
+def test_the_path_kept_has_the_lowest_L(solver: str, lam: float) -> None:
+    path = find_path(Fig3(), START, END, lam=lam, solver=solver)
+    L = path.history["cumulative_loss"] + path.history["penalty"]
+    assert path.best_step == L.argmin()
+    assert path.values.sum() == pytest.approx(path.history["cumulative_loss"][path.best_step], rel=1e-12)
+
+
+def test_the_dense_height_sees_a_peak_that_the_points_miss() -> None:
+    def two_peaks(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        away = points[:, :1] - np.array([0.25, 0.7571])
+        bumps = np.array([1.0, 1.5]) * np.exp(-((away / np.array([0.1, 0.012])) ** 2))
+        slope = (-2 * bumps * away / np.array([0.1, 0.012]) ** 2).sum(axis=1)
+        return bumps.sum(axis=1), np.stack([slope, 0 * slope], axis=1)
+
+    land = FunctionLandscape(two_peaks, size=2, batched=True)
+    path = find_path(land, np.zeros(2), np.array([1.0, 0.0]), method="linear", n_points=40)
+    assert path.height < 1 < 1.49 < path.dense_height <= 1.5
+    assert path.dense_t == pytest.approx(0.7571, abs=2e-3)
+    assert path.evaluations == land.evaluations
+
+
+def test_a_straight_line_has_no_coefficients() -> None:
+    path = find_path(Fig3(), START, END, method="linear")
+    assert path.coefficients.shape == (0, 2)
+    assert path.points(0.5) == pytest.approx((START + END)[None] / 2, rel=1e-12)
+    assert path.evaluations.gradients == 0
+
+
+def test_a_power_below_one_stays_finite_at_the_offset() -> None:
+    bowl = FunctionLandscape(lambda x: (float(x @ x), 2 * x), size=2)
+    path = find_path(bowl, np.array([1.0, 0.0]), np.array([-1.0, 0.0]), n_points=51, power=0.5, steps=5)
+    assert np.isfinite(path.values).all()
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs-gss"])
+def test_a_function_that_raises_is_told_where(solver: str) -> None:
+    calls = 0
+
+    def f(x: np.ndarray) -> tuple[float, np.ndarray]:
+        nonlocal calls
+        calls += 1
+        if calls > 400:
+            raise RuntimeError("no more")
+        values, gradients = Fig3().values_and_gradients(x[None])
+        return float(values[0]), gradients[0]
+
+    with pytest.raises(LandscapeError, match=r"t = .*no more") as caught:
+        find_path(FunctionLandscape(f, size=2), START, END, steps=50, solver=solver)
+    assert caught.value.t in np.linspace(0, 1, 50)
+    assert caught.value.best.height < 1.11
+
+
+def test_a_hole_between_the_points_keeps_the_path() -> None:
+    def f(x: np.ndarray) -> tuple[float, np.ndarray]:
+        away = x[0] - 0.5
+        return (float("inf") if abs(away) < 0.01 else float(-(away**2))), np.array([-2 * away, 0.0])
+
+    with pytest.raises(LandscapeError, match=r"t = 0\.5 is inf") as caught:
+        find_path(FunctionLandscape(f, size=2), np.zeros(2), np.array([1.0, 0.0]), method="linear", n_points=4)
+    assert caught.value.best.height == pytest.approx(-1 / 36)
+
+
+def test_both_solvers_agree_on_a_quadratic() -> None:
+    scales = np.array([1.0, 4.0, 9.0])
+    bowl = FunctionLandscape(lambda x: (float(x @ (scales * x)), 2 * scales * x), size=3)
+    ends = np.array([1.0, 0.2, 0.3]), np.array([-0.4, 0.5, -0.3])
+    adam, quasi_newton = (find_path(bowl, *ends, solver=s, lam=0.5, steps=400) for s in ("adam", "lbfgs-gss"))
+    assert quasi_newton.height == pytest.approx(adam.height, rel=1e-3)
+    L = [(p.history["cumulative_loss"] + p.history["penalty"]).min() for p in (adam, quasi_newton)]
+    assert L[1] == pytest.approx(L[0], rel=1e-3)
+
+
+def test_numpys_whole_numbers_are_steps_and_options_are_kept() -> None:
+    path = find_path(Fig3(), START, END, steps=np.int64(3), lr=0.02, lam=1.0)
+    assert len(path.history["height"]) == 4
+    assert {name: path.facts[name] for name in ("objective", "lr", "lam", "steps")} == {
+        "objective": "sum",
+        "lr": 0.02,
+        "lam": 1.0,
+        "steps": 3,
+    }
 
 
 def test_both_solvers_come_to_one_height() -> None:

@@ -9,11 +9,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..backend import array_module, to_device, to_host
-from ..landscape import Evaluations
+from ..landscape import Evaluations, as_landscape
 from .line_search import Minimum, search_step
 
 #: Below this cosine between y and s a pair says nothing of the curvature.
 LEAST_COSINE = 1e-4
+#: Below this y·s is too near the underflow to be divided by.
+LEAST_CURVATURE = float(np.finfo(np.float64).tiny)
 #: Sufficient decrease, as a part of the slope, that accepts a unit step.
 SUFFICIENT_DECREASE = 1e-4
 #: A line's products are computed afresh at multiples of this many iterations; a run may resume there bit for bit.
@@ -51,6 +53,7 @@ class LandscapeLine:
     """Lines on a landscape, through a span of the rows (ω, p): trial steps share the first layer's products."""
 
     def __init__(self, landscape: Any, x: Any) -> None:
+        landscape = as_landscape(landscape, len(x))
         x = to_device(x, landscape.device, landscape.dtype)
         self._span = landscape.span(array_module(x).stack([x, x * 0]))
 
@@ -184,7 +187,7 @@ def lbfgs_gss(
     -----
     rho = 1/(y·s), without the constant that the authors' code adds to y·s, which swallows the curvature once y·s is
     smaller. The history is cleared, and the step falls back to the gradient, when a pair's cosine y·s/(|y||s|) is
-    below 1e-4 or the direction is not finite.
+    below 1e-4, its products underflow, or the direction is not finite.
     """
     iteration = 0 if state is None else state.iteration
     s: tuple[Any, ...] = () if state is None else state.s
@@ -213,7 +216,8 @@ def lbfgs_gss(
         if last is not None:
             ds, dy = x - last[0], gradient - last[1]
             ys, yy, ss = _scalars(_dot(dy, ds), _dot(dy, dy), _dot(ds, ds))
-            if yy > 0 and ss > 0 and ys / np.sqrt(yy) / np.sqrt(ss) >= LEAST_COSINE:
+            resolved = min(ys, yy, ss) > LEAST_CURVATURE
+            if resolved and ys / np.sqrt(yy) / np.sqrt(ss) >= LEAST_COSINE:
                 s, y = (*s, ds)[-history:], (*y, dy)[-history:]
             else:
                 s, y = (), ()

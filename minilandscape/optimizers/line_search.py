@@ -29,6 +29,7 @@ def golden_section(
     inner: tuple[float, float] | None = None,
     evaluations: int = 100,
     tolerance: float = 1e-8,
+    value_tolerance: float = 0.0,
 ) -> Minimum:
     """The minimum of a function of one variable between a and b.
 
@@ -46,8 +47,10 @@ def golden_section(
     evaluations
         The most evaluations of f.
     tolerance
-        Stops when the bracket is shorter than this part of its larger end's size (of its first length, around 0),
-        or when two values differ by less than this part of their size.
+        Stops when the bracket is shorter than this part of its first length.
+    value_tolerance
+        Stops when the values at the two inner points differ by less than this part of their size. 0 turns it off, since
+        points on either side of a minimum may be equally high and far from it; a line search has no use for more.
 
     Returns
     -------
@@ -84,14 +87,14 @@ def golden_section(
     else:
         return best
     while used < evaluations:
-        scale = max(abs(a), abs(b)) if a * b > 0 else first_length
-        if b - a <= tolerance * scale:
+        if b - a <= tolerance * first_length:
             break
         y = x + GOLDEN * (b - x) if b - x > x - a else x - GOLDEN * (x - a)
         if y in (x, a, b):  # the bracket is as short as rounding allows
             break
         fy = evaluate(y)
-        close = isfinite(fx) and isfinite(fy) and abs(fx - fy) <= tolerance * max(abs(fx), abs(fy))
+        finite = isfinite(fx) and isfinite(fy)
+        close = value_tolerance > 0 and finite and abs(fx - fy) <= value_tolerance * max(abs(fx), abs(fy))
         # Between two walls the way is toward the lower end, where a line search comes from.
         nearer = fy < fx or (fx == inf and y < x)
         (lower, f_lower), upper = ((y, fy), x) if nearer else ((x, fx), y)
@@ -127,7 +130,7 @@ def search_step(
     budget
         Evaluations in all, bracketing included.
     tolerance
-        Relative, of :func:`golden_section`.
+        Relative, of the bracket and of the values in :func:`golden_section`.
 
     Returns
     -------
@@ -159,5 +162,13 @@ def search_step(
             return Minimum(0.0, f0, used)
     if upper is None or used >= budget:
         return Minimum(middle, f_middle, used)
-    found = golden_section(f, low, upper, inner=(middle, f_middle), evaluations=budget - used, tolerance=tolerance)
+    found = golden_section(
+        f,
+        low,
+        upper,
+        inner=(middle, f_middle),
+        evaluations=budget - used,
+        tolerance=tolerance,
+        value_tolerance=tolerance,
+    )
     return Minimum(found.u, found.value, used + found.evaluations)

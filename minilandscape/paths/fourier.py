@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil, sqrt
 from typing import Any
@@ -80,11 +81,26 @@ class _Problem:
         self.dC = np.diff(self.C[:, 1:], axis=0)
         self.ends = self._values(self.C[[0, -1]], t[[0, -1]])
         self.lam = 0.0
+        self.lr: float | None = None
 
     def _values(self, C: np.ndarray, t: np.ndarray) -> np.ndarray:
-        values = self.span.values(C)
+        with self.placing(C, t):
+            values = self.span.values(C)
         self.check(values, t)
         return values
+
+    @contextmanager
+    def placing(self, C: np.ndarray, t: np.ndarray) -> Iterator[None]:
+        """An error that the landscape raises is told which t its point belongs to."""
+        try:
+            yield
+        except LandscapeError as error:
+            if error.t is None and error.point is not None:
+                C = to_device(C, self.landscape.device, self.landscape.dtype)
+                away = to_host(C @ self.span.basis).astype(np.float64) - error.point
+                error.t = float(t[int((away**2).sum(axis=1).argmin())])
+                error.args = (f"at t = {error.t:.4g}, {error}",)
+            raise
 
     def check(self, values: np.ndarray, t: np.ndarray) -> None:
         """Refuses values that are not finite, naming the point."""
@@ -113,7 +129,8 @@ class _Problem:
     def gradient(self, span: Any, C: np.ndarray, rows: Any, b: Any) -> tuple[np.ndarray, Any]:
         """Values (M,) and ∂L/∂b (N_F, D) of Algorithm 2."""
         weights = None if self.objective.power == 1 else self.objective.weights
-        interior, pullback = span.values_and_pullback(C[1:-1], weights, rows)
+        with self.placing(C[1:-1], self.t[1:-1]):
+            interior, pullback = span.values_and_pullback(C[1:-1], weights, rows)
         self.check(interior, self.t[1:-1])
         return self.along(interior), pullback + self.penalty_gradient(b)
 
@@ -171,7 +188,9 @@ class _PathLine:
 
     def value(self, u: float) -> float:
         problem = self._problem
-        interior = self.span.values(self._coefficients(u)[1:-1])
+        C = self._coefficients(u)[1:-1]
+        with problem.placing(C, problem.t[1:-1]):
+            interior = self.span.values(C)
         penalty, _ = problem.steps(self.b - u * self.span.basis[2 + self._n :])
         return float(problem.objective.summands(problem.along(interior)).sum()) + penalty
 
@@ -253,7 +272,7 @@ class FourierPathFinder:
         problem = self._problem(start, end)
         return self._adam(problem, None) if self.solver == "adam" else self._lbfgs(problem)
 
-    def _problem(self, start: Any, end: Any) -> _Problem:
+    def _problem(self, start: Any, end: Any, n_terms: int | None = None) -> _Problem:
         start, end = np.asarray(to_host(start)), np.asarray(to_host(end))
         if start.ndim != 1 or start.shape != end.shape:
             raise ValueError(
@@ -267,7 +286,8 @@ class FourierPathFinder:
         t = np.linspace(0, 1, self.n_points)
         if not to_host(landscape.displacement(*ends)).any():
             raise ValueError("start and end are equal; expected two different points")
-        return _Problem(landscape, ends[0], ends[1], t, self.n_terms, self.objective)
+        n_terms = self.n_terms if n_terms is None else n_terms
+        return _Problem(landscape, ends[0], ends[1], t, n_terms, self.objective)
 
     def _settle(self, problem: _Problem, line_values: np.ndarray) -> float:
         """Checks the offset and sets λ on the straight line's values; returns the learning rate."""
@@ -290,7 +310,8 @@ class FourierPathFinder:
             values, gradient = problem.gradient(span, problem.C, problem.rows, b)
             if adam is None:
                 # λ may depend on the straight line's own values, of which the first gradient knew nothing.
-                adam = Adam(lr=self._settle(problem, values))
+                problem.lr = self._settle(problem, values)
+                adam = Adam(lr=problem.lr)
                 gradient += problem.penalty_gradient(b)
             yield problem.state(step, b, values)
             adam.update(b, gradient)
@@ -364,13 +385,15 @@ def find_path(
         landscape, n_terms, n_points, lam=lam, lr=lr, objective=objective, power=power, offset=offset, solver=solver
     )
     solver = finder.solver
-    problem = finder._problem(start, end)
+    problem = finder._problem(start, end, 0 if method == "linear" else None)
     if steps is None:
         steps = (problem.landscape.path_defaults.get("steps") if solver == "adam" else None) or "auto"
     if method == "linear":
         steps = 0
-    if not (steps == "auto" or (isinstance(steps, int) and steps >= 0)):
+    whole = isinstance(steps, (int, np.integer)) and steps >= 0
+    if not (steps == "auto" or whole):
         raise ValueError(f"steps is {steps!r}; expected a whole number or 'auto'")
+    steps = int(steps) if whole else "auto"
     most = MOST_STEPS[solver] if steps == "auto" else int(steps)
     facts = {
         "method": method,
@@ -404,43 +427,39 @@ def find_path(
                 break
             if state.step >= most:
                 break
+        assert best is not None
+        dense_height, dense_t = _dense_height(problem, best)
     except LandscapeError as error:
         if best is not None:
             error.best = _result(problem, states, best, False, "not finite", facts, best.height, float("nan"))
         raise
-    assert best is not None
-    return _finish(problem, states, best, stands_still(objectives, solver), reason, facts)
-
-
-def _finish(
-    problem: _Problem, states: list[PathState], best: PathState, converged: bool, reason: str, facts: dict[str, Any]
-) -> Path:
-    """Refines the height over continuous t and packs the result."""
-    dense_height, dense_t = _dense_height(problem, best)
+    converged = stands_still(objectives, solver)
     return _result(problem, states, best, converged, reason, facts, dense_height, dense_t)
 
 
 def _dense_height(problem: _Problem, best: PathState) -> tuple[float, float]:
-    """Maximum over t, by halving the two intervals beside the highest point until it moves little."""
+    """Maximum over t, by halving the intervals beside every peak until the highest moves little."""
     t, values = problem.t, best.values
     n = len(best.coefficients)
-    problem.span.replace(range(2, 2 + n), best.coefficients)
+    if n:
+        problem.span.replace(range(2, 2 + n), best.coefficients)
     pad = problem.span.basis.shape[0] - 2 - n
     span_range = max(float(np.ptp(values)), np.finfo(float).tiny)
     for _ in range(30):
-        k = int(values.argmax())
-        new = [0.5 * (t[j] + t[j + 1]) for j in (k - 1, k) if 0 <= j < len(t) - 1]
-        C = sine_basis(np.array(new), n)
-        more = problem.span.values(np.pad(C, ((0, 0), (0, pad))))
+        # A lower sample may stand beside a higher peak, so none is left out; a plateau is seen to at its last point.
+        padded = np.concatenate([[-np.inf], values, [-np.inf]])
+        peaks = np.flatnonzero((values >= padded[:-2]) & (values > padded[2:]))
+        left = np.unique(np.concatenate([peaks - 1, peaks]))
+        left = left[(left >= 0) & (left < len(t) - 1)]
+        new = 0.5 * (t[left] + t[left + 1])
+        more = problem._values(np.pad(sine_basis(new, n), ((0, 0), (0, pad))), new)
         before = values.max()
         order = np.argsort(np.concatenate([t, new]), kind="stable")
         t, values = np.concatenate([t, new])[order], np.concatenate([values, more])[order]
         spacing = min(np.diff(t))
-        if not np.isfinite(more).all() or (
-            values.max() - before <= DENSE_TOLERANCE * span_range and spacing < 0.3 / len(problem.t)
-        ):
+        if values.max() - before <= DENSE_TOLERANCE * span_range and spacing < 0.3 / len(problem.t):
             break
-    k = int(np.nanargmax(values))
+    k = int(values.argmax())
     return float(values[k]), float(t[k])
 
 
@@ -469,5 +488,5 @@ def _result(
         evaluations=problem.span.evaluations + Evaluations(),
         converged=converged,
         reason=reason,
-        facts={**facts, "lam": problem.lam},
+        facts={**facts, "objective": "sum", "lam": problem.lam, "lr": problem.lr},
     )

@@ -35,7 +35,12 @@ class PowerSum:
 
     def weights(self, values: np.ndarray) -> np.ndarray:
         """dF/df (P,)."""
-        return self.power * self._above(values) ** (self.power - 1)
+        above = self._above(values)
+        if self.power >= 1:
+            return self.power * above ** (self.power - 1)
+        # A root is infinitely steep at the offset; below it, it counts as flat.
+        slopes = np.power(above, self.power - 1, out=np.zeros_like(above), where=above > 0)
+        return self.power * slopes
 
     def check(self, line_values: np.ndarray) -> None:
         """Refuses an offset that lies well above some value on the starting line."""

@@ -1,0 +1,76 @@
+"""L-BFGS-GSS at the bottom of float64, and on landscapes of every kind."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minilandscape.landscape import FunctionLandscape
+from minilandscape.optimizers import LandscapeLine, lbfgs_gss
+
+FUNCTIONS = {
+    "bowl": lambda x: (float(x @ x), 2 * x),
+    "quartic": lambda x: (float((x**4).sum()), 4 * x**3),
+    "octic": lambda x: (float((x**8).sum()), 8 * x**7),
+    "exponential": lambda x: (float(np.exp(-x).sum()), -np.exp(-x)),
+}
+
+
+@pytest.mark.parametrize("unit_step", [False, True])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_underflow_ends_the_run_without_a_warning(name: str, unit_step: bool) -> None:
+    """Below the smallest normal number nothing can be divided by y·s any more."""
+    f: Callable[[Any], Any] = FUNCTIONS[name]
+    landscape = FunctionLandscape(f, size=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for state in lbfgs_gss(LandscapeLine(landscape, np.array([1.0, 0.7, -0.4])), unit_step=unit_step):
+            assert np.isfinite(state.x).all()
+            if state.iteration == 3000:
+                break
+    assert state.reason in ("zero gradient", "line search")
+    assert state.value < 1e-100
+
+
+def test_values_never_rise_and_states_are_never_changed() -> None:
+    landscape = FunctionLandscape(FUNCTIONS["quartic"], size=3)
+    states = []
+    for state in lbfgs_gss(LandscapeLine(landscape, np.array([1.0, 0.7, -0.4]))):
+        states.append((state, state.x.copy(), state.value))
+        if state.iteration == 15:
+            break
+    values = [value for _, _, value in states]
+    assert all(later < earlier for earlier, later in itertools.pairwise(values))
+    for state, x, value in states:
+        assert np.array_equal(state.x, x)
+        assert landscape.values(x[None])[0] == pytest.approx(value, rel=1e-12)
+
+
+def test_refresh_is_called_every_ten_accepted_steps() -> None:
+    calls: list[int] = []
+
+    class Counting(LandscapeLine):
+        def refresh(self) -> None:
+            calls.append(len(calls))
+
+    line = Counting(FunctionLandscape(FUNCTIONS["octic"], size=3), np.array([1.0, 0.7, -0.4]))
+    for state in lbfgs_gss(line):
+        if state.iteration == 35:
+            break
+    assert len(calls) == 3
+
+
+def test_an_object_with_the_required_methods_alone_will_do() -> None:
+    class Bowl:
+        size = 2
+
+        def values_and_gradients(self, points: Any) -> tuple[np.ndarray, np.ndarray]:
+            return (points**2).sum(axis=1), 2 * points
+
+    *_, state = lbfgs_gss(LandscapeLine(Bowl(), np.ones(2)), loss_floor=1e-9)
+    assert state.reason == "loss floor"
