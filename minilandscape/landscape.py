@@ -409,6 +409,8 @@ def as_landscape(obj: Any, size: int | None = None) -> Any:
         )
     if size is not None and landscape.size not in (0, size):
         raise ValueError(f"the landscape has {landscape.size} coordinates, the point {size}")
+    if size is not None and landscape.size == 0:  # a function that was left to learn it from its points
+        landscape.size = size
     return landscape
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -32,6 +33,14 @@ def numbers(text: str) -> list[float]:
     return [float(n) for n in re.findall(r"-?\d+\.\d+(?:e-?\d+)?", text)]
 
 
+def test_own_function(tmp_path: Path) -> None:
+    text = output("own_function.py", tmp_path)
+    assert "differences: True" in text
+    height, _, straight = numbers(text)[:3]
+    assert -40.67 < height < -10
+    assert straight == pytest.approx(12.68, abs=0.1)
+
+
 def test_figure3(tmp_path: Path) -> None:
     text = output("figure3.py", tmp_path)
     assert numbers(text) == pytest.approx([1.102, 0.646, 0.640, 0.652], abs=0.006)
@@ -44,3 +53,9 @@ def test_train_and_connect(tmp_path: Path, small_mnist: Any) -> None:
     text = output("train_and_connect.py", tmp_path, MINILANDSCAPE_DATA=str(tmp_path / "d.npz"))
     height, straight, end = numbers(text.splitlines()[-1])
     assert end <= height < straight
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ase") is None, reason="ASE is not installed")
+def test_ase_calculator(tmp_path: Path) -> None:
+    barrier, straight = numbers(output("ase_calculator.py", tmp_path))
+    assert 0.05 < barrier < straight < 5

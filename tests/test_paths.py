@@ -250,3 +250,19 @@ def test_standing_still() -> None:
     assert not stands_still([1.0] + [0.0] * 50, "adam")
     assert stands_still([1.0] + [0.0] * 100, "adam")
     assert stands_still([1.0] + [0.0] * 10, "lbfgs-gss")
+
+
+def test_the_scale_of_the_energies_does_not_matter_to_lbfgs_gss() -> None:
+    heights = []
+    for scale in (1.0, 1e5):
+        land = FunctionLandscape(
+            lambda x, scale=scale: tuple(scale * a for a in Fig3().values_and_gradients(x)), size=2, batched=True
+        )
+        heights.append(find_path(land, START, END, n_points=40, solver="lbfgs-gss").height / scale)
+    assert heights[1] == pytest.approx(heights[0], rel=1e-2)
+    assert heights[0] < 0.8
+
+
+def test_a_function_learns_its_size_from_the_ends() -> None:
+    land = FunctionLandscape(lambda x: tuple(a[0] for a in Fig3().values_and_gradients(x[None])))
+    assert find_path(land, START, END, steps=3).start.size == 2

@@ -150,6 +150,7 @@ def lbfgs_gss(
     *,
     history: int = 10,
     first_step: float = 0.2,
+    first_length: float | None = None,
     unit_step: bool = False,
     budget: int = 6,
     tolerance: float = 1e-4,
@@ -166,6 +167,8 @@ def lbfgs_gss(
         m, pairs kept.
     first_step
         The first trial step of a line search, in units of the direction.
+    first_length
+        A step along the gradient, which knows no length of its own, is tried no longer than this; None lets it.
     unit_step
         From the second iteration on, try u = 1 first and take it on sufficient decrease; the golden section runs only
         when it is refused.
@@ -229,7 +232,10 @@ def lbfgs_gss(
             slope, size = _scalars(_dot(p, gradient), _dot(p, p))
             if s and not (np.isfinite(size) and slope > 0):
                 s, y = (), ()
-                p, slope = gradient, squared
+                p, slope, size = gradient, squared, squared
+            if not s and first_length is not None and first_step * np.sqrt(size) > first_length:
+                shorter = first_length / (first_step * float(np.sqrt(size)))
+                p, slope = p * shorter, slope * shorter
             line.direction(p.astype(gradient.dtype))
             found = _step(line, value, slope, first_step, budget, tolerance, unit_step and bool(s))
             if found.u != 0 or not s:

@@ -24,6 +24,8 @@ OBJECTIVES = ("sum",)
 STILL = 1e-4
 LEAST_STEPS = {"adam": 100, "lbfgs-gss": 10}
 MOST_STEPS = {"adam": 10_000, "lbfgs-gss": 500}
+#: The longest first trial step of L-BFGS-GSS, as a part of the distance between the ends.
+FIRST_BEND = 0.1
 #: The dense height is refined until it moves by less than this part of the range of the values.
 DENSE_TOLERANCE = 1e-3
 
@@ -326,7 +328,9 @@ class FourierPathFinder:
         line = _PathLine(problem)
         line.span.evaluations += Evaluations(2, 0)  # the ends
         self._settle(problem, problem.along(problem._values(line._coefficients(0.0)[1:-1], problem.t[1:-1])))
-        for state in lbfgs_gss(line, unit_step=True):
+        # Energies come in any unit, and so do their gradients: the first bend is a part of the distance.
+        distance = float(np.linalg.norm(to_host(problem.displacement).astype(np.float64)))
+        for state in lbfgs_gss(line, first_length=FIRST_BEND * distance, unit_step=True):
             yield problem.state(state.iteration, line.b, line.values, state.reason)
 
 
