@@ -1,0 +1,84 @@
+"""Devices that are missing, threads, BLAS limits, work arrays."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+from minilandscape import backend
+
+
+def test_a_missing_cupy_and_a_missing_device_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(backend.DeviceError, match=r"not installed: pip install 'minilandscape\[gpu\]'"):
+        backend.device_module("gpu")
+
+    def no_driver() -> int:
+        raise RuntimeError("cudaErrorInsufficientDriver")
+
+    for count, message in ((no_driver, "no usable CUDA device"), (lambda: 0, "has no CUDA device")):
+        fake = ModuleType("cupy")
+        fake.__dict__.update(__version__="99", cuda=SimpleNamespace(runtime=SimpleNamespace(getDeviceCount=count)))
+        monkeypatch.setitem(sys.modules, "cupy", fake)
+        with pytest.raises(backend.DeviceError, match=message) as caught:
+            backend.device_module("gpu")
+        assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="expected one of cpu, gpu"):
+        backend.device_module("cuda")
+
+
+def test_threads_are_set_and_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINILANDSCAPE_THREADS", "3")
+    assert backend.thread_count() == 3
+    backend.set_threads(2)
+    assert backend.thread_count() == 2
+    backend.set_threads(None)
+    monkeypatch.setenv("MINILANDSCAPE_THREADS", "many")
+    with pytest.raises(ValueError, match="MINILANDSCAPE_THREADS is 'many'"):
+        backend.thread_count()
+    with pytest.raises(ValueError, match="at least 1"):
+        backend.set_threads(0)
+
+
+def blas_threads() -> set[int]:
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_blas_limits_nest_and_are_restored() -> None:
+    before = blas_threads()
+    with backend.one_blas_thread():
+        assert blas_threads() == {1}
+        with backend.one_blas_thread():
+            assert blas_threads() == {1}
+        assert blas_threads() == {1}
+    assert blas_threads() == before
+
+
+def test_parallel_map_keeps_the_order_and_raises() -> None:
+    backend.set_threads(3)
+    try:
+        assert backend.parallel_map(lambda k: k * k, 20) == [k * k for k in range(20)]
+        with pytest.raises(ZeroDivisionError):
+            backend.parallel_map(lambda k: 1 // (k - 3), 8)
+    finally:
+        backend.set_threads(None)
+
+
+def test_work_arrays_are_reused_by_name_and_thread() -> None:
+    work = backend.Workspace(np, np.float32)
+    first = work("a", 4, 5)
+    assert first.shape == (4, 5)
+    assert first.dtype == np.float32
+    assert np.shares_memory(first, work("a", 2, 3))
+    assert not np.shares_memory(first, work("b", 4, 5))
+    assert work("a", 100).size == 100
+    elsewhere: list[np.ndarray] = []
+    thread = threading.Thread(target=lambda: elsewhere.append(work("a", 100)))
+    thread.start()
+    thread.join()
+    assert not np.shares_memory(elsewhere[0], work("a", 100))

@@ -1,0 +1,75 @@
+"""Files: whole or not at all, the same bytes for the same content, and clear refusals."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minilandscape import files
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files.write_atomic(tmp_path / "a", b"old")
+
+    def fail(*args: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        files.write_atomic(tmp_path / "a", b"new")
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_results_round_trip_and_are_deterministic(tmp_path: Path) -> None:
+    arrays, facts = {"x": np.arange(5.0), "y": np.eye(2)}, {"seed": 3, "name": "π"}
+    for name in ("a.npz", "b.npz"):
+        files.write_result(tmp_path / name, "thing", arrays, facts)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    read, known = files.read_result(tmp_path / "a.npz", "thing")
+    assert {k: v.tolist() for k, v in read.items()} == {k: v.tolist() for k, v in arrays.items()}
+    assert known["name"] == "π"
+    with pytest.raises(ValueError, match="is a thing file; expected a path file"):
+        files.read_result(tmp_path / "a.npz", "path")
+    content = (tmp_path / "a.npz").read_bytes()
+    for cut in (0, 10, len(content) // 2):
+        (tmp_path / "c.npz").write_bytes(content[:cut])
+        with pytest.raises(ValueError, match=r"c\.npz"):
+            files.read_result(tmp_path / "c.npz", "thing")
+
+
+def test_vectors_round_trip(tmp_path: Path) -> None:
+    vectors = np.random.default_rng(0).standard_normal((3, 7)).astype(np.float32)
+    files.write_vectors(tmp_path / "v.npy", vectors)
+    assert np.array_equal(files.read_vectors(tmp_path / "v.npy"), vectors)
+    assert np.array_equal(np.load(tmp_path / "v.npy"), vectors)
+    assert files.sha256(vectors[0]) == files.sha256(vectors[0].astype(">f4").astype("<f4"))
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((2, 2, 2)), "expected one vector"),
+        (np.array(["a"]), "expected floats"),
+        (np.array([1 + 2j]), "expected floats"),
+        (np.array([[1.0, np.inf], [0, 0]]), "row 0"),
+        (np.zeros(0), "expected one vector"),
+    ],
+)
+def test_vectors_that_do_not_do_are_refused(array: np.ndarray, message: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "bad.npy", array)
+    with pytest.raises(ValueError, match=message) as caught:
+        files.read_vectors(tmp_path / "bad.npy")
+    assert "bad.npy" in str(caught.value)
+
+
+def test_a_damaged_vector_file_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", np.zeros(100))
+    content = (tmp_path / "v.npy").read_bytes()
+    for cut in (8, 40, 300):
+        (tmp_path / "v.npy").write_bytes(content[:cut])
+        with pytest.raises(ValueError, match=r"v\.npy is damaged"):
+            files.read_vectors(tmp_path / "v.npy")

@@ -1,0 +1,158 @@
+"""FunctionLandscape, the default span, as_landscape and check_gradient."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import autograd.numpy as anp
+import numpy as np
+import pytest
+
+from minilandscape.landscape import FunctionLandscape, LandscapeError, as_landscape, check_gradient
+
+POINTS = np.random.default_rng(0).standard_normal((7, 3))
+
+
+def f(x: Any) -> Any:
+    return anp.sum(anp.sin(x) * x, axis=-1)
+
+
+def gradient(x: Any) -> Any:
+    return np.sin(x) + x * np.cos(x)
+
+
+FORMS: dict[str, FunctionLandscape] = {
+    "both": FunctionLandscape(lambda x: (f(x), gradient(x)), size=3),
+    "apart": FunctionLandscape(f, size=3, gradient=gradient),
+    "autograd": FunctionLandscape(f, size=3, gradient="autograd"),
+    "batched": FunctionLandscape(lambda x: (f(x), gradient(x)), size=3, batched=True),
+    "batched autograd": FunctionLandscape(f, gradient="autograd", batched=True),
+    "workers": FunctionLandscape(lambda x: (f(x), gradient(x)), size=3, workers=3),
+    "batched workers": FunctionLandscape(lambda x: (f(x), gradient(x)), size=3, batched=True, workers=3),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_gives_values_and_gradients(form: str) -> None:
+    land = FORMS[form]
+    values, gradients = land.values_and_gradients(POINTS)
+    assert values == pytest.approx(f(POINTS), rel=1e-14)
+    assert gradients == pytest.approx(gradient(POINTS), rel=1e-12)
+    assert land.values(POINTS) == pytest.approx(f(POINTS), rel=1e-14)
+    assert land.size == 3
+
+
+def test_workers_run_side_by_side() -> None:
+    both = threading.Barrier(2, timeout=20)
+
+    def wait(x: np.ndarray) -> tuple[float, np.ndarray]:
+        both.wait()
+        return float(f(x)), gradient(x)
+
+    FunctionLandscape(wait, size=3, workers=2).values(POINTS[:2])
+
+
+def test_the_functions_argument_is_its_own() -> None:
+    def spoil(x: np.ndarray) -> tuple[float, np.ndarray]:
+        x[:] = 0
+        return 0.0, x
+
+    points = POINTS.copy()
+    FunctionLandscape(spoil, size=3).values_and_gradients(points)
+    assert np.array_equal(points, POINTS)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda x: 1 / 0, "raised ZeroDivisionError at"),
+        (lambda x: (f(x), gradient(x)[:2]), r"gradient at .* has shape \(2,\); expected \(3,\)"),
+        (lambda x: (x, gradient(x)), "expected one number"),
+        (lambda x: ("low", gradient(x)), "expected a number"),
+        (lambda x: f(x), "gradient='autograd'"),
+    ],
+)
+def test_what_a_function_does_wrong_is_said_with_its_point(function: Any, message: str) -> None:
+    with pytest.raises(LandscapeError, match=message) as caught:
+        FunctionLandscape(function, size=3).values_and_gradients(POINTS)
+    assert np.array_equal(caught.value.point, POINTS[0])
+
+
+def test_wrong_points_and_options_are_refused() -> None:
+    land = FORMS["both"]
+    with pytest.raises(ValueError, match=r"x\[None\]"):
+        land.values(POINTS[0])
+    with pytest.raises(ValueError, match=r"\(P, 3\)"):
+        land.values(np.zeros((2, 4)))
+    with pytest.raises(ValueError, match="'autograd'"):
+        FunctionLandscape(f, gradient="numeric")
+    with pytest.raises(TypeError, match="expected a function"):
+        FunctionLandscape("x + y")
+    with pytest.raises(ValueError, match="at least 1"):
+        FunctionLandscape(f, workers=0)
+
+
+def test_the_default_span_is_points_and_plain_formulas() -> None:
+    land, rng = FORMS["both"], np.random.default_rng(1)
+    basis = rng.standard_normal((3, 3))
+    span = land.span(basis)
+    basis_now = basis.copy()
+    basis[:] = 0  # rows were copied on the way in
+    coefficients = rng.standard_normal((5, 3))
+
+    def compare() -> None:
+        points = coefficients @ basis_now
+        assert span.basis == pytest.approx(basis_now)
+        assert span.values(coefficients) == pytest.approx(f(points))
+        for weights in (None, rng.random(5), lambda v: v**2):
+            values, pullback = span.values_and_pullback(coefficients, weights, rows=[2, 0])
+            factor = np.ones(5) if weights is None else weights(f(points)) if callable(weights) else weights
+            expected = (factor[:, None] * coefficients).T @ gradient(points)
+            assert values == pytest.approx(f(points))
+            assert pullback == pytest.approx(expected[[2, 0]])
+
+    compare()
+    new = rng.standard_normal((1, 3))
+    span.replace([1], new)
+    basis_now[1] = new[0]
+    compare()
+    mix = np.array([[1.0, -0.5, 0.2], [0.0, 0.3, 1.0]])
+    span.combine([0, 2], mix)
+    basis_now[[0, 2]] = mix @ basis_now
+    compare()
+    assert (span.evaluations.values, span.evaluations.gradients) == (15, 45)
+
+
+class Foreign:
+    """An object of some other code with the required methods alone."""
+
+    size = 3
+
+    def values_and_gradients(self, points: np.ndarray) -> tuple[list[float], np.ndarray]:
+        return list(f(points)), gradient(points)
+
+
+def test_as_landscape_completes_foreign_objects() -> None:
+    land = as_landscape(Foreign(), 3)
+    assert land.values(POINTS) == pytest.approx(f(POINTS))
+    assert land.span(POINTS[:2]).values(np.eye(2)) == pytest.approx(f(POINTS[:2]))
+    assert land.displacement(POINTS[0], POINTS[1]) == pytest.approx(POINTS[1] - POINTS[0])
+    assert land.zero_modes(POINTS[0]).shape == (0, 3)
+    assert land.path_defaults["objective"] == "sum"
+    assert as_landscape(land) is land
+    assert as_landscape(lambda x: (f(x), gradient(x)), 3).values(POINTS) == pytest.approx(f(POINTS))
+    with pytest.raises(ValueError, match="has 3 coordinates, the point 4"):
+        as_landscape(Foreign(), 4)
+    with pytest.raises(TypeError, match="is no landscape"):
+        as_landscape(7)
+
+
+def test_check_gradient_tells_right_from_wrong() -> None:
+    assert check_gradient(FORMS["both"], POINTS, tolerance=1e-9).passed
+    wrong = FunctionLandscape(f, size=3, gradient=lambda x: gradient(x) * np.array([1, 1, 1.001]))
+    check = check_gradient(wrong, POINTS[0])
+    assert not check.passed
+    assert check.relative_error.max() < 0.1
+    tiny = FunctionLandscape(lambda x: 1e-12 * f(x), size=3, gradient=lambda x: 2e-12 * gradient(x))
+    assert not check_gradient(tiny, POINTS[0]).passed
