@@ -6,6 +6,7 @@ This is the only module that names CuPy. Everything else asks an array for its m
 from __future__ import annotations
 
 import importlib
+import operator
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -37,8 +38,17 @@ def _import_cupy() -> ModuleType:
                 "(CUDA 12; 'minilandscape[gpu-cuda13]' for CUDA 13), or use device 'cpu'"
             ) from None
         raise DeviceError(
-            f"device 'gpu' needs CuPy, which is installed but does not import: {str(error).strip().splitlines()[0]}"
+            f"device 'gpu' needs CuPy, which is installed but does not import: {_reason(error)}; "
+            "install the build for this machine's CUDA, or use device 'cpu'"
         ) from None
+
+
+def _reason(error: BaseException) -> str:
+    """An error in one line. CuPy frames the error that it met in a page of advice; the line that counts ends it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip(" =-")]
+    if "Original error:" in lines[:-1]:
+        return lines[lines.index("Original error:") + 1]
+    return " ".join(lines) or type(error).__name__
 
 
 def device_module(device: str) -> ModuleType:
@@ -61,7 +71,7 @@ def device_module(device: str) -> ModuleType:
     except Exception as error:  # every way in which a driver can fail means the same to the caller
         raise DeviceError(
             f"device 'gpu': CuPy {cupy.__version__} is installed but finds no usable CUDA device "
-            f"({str(error).strip()}); install or update the NVIDIA driver, or use device 'cpu'"
+            f"({_reason(error)}); install or update the NVIDIA driver, or use device 'cpu'"
         ) from None
     if count == 0:
         raise DeviceError(
@@ -118,6 +128,7 @@ def device_description(device: str) -> str:
 # Worker threads ------------------------------------------------------------------------------------------------
 
 _lock = threading.Lock()
+_working = threading.local()
 _pool: ThreadPoolExecutor | None = None
 _threads: int | None = None
 _controller: ThreadpoolController | None = None
@@ -131,7 +142,7 @@ def thread_count() -> int:
         return _threads
     wanted = os.environ.get("MINILANDSCAPE_THREADS", "")
     if wanted:
-        if not wanted.isdigit() or int(wanted) < 1:
+        if not wanted.isdecimal() or int(wanted) < 1:
             raise ValueError(f"MINILANDSCAPE_THREADS is {wanted!r}; expected a whole number of at least 1")
         return int(wanted)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -140,8 +151,10 @@ def thread_count() -> int:
 def set_threads(n: int | None) -> None:
     """Sets the number of worker threads; None goes back to the default. Results do not depend on it, bit for bit."""
     global _threads, _pool
-    if n is not None and n < 1:
-        raise ValueError(f"set_threads got {n}; expected at least 1")
+    if n is not None:
+        n = operator.index(n)
+        if n < 1:
+            raise ValueError(f"set_threads got {n}; expected at least 1")
     with _lock:
         _threads, _pool = n, None
 
@@ -179,16 +192,23 @@ def one_blas_thread() -> Iterator[None]:
                 _limiter.restore_original_limits()
 
 
+def _mark_worker() -> None:
+    _working.now = True
+
+
 def parallel_map(function: Callable[[int], T], n: int, device: str = "cpu") -> list[T]:
-    """``[function(0), …, function(n - 1)]``, spread over the worker threads on the CPU, in turn on a GPU."""
+    """``[function(0), …, function(n - 1)]``, spread over the worker threads on the CPU, in turn on a GPU.
+
+    Inside a worker thread it works in turn too: a worker that waited for the others could wait for ever.
+    """
     global _pool
     workers = min(thread_count(), n)
     with one_blas_thread():
-        if device != "cpu" or workers <= 1:
+        if device != "cpu" or workers <= 1 or getattr(_working, "now", False):
             return [function(k) for k in range(n)]
         with _lock:
             if _pool is None:
-                _pool = ThreadPoolExecutor(thread_count(), thread_name_prefix="minilandscape")
+                _pool = ThreadPoolExecutor(thread_count(), "minilandscape", initializer=_mark_worker)
             pool = _pool
         return list(pool.map(function, range(n)))
 

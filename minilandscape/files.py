@@ -7,7 +7,6 @@ import io
 import json
 import os
 import tempfile
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -116,7 +115,15 @@ def write_result(path: str | os.PathLike[str], kind: str, arrays: Mapping[str, A
         Name to array; nothing that depends on the time or the machine.
     facts
         What a person wants to know: options, seeds, data.
+
+    Raises
+    ------
+    TypeError
+        If an array holds Python objects, which could only be pickled.
     """
+    for name, array in arrays.items():
+        if np.asarray(array).dtype.hasobject:
+            raise TypeError(f"{path}: {name} holds Python objects; expected numbers or text")
     document = json.dumps({"format": FORMAT, "kind": kind, **facts}, indent=2)
     buffer = io.BytesIO()
     contents: dict[str, Any] = {"json": np.array(document), **{name: np.asarray(a) for name, a in arrays.items()}}
@@ -127,14 +134,16 @@ def write_result(path: str | os.PathLike[str], kind: str, arrays: Mapping[str, A
 def read_result(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """``(arrays, facts)`` of a result; ValueError names the file where it is damaged or of another kind."""
     path = Path(path)
+    content = path.read_bytes()
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         facts = json.loads(str(arrays.pop("json")))
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, AttributeError, TypeError) as error:
+        found, version = str(facts["kind"]), int(facts["format"])
+    except Exception as error:  # zip, NumPy and JSON each have many words for a damaged file
         raise ValueError(f"{path} is not a {kind} file of minilandscape, or is damaged: {error}") from None
-    if facts.get("kind") != kind:
-        raise ValueError(f"{path} is a {facts.get('kind')} file; expected a {kind} file")
-    if facts.get("format", 0) > FORMAT:
-        raise ValueError(f"{path} was written by a newer minilandscape (format {facts['format']}); update to read it")
+    if found != kind:
+        raise ValueError(f"{path} is a {found} file; expected a {kind} file")
+    if version > FORMAT:
+        raise ValueError(f"{path} was written by a newer minilandscape (format {version}); update to read it")
     return arrays, facts

@@ -155,8 +155,8 @@ class PointSpan:
     def __init__(self, landscape: Any, basis: Any) -> None:
         self._landscape = landscape
         basis = to_device(basis, landscape.device, landscape.dtype)
-        if basis.ndim != 2 or basis.shape[1] != landscape.size:
-            raise ValueError(f"a span's rows have shape {basis.shape}; expected (R, {landscape.size})")
+        if basis.ndim != 2 or (landscape.size and basis.shape[1] != landscape.size):
+            raise ValueError(f"a span's rows have shape {basis.shape}; expected (R, {landscape.size or 'D'})")
         self.basis = basis.copy()
         self.evaluations = Evaluations()
 
@@ -255,17 +255,26 @@ class FunctionLandscape(LandscapeDefaults):
         points = self._checked(points)
         self.evaluations.gradients += len(points)
         results = self._call(self._f_and_gradient, points)
-        for result in results:
+        for where, result in zip(self._parts(points), results, strict=True):
             if not (isinstance(result, tuple) and len(result) == 2):
+                point = points[where.start]
                 raise LandscapeError(
-                    f"the function returned {type(result).__name__}; expected (value, gradient). Give the gradient as "
-                    "gradient=function or gradient='autograd' if it returns the value alone",
-                    points[0],
+                    f"at {describe_point(point)} the function returned {type(result).__name__}; expected (value, "
+                    "gradient). Give the gradient as gradient=function or gradient='autograd' if it returns the value "
+                    "alone",
+                    point,
                 )
         values = self._gather_values([r[0] for r in results], points)
         gradients = np.empty_like(points)
         for where, (_, gradient) in zip(self._parts(points), results, strict=True):
-            gradient = np.asarray(gradient, dtype=np.float64)
+            try:
+                gradient = np.asarray(gradient, dtype=np.float64)
+            except (TypeError, ValueError):
+                raise LandscapeError(
+                    f"the gradient at {describe_point(points[where.start])} is {type(gradient).__name__}; "
+                    "expected numbers",
+                    points[where.start],
+                ) from None
             expected = points[where].shape if self._batched else (self.size,)
             if gradient.shape != expected:
                 raise LandscapeError(
@@ -298,7 +307,7 @@ class FunctionLandscape(LandscapeDefaults):
             # A copy: what the caller's function does to its argument stays its own.
             argument = points[where].copy() if self._batched else points[where.start].copy()
             try:
-                return function(argument)
+                return _own(function(argument))
             except LandscapeError:
                 raise
             except Exception as error:
@@ -314,7 +323,8 @@ class FunctionLandscape(LandscapeDefaults):
         values = np.empty(len(points))
         for where, result in zip(self._parts(points), results, strict=True):
             try:
-                value = np.asarray(result, dtype=np.float64)
+                # NumPy makes None a NaN, but it is a function that forgot to return.
+                value = np.asarray("none" if result is None else result, dtype=np.float64)
             except (TypeError, ValueError):
                 raise LandscapeError(
                     f"the value at {describe_point(points[where.start])} is {type(result).__name__}; expected a number",
@@ -329,6 +339,13 @@ class FunctionLandscape(LandscapeDefaults):
                 )
             values[where] = value
         return values
+
+
+def _own(result: Any) -> Any:
+    """A result that later calls cannot change: codes of all kinds return the same work array every time."""
+    if isinstance(result, tuple):
+        return tuple(_own(part) for part in result)
+    return result.copy() if isinstance(result, np.ndarray) else result
 
 
 def _with_gradient(
@@ -363,13 +380,18 @@ class _Completed(LandscapeDefaults):
         self.path_defaults = {**PATH_DEFAULTS, **self.path_defaults}
 
     def values(self, points: Any) -> np.ndarray:
-        if hasattr(self._inner, "values"):
-            return np.asarray(to_host(self._inner.values(points)), dtype=np.float64)
-        return self.values_and_gradients(points)[0]
+        if not hasattr(self._inner, "values"):
+            return self.values_and_gradients(points)[0]
+        values = np.asarray(to_host(self._inner.values(points)), dtype=np.float64)
+        if values.shape != (len(points),):
+            raise LandscapeError(f"values returned shape {values.shape}; expected {(len(points),)}", points[0])
+        return values
 
     def values_and_gradients(self, points: Any) -> tuple[np.ndarray, Any]:
         values, gradients = self._inner.values_and_gradients(points)
         values = np.asarray(to_host(values), dtype=np.float64)
+        if not hasattr(gradients, "shape"):
+            gradients = np.asarray(gradients)
         if values.shape != (len(points),) or gradients.shape != points.shape:
             raise LandscapeError(
                 f"values_and_gradients returned shapes {values.shape} and {gradients.shape}; "
@@ -396,6 +418,8 @@ def as_landscape(obj: Any, size: int | None = None) -> Any:
     ValueError
         If its size is another.
     """
+    if isinstance(obj, type):
+        raise TypeError(f"{obj.__name__} is a class; expected an object of it, as {obj.__name__}() may make")
     if isinstance(obj, LandscapeDefaults):
         landscape: Any = obj
     elif hasattr(obj, "values_and_gradients") and hasattr(obj, "size"):
