@@ -68,7 +68,7 @@ def train(
     A repeated command goes on where an interrupted one stopped, and does nothing where all is done.
     """
     from minilandscape.files import read_json
-    from minilandscape.training import load_runs, run_options, save_runs
+    from minilandscape.training import load_runs, remove_checkpoint, run_options, save_runs
     from minilandscape.training import train as train_one
 
     numbers, single = _seeds(seed, seeds)
@@ -122,6 +122,7 @@ def train(
                 run.save(done)
         save_runs(folder, runs, single)
         for number in numbers:
+            remove_checkpoint(folder / f"checkpoint-{number}.npz")
             done = folder / f".seed{number}"
             if done.exists():
                 for file in done.iterdir():

@@ -187,8 +187,8 @@ def train(
     data
         Cut to ``train_size``, or the variant's size; a smaller set is used whole.
     checkpoint
-        A file that the run goes on from where it exists, and leaves its state in on the way; removed at the end. The
-        run then has the same bits as one that was not interrupted.
+        A file that the run goes on from where it exists, and leaves its state in on the way. The run then has the same
+        bits as one that was not interrupted. Once the run is saved, :func:`remove_checkpoint` takes it away.
     progress
         Called with (epoch, training loss, test loss).
     **options
@@ -228,7 +228,7 @@ def train(
         if checkpoint is not None and may_resume and time.monotonic() - written > CHECKPOINT_EVERY:
             _write(checkpoint, options, facts, state, curves, best)
             written = time.monotonic()
-    run = Run(
+    return Run(
         train_weights=best["train"],
         test_weights=best["test"],
         curves={name: np.array(curve) for name, curve in curves.items()},
@@ -237,9 +237,13 @@ def train(
         options=options,
         data=facts,
     )
-    if checkpoint is not None:
-        Path(checkpoint).unlink(missing_ok=True)
-    return run
+
+
+def remove_checkpoint(path: str | os.PathLike[str]) -> None:
+    """Removes a checkpoint, and what a killed process left of one that it was writing."""
+    path = Path(path)
+    for file in (path, *path.parent.glob(f".{path.name}.*.tmp")):
+        file.unlink(missing_ok=True)
 
 
 def _states(landscape: Any, options: dict[str, Any], state: Any) -> Iterator[Any]:

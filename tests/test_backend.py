@@ -32,15 +32,42 @@ def test_a_missing_cupy_and_a_missing_device_are_told_apart(monkeypatch: pytest.
         backend.device_module("cuda")
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            "\n====\nFailed to import CuPy.\n\nOriginal error:\n  ImportError: libcuda.so.1\n====\n",
+            "ImportError: libcuda",
+        ),
+        ("two\nlines", "two lines"),
+        ("", "ImportError"),
+    ],
+)
+def test_a_cupy_that_does_not_import_is_described_in_one_line(
+    text: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken:
+        def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+            if name == "cupy":
+                raise ImportError(text)
+
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    with pytest.raises(backend.DeviceError, match=f"does not import: {reason}") as caught:
+        backend.device_module("gpu")
+    assert "\n" not in str(caught.value)
+
+
 def test_threads_are_set_and_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINILANDSCAPE_THREADS", "3")
     assert backend.thread_count() == 3
     backend.set_threads(2)
     assert backend.thread_count() == 2
     backend.set_threads(None)
-    monkeypatch.setenv("MINILANDSCAPE_THREADS", "many")
-    with pytest.raises(ValueError, match="MINILANDSCAPE_THREADS is 'many'"):
-        backend.thread_count()
+    for wrong in ("many", "0", "-1", "1.5", "²"):
+        monkeypatch.setenv("MINILANDSCAPE_THREADS", wrong)
+        with pytest.raises(ValueError, match=f"MINILANDSCAPE_THREADS is '{wrong}'"):
+            backend.thread_count()
     with pytest.raises(ValueError, match="at least 1"):
         backend.set_threads(0)
 
@@ -57,6 +84,25 @@ def test_blas_limits_nest_and_are_restored() -> None:
             assert blas_threads() == {1}
         assert blas_threads() == {1}
     assert blas_threads() == before
+    with pytest.raises(KeyError), backend.one_blas_thread():
+        raise KeyError
+    assert blas_threads() == before
+
+
+def test_workers_that_map_do_not_wait_for_each_other() -> None:
+    backend.set_threads(2)
+    results: list[object] = []
+
+    def nested(k: int) -> list[int]:
+        return backend.parallel_map(lambda j: 10 * k + j, 3)
+
+    thread = threading.Thread(target=lambda: results.append(backend.parallel_map(nested, 4)), daemon=True)
+    try:
+        thread.start()
+        thread.join(timeout=20)
+        assert results == [[[10 * k + j for j in range(3)] for k in range(4)]]
+    finally:
+        backend.set_threads(None)
 
 
 def test_parallel_map_keeps_the_order_and_raises() -> None:

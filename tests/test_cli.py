@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +65,27 @@ def test_train_evaluate_connect(folder: Path, capsys: pytest.CaptureFixture[str]
     assert (folder / "p.npz").exists()
     assert run("connect", "run0/train.npy", "run1/train.npy", "--data", "data.npz", "--variant", "paper") == 1
     assert "contradicts" in capsys.readouterr().err
+
+
+def test_a_killed_run_goes_on_with_the_same_bits(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train = ["train", "fcp", "--variant", "authors", "--data", "data.npz", "--epochs", "400", "--loss-floor", "0"]
+    code = (
+        "import minilandscape.training as t; t.CHECKPOINT_EVERY = 0\n"
+        f"from minilandscape_cli.main import main; main({[*train, '--out', 'killed']!r})"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (folder / "killed/checkpoint-0.npz").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert (folder / "killed/checkpoint-0.npz").exists()
+    assert not (folder / "killed/run.json").exists()
+    for out in ("killed", "whole"):
+        assert run(*train, "--out", out) == 0
+    for name in ("train.npy", "test.npy", "run.json"):
+        assert (folder / "killed" / name).read_bytes() == (folder / "whole" / name).read_bytes()
+    assert sorted(p.name for p in (folder / "killed").iterdir()) == ["run.json", "test.npy", "train.npy"]
 
 
 def test_a_finished_run_is_not_repeated_nor_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

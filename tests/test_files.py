@@ -73,3 +73,52 @@ def test_a_damaged_vector_file_is_refused(tmp_path: Path) -> None:
         (tmp_path / "v.npy").write_bytes(content[:cut])
         with pytest.raises(ValueError, match=r"v\.npy is damaged"):
             files.read_vectors(tmp_path / "v.npy")
+
+
+def test_a_result_with_any_byte_wrong_is_refused_or_whole(tmp_path: Path) -> None:
+    path = files.write_result(tmp_path / "r.npz", "thing", {"x": np.arange(3.0)}, {"seed": 3})
+    content = path.read_bytes()
+    refused = 0
+    for k in range(len(content)):
+        path.write_bytes(content[:k] + bytes([content[k] ^ 0x41]) + content[k + 1 :])
+        try:
+            arrays, facts = files.read_result(path, "thing")
+        except ValueError as error:
+            assert "r.npz" in str(error)
+            refused += 1
+        else:
+            assert [a.tolist() for a in arrays.values()] == [[0, 1, 2]]
+            assert facts["seed"] == 3
+    assert refused > len(content) / 2
+
+
+@pytest.mark.parametrize("document", ["[1]", "7", "{}", "{"])
+def test_an_archive_of_another_program_is_refused(document: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "foreign.npz", json=np.array(document))
+    with pytest.raises(ValueError, match=r"foreign\.npz is not a thing file"):
+        files.read_result(tmp_path / "foreign.npz", "thing")
+
+
+def test_a_newer_format_asks_for_an_update(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "FORMAT", 9)
+    files.write_result(tmp_path / "new.npz", "thing", {}, {})
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"format 9\); update"):
+        files.read_result(tmp_path / "new.npz", "thing")
+
+
+def test_python_objects_are_not_written(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="x holds Python objects"):
+        files.write_result(tmp_path / "r.npz", "thing", {"x": [None]}, {})
+    with pytest.raises(ValueError, match="allow_pickle"):
+        files.write_vectors(tmp_path / "v.npy", np.array([None]))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_round_trips_and_names_a_bad_file(tmp_path: Path) -> None:
+    path = files.write_json(tmp_path / "new folder" / "d.json", {"a": [1, 2.5, None]})
+    assert files.read_json(path) == {"a": [1, 2.5, None]}
+    for content in (b"{", b"\xff\xfe"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"d\.json is not a JSON document"):
+            files.read_json(path)

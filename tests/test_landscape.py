@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, ClassVar
 
 import autograd.numpy as anp
 import numpy as np
@@ -63,6 +63,20 @@ def test_the_functions_argument_is_its_own() -> None:
     assert np.array_equal(points, POINTS)
 
 
+def test_a_function_may_return_the_same_arrays_every_time() -> None:
+    value, slope = np.empty(()), np.empty(3)
+
+    def same_arrays(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        value[...], slope[:] = f(x), gradient(x)
+        return value, slope
+
+    land = FunctionLandscape(same_arrays, size=3)
+    assert land.values(POINTS) == pytest.approx(f(POINTS))
+    values, gradients = land.values_and_gradients(POINTS)
+    assert values == pytest.approx(f(POINTS))
+    assert gradients == pytest.approx(gradient(POINTS))
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [
@@ -70,6 +84,8 @@ def test_the_functions_argument_is_its_own() -> None:
         (lambda x: (f(x), gradient(x)[:2]), r"gradient at .* has shape \(2,\); expected \(3,\)"),
         (lambda x: (x, gradient(x)), "expected one number"),
         (lambda x: ("low", gradient(x)), "expected a number"),
+        (lambda x: (f(x), "steep"), "gradient at .* is str; expected numbers"),
+        (lambda x: (None, gradient(x)), "is NoneType; expected a number"),
         (lambda x: f(x), "gradient='autograd'"),
     ],
 )
@@ -77,6 +93,23 @@ def test_what_a_function_does_wrong_is_said_with_its_point(function: Any, messag
     with pytest.raises(LandscapeError, match=message) as caught:
         FunctionLandscape(function, size=3).values_and_gradients(POINTS)
     assert np.array_equal(caught.value.point, POINTS[0])
+
+
+def test_the_point_that_went_wrong_is_named() -> None:
+    def forgets(x: np.ndarray) -> Any:
+        return f(x) if x[0] == POINTS[4, 0] else (f(x), gradient(x))
+
+    def fails(x: np.ndarray) -> Any:
+        if x[0] == POINTS[4, 0]:
+            raise RuntimeError("no convergence")
+        return f(x), gradient(x)
+
+    for function, message in ((forgets, "returned float"), (fails, "raised RuntimeError at .*: no convergence")):
+        for workers in (1, 2):
+            with pytest.raises(LandscapeError, match=message) as caught:
+                FunctionLandscape(function, size=3, workers=workers).values_and_gradients(POINTS)
+            assert np.array_equal(caught.value.point, POINTS[4])
+            assert f"{POINTS[4, 0]:.6g}" in str(caught.value)
 
 
 def test_wrong_points_and_options_are_refused() -> None:
@@ -124,6 +157,13 @@ def test_the_default_span_is_points_and_plain_formulas() -> None:
     assert (span.evaluations.values, span.evaluations.gradients) == (15, 45)
 
 
+def test_a_span_needs_rows_of_the_landscapes_size() -> None:
+    with pytest.raises(ValueError, match=r"shape \(2, 4\); expected \(R, 3\)"):
+        FORMS["both"].span(np.ones((2, 4)))
+    unknown = FunctionLandscape(lambda x: (f(x), gradient(x)))
+    assert unknown.span(POINTS[:2]).values(np.eye(2)) == pytest.approx(f(POINTS[:2]))
+
+
 class Foreign:
     """An object of some other code with the required methods alone."""
 
@@ -146,6 +186,42 @@ def test_as_landscape_completes_foreign_objects() -> None:
         as_landscape(Foreign(), 4)
     with pytest.raises(TypeError, match="is no landscape"):
         as_landscape(7)
+    with pytest.raises(TypeError, match="Foreign is a class"):
+        as_landscape(Foreign)
+
+
+def test_foreign_objects_may_return_lists_but_not_other_shapes() -> None:
+    class Lists(Foreign):
+        def values_and_gradients(self, points: np.ndarray) -> Any:
+            return f(points).tolist(), gradient(points).tolist()
+
+    assert as_landscape(Lists()).values_and_gradients(POINTS)[1] == pytest.approx(gradient(POINTS))
+
+    class Columns(Foreign):
+        def values(self, points: np.ndarray) -> Any:
+            return f(points)[:, None]
+
+        def values_and_gradients(self, points: np.ndarray) -> Any:
+            return f(points), gradient(points).T
+
+    with pytest.raises(LandscapeError, match=r"shape \(7, 1\); expected \(7,\)"):
+        as_landscape(Columns()).values(POINTS)
+    with pytest.raises(LandscapeError, match=r"\(3, 7\)"):
+        as_landscape(Columns()).values_and_gradients(POINTS)
+
+
+def test_foreign_methods_and_defaults_are_kept() -> None:
+    class Periodic(Foreign):
+        dtype = "float32"
+        path_defaults: ClassVar = {"lam": 0.5}
+
+        def displacement(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+            return (b - a + 0.5) % 1 - 0.5
+
+    land = as_landscape(Periodic())
+    assert land.dtype == np.dtype(np.float32)
+    assert land.path_defaults == {"objective": "sum", "lam": 0.5, "steps": None, "lr": None}
+    assert land.displacement(np.array([0.9]), np.array([0.1])) == pytest.approx([0.2])
 
 
 def test_check_gradient_tells_right_from_wrong() -> None:
@@ -156,3 +232,11 @@ def test_check_gradient_tells_right_from_wrong() -> None:
     assert check.relative_error.max() < 0.1
     tiny = FunctionLandscape(lambda x: 1e-12 * f(x), size=3, gradient=lambda x: 2e-12 * gradient(x))
     assert not check_gradient(tiny, POINTS[0]).passed
+    nowhere = FunctionLandscape(lambda x: (float("nan"), gradient(x)))
+    assert not check_gradient(nowhere, POINTS[0]).passed
+
+
+def test_check_gradient_takes_directions_and_foreign_objects() -> None:
+    check = check_gradient(Foreign(), POINTS[:2], directions=2 * np.eye(3))
+    assert check.analytic == pytest.approx(gradient(POINTS[:2]))
+    assert check.numeric == pytest.approx(gradient(POINTS[:2]), rel=1e-8)
