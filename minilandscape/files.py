@@ -124,7 +124,7 @@ def write_result(path: str | os.PathLike[str], kind: str, arrays: Mapping[str, A
     for name, array in arrays.items():
         if np.asarray(array).dtype.hasobject:
             raise TypeError(f"{path}: {name} holds Python objects; expected numbers or text")
-    document = json.dumps({"format": FORMAT, "kind": kind, **facts}, indent=2)
+    document = json.dumps({"format": FORMAT, "kind": kind, "arrays": sorted(arrays), **facts}, indent=2)
     buffer = io.BytesIO()
     contents: dict[str, Any] = {"json": np.array(document), **{name: np.asarray(a) for name, a in arrays.items()}}
     np.savez(buffer, **contents)
@@ -140,6 +140,9 @@ def read_result(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.n
             arrays = {name: file[name] for name in file.files}
         facts = json.loads(str(arrays.pop("json")))
         found, version = str(facts["kind"]), int(facts["format"])
+        listed = facts.pop("arrays")
+        if sorted(arrays) != listed:  # a damaged archive may lack members without a word
+            raise ValueError(f"it holds the arrays {sorted(arrays)}; expected {listed}")
     except Exception as error:  # zip, NumPy and JSON each have many words for a damaged file
         raise ValueError(f"{path} is not a {kind} file of minilandscape, or is damaged: {error}") from None
     if found != kind:

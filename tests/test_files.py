@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -78,18 +79,15 @@ def test_a_damaged_vector_file_is_refused(tmp_path: Path) -> None:
 def test_a_result_with_any_byte_wrong_is_refused_or_whole(tmp_path: Path) -> None:
     path = files.write_result(tmp_path / "r.npz", "thing", {"x": np.arange(3.0)}, {"seed": 3})
     content = path.read_bytes()
-    refused = 0
+    read = 0
     for k in range(len(content)):
         path.write_bytes(content[:k] + bytes([content[k] ^ 0x41]) + content[k + 1 :])
-        try:
+        with contextlib.suppress(ValueError):
             arrays, facts = files.read_result(path, "thing")
-        except ValueError as error:
-            assert "r.npz" in str(error)
-            refused += 1
-        else:
-            assert [a.tolist() for a in arrays.values()] == [[0, 1, 2]]
+            assert {name: a.tolist() for name, a in arrays.items()} == {"x": [0, 1, 2]}
             assert facts["seed"] == 3
-    assert refused > len(content) / 2
+            read += 1
+    assert read < len(content) / 2
 
 
 @pytest.mark.parametrize("document", ["[1]", "7", "{}", "{"])

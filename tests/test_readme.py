@@ -1,0 +1,29 @@
+"""README: its two commands, and its program."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def test_quick_start_is_two_one_line_commands() -> None:
+    (section,) = re.findall(r"^## Quick start\n(.*?)^## ", README, re.DOTALL | re.MULTILINE)
+    run, test = re.findall(r"^```\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
+    for command in (run, test):
+        assert command.count("\n") == 1
+        assert command.startswith("python3 -m venv .venv && .venv/bin/pip install ")
+    assert run.endswith(".venv/bin/minilandscape demo\n")
+    assert test.endswith(".venv/bin/python -m pytest\n")
+
+
+def test_the_program_prints_what_it_says(tmp_path: Path) -> None:
+    (program,) = re.findall(r"^```python\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    passed, height = done.stdout.split()
+    assert passed == "True", done.stderr
+    assert abs(float(height) - 1) < 1e-3
