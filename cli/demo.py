@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import Data, Json, note, print_json
+from .options import Data, Json, note, print_json, progress_bar
 
 
 def demo(
@@ -21,7 +21,8 @@ def demo(
 
     mnist = load_mnist(data, notify=note)
     note(f"data: {mnist.describe()}")
-    result = run_demo(mnist, note)
+    with progress_bar("demo", None):
+        result = run_demo(mnist, note)
     plot_demo(result).savefig(out, dpi=150)
     rows: dict[str, dict[str, Any]] = {
         optimizer: {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,10 +35,6 @@ def _seeds(seed: int, seeds: str | None) -> tuple[list[int], bool]:
     return list(range(int(first), int(last or first) + 1)), False
 
 
-def _show(advance: Any, epoch: int, train_loss: float, test_loss: float) -> None:
-    advance(epoch, f"train {train_loss:.3e}, test {test_loss:.3e}")
-
-
 def train(
     model: Annotated[str, typer.Argument(help="fcp, lenet, autoencoder or lstm.")],
     optimizer: Annotated[str, typer.Option(help="lbfgs-gss (Algorithm 1), sgd or adam.")] = "lbfgs-gss",
@@ -67,9 +62,7 @@ def train(
 
     A repeated command goes on where an interrupted one stopped, and does nothing where all is done.
     """
-    from minilandscape.files import read_json
-    from minilandscape.training import load_runs, remove_checkpoint, run_options, save_runs
-    from minilandscape.training import train as train_one
+    from minilandscape.training import run_options, train_to_folder
 
     numbers, single = _seeds(seed, seeds)
     chosen: dict[str, Any] = {
@@ -84,50 +77,21 @@ def train(
         "dtype": dtype,
     }
     try:
-        wanted = [run_options(model, seed=number, **chosen) for number in numbers]
+        options = run_options(model, **chosen)
     except ValueError as error:
         raise UsageError(str(error)) from None
     folder = out or Path(f"{model}-{chosen['variant']}-{optimizer}-seed{seeds or seed}")
-    if (folder / "run.json").exists():
-        found = read_json(folder / "run.json")
-        found = found if isinstance(found, list) else [found]
-        if [{k: f.get(k) for k in w} for f, w in zip(found, wanted, strict=False)] != wanted or len(found) != len(
-            wanted
-        ):
-            raise ValueError(f"{folder} holds a finished run with other options; name another folder with --out")
+    mnist = load_data(data, train_size, chosen["variant"])
+    total = options["epochs"] * len(numbers)
+    with progress_bar(f"{model}, {optimizer}", total) as advance:
+
+        def show(number: int, epoch: int, train_loss: float, test_loss: float) -> None:
+            done = numbers.index(number) * options["epochs"] + epoch
+            advance(done, f"seed {number}: train {train_loss:.3e}, test {test_loss:.3e}")
+
+        runs, worked = train_to_folder(folder, model, mnist, numbers, single=single, progress=show, **chosen)
+    if not worked:
         note(f"{folder} holds this run, finished; nothing to do")
-        runs = load_runs(folder)
-    else:
-        mnist = load_data(data, train_size, chosen["variant"])
-        folder.mkdir(parents=True, exist_ok=True)
-        runs = []
-        for number, options in zip(numbers, wanted, strict=True):
-            done = folder / f".seed{number}"
-            if (done / "run.json").exists():
-                runs += load_runs(done)
-                if runs[-1].options != options:
-                    raise ValueError(f"{done} holds a run with other options; name another folder with --out")
-                continue
-            with progress_bar(f"{model}, seed {number}", options["epochs"]) as advance:
-                run = train_one(
-                    model,
-                    mnist,
-                    seed=number,
-                    checkpoint=folder / f"checkpoint-{number}.npz",
-                    progress=partial(_show, advance),
-                    **chosen,
-                )
-            runs.append(run)
-            if not single:
-                run.save(done)
-        save_runs(folder, runs, single)
-        for number in numbers:
-            remove_checkpoint(folder / f"checkpoint-{number}.npz")
-            done = folder / f".seed{number}"
-            if done.exists():
-                for file in done.iterdir():
-                    file.unlink()
-                done.rmdir()
     if as_json:
         facts = [{k: v for k, v in run.facts().items() if k != "curves"} for run in runs]
         print_json(facts[0] if single else facts)
@@ -139,7 +103,7 @@ def train(
             f"train loss {a['loss']:.3e} (epoch {a['epoch']}), test loss {b['loss']:.3e} (epoch {b['epoch']}); "
             f"ended: {run.reason}"
         )
-    print(f"wrote {folder}/train.npy, {folder}/test.npy, {folder}/run.json")
+    print(f"{'wrote' if worked else 'in'} {folder}/train.npy, {folder}/test.npy, {folder}/run.json")
 
 
 def evaluate(
@@ -165,7 +129,8 @@ def evaluate(
     stack = np.stack([vector.values for vector in vectors])
     for part in ("train", "test") if split == "both" else (split,):
         land = network_landscape(name, getattr(mnist, part), variant=chosen, device=device, dtype=dtype)
-        losses, accuracies = land.measure(stack)
+        with progress_bar(f"{part} images", None):
+            losses, accuracies = land.measure(stack)
         for k, row in enumerate(rows):
             row[part] = {"loss": float(losses[k])}
             if accuracies is not None:

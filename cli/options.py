@@ -163,9 +163,10 @@ def progress_bar(description: str, total: int | None) -> Iterator[Any]:
         yield lambda done, text="": None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeRemainingColumn()
+    time_column = TimeElapsedColumn() if total is None else TimeRemainingColumn()
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), time_column
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=total, text="")
         yield lambda done, text="": bar.update(task, completed=done, text=text)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -203,7 +205,7 @@ def train(
     """
     options = run_options(model, **options)
     data = data.cut(options["train_size"])
-    facts = {"key": data.key, "source": data.source, "n_train": len(data.train), "n_test": len(data.test)}
+    facts = _data_facts(data)
     common = {name: options[name] for name in ("variant", "device", "dtype")}
     lands = [network_landscape(model, images, **common) for images in (data.train, data.test)]
     saved = None if checkpoint is None or not Path(checkpoint).exists() else _read(checkpoint, options, facts)
@@ -237,6 +239,84 @@ def train(
         options=options,
         data=facts,
     )
+
+
+def train_to_folder(
+    folder: str | os.PathLike[str],
+    model: str,
+    data: Mnist,
+    seeds: list[int],
+    *,
+    single: bool = False,
+    progress: Callable[[int, int, float, float], None] | None = None,
+    **options: Any,
+) -> tuple[list[Run], bool]:
+    """Trains a run for each seed into a folder; goes on where an interrupted call stopped.
+
+    Finished seeds are kept, each in a folder of its own, until all are; then ``train.npy`` and ``test.npy`` hold one
+    row a seed and ``run.json`` a list (with ``single``, one vector and one record), and nothing else is left.
+
+    Parameters
+    ----------
+    progress
+        Called with (seed, epoch, training loss, test loss).
+    **options
+        Of :func:`train`.
+
+    Returns
+    -------
+    runs, worked : list of Run, bool
+        ``worked`` is False where all was finished already.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds runs with other options or on other data.
+    """
+    folder = Path(folder)
+    wanted = [run_options(model, seed=seed, **options) for seed in seeds]
+    data = data.cut(wanted[0]["train_size"])
+    facts = _data_facts(data)
+    if (folder / "run.json").exists():
+        runs = load_runs(folder)
+        _refuse_others(folder, [run.options for run in runs], [run.data for run in runs], wanted, facts)
+        return runs, False
+    runs = []
+    for seed, expected in zip(seeds, wanted, strict=True):
+        done, checkpoint = folder / f".seed{seed}", folder / f"checkpoint-{seed}.npz"
+        if (done / "run.json").exists():
+            runs += load_runs(done)
+            _refuse_others(done, [runs[-1].options], [runs[-1].data], [expected], facts)
+            continue
+        show = None if progress is None else partial(progress, seed)
+        runs.append(train(model, data, seed=seed, checkpoint=checkpoint, progress=show, **options))
+        if not single:
+            runs[-1].save(done)
+            remove_checkpoint(checkpoint)
+    save_runs(folder, runs, single)
+    for seed in seeds:
+        remove_checkpoint(folder / f"checkpoint-{seed}.npz")
+        shutil.rmtree(folder / f".seed{seed}", ignore_errors=True)
+    return runs, True
+
+
+def _data_facts(data: Mnist) -> dict[str, Any]:
+    return {"key": data.key, "source": data.source, "n_train": len(data.train), "n_test": len(data.test)}
+
+
+def _refuse_others(folder: Path, found: list[Any], data: list[Any], wanted: list[Any], facts: dict[str, Any]) -> None:
+    """Refuses a folder whose finished runs are not the ones that are wanted."""
+    if len(found) != len(wanted):
+        raise ValueError(f"{folder} holds {len(found)} finished runs, not {len(wanted)}; name another folder")
+    for has, on, want in zip(found, data, wanted, strict=True):
+        for name in sorted(set(has) | set(want)):
+            if has.get(name) != want.get(name):
+                raise ValueError(
+                    f"{folder} holds a finished run with other options: {name} is {has.get(name)}, not "
+                    f"{want.get(name)}; name another folder"
+                )
+        if on["key"] != facts["key"]:
+            raise ValueError(f"{folder} holds a run on other data ({on['source']}); name another folder")
 
 
 def remove_checkpoint(path: str | os.PathLike[str]) -> None:

@@ -110,7 +110,11 @@ def test_a_finished_run_is_not_repeated_nor_overwritten(folder: Path, capsys: py
     assert "nothing to do" in capsys.readouterr().err
     assert run(*train, "--lr", "0.2") == 1
     assert "other options" in capsys.readouterr().err
+    np.savez("other.npz", **{**np.load("data.npz"), "y_test": np.zeros(100, int)})
+    assert run(*(a.replace("data.npz", "other.npz") for a in train)) == 1
+    assert "other data" in capsys.readouterr().err
     assert (folder / "r/train.npy").read_bytes() == before
+    assert sorted(p.name for p in (folder / "r").iterdir()) == ["run.json", "test.npy", "train.npy"]
     rows = run_json(capsys, "evaluate", "r/train.npy:1", "--data", "data.npz", "--split", "test")
     assert rows[0]["row"] == 1
     assert "train" not in rows[0]
