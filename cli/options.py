@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,7 +47,9 @@ def note(text: str) -> None:
 
 def print_json(document: Any) -> None:
     """The one JSON document of a command."""
-    print(json.dumps(document, indent=2))
+    from minilandscape.files import json_text
+
+    print(json_text(document))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,22 @@ def write_atomic(path: str | os.PathLike[str], content: bytes) -> Path:
     return path
 
 
+def json_text(document: Any) -> str:
+    """A document as strict JSON that a person can read; numbers that are not finite become null."""
+
+    def strict(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: strict(v) for name, v in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [strict(v) for v in value]
+        return None if isinstance(value, float) and not isfinite(value) else value
+
+    return json.dumps(strict(document), indent=2, allow_nan=False)
+
+
 def write_json(path: str | os.PathLike[str], document: Any) -> Path:
     """A JSON document that a person can read."""
-    return write_atomic(path, (json.dumps(document, indent=2) + "\n").encode())
+    return write_atomic(path, (json_text(document) + "\n").encode())
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
@@ -124,7 +138,7 @@ def write_result(path: str | os.PathLike[str], kind: str, arrays: Mapping[str, A
     for name, array in arrays.items():
         if np.asarray(array).dtype.hasobject:
             raise TypeError(f"{path}: {name} holds Python objects; expected numbers or text")
-    document = json.dumps({"format": FORMAT, "kind": kind, "arrays": sorted(arrays), **facts}, indent=2)
+    document = json_text({"format": FORMAT, "kind": kind, "arrays": sorted(arrays), **facts})
     buffer = io.BytesIO()
     contents: dict[str, Any] = {"json": np.array(document), **{name: np.asarray(a) for name, a in arrays.items()}}
     np.savez(buffer, **contents)

@@ -126,7 +126,7 @@ def load_runs(folder: str | os.PathLike[str]) -> list[Run]:
     for facts, train_weights, test_weights in zip(documents, *sets, strict=True):
         derived = ("data", "train_minimum", "test_minimum", "reason", "evaluations", "sha256", "curves")
         options = {name: value for name, value in facts.items() if name not in derived}
-        curves = {name: np.array(curve) for name, curve in facts["curves"].items()}
+        curves = {name: np.array(curve, dtype=np.float64) for name, curve in facts["curves"].items()}
         counts = Evaluations(**facts["evaluations"])
         runs.append(Run(train_weights, test_weights, curves, facts["reason"], counts, options, facts["data"]))
     return runs

@@ -120,3 +120,9 @@ def test_json_round_trips_and_names_a_bad_file(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"d\.json is not a JSON document"):
             files.read_json(path)
+
+
+def test_json_is_strict(tmp_path: Path) -> None:
+    document = {"a": [1.0, float("nan")], "b": {"c": float("inf"), "d": "π"}}
+    files.write_json(tmp_path / "d.json", document)
+    assert files.read_json(tmp_path / "d.json") == {"a": [1.0, None], "b": {"c": None, "d": "π"}}
