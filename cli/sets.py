@@ -43,10 +43,11 @@ def kpca(
     if plot is not None:
         from matplotlib.figure import Figure
 
-        from minilandscape.figures.sets import plot_kernel_pca
+        from minilandscape.figures.kpca import plot_kpca
 
         figure = Figure(figsize=(5.5, 4.5), layout="constrained")
-        plot_kernel_pca(result, sizes, tuple(files), figure.subplots())
+        labels = [file for file, size in zip(files, sizes, strict=True) for _ in range(size)]
+        plot_kpca(figure.subplots(), result.projections, labels, title=f"{kernel} kernel")
         figure.savefig(plot, dpi=150)
     parts = np.split(result.projections, np.cumsum(sizes)[:-1])
     if as_json:
@@ -63,23 +64,34 @@ def kpca(
 
 def statistics(
     files: Annotated[list[str], typer.Argument(help="Sets of vectors; two of them are compared.", metavar="FILE…")],
+    centroids: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            help="Two other sets that give the centroids of the common origin: in the paper the test weights, also "
+            "where training weights are compared. Default: the two sets themselves.",
+            metavar="A.npy B.npy",
+        ),
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the lengths of two sets here (Fig. 5).")] = None,
     as_json: Json = False,
 ) -> None:
     """Means and deviations of the components (Table S1); of two sets lengths, distances and angles (Fig. 5)."""
-    from minilandscape.analysis.statistics import component_statistics, lengths, spread
+    from minilandscape.analysis.statistics import component_statistics, shell_lengths, spread
 
     if plot is not None and len(files) != 2:
         raise UsageError("--plot draws two sets; give two files")
-    sets = _sets(files)
+    if centroids is not None and len(files) != 2:
+        raise UsageError("--centroids serves the comparison of two sets; give two files")
+    sets = _sets([*files, *(centroids or ())])
+    sets, others = sets[: len(files)], sets[len(files) :] or sets
     document: dict[str, Any] = {"sets": []}
     for file, vectors in zip(files, sets, strict=True):
         document["sets"].append({"file": file, "vectors": len(vectors), **vars(component_statistics(vectors))})
     if len(sets) == 2:
-        shells = lengths(*sets)
+        shells = shell_lengths(*sets, centroid_a=others[0].mean(axis=0), centroid_b=others[1].mean(axis=0))
         pairs = {"within_a": (sets[0], None), "within_b": (sets[1], None), "between": (sets[0], sets[1])}
         document["centroid_distance"] = shells.centroid_distance
-        document["lengths"] = [shells.a.tolist(), shells.b.tolist()]
+        document["lengths"] = [shells.lengths_a.tolist(), shells.lengths_b.tolist()]
         for name, (a, b) in pairs.items():
             if b is not None or len(a) > 1:
                 found = spread(a, b, origin=shells.origin)
@@ -87,10 +99,10 @@ def statistics(
         if plot is not None:
             from matplotlib.figure import Figure
 
-            from minilandscape.figures.sets import plot_lengths
+            from minilandscape.figures.statistics import plot_shell_lengths
 
             figure = Figure(figsize=(5.5, 4), layout="constrained")
-            plot_lengths(shells, (files[0], files[1]), figure.subplots())
+            plot_shell_lengths(figure.subplots(), shells, (files[0], files[1]))
             figure.savefig(plot, dpi=150)
     if as_json:
         print_json(document)

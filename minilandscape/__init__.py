@@ -8,16 +8,23 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .analysis.kpca import KernelPCA, kernel_pca
+    from .analysis.kpca import KernelPCA, kernel_pca, load_kernel_pca
+    from .analysis.statistics import compare_sets, component_statistics, shell_lengths
     from .backend import DeviceError, set_threads
     from .data import DataError, load_mnist
     from .landscape import Evaluations, FunctionLandscape, LandscapeError, as_landscape, check_gradient
-    from .networks import network_landscape
+    from .networks import initial_vector, network_landscape
     from .paths import FourierPathFinder, Path, find_path, load_path
-    from .training import Run, load_runs, train
+    from .training import Run, load_runs, train, train_to_folder
 
 #: Public name -> the module that holds it, imported when it is first asked for.
 _HOMES = {
+    "train_to_folder": "training",
+    "initial_vector": "networks",
+    "shell_lengths": "analysis.statistics",
+    "component_statistics": "analysis.statistics",
+    "compare_sets": "analysis.statistics",
+    "load_kernel_pca": "analysis.kpca",
     "KernelPCA": "analysis.kpca",
     "kernel_pca": "analysis.kpca",
     "DeviceError": "backend",
@@ -52,14 +59,20 @@ __all__ = [
     "__version__",
     "as_landscape",
     "check_gradient",
+    "compare_sets",
+    "component_statistics",
     "find_path",
+    "initial_vector",
     "kernel_pca",
+    "load_kernel_pca",
     "load_mnist",
     "load_path",
     "load_runs",
     "network_landscape",
     "set_threads",
+    "shell_lengths",
     "train",
+    "train_to_folder",
 ]
 
 

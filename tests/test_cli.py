@@ -198,6 +198,8 @@ def test_kpca_and_statistics(folder: Path, capsys: pytest.CaptureFixture[str]) -
     assert document["within_b"]["distance"][0] > document["within_a"]["distance"][0]
     assert (folder / "k.png").exists()
     assert (folder / "l.png").exists()
+    same = run_json(capsys, "statistics", "a.npy", "b.npy", "--centroids", "a.npy", "a.npy")
+    assert same["centroid_distance"] == 0
     np.save("c.npy", np.zeros(7))
     assert run("statistics", "a.npy", "c.npy") == 1
     assert "of one model" in capsys.readouterr().err

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 
 import numpy as np
 import scipy.linalg
+from scipy.spatial.distance import cdist
+
+from ..files import read_result, write_result
 
 KERNELS = ("linear", "polynomial", "sigmoid", "rbf")
+_ARRAYS = ("projections", "eigenvalues", "eigenvectors", "points", "means")
 
 
 @dataclass(frozen=True)
@@ -21,35 +27,56 @@ class KernelPCA:
         (N, k): √λ_k α_k with |α_k| = 1, of the centred kernel.
     eigenvalues
         (k,): λ_k, largest first.
-    vectors
-        (N, k): α_k, the largest component of each positive.
+    eigenvectors
+        (N, k): α_k, the component of largest size of each positive.
     points
         (N, D): what was projected.
+    means
+        (N,): the mean over the points x_i of k(x_i, x_j), by which new points are centred.
     kernel, parameters
         The kernel and its numbers.
 
     Notes
     -----
     The paper prints PC_k(x) = Σ_i α_i k(x, x_i) with the uncentred kernel. For |α| = 1 that is √λ_k times the
-    projection here, plus a constant.
+    projection here, which is the usual one, plus a constant.
     """
 
     projections: np.ndarray
     eigenvalues: np.ndarray
-    vectors: np.ndarray
+    eigenvectors: np.ndarray
     points: np.ndarray
+    means: np.ndarray
     kernel: str
     parameters: dict[str, float]
 
     def transform(self, new_points: Any) -> np.ndarray:
-        """Projects new points (P, D) -> (P, k), centred like the old ones."""
+        """Projects new points (P, D) -> (P, k), centred like the old ones.
+
+        Raises
+        ------
+        ValueError
+            If they are not a stack of finite points of the old ones' size.
+        """
         new_points = np.asarray(new_points, dtype=np.float64)
         if new_points.ndim != 2 or new_points.shape[1] != self.points.shape[1]:
             raise ValueError(f"new points have shape {new_points.shape}; expected (P, {self.points.shape[1]})")
-        K = _kernel(self.points, self.points, self.kernel, self.parameters)
+        if not np.isfinite(new_points).all():
+            raise ValueError("new points hold values that are not finite")
         k = _kernel(new_points, self.points, self.kernel, self.parameters)
-        centred = k - k.mean(axis=1, keepdims=True) - K.mean(axis=0) + K.mean()
-        return centred @ self.vectors / np.sqrt(self.eigenvalues)
+        centred = k - k.mean(axis=1, keepdims=True) - self.means + self.means.mean()
+        return centred @ self.eigenvectors / np.sqrt(self.eigenvalues)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes an ``.npz``, the points included, that :func:`load_kernel_pca` reads."""
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        write_result(path, "kpca", arrays, {"kernel": self.kernel, "parameters": self.parameters})
+
+
+def load_kernel_pca(path: str | os.PathLike[str]) -> KernelPCA:
+    """Reads what :meth:`KernelPCA.save` wrote; ValueError names the file where it is damaged."""
+    arrays, facts = read_result(path, "kpca")
+    return KernelPCA(**arrays, kernel=facts["kernel"], parameters=facts["parameters"])
 
 
 def kernel_pca(
@@ -63,6 +90,9 @@ def kernel_pca(
 ) -> KernelPCA:
     """Kernel PCA on the centred kernel matrix, by ``scipy.linalg.eigh``.
 
+    Projections are √λ_k α_k with |α_k| = 1; the component of α_k of largest size is positive, as in scikit-learn.
+    The arithmetic is in float64 whatever the type of the points.
+
     Parameters
     ----------
     points
@@ -70,7 +100,7 @@ def kernel_pca(
     kernel
         ``"linear"`` x·x'; ``"polynomial"`` (γ x·x' + C)ⁿ; ``"sigmoid"`` tanh(γ x·x' + C); ``"rbf"`` exp(−γ|x − x'|²).
     n_components
-        k.
+        k, N − 1 at most.
     degree
         n of the polynomial: 3.
     coef0
@@ -81,34 +111,31 @@ def kernel_pca(
     Raises
     ------
     ValueError
-        If a parameter does not belong to the kernel, or there are not that many components.
+        If the points are not a finite stack, a parameter does not belong to the kernel or is out of its range, the
+        kernel overflows, or it has not that many positive eigenvalues: those of the linear kernel end with the
+        points' rank, and the sigmoid has negative ones.
+    TypeError
+        If ``n_components`` is not an integer.
+
+    Notes
+    -----
+    The paper prints PC_k(x) = Σ_i α_i k(x, x_i) with the uncentred kernel: √λ_k times the projection here, plus a
+    constant.
     """
-    points = np.asarray(points, dtype=np.float64)
-    if points.ndim != 2 or len(points) < 2:
+    points = np.array(points, dtype=np.float64)  # a copy: the result keeps it
+    if points.ndim != 2 or len(points) < 2 or not points.shape[1]:
         raise ValueError(f"points have shape {points.shape}; expected (N, D) with N of at least 2")
     if not np.isfinite(points).all():
         raise ValueError("points hold values that are not finite")
-    if kernel not in KERNELS:
-        raise ValueError(f"kernel is {kernel!r}; expected one of {', '.join(KERNELS)}")
-    defaults = {
-        "linear": {},
-        "polynomial": {"gamma": 1.0, "coef0": 1.0, "degree": 3.0},
-        "sigmoid": {"gamma": 1 / points.shape[1], "coef0": 1.0},
-        "rbf": {"gamma": 1 / points.shape[1]},
-    }[kernel]
-    given = {name: v for name, v in (("degree", degree), ("coef0", coef0), ("gamma", gamma)) if v is not None}
-    for name in given:
-        if name not in defaults:
-            raise ValueError(f"the {kernel} kernel has no {name}; it takes {', '.join(defaults) or 'no parameters'}")
-    parameters = {**defaults, **given}
-    if not 1 <= n_components < len(points):
-        raise ValueError(f"n_components is {n_components}; {len(points)} points have 1 to {len(points) - 1}")
+    parameters = _parameters(kernel, points.shape[1], degree, coef0, gamma)
+    n, n_components = len(points), index(n_components)
+    if not 1 <= n_components < n:
+        raise ValueError(f"n_components is {n_components}; {n} points have 1 to {n - 1}")
     K = _kernel(points, points, kernel, parameters)
-    mean = K.mean(axis=0)
-    centred = K - mean - mean[:, None] + K.mean()
-    n = len(points)
+    means = K.mean(axis=0)
+    centred = K - means - means[:, None] + means.mean()
     eigenvalues, vectors = scipy.linalg.eigh(centred, subset_by_index=(n - n_components, n - 1))
-    eigenvalues, vectors = eigenvalues[::-1], vectors[:, ::-1]
+    eigenvalues, vectors = eigenvalues[::-1].copy(), vectors[:, ::-1]
     # 0 and below, or what rounding makes of 0: no component.
     positive = int((eigenvalues > n * np.finfo(float).eps * np.abs(K).max()).sum())
     if positive < n_components:
@@ -116,18 +143,46 @@ def kernel_pca(
             f"the {kernel} kernel has {positive} components on these points; {n_components} were asked for"
         )
     vectors = vectors * np.sign(vectors[np.abs(vectors).argmax(axis=0), range(n_components)])
-    return KernelPCA(vectors * np.sqrt(eigenvalues), eigenvalues, vectors, points, kernel, parameters)
+    return KernelPCA(vectors * np.sqrt(eigenvalues), eigenvalues, vectors, points, means, kernel, parameters)
+
+
+def _parameters(
+    kernel: str, size: int, degree: float | None, coef0: float | None, gamma: float | None
+) -> dict[str, float]:
+    """The kernel's numbers on vectors of this size: those given, the paper's for the rest."""
+    if kernel not in KERNELS:
+        raise ValueError(f"kernel is {kernel!r}; expected one of {', '.join(KERNELS)}")
+    defaults = {
+        "linear": {},
+        "polynomial": {"gamma": 1.0, "coef0": 1.0, "degree": 3.0},
+        "sigmoid": {"gamma": 1 / size, "coef0": 1.0},
+        "rbf": {"gamma": 1 / size},
+    }[kernel]
+    given = {"degree": degree, "coef0": coef0, "gamma": gamma}
+    chosen = {name: float(value) for name, value in given.items() if value is not None}
+    for name, value in chosen.items():
+        if name not in defaults:
+            raise ValueError(f"the {kernel} kernel has no {name}; it takes {', '.join(defaults) or 'no parameters'}")
+        if not np.isfinite(value) or (name != "coef0" and value <= 0):
+            raise ValueError(f"{name} is {value:g}; expected a finite number{'' if name == 'coef0' else ' above 0'}")
+    return {**defaults, **chosen}
 
 
 def _kernel(a: np.ndarray, b: np.ndarray, kernel: str, parameters: dict[str, float]) -> np.ndarray:
     """k(a_i, b_j), (len(a), len(b))."""
-    if kernel == "rbf":
-        centre = b.mean(axis=0)  # far from the origin, squares would cancel
-        a, b = a - centre, b - centre
-        squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
-        return np.exp(-parameters["gamma"] * np.maximum(squares, 0))
-    products = a @ b.T
-    if kernel == "linear":
-        return products
-    inner = parameters["gamma"] * products + parameters["coef0"]
-    return np.tanh(inner) if kernel == "sigmoid" else inner ** parameters["degree"]
+    # Pair by pair from differences: neither a far origin nor tight clusters far apart cancel, as |x|² + |x'|² − 2x·x'
+    # would, and nothing of the size of (pairs, D) is held.
+    with np.errstate(over="ignore", invalid="ignore"):  # looked for below
+        if kernel == "rbf":
+            K = np.exp(-parameters["gamma"] * cdist(a, b, "sqeuclidean"))
+        elif kernel == "linear":
+            centre = b.mean(axis=0)  # centring the kernel takes this out again, less accurately
+            K = (a - centre) @ (b - centre).T
+        else:
+            inner = parameters["gamma"] * (a @ b.T) + parameters["coef0"]
+            K = np.tanh(inner) if kernel == "sigmoid" else inner ** parameters["degree"]
+    if not np.isfinite(K).all():
+        raise ValueError(
+            f"the {kernel} kernel is not finite on these points; scale them, or change its parameters ({parameters})"
+        )
+    return K

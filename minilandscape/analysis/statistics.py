@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.spatial.distance import cdist, pdist
 
 
 @dataclass(frozen=True)
@@ -17,21 +18,21 @@ class Components:
 
 
 @dataclass(frozen=True)
-class Lengths:
+class ShellLengths:
     """Distances of two sets from their common origin, Fig. 5.
 
     Attributes
     ----------
-    a, b
+    lengths_a, lengths_b
         (K_a,), (K_b,): |ω_i − ω̄|.
     origin
         (D,): ω̄, midway between the centroids.
     centroid_distance
-        |ω̄_a − ω̄|, the dotted line.
+        |ω̄_a − ω̄| = |ω̄_b − ω̄|, the dotted line.
     """
 
-    a: np.ndarray
-    b: np.ndarray
+    lengths_a: np.ndarray
+    lengths_b: np.ndarray
     origin: np.ndarray
     centroid_distance: float
 
@@ -44,13 +45,36 @@ class Spread:
     angle: tuple[float, float]
 
 
+@dataclass(frozen=True)
+class SetComparison:
+    """Distances and angles within two sets and between them.
+
+    Attributes
+    ----------
+    within_a, within_b, between
+        Mean and standard deviation (ddof 0) over the pairs.
+    random_angle
+        What independent random directions in D dimensions give: 90°, with a standard deviation of about 57.3°/√D.
+    origin
+        (D,): where the angles are seen from.
+    """
+
+    within_a: Spread
+    within_b: Spread
+    between: Spread
+    random_angle: tuple[float, float]
+    origin: np.ndarray
+
+
 def component_statistics(vectors: Any) -> Components:
-    """μ and σ of all components of the concatenated vectors (K, D)."""
+    """μ and σ (ddof 0) of all components of the concatenated vectors (K, D), Table S1."""
     vectors = _set(vectors)
-    return Components(float(vectors.mean()), float(vectors.std()))
+    mu = float(vectors.mean())
+    squares = sum(float(((row - mu) ** 2).sum()) for row in vectors)  # row by row: no second stack in memory
+    return Components(mu, float(np.sqrt(squares / vectors.size)))
 
 
-def lengths(a: Any, b: Any, *, centroid_a: Any = None, centroid_b: Any = None) -> Lengths:
+def shell_lengths(a: Any, b: Any, *, centroid_a: Any = None, centroid_b: Any = None) -> ShellLengths:
     """Distances |ω_i − ω̄| from the common origin ω̄ = ½(ω̄_a + ω̄_b).
 
     Parameters
@@ -58,40 +82,151 @@ def lengths(a: Any, b: Any, *, centroid_a: Any = None, centroid_b: Any = None) -
     a, b
         Sets (K, D).
     centroid_a, centroid_b
-        (D,): the sets' own if None. The paper takes both over the test weights, also where it shows training weights.
+        (D,): the sets' own if None. The paper takes both over the test weights, also where it shows training weights:
+        for Fig. 5, pass the test sets' centroids.
+
+    Raises
+    ------
+    ValueError
+        If sets or centroids are not finite or not of one size D.
     """
-    a, b = _set(a), _set(b)
-    centroid_a = a.mean(axis=0) if centroid_a is None else np.asarray(centroid_a, dtype=np.float64)
-    centroid_b = b.mean(axis=0) if centroid_b is None else np.asarray(centroid_b, dtype=np.float64)
+    a, b = _sets(a, b)
+    centroid_a = a.mean(axis=0) if centroid_a is None else _vector(centroid_a, a.shape[1], "centroid_a")
+    centroid_b = b.mean(axis=0) if centroid_b is None else _vector(centroid_b, a.shape[1], "centroid_b")
     origin = 0.5 * (centroid_a + centroid_b)
-    from_a, from_b = (np.linalg.norm(vectors - origin, axis=1) for vectors in (a, b))
-    return Lengths(from_a, from_b, origin, float(np.linalg.norm(centroid_a - origin)))
+    from_a, from_b = (cdist(vectors, origin[None])[:, 0] for vectors in (a, b))
+    return ShellLengths(from_a, from_b, origin, float(0.5 * np.linalg.norm(centroid_a - centroid_b)))
+
+
+def pairwise_distances(a: Any, b: Any = None) -> np.ndarray:
+    """Distances |a_i − a_j| within a set, or |a_i − b_j| between two.
+
+    Formed from differences, so that near-identical vectors keep their digits.
+
+    Parameters
+    ----------
+    a, b
+        Sets (K, D), (L, D).
+
+    Returns
+    -------
+    numpy.ndarray
+        (K(K − 1)/2,) in the order (0, 1), (0, 2), …, (1, 2), … for one set; (K, L) for two.
+
+    Raises
+    ------
+    ValueError
+        If the sets are not finite or not of one size D.
+    """
+    if b is None:
+        return pdist(_set(a))
+    return cdist(*_sets(a, b))
+
+
+def pairwise_angles(a: Any, b: Any = None, origin: Any = None) -> np.ndarray:
+    """Angles in degrees between the directions ω_i − ω̄, within a set or between two.
+
+    2 atan2(|û − v̂|, |û + v̂|) of the unit vectors, which is accurate near 0° and 180°, where the arc cosine is not.
+
+    Parameters
+    ----------
+    a, b
+        Sets (K, D), (L, D).
+    origin
+        (D,): ω̄. If None, the common origin ½(ω̄_a + ω̄_b) of two sets; 0 for a single one, which has none.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shaped like :func:`pairwise_distances`; NaN for a vector at the origin, which has no direction.
+
+    Raises
+    ------
+    ValueError
+        If sets or origin are not finite or not of one size D.
+    """
+    if b is None:
+        a = _set(a)
+        u = _directions(a, np.zeros(a.shape[1]) if origin is None else _vector(origin, a.shape[1], "origin"))
+        first, second = np.triu_indices(len(u), 1)
+        return np.degrees(2 * np.arctan2(pdist(u), cdist(u, -u)[first, second]))
+    a, b = _sets(a, b)
+    seen_from = 0.5 * (a.mean(axis=0) + b.mean(axis=0)) if origin is None else _vector(origin, a.shape[1], "origin")
+    u, v = _directions(a, seen_from), _directions(b, seen_from)
+    return np.degrees(2 * np.arctan2(cdist(u, v), cdist(u, -v)))
 
 
 def spread(a: Any, b: Any = None, *, origin: Any = None) -> Spread:
     """Distances and angles between the vectors of a set, or of two; angles are seen from ``origin`` (0 if None).
 
     Random directions in D dimensions stand at 90° with a standard deviation of about 57.3°/√D.
+
+    Raises
+    ------
+    ValueError
+        If a single set holds a single vector, or as for :func:`pairwise_angles`.
     """
-    a = _set(a)
-    origin = np.zeros(a.shape[1]) if origin is None else np.asarray(origin, dtype=np.float64)
-    distances, angles = [], []
-    others = None if b is None else _set(b)
-    for k, vector in enumerate(a):
-        rest = a[k + 1 :] if others is None else others
-        distances.append(np.linalg.norm(rest - vector, axis=1))
-        seen, seen_rest = vector - origin, rest - origin
-        norms = np.linalg.norm(seen) * np.linalg.norm(seen_rest, axis=1)
-        with np.errstate(invalid="ignore"):  # a vector at the origin has no direction
-            angles.append(np.degrees(np.arccos(np.clip(seen_rest @ seen / norms, -1, 1))))
-    d, t = np.concatenate(distances), np.concatenate(angles)
-    if not d.size:
+    distances = pairwise_distances(a, b)
+    if not distances.size:
         raise ValueError("a set of one vector has no distances; give a second set or more vectors")
-    return Spread((float(d.mean()), float(d.std())), (float(t.mean()), float(t.std())))
+    angles = pairwise_angles(a, b, np.zeros(np.shape(a)[1]) if origin is None else origin)
+    return Spread((float(distances.mean()), float(distances.std())), (float(angles.mean()), float(angles.std())))
+
+
+def compare_sets(a: Any, b: Any, origin: Any = None) -> SetComparison:
+    """Distances and angles within two sets and between them: how distant, and is there a preferred direction?
+
+    The paper calls sets "more distant" and finds "no preferred direction" without measuring either.
+
+    Parameters
+    ----------
+    a, b
+        Sets (K, D) of two vectors or more.
+    origin
+        (D,): where angles are seen from; the common origin ½(ω̄_a + ω̄_b) if None.
+
+    Raises
+    ------
+    ValueError
+        If a set holds one vector, or as for :func:`pairwise_angles`.
+
+    Notes
+    -----
+    An origin made from the sets themselves is not independent of them: for K random vectors in each, cos θ is
+    −1/(2K) on average, within the sets and between them, so that all angles lie about 28.6°/K above 90°.
+    """
+    a, b = _sets(a, b)
+    seen_from = 0.5 * (a.mean(axis=0) + b.mean(axis=0)) if origin is None else _vector(origin, a.shape[1], "origin")
+    within_a, within_b = (spread(vectors, origin=seen_from) for vectors in (a, b))
+    random_angle = (90.0, float(np.degrees(1 / np.sqrt(a.shape[1]))))
+    return SetComparison(within_a, within_b, spread(a, b, origin=seen_from), random_angle, seen_from)
+
+
+def _directions(vectors: np.ndarray, origin: np.ndarray) -> np.ndarray:
+    """Unit vectors from the origin; NaN where a vector lies there."""
+    seen = vectors - origin
+    norms = np.linalg.norm(seen, axis=1, keepdims=True)
+    return np.divide(seen, norms, out=np.full_like(seen, np.nan), where=norms > 0)
 
 
 def _set(vectors: Any) -> np.ndarray:
     vectors = np.asarray(vectors, dtype=np.float64)
     if vectors.ndim != 2 or not vectors.size:
         raise ValueError(f"vectors have shape {vectors.shape}; expected a set (K, D)")
+    if not np.isfinite(vectors).all():
+        raise ValueError("vectors hold values that are not finite")
     return vectors
+
+
+def _sets(a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
+    a, b = _set(a), _set(b)
+    if a.shape[1] != b.shape[1]:
+        raise ValueError(f"the sets hold vectors of {a.shape[1]} and {b.shape[1]} numbers; expected one size")
+    return a, b
+
+
+def _vector(vector: Any, size: int, name: str) -> np.ndarray:
+    vector = np.asarray(vector, dtype=np.float64)
+    if vector.shape != (size,) or not np.isfinite(vector).all():
+        raise ValueError(f"{name} has shape {vector.shape}; expected ({size},), all finite")
+    return vector

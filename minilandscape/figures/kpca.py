@@ -1,0 +1,53 @@
+"""Kernel PCA projections (Figs. 6, S4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+COLOURS = ("tab:blue", "tab:red", "tab:green", "tab:orange", "tab:purple")
+
+
+def plot_kpca(
+    axes: Any,
+    projections: Any,
+    labels: Sequence[str],
+    *,
+    components: tuple[int, int] = (0, 1),
+    colours: Mapping[str, str] | None = None,
+    title: str = "",
+) -> Any:
+    """Draws two components, one colour a set (Fig. 6: L-BFGS-GSS blue, SGD red); returns the axes.
+
+    Parameters
+    ----------
+    axes
+        Matplotlib axes.
+    projections
+        (N, k), of :func:`minilandscape.kernel_pca`.
+    labels
+        N names, one a point, of the set that it belongs to.
+    components
+        Which two, counted from 0.
+    colours
+        Name to colour; by default blue, red, … in the order in which the names first appear.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many labels as points, or not those components.
+    """
+    projections = np.asarray(projections)
+    if projections.ndim != 2 or not all(0 <= k < projections.shape[1] for k in components):
+        raise ValueError(f"projections have shape {projections.shape}; expected (N, k) with components {components}")
+    if len(labels) != len(projections):
+        raise ValueError(f"{len(labels)} labels for {len(projections)} points; expected one a point")
+    for k, name in enumerate(dict.fromkeys(labels)):
+        colour = (colours or {}).get(name, COLOURS[k % len(COLOURS)])
+        x, y = projections[np.array([label == name for label in labels])][:, components].T
+        axes.plot(x, y, "o", color=colour, ms=5, alpha=0.8, label=name)
+    axes.set(xlabel=f"PC$_{components[0] + 1}$", ylabel=f"PC$_{components[1] + 1}$", title=title)
+    axes.legend(frameon=False)
+    return axes

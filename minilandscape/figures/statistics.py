@@ -1,0 +1,40 @@
+"""Lengths of weight vectors (Figs. 5, S3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..analysis.statistics import ShellLengths
+
+
+def plot_shell_lengths(
+    axes: Any,
+    result: ShellLengths,
+    labels: tuple[str, str] = ("L-BFGS-GSS", "SGD"),
+    *,
+    bins: int = 24,
+    colours: tuple[str, str] = ("tab:blue", "lightcoral"),
+) -> Any:
+    """Draws both histograms of |ω_i − ω̄| on common bins, a dotted line at |ω̄_a − ω̄| (Fig. 5); returns the axes.
+
+    Parameters
+    ----------
+    axes
+        Matplotlib axes.
+    result
+        Of :func:`minilandscape.analysis.statistics.shell_lengths`.
+    labels, colours
+        Of the first and the second set; in the paper L-BFGS-GSS is blue, SGD light red.
+    bins
+        How many, over the lengths of both.
+    """
+    sets = (result.lengths_a, result.lengths_b)
+    edges = np.histogram_bin_edges(np.concatenate(sets), bins=bins)
+    for values, label, colour in zip(sets, labels, colours, strict=True):
+        axes.hist(values, edges, color=colour, alpha=0.8, label=label)
+    axes.axvline(result.centroid_distance, color="k", ls=":", label="centroids")
+    axes.set(xlabel=r"$|\omega_i - \bar\omega|$", ylabel="vectors")
+    axes.legend(frameon=False)
+    return axes

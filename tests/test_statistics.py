@@ -1,0 +1,181 @@
+"""Statistics of sets against naive loops and scipy.spatial.distance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from scipy.spatial.distance import cosine, euclidean, squareform
+
+from minilandscape.analysis.statistics import (
+    compare_sets,
+    component_statistics,
+    pairwise_angles,
+    pairwise_distances,
+    shell_lengths,
+    spread,
+)
+from minilandscape.figures.statistics import plot_shell_lengths
+
+RNG = np.random.default_rng(0)
+A, B = RNG.standard_normal((8, 40)), 2 * RNG.standard_normal((5, 40)) + 0.3
+ORIGIN = RNG.standard_normal(40)
+
+
+def distance(x: np.ndarray, y: np.ndarray) -> float:
+    return math.sqrt(math.fsum((p - q) ** 2 for p, q in zip(x, y, strict=True)))
+
+
+def angle(x: np.ndarray, y: np.ndarray, origin: np.ndarray) -> float:
+    return math.degrees(math.acos(1 - cosine(x - origin, y - origin)))
+
+
+def mean_and_std(values: list[float]) -> tuple[float, float]:
+    mean = math.fsum(values) / len(values)
+    return mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_components(dtype: type) -> None:
+    vectors: np.ndarray = (0.01 * A + 3).astype(dtype)  # a spread that is small beside the mean
+    found = component_statistics(vectors)
+    expected = mean_and_std([float(v) for v in vectors.ravel()])
+    assert (found.mu, found.sigma) == pytest.approx(expected, rel=1e-12)
+
+
+def test_shell_lengths() -> None:
+    origin = 0.5 * (A.mean(axis=0) + B.mean(axis=0))
+    found = shell_lengths(A, B)
+    assert found.origin == pytest.approx(origin, rel=1e-12)
+    assert found.lengths_a == pytest.approx([distance(v, origin) for v in A], rel=1e-12)
+    assert found.lengths_b == pytest.approx([distance(v, origin) for v in B], rel=1e-12)
+    assert found.centroid_distance == pytest.approx(distance(A.mean(axis=0), origin), rel=1e-12)
+    assert found.centroid_distance == pytest.approx(distance(B.mean(axis=0), origin), rel=1e-12)
+
+
+def test_shell_lengths_from_the_test_sets_centroids() -> None:
+    test_a, test_b = A[:3] + 0.1, B[:2] - 0.2
+    centroids = {"centroid_a": test_a.mean(axis=0), "centroid_b": test_b.mean(axis=0)}
+    found = shell_lengths(A, B, **centroids)
+    origin = 0.5 * (centroids["centroid_a"] + centroids["centroid_b"])
+    assert found.lengths_a == pytest.approx([distance(v, origin) for v in A], rel=1e-12)
+    assert found.centroid_distance == pytest.approx(distance(centroids["centroid_a"], origin), rel=1e-12)
+
+
+def test_distances() -> None:
+    within, between = pairwise_distances(A), pairwise_distances(A, B)
+    assert within == pytest.approx([distance(v, w) for v, w in combinations(A, 2)], rel=1e-12)
+    assert between.shape == (8, 5)
+    assert between == pytest.approx(np.array([[euclidean(v, w) for w in B] for v in A]), rel=1e-12)
+    assert squareform(within)[2, 5] == within[2 * 8 - 3 + 2]
+    assert pairwise_distances(A[:1]).shape == (0,)
+
+
+def test_distances_of_near_identical_points_keep_their_digits() -> None:
+    base = 2.0**20 + np.zeros(100)
+    step = 2.0**-30
+    points = np.stack([base, base + step, base + 3 * step])
+    expected = np.array([1, 3, 2]) * step * 10
+    assert pairwise_distances(points) == pytest.approx(expected, rel=1e-14)
+    assert pairwise_distances(points, points)[0] == pytest.approx([0, expected[0], expected[1]], rel=1e-14)
+
+
+def test_angles() -> None:
+    within, between = pairwise_angles(A, origin=ORIGIN), pairwise_angles(A, B, ORIGIN)
+    assert within == pytest.approx([angle(v, w, ORIGIN) for v, w in combinations(A, 2)], rel=1e-12)
+    assert between == pytest.approx(np.array([[angle(v, w, ORIGIN) for w in B] for v in A]), rel=1e-12)
+
+
+def test_where_angles_are_seen_from_by_default() -> None:
+    common = 0.5 * (A.mean(axis=0) + B.mean(axis=0))
+    assert pairwise_angles(A, B) == pytest.approx(np.array([[angle(v, w, common) for w in B] for v in A]), rel=1e-12)
+    assert pairwise_angles(A) == pytest.approx([angle(v, w, np.zeros(40)) for v, w in combinations(A, 2)], rel=1e-12)
+
+
+@pytest.mark.parametrize("radians", [1e-12, 1e-7, 1e-3, 1.0, np.pi / 2, 3.0])
+def test_angles_are_accurate_from_parallel_to_opposite(radians: float) -> None:
+    pair = np.array([[2.0, 0, 0], [5 * math.cos(radians), 0, 5 * math.sin(radians)]])
+    assert pairwise_angles(pair)[0] == pytest.approx(math.degrees(radians), rel=1e-12)
+    opposite = pairwise_angles(pair[:1], -pair[1:], origin=np.zeros(3))[0, 0]
+    assert 180 - opposite == pytest.approx(math.degrees(radians), rel=1e-12, abs=1e-13)
+
+
+def test_a_vector_at_the_origin_has_no_direction() -> None:
+    found = pairwise_angles(A[:2], np.stack([ORIGIN, B[0]]), ORIGIN)
+    assert np.isnan(found[:, 0]).all()
+    assert np.isfinite(found[:, 1]).all()
+
+
+def test_sets_compared() -> None:
+    found = compare_sets(A, B)
+    common = 0.5 * (A.mean(axis=0) + B.mean(axis=0))
+    assert found.origin == pytest.approx(common, rel=1e-12)
+    pairs = {
+        "within_a": list(combinations(A, 2)),
+        "within_b": list(combinations(B, 2)),
+        "between": [(v, w) for v in A for w in B],
+    }
+    for name, chosen in pairs.items():
+        part = getattr(found, name)
+        assert part.distance == pytest.approx(mean_and_std([distance(v, w) for v, w in chosen]), rel=1e-12)
+        assert part.angle == pytest.approx(mean_and_std([angle(v, w, common) for v, w in chosen]), rel=1e-12)
+    assert found.random_angle == pytest.approx((90, 180 / math.pi / math.sqrt(40)))
+    elsewhere = compare_sets(A, B, ORIGIN)
+    assert elsewhere.between == spread(A, B, origin=ORIGIN)
+    assert elsewhere.within_a == spread(A, origin=ORIGIN)
+
+
+def test_random_directions_stand_at_right_angles() -> None:
+    rng = np.random.default_rng(3)
+    k, d = 30, 2000
+    a, b = rng.standard_normal((k, d)), rng.standard_normal((k, d))
+    independent = compare_sets(a, b, origin=np.zeros(d))
+    mean, std = independent.random_angle
+    for part in (independent.within_a, independent.within_b, independent.between):
+        assert abs(part.angle[0] - mean) < 5 * std / k
+        assert part.angle[1] == pytest.approx(std, rel=0.15)
+    own = compare_sets(a, b)  # the sets' own origin: cos θ is −1/(2K) on average
+    for part in (own.within_a, own.within_b, own.between):
+        assert part.angle[0] - 90 == pytest.approx(math.degrees(1 / (2 * k)), rel=0.15)
+
+
+def test_float32_sets_are_measured_in_float64() -> None:
+    single = A.astype(np.float32)
+    assert pairwise_distances(single) == pytest.approx(pairwise_distances(single.astype(np.float64)), rel=1e-15)
+    assert pairwise_angles(single).dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: component_statistics(A[0]), r"expected a set \(K, D\)"),
+        (lambda: component_statistics(np.empty((0, 4))), r"expected a set \(K, D\)"),
+        (lambda: pairwise_distances(A * np.nan), "not finite"),
+        (lambda: pairwise_distances(A, B[:, :7]), "40 and 7 numbers"),
+        (lambda: pairwise_angles(A, origin=ORIGIN[:3]), r"origin has shape \(3,\); expected \(40,\)"),
+        (lambda: shell_lengths(A, B, centroid_b=B), "centroid_b has shape"),
+        (lambda: spread(A[:1]), "a set of one vector"),
+        (lambda: compare_sets(A, B[:1]), "a set of one vector"),
+    ],
+)
+def test_what_does_not_do_is_refused(call: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_drawn() -> None:
+    axes = Figure().subplots()
+    result = shell_lengths(A, B)
+    assert plot_shell_lengths(axes, result, ("a", "b"), bins=10) is axes
+    heights = [sum(bar.get_height() for bar in bars) for bars in axes.containers]
+    assert heights == [8, 5]
+    edges = [[bar.get_x() for bar in bars] for bars in axes.containers]
+    assert edges[0] == edges[1]
+    line = axes.lines[0]
+    assert line.get_linestyle() == ":"
+    assert list(line.get_xdata()) == [result.centroid_distance] * 2
