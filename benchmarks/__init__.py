@@ -1,0 +1,1 @@
+"""Timings against PyTorch: ``python -m benchmarks`` in a checkout; not installed."""
