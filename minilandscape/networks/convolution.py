@@ -1,6 +1,11 @@
-"""Convolutions over stacks of points, images innermost: arrays are (P, channels, height, width, N).
+"""A 5×5 convolution and the 2×2 average pooling after it, as one product over 6×6 windows.
 
-Unfolding copies runs along the images, and a convolution is one product W @ columns.
+The four outputs that a pooling window averages see one 6×6 window of the input, two pixels from the next. So the
+kernel becomes four 6×6 kernels, each with the 5×5 one in another corner, and the convolution is one product of these
+with the windows: larger, and so faster, than 5×5 patches at every pixel. Where the pooling comes before the activation
+the four kernels may be averaged first, a quarter of the products.
+
+Arrays are (P, channels, height, width, N), images innermost, so that every copy runs along the images.
 """
 
 from __future__ import annotations
@@ -9,75 +14,68 @@ from typing import Any
 
 from ..backend import Workspace
 
-KERNEL = 5
+KERNEL, WINDOW, POOL = 5, 6, 2
+CORNERS = tuple((a, b) for a in range(POOL) for b in range(POOL))
 
 
-def unfold(work: Workspace, name: str, X: Any, stride: int = 1) -> Any:
-    """5×5 patches of X (P, C, H, W, N) -> (P, C, 5, 5, h, w, N)."""
-    n_points, channels, height, width, n_images = X.shape
-    h, w = (height - KERNEL) // stride + 1, (width - KERNEL) // stride + 1
-    columns = work(name, n_points, channels, KERNEL, KERNEL, h, w, n_images)
-    for a in range(KERNEL):
-        for b in range(KERNEL):
-            columns[:, :, a, b] = X[:, :, a : a + stride * h : stride, b : b + stride * w : stride]
-    return columns
+def unfold(X: Any, out: Any) -> Any:
+    """All windows of X (P, C, H, W, N), into ``out`` (P, C, 6, 6, h, w, N) with h = H/2 − 2, w = W/2 − 2."""
+    h, w = out.shape[4:6]
+    for a in range(WINDOW):
+        for b in range(WINDOW):
+            out[:, :, a, b] = X[:, :, a : a + POOL * h : POOL, b : b + POOL * w : POOL]
+    return out
 
 
-def fold(work: Workspace, name: str, columns: Any, height: int, width: int, stride: int = 1) -> Any:
-    """The transpose of :func:`unfold`: adds the patches up, (P, C, 5, 5, h, w, N) -> (P, C, height, width, N)."""
-    n_points, channels, _, _, h, w, n_images = columns.shape
-    X = work(name, n_points, channels, height, width, n_images)
-    X[...] = 0
-    for a in range(KERNEL):
-        for b in range(KERNEL):
-            X[:, :, a : a + stride * h : stride, b : b + stride * w : stride] += columns[:, :, a, b]
-    return X
+def fold(columns: Any, out: Any) -> Any:
+    """The transpose of :func:`unfold`: adds the windows (P, C, 6, 6, h, w, N) up into ``out`` (P, C, H, W, N)."""
+    h, w = columns.shape[4:6]
+    out[...] = 0
+    for a in range(WINDOW):
+        for b in range(WINDOW):
+            out[:, :, a : a + POOL * h : POOL, b : b + POOL * w : POOL] += columns[:, :, a, b]
+    return out
 
 
-def box_mean(work: Workspace, name: str, X: Any) -> Any:
-    """Means over all 2×2 boxes, (P, C, H, W, N) -> (P, C, H−1, W−1, N).
+def window_kernels(xp: Any, W: Any, averaged: bool) -> Any:
+    """Kernels (P, O, C, 5, 5) -> (P, 4, O, C·36), one for each corner of a window; (P, 1, O, C·36) if averaged."""
+    n_points, n_out, n_in = W.shape[:3]
+    K = xp.zeros((n_points, 1 if averaged else len(CORNERS), n_out, n_in, WINDOW, WINDOW), dtype=W.dtype)
+    for k, (a, b) in enumerate(CORNERS):
+        if averaged:
+            K[:, 0, :, :, a : a + KERNEL, b : b + KERNEL] += 0.25 * W
+        else:
+            K[:, k, :, :, a : a + KERNEL, b : b + KERNEL] = W
+    return K.reshape(*K.shape[:3], n_in * WINDOW * WINDOW)
 
-    Average pooling after a convolution is a convolution with stride 2 of these, a quarter of the products.
-    """
-    n_points, channels, height, width, n_images = X.shape
-    out = work(name, n_points, channels, height - 1, width - 1, n_images)
-    work.xp.add(X[:, :, :-1, :-1], X[:, :, 1:, :-1], out=out)
-    out += X[:, :, :-1, 1:]
-    out += X[:, :, 1:, 1:]
+
+def window_kernels_backward(dK: Any) -> Any:
+    """dK (P, 4 or 1, O, C·36) -> dW (P, O, C, 5, 5)."""
+    n_points, n_corners, n_out, n_windows = dK.shape
+    dK = dK.reshape(n_points, n_corners, n_out, n_windows // WINDOW**2, WINDOW, WINDOW)
+    parts = [
+        dK[:, 0 if n_corners == 1 else k, :, :, a : a + KERNEL, b : b + KERNEL] for k, (a, b) in enumerate(CORNERS)
+    ]
+    dW = parts[0] + parts[1] + parts[2] + parts[3]
+    return 0.25 * dW if n_corners == 1 else dW
+
+
+def pool(work: Workspace, name: str, A: Any) -> Any:
+    """The mean over the corners of the windows, (P, 4 or 1, …) -> (P, …); a view where there is one."""
+    if A.shape[1] == 1:
+        return A[:, 0]
+    out = work.xp.add(A[:, 0], A[:, 1], out=work(name, A.shape[0], *A.shape[2:]))
+    out += A[:, 2]
+    out += A[:, 3]
     out *= 0.25
     return out
 
 
-def box_mean_backward(work: Workspace, name: str, dY: Any) -> Any:
-    """The transpose of :func:`box_mean`; dY is overwritten."""
-    n_points, channels, height, width, n_images = dY.shape
-    dY *= 0.25
-    dX = work(name, n_points, channels, height + 1, width + 1, n_images)
-    dX[...] = 0
-    dX[:, :, :-1, :-1] = dY
-    dX[:, :, 1:, :-1] += dY
-    dX[:, :, :-1, 1:] += dY
-    dX[:, :, 1:, 1:] += dY
-    return dX
-
-
-def average_pool(work: Workspace, name: str, X: Any) -> Any:
-    """Means over disjoint 2×2 boxes, (P, C, H, W, N) -> (P, C, H/2, W/2, N)."""
-    n_points, channels, height, width, n_images = X.shape
-    out = work(name, n_points, channels, height // 2, width // 2, n_images)
-    work.xp.add(X[:, :, ::2, ::2], X[:, :, 1::2, ::2], out=out)
-    out += X[:, :, ::2, 1::2]
-    out += X[:, :, 1::2, 1::2]
-    out *= 0.25
-    return out
-
-
-def average_pool_backward(work: Workspace, name: str, dY: Any) -> Any:
-    """The transpose of :func:`average_pool`; dY is overwritten."""
-    n_points, channels, height, width, n_images = dY.shape
-    dY *= 0.25
-    dX = work(name, n_points, channels, 2 * height, 2 * width, n_images)
-    for a in range(2):
-        for b in range(2):
-            dX[:, :, a::2, b::2] = dY
-    return dX
+def pool_backward(work: Workspace, name: str, dF: Any, n_corners: int) -> Any:
+    """dF (P, …) -> dA (P, 4 or 1, …); dF is overwritten."""
+    if n_corners == 1:
+        return dF[:, None]
+    dF *= 0.25
+    dA = work(name, dF.shape[0], n_corners, *dF.shape[1:])
+    dA[...] = dF[:, None]
+    return dA

@@ -260,7 +260,7 @@ class NetworkLandscape(LandscapeDefaults):
         """Sums of losses, correct answers, and the backward pass of one chunk and block of points."""
         Y, backward = self.network.forward(self._work, inputs, Z, rest)
         if self.network.classifies:
-            sums, correct, dY = cross_entropy(self._work, Y, inputs.labels)
+            sums, correct, dY = cross_entropy(self._work, Y, inputs.labels, gradient)
         else:
             (sums, dY), correct = squared_error(self._work, Y, inputs.ink), self._xp.zeros(len(Y))
         return sums, correct, partial(backward, dY) if gradient else None

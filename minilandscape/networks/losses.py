@@ -9,7 +9,7 @@ import numpy as np
 from ..backend import Workspace
 
 
-def cross_entropy(work: Workspace, Y: Any, labels: Any) -> tuple[Any, Any, Any]:
+def cross_entropy(work: Workspace, Y: Any, labels: Any, gradient: bool) -> tuple[Any, Any, Any]:
     """Cross-entropy −log softmax(y)[label], Y (P, 10, N) with the classes before the images.
 
     With the largest logit taken off, e_j = exp(y_j − max y) and s the sum of e_j over the classes that are not the
@@ -23,7 +23,7 @@ def cross_entropy(work: Workspace, Y: Any, labels: Any) -> tuple[Any, Any, Any]:
     correct : (P,)
         How many images have their label on top.
     dY : (P, 10, N)
-        The gradient of the sums, in place of Y.
+        The gradient of the sums, in place of Y; meaningless unless ``gradient``.
     """
     xp = work.xp
     n = xp.arange(len(labels))
@@ -35,9 +35,10 @@ def cross_entropy(work: Workspace, Y: Any, labels: Any) -> tuple[Any, Any, Any]:
     off = Y.sum(axis=1)
     sums = (xp.log1p(off + (e_label - 1)) - y_label).sum(axis=1, dtype=np.float64)
     correct = (y_label == 0).sum(axis=1)
-    total = off + e_label
-    Y /= total[:, None]
-    Y[:, labels, n] = -off / total
+    if gradient:
+        total = off + e_label
+        Y /= total[:, None]
+        Y[:, labels, n] = -off / total
     return sums, correct, Y
 
 
