@@ -226,12 +226,21 @@ class Workspace(threading.local):
         self._buffers: dict[str, np.ndarray] = {}
 
     def __call__(self, name: str, *shape: int) -> Any:
-        if self.xp is not np:
-            return self.xp.empty(shape, self.dtype)
+        """An array of this shape that holds anything."""
+        return self._reused(name, shape, np.empty) if self.xp is np else self.xp.empty(shape, self.dtype)
+
+    def zeros(self, *shape: int) -> Any:
+        """What stands for 0 beside an array of this shape, never to be written to.
+
+        On a CPU an array of zeros, since NumPy's ``maximum`` is three times faster between two arrays.
+        """
+        return self._reused("zeros", shape, np.zeros) if self.xp is np else 0
+
+    def _reused(self, name: str, shape: tuple[int, ...], make: Callable[[int, Any], np.ndarray]) -> np.ndarray:
         size = 1
         for length in shape:
             size *= length
         buffer = self._buffers.get(name)
         if buffer is None or buffer.size < size:
-            buffer = self._buffers[name] = np.empty(size, self.dtype)
+            buffer = self._buffers[name] = make(size, self.dtype)
         return buffer[:size].reshape(shape)

@@ -26,7 +26,7 @@ class Activation(NamedTuple):
 
 
 def _relu(work: Workspace, name: str, Z: Any) -> Any:
-    return work.xp.maximum(Z, 0, out=work(name, *Z.shape))
+    return work.xp.maximum(Z, work.zeros(*Z.shape), out=work(name, *Z.shape))
 
 
 def _relu_backward(work: Workspace, dA: Any, A: Any, Z: Any) -> Any:
@@ -45,7 +45,7 @@ def _softplus(work: Workspace, name: str, Z: Any) -> Any:
     else:  # many times faster than log1p, and as exact as a float32 sum with max(z, 0) needs
         A += 1
         xp.log(A, out=A)
-    A += xp.maximum(Z, 0, out=work("softplus", *Z.shape))
+    A += xp.maximum(Z, work.zeros(*Z.shape), out=work("softplus", *Z.shape))
     return A
 
 

@@ -49,7 +49,7 @@ def network(variant: str) -> Network:
         variant=variant,
         layout=LAYOUT,
         n_first=FIRST,
-        chunk=500,
+        chunk=1000,
         floats_per_image=6 * UNITS + 20,
         sorts=True,
         pack=ink_only,
