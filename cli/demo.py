@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import Data, Json, note, print_json, progress_bar
+from .options import Data, Json, check_pictures, note, print_json, progress_bar, save_figure
 
 
 def demo(
@@ -19,11 +19,12 @@ def demo(
     from minilandscape.data import load_mnist
     from minilandscape.demo import plot_demo, run_demo
 
+    check_pictures(out)
     mnist = load_mnist(data, notify=note)
     note(f"data: {mnist.describe()}")
     with progress_bar("demo", None):
         result = run_demo(mnist, note)
-    plot_demo(result).savefig(out, dpi=150)
+    save_figure(plot_demo(result), out)
     rows: dict[str, dict[str, Any]] = {
         optimizer: {
             "ends": list(result.adam[optimizer].height_ends),

@@ -11,6 +11,7 @@ import typer
 from . import demo, info, networks, paths, sets
 from .options import UsageError
 
+INTERRUPTED = 130
 # Newer Typer carries its own Click, older ones import it: either way this is ClickException.
 ClickException: Any = typer.BadParameter.__mro__[2]
 
@@ -60,10 +61,12 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = (["--debug"] if debug else []) + [a for a in arguments if a != "--debug"]
     try:
         code = app(arguments, prog_name="minilandscape", standalone_mode=False)
+        if code == INTERRUPTED:  # newer Typer makes an exit code of Ctrl-C itself
+            raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
     except (KeyboardInterrupt, typer.Abort):
-        print("minilandscape: interrupted; what was finished is kept, the same command goes on", file=sys.stderr)
-        sys.exit(130)
+        print("minilandscape: interrupted; what was finished is kept", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -17,6 +17,7 @@ from .options import (
     TrainSize,
     UsageError,
     Variant,
+    check_outputs,
     load_data,
     note,
     print_json,
@@ -81,6 +82,7 @@ def train(
     except ValueError as error:
         raise UsageError(str(error)) from None
     folder = out or Path(f"{model}-{chosen['variant']}-{optimizer}-seed{seeds or seed}")
+    check_outputs(folder / "run.json")
     mnist = load_data(data, train_size, chosen["variant"])
     total = options["epochs"] * len(numbers)
     with progress_bar(f"{model}, {optimizer}", total) as advance:

@@ -171,3 +171,39 @@ def progress_bar(description: str, total: int | None) -> Iterator[Any]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=total, text="")
         yield lambda done, text="": bar.update(task, completed=done, text=text)
+
+
+def check_outputs(*paths: Path | None) -> None:
+    """Refuses, before any work, files that could not be written at its end."""
+    import os
+
+    for path in paths:
+        if path is None:
+            continue
+        folder = path.parent
+        while not folder.exists():
+            folder = folder.parent
+        if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise ValueError(f"{path} cannot be written: {path if path.is_dir() else folder} is no writable folder")
+
+
+def check_pictures(*paths: Path | None) -> None:
+    """As :func:`check_outputs`, and refuses suffixes that no picture has."""
+    from matplotlib.figure import Figure
+
+    check_outputs(*paths)
+    known = Figure().canvas.get_supported_filetypes()
+    for path in paths:
+        if path is not None and path.suffix[1:].lower() not in known:
+            raise UsageError(f"{path} is no picture; expected a name that ends in .png, .svg or .pdf")
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Draws a figure into a file, whole or not at all."""
+    import io
+
+    from minilandscape.files import write_atomic
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=path.suffix[1:].lower(), dpi=150)
+    write_atomic(path, buffer.getvalue())

@@ -18,10 +18,14 @@ from .options import (
     TrainSize,
     UsageError,
     Variant,
+    check_outputs,
+    check_pictures,
     load_data,
+    note,
     one_vector,
     print_json,
     progress_bar,
+    save_figure,
     settle,
 )
 
@@ -89,7 +93,7 @@ def connect(
     On the loss of a network over images, or on any energy of your own (--landscape).
     """
     from minilandscape.networks import network_landscape
-    from minilandscape.paths import FourierPathFinder, find_path
+    from minilandscape.paths import FourierPathFinder, SearchInterrupted, find_path
 
     if split not in ("train", "test"):
         raise UsageError(f"--split is {split!r}; expected train or test")
@@ -99,6 +103,9 @@ def connect(
         FourierPathFinder(None, terms, points, lam=lam, lr=lr, objective=objective, power=power, solver=solver)
     except ValueError as error:
         raise UsageError(str(error)) from None
+    check_outputs(out)
+    if plot is not None:
+        check_pictures(plot)
     a, b = one_vector(start), one_vector(end)
     facts: dict[str, Any]
     if landscape is not None:
@@ -110,28 +117,35 @@ def connect(
         land = network_landscape(name, images, variant=chosen, device=device, dtype=dtype)
         facts = {"model": name, "variant": chosen, "key": mnist.key, "split": split, "n_images": len(images)}
     total = int(steps) if steps not in (None, "auto") else None
-    with progress_bar("path", total) as advance:
-        path = find_path(
-            land,
-            a.values,
-            b.values,
-            method,
-            n_terms=terms,
-            n_points=points,
-            lam=lam,
-            steps=int(steps) if steps not in (None, "auto") else steps,
-            lr=lr,
-            objective=objective,
-            power=power,
-            offset=offset,
-            solver=solver,
-            progress=lambda state: advance(state.step, f"step {state.step}, height {state.height:.5g}"),
-        )
+    try:
+        with progress_bar("path", total) as advance:
+            path = find_path(
+                land,
+                a.values,
+                b.values,
+                method,
+                n_terms=terms,
+                n_points=points,
+                lam=lam,
+                steps=int(steps) if steps not in (None, "auto") else steps,
+                lr=lr,
+                objective=objective,
+                power=power,
+                offset=offset,
+                solver=solver,
+                progress=lambda state: advance(state.step, f"step {state.step}, height {state.height:.5g}"),
+            )
+    except SearchInterrupted as interrupt:
+        interrupt.best.facts["data"] = facts
+        if out is not None:
+            interrupt.best.save(out)
+            note(f"the best path so far is in {out}")
+        raise
     path.facts["data"] = facts
     if out is not None:
         path.save(out)
     if plot is not None:
-        path.plot().figure.savefig(plot, dpi=150)
+        save_figure(path.plot().figure, plot)
     if as_json:
         print_json(
             {
@@ -177,6 +191,8 @@ def figure3(
     from minilandscape.figures.figure3 import figure3 as compute
     from minilandscape.figures.figure3 import plot_figure3
 
+    if out is not None:
+        check_pictures(out)
     result = compute(power, steps)
     heights = {str(lam): path.height for lam, path in result.paths.items()}
     if out is not None:
@@ -184,7 +200,7 @@ def figure3(
 
         figure = Figure(figsize=(11, 4.6), layout="constrained")
         plot_figure3(result, figure.subplots(1, 2))
-        figure.savefig(out, dpi=150)
+        save_figure(figure, out)
     if as_json:
         print_json({"height_linear": result.linear.height, "heights": heights, "power": power, "steps": steps})
         return

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from .options import Json, UsageError, Vector, print_json, read_vector_file
+from .options import Json, UsageError, Vector, check_pictures, print_json, read_vector_file, save_figure
 
 
 def _sets(files: list[str]) -> list[np.ndarray]:
@@ -37,6 +37,8 @@ def kpca(
     """Kernel PCA of sets of vectors together (Fig. 6)."""
     from minilandscape.analysis.kpca import kernel_pca
 
+    if plot is not None:
+        check_pictures(plot)
     sets = _sets(files)
     result = kernel_pca(np.concatenate(sets), kernel, components, degree=degree, coef0=coef0, gamma=gamma)
     sizes = tuple(len(vectors) for vectors in sets)
@@ -48,7 +50,7 @@ def kpca(
         figure = Figure(figsize=(5.5, 4.5), layout="constrained")
         labels = [file for file, size in zip(files, sizes, strict=True) for _ in range(size)]
         plot_kpca(figure.subplots(), result.projections, labels, title=f"{kernel} kernel")
-        figure.savefig(plot, dpi=150)
+        save_figure(figure, plot)
     parts = np.split(result.projections, np.cumsum(sizes)[:-1])
     if as_json:
         rows = [{"file": file, "projections": part.tolist()} for file, part in zip(files, parts, strict=True)]
@@ -82,6 +84,8 @@ def statistics(
         raise UsageError("--plot draws two sets; give two files")
     if centroids is not None and len(files) != 2:
         raise UsageError("--centroids serves the comparison of two sets; give two files")
+    if plot is not None:
+        check_pictures(plot)
     sets = _sets([*files, *(centroids or ())])
     sets, others = sets[: len(files)], sets[len(files) :] or sets
     document: dict[str, Any] = {"sets": []}
@@ -103,7 +107,7 @@ def statistics(
 
             figure = Figure(figsize=(5.5, 4), layout="constrained")
             plot_shell_lengths(figure.subplots(), shells, (files[0], files[1]))
-            figure.savefig(plot, dpi=150)
+            save_figure(figure, plot)
     if as_json:
         print_json(document)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import pytest
 from minilandscape_cli.main import main
 
 from minilandscape.networks import initial_vector
+from minilandscape.paths import load_path
 
 
 @pytest.fixture
@@ -86,6 +88,40 @@ def test_a_killed_run_goes_on_with_the_same_bits(folder: Path, capsys: pytest.Ca
     for name in ("train.npy", "test.npy", "run.json"):
         assert (folder / "killed" / name).read_bytes() == (folder / "whole" / name).read_bytes()
     assert sorted(p.name for p in (folder / "killed").iterdir()) == ["run.json", "test.npy", "train.npy"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no POSIX signals")
+def test_an_interrupted_search_keeps_its_best_path(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in (0, 1):
+        np.save(f"{seed}.npy", initial_vector("fcp", np.random.default_rng(seed)))
+    command = [sys.executable, "-m", "minilandscape_cli.main", "connect", "0.npy", "1.npy", "--data", "data.npz"]
+    process = subprocess.Popen(
+        [*command, "--steps", "1000000", "--out", "p.npz"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    time.sleep(4)
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert out == ""
+    assert "interrupted" in error.splitlines()[-1]
+    path = load_path("p.npz")
+    assert path.reason == "interrupted"
+    assert path.history["cumulative_loss"][path.best_step] < path.history["cumulative_loss"][0]
+
+
+def test_outputs_that_cannot_be_written_are_refused_first(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in (0, 1):
+        np.save(f"{seed}.npy", initial_vector("fcp", np.random.default_rng(seed)))
+    ends = ("connect", "0.npy", "1.npy", "--data", "data.npz", "--steps", "1", "--limit", "20")
+    before = sorted(folder.iterdir())
+    assert run(*ends, "--out", "p.npz", "--plot", "p.xyz") == 2
+    assert "expected a name that ends in .png" in capsys.readouterr().err
+    assert run(*ends, "--out", "data.npz/p.npz") == 1
+    assert "cannot be written" in capsys.readouterr().err
+    assert run("figure3", "--steps", "5", "--out", "data.npz/f.png") == 1
+    assert sorted(folder.iterdir()) == before
+    assert run(*ends, "--out", "new/p.npz", "--plot", "new/p.svg") == 0
+    assert sorted(p.name for p in (folder / "new").iterdir()) == ["p.npz", "p.svg"]
 
 
 def test_a_finished_run_is_not_repeated_nor_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

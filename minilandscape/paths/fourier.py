@@ -64,6 +64,14 @@ class PathState:
     reason: str | None = None
 
 
+class SearchInterrupted(KeyboardInterrupt):
+    """A search was interrupted; ``best`` is the best path so far."""
+
+    def __init__(self, best: Path) -> None:
+        super().__init__("interrupted")
+        self.best = best
+
+
 class _Problem:
     """L as a function of b: Eq. (4) and its gradient, through a span of the rows (start, end, b_1, …, b_NF)."""
 
@@ -382,6 +390,8 @@ def find_path(
         If options or ends do not do.
     LandscapeError
         If a value on the path is not finite; its ``best`` is the best path so far.
+    SearchInterrupted
+        If Ctrl-C comes once there is a path; its ``best`` is the best so far.
     """
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
@@ -436,6 +446,11 @@ def find_path(
     except LandscapeError as error:
         if best is not None:
             error.best = _result(problem, states, best, False, "not finite", facts, best.height, float("nan"))
+        raise
+    except KeyboardInterrupt as interrupt:
+        if best is not None:
+            kept = _result(problem, states, best, False, "interrupted", facts, best.height, float("nan"))
+            raise SearchInterrupted(kept) from interrupt
         raise
     converged = stands_still(objectives, solver)
     return _result(problem, states, best, converged, reason, facts, dense_height, dense_t)
