@@ -193,7 +193,8 @@ def figure3(
 
     if out is not None:
         check_pictures(out)
-    result = compute(power, steps)
+    with progress_bar("figure 3", None):
+        result = compute(power, steps)
     heights = {str(lam): path.height for lam, path in result.paths.items()}
     if out is not None:
         from matplotlib.figure import Figure
