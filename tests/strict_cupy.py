@@ -26,6 +26,7 @@ FUNCTIONS = frozenset(
         "cumsum",
         "divide",
         "dot",
+        "einsum",
         "empty",
         "empty_like",
         "equal",

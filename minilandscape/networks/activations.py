@@ -60,12 +60,3 @@ def _softplus_backward(work: Workspace, dA: Any, A: Any, Z: Any) -> Any:
 
 RELU = Activation(_relu, _relu_backward)
 SOFTPLUS = Activation(_softplus, _softplus_backward)
-
-
-def sigmoid(xp: Any, Z: Any) -> Any:
-    """The logistic function in place, as ½ + ½ tanh(z/2), which cannot overflow."""
-    Z *= 0.5
-    xp.tanh(Z, out=Z)
-    Z *= 0.5
-    Z += 0.5
-    return Z

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from ..backend import Workspace
-from .activations import SOFTPLUS, sigmoid
-from .dense import Pixels, first_dense, first_dense_backward, ink_only, whole_pixels
+from .activations import SOFTPLUS
+from .dense import first_dense, first_dense_backward, ink_only
 from .network import Network
 from .parameters import Layout
 
@@ -21,10 +23,34 @@ LAYOUT = Layout.of(
 FIRST = LAYOUT.blocks[0].stop
 
 
-def _forward(work: Workspace, inputs: Pixels, Z1: Any, rest: Any) -> tuple[Any, Any]:
-    """Z1 (P, N, 32) and the other layers' parameters -> reconstructions (P, N, 784), and the backward pass.
+class Pictures(NamedTuple):
+    """As :class:`~minilandscape.networks.dense.Pixels`, and ``centred`` (N, F), 2 ink − 1, to compare tanh with."""
 
-    The pixels of the reconstructions come in the order of ``inputs.order``, those that hold ink first.
+    ink: Any
+    order: Any
+    labels: Any
+    centred: Any
+
+    @property
+    def columns(self) -> Any:
+        """The F pixels of ``ink``."""
+        return self.order[: self.ink.shape[1]]
+
+
+def _pack(xp: Any, images: np.ndarray, labels: np.ndarray, dtype: Any) -> Pictures:
+    pixels = ink_only(xp, images, labels, dtype)
+    return Pictures(*pixels, 2 * pixels.ink - 1)
+
+
+def _pack_batch(xp: Any, images: Any, labels: Any) -> Pictures:
+    return Pictures(images, None, labels, 2 * images - 1)
+
+
+def _forward(work: Workspace, inputs: Pictures, Z1: Any, rest: Any) -> tuple[Any, Any]:
+    """Z1 (P, N, 32) and the other layers' parameters -> T (P, N, 784), and the backward pass.
+
+    The reconstructions are σ(z) = ½ + ½ T with T = tanh(z/2), their pixels in the order of ``inputs.order``, those that
+    hold ink first.
     """
     xp, (n_points, n_images, _) = work.xp, Z1.shape
     W = LAYOUT.unpack(rest, FIRST)
@@ -36,24 +62,30 @@ def _forward(work: Workspace, inputs: Pixels, Z1: Any, rest: Any) -> tuple[Any, 
     A2 = SOFTPLUS.forward(work, "A2", Z2)  # 3
     Z3 = xp.matmul(A2, W3.swapaxes(1, 2), out=work("Z3", *A2.shape))  # 4
     A3 = SOFTPLUS.forward(work, "A3", Z3)  # 5
-    Y = xp.matmul(A3, W4.swapaxes(1, 2), out=work("Y", n_points, n_images, 784))  # 6
-    sigmoid(xp, Y)  # 7
+    W4 = 0.5 * W4
+    T = xp.matmul(A3, W4.swapaxes(1, 2), out=work("T", n_points, n_images, 784))  # 6
+    xp.tanh(T, out=T)  # 7
 
-    def backward(dY: Any) -> tuple[Any, Any]:
-        """dY (P, N, 784) = Y − target, overwritten like Y -> dZ1 (P, N, 32), d rest."""
-        dY *= Y  # 7: y (1 − y)
-        xp.subtract(1, Y, out=Y)
-        dY *= Y
+    def backward(E: Any) -> tuple[Any, Any]:
+        """E (P, N, 784) = T − (2x − 1), overwritten like T -> dZ1 (P, N, 32), d rest.
+
+        The loss is E²/(4·784), so its derivative by z/2 is E (1 − T²)/(2·784); the factor is put in where arrays are
+        small.
+        """
+        factor = 1 / (2 * 784)
+        xp.multiply(T, T, out=T)  # 7
+        xp.subtract(1, T, out=T)
+        dZ4 = xp.multiply(E, T, out=E)
         d_rest = work("d_rest", *rest.shape)
         dW = LAYOUT.unpack(d_rest, FIRST)
-        dW4 = xp.matmul(dY.swapaxes(1, 2), A3, out=work("dW4", *W4.shape))  # 6
-        dW4 *= 2 / 784  # the derivative of the mean of squares, left out of dY
+        dW4 = xp.matmul(dZ4.swapaxes(1, 2), A3, out=work("dW4", *W4.shape))  # 6
+        dW4 *= 0.5 * factor  # ½ since W4 stands for half the weights
         if inputs.order is None:
             dW["decoder2.weight"][...] = dW4
         else:
             dW["decoder2.weight"][:, inputs.order] = dW4
-        dA3 = xp.matmul(dY, W4, out=work("dA3", *A3.shape))
-        dA3 *= 2 / 784
+        dA3 = xp.matmul(dZ4, W4, out=work("dA3", *A3.shape))
+        dA3 *= factor
         dZ3 = SOFTPLUS.backward(work, dA3, A3, Z3)  # 5
         xp.matmul(dZ3.swapaxes(1, 2), A2, out=dW["decoder1.weight"])  # 4
         dA2 = xp.matmul(dZ3, W3, out=work("dA2", *A2.shape))
@@ -62,7 +94,7 @@ def _forward(work: Workspace, inputs: Pixels, Z1: Any, rest: Any) -> tuple[Any, 
         dA1 = xp.matmul(dZ2, W2, out=work("dA1", *A1.shape))
         return SOFTPLUS.backward(work, dA1, A1, Z1), d_rest  # 1
 
-    return Y, backward
+    return T, backward
 
 
 def network(variant: str) -> Network:
@@ -75,8 +107,8 @@ def network(variant: str) -> Network:
         chunk=500,
         floats_per_image=3 * 784 + 9 * UNITS,
         sorts=True,
-        pack=ink_only,
-        pack_batch=whole_pixels,
+        pack=_pack,
+        pack_batch=_pack_batch,
         first=partial(first_dense, units=UNITS),
         first_backward=first_dense_backward,
         forward=_forward,

@@ -189,8 +189,7 @@ class NetworkLandscape(LandscapeDefaults):
                 for p in range(len(points)):
                     Z = network.first(work, inputs, points[p : p + 1, :first])
                     Y, _ = network.forward(work, inputs, Z, points[p : p + 1, first:])
-                    if network.classifies:
-                        Y = probabilities(self._xp, Y).swapaxes(1, 2)
+                    Y = probabilities(self._xp, Y).swapaxes(1, 2) if network.classifies else 0.5 + 0.5 * Y
                     outputs[p, part] = to_host(Y)[0]
         return outputs
 
@@ -262,7 +261,7 @@ class NetworkLandscape(LandscapeDefaults):
         if self.network.classifies:
             sums, correct, dY = cross_entropy(self._work, Y, inputs.labels, gradient)
         else:
-            (sums, dY), correct = squared_error(self._work, Y, inputs.ink), self._xp.zeros(len(Y))
+            (sums, dY), correct = squared_error(self._work, Y, inputs.centred), self._xp.zeros(len(Y))
         return sums, correct, partial(backward, dY) if gradient else None
 
     def _chunk_of_points(self, points: Any, gradient: bool, inputs: Any, total: Any) -> tuple[Any, Any]:

@@ -50,23 +50,23 @@ def probabilities(xp: Any, Y: Any) -> Any:
     return Y
 
 
-def squared_error(work: Workspace, Y: Any, target: Any) -> tuple[Any, Any]:
-    """Squared error of reconstructions Y (P, N, 784), averaged over pixels, summed over images.
+def squared_error(work: Workspace, T: Any, centred: Any) -> tuple[Any, Any]:
+    """Squared error of reconstructions ½ + ½ T, T (P, N, 784), averaged over pixels, summed over images.
 
     Parameters
     ----------
-    target
-        (N, F): the first F pixels of the images; the others are 0.
+    centred
+        (N, F): 2x − 1 of the first F pixels x; the other pixels are 0, and so −1 here.
 
     Returns
     -------
     sums : (P,) float64
-    dY : (P, N, 784)
-        Y − target; the gradient of the sums without its factor 2/784.
+    E : (P, N, 784)
+        Twice the errors, T − (2x − 1).
     """
-    xp, n_ink = work.xp, target.shape[1]
-    dY = work("dY", *Y.shape)
-    xp.subtract(Y[:, :, :n_ink], target, out=dY[:, :, :n_ink])
-    dY[:, :, n_ink:] = Y[:, :, n_ink:]
-    squares = xp.multiply(dY, dY, out=work("squares", *Y.shape))
-    return squares.sum(axis=2).sum(axis=1, dtype=np.float64) / Y.shape[2], dY
+    xp, n_ink = work.xp, centred.shape[1]
+    E = work("E", *T.shape)
+    xp.subtract(T[:, :, :n_ink], centred, out=E[:, :, :n_ink])
+    xp.add(T[:, :, n_ink:], 1, out=E[:, :, n_ink:])
+    squares = xp.einsum("pnk,pnk->pn", E, E)
+    return squares.sum(axis=1, dtype=np.float64) / (4 * T.shape[2]), E

@@ -34,7 +34,7 @@ class Network:
         ``first_backward(work, inputs, dZ (R, …), into (R, n_first))`` adds the gradient to ``into``.
     forward
         ``forward(work, inputs, Z (P, …), rest (P, D − n_first)) -> (Y, backward)`` with Y the logits (P, 10, N), or
-        the reconstructions (P, N, 784), and ``backward(dY) -> (dZ, d_rest)``.
+        T (P, N, 784) of the reconstructions ½ + ½ T, and ``backward(dY) -> (dZ, d_rest)``.
     classifies
         Whether Y are logits and the loss is the cross-entropy; else reconstructions and the squared error.
     """
