@@ -86,10 +86,11 @@ def train(
     mnist = load_data(data, train_size, chosen["variant"])
     total = options["epochs"] * len(numbers)
     with progress_bar(f"{model}, {optimizer}", total) as advance:
+        reached = dict.fromkeys(numbers, 0)
 
         def show(number: int, epoch: int, train_loss: float, test_loss: float) -> None:
-            done = numbers.index(number) * options["epochs"] + epoch
-            advance(done, f"seed {number}: train {train_loss:.3e}, test {test_loss:.3e}")
+            reached[number] = epoch
+            advance(sum(reached.values()), f"seed {number}: train {train_loss:.3e}, test {test_loss:.3e}")
 
         runs, worked = train_to_folder(folder, model, mnist, numbers, single=single, progress=show, **chosen)
     if not worked:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from .backend import to_device, to_host
+from .backend import thread_count, to_device, to_host
 from .data import Mnist
 from .files import read_json, read_result, read_vectors, sha256, write_json, write_result, write_vectors
 from .landscape import Evaluations
 from .networks import get_network, initial_vector, network_landscape, variant_train_size
 from .optimizers import EpochState, LandscapeLine, LbfgsState, adam_batches, lbfgs_gss, sgd
 from .optimizers.lbfgs import REFRESH
+from .workers import worker_processes
 
 OPTIMIZERS = ("lbfgs-gss", "sgd", "adam")
 EPOCHS = {"lbfgs-gss": 1000, "sgd": 75, "adam": 75}
@@ -28,6 +30,7 @@ RATES = {"sgd": 0.1, "adam": 1e-3}
 CURVES = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
 #: Seconds between checkpoints, at least.
 CHECKPOINT_EVERY = 10.0
+CHECKPOINTS = "checkpoint-*.npz"
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,7 @@ def train(
     model: str,
     data: Mnist,
     *,
+    seed: int = 0,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: Callable[[int, float, float], None] | None = None,
     **options: Any,
@@ -188,6 +192,8 @@ def train(
         ``"fcp"``, ``"lenet"``, ``"autoencoder"`` or ``"lstm"``.
     data
         Cut to ``train_size``, or the variant's size; a smaller set is used whole.
+    seed
+        Of the initial weights and of the order of the images.
     checkpoint
         A file that the run goes on from where it exists, and leaves its state in on the way. The run then has the same
         bits as one that was not interrupted. Once the run is saved, :func:`remove_checkpoint` takes it away.
@@ -195,7 +201,7 @@ def train(
         Called with (epoch, training loss, test loss).
     **options
         ``optimizer`` ("lbfgs-gss", "sgd", "adam"), ``variant``, ``train_size``, ``epochs`` (1,000 iterations of
-        L-BFGS-GSS, 75 epochs else), ``lr`` (0.1 for sgd, 1e-3 for adam), ``batch_size`` (64), ``seed`` (0),
+        L-BFGS-GSS, 75 epochs else), ``lr`` (0.1 for sgd, 1e-3 for adam), ``batch_size`` (64),
         ``loss_floor`` (1e-8: ends L-BFGS-GSS; 0 turns it off), ``device``, ``dtype``.
 
     Raises
@@ -203,42 +209,73 @@ def train(
     ValueError
         If options do not go together, or the checkpoint belongs to others.
     """
-    options = run_options(model, **options)
-    data = data.cut(options["train_size"])
-    facts = _data_facts(data)
-    common = {name: options[name] for name in ("variant", "device", "dtype")}
-    lands = [network_landscape(model, images, **common) for images in (data.train, data.test)]
-    saved = None if checkpoint is None or not Path(checkpoint).exists() else _read(checkpoint, options, facts)
-    curves: dict[str, list[float]] = {name: [] for name in CURVES}
-    best: dict[str, Any] = {"train": None, "test": None}
-    if saved is not None:
-        curves, best = saved[1], saved[2]
+    show = None if progress is None else lambda _, *reached: progress(*reached)
+    return train_together(model, data, [seed], checkpoint=checkpoint, progress=show, **options)[0]
+
+
+def train_together(
+    model: str,
+    data: Mnist,
+    seeds: list[int],
+    *,
+    checkpoint: str | os.PathLike[str] | None = None,
+    progress: Callable[[int, int, float, float], None] | None = None,
+    **options: Any,
+) -> list[Run]:
+    """Trains a run for each seed side by side, as one stack of vectors: on a GPU one batched product serves them all.
+
+    Each run has its own start and order of the images, and on a CPU the bits that :func:`train` gives it alone.
+    Line searches have nothing to share, so ``lbfgs-gss`` takes one seed at a time.
+
+    Parameters
+    ----------
+    progress
+        Called with (seed, epoch, training loss, test loss).
+    **options
+        Of :func:`train`, as are the other parameters.
+    """
+    settings = [run_options(model, seed=seed, **options) for seed in seeds]
+    common = settings[0]
+    if common["optimizer"] == "lbfgs-gss" and len(seeds) != 1:
+        raise ValueError(f"lbfgs-gss trains one seed at a time, and got {len(seeds)}; call it once a seed")
+    data = data.cut(common["train_size"])
+    facts = data_facts(data)
+    lands = [
+        network_landscape(model, images, common["variant"], common["device"], common["dtype"])
+        for images in (data.train, data.test)
+    ]
+    resumes = checkpoint is not None and Path(checkpoint).exists()
+    saved, records = _read(checkpoint, settings, facts) if resumes else (None, _Records())
     reason, written = "epochs", time.monotonic()
     state: Any = None
-    for state in _states(lands[0], options, saved[0] if saved else None):
+    for state in _states(lands[0], settings, saved):
         epoch = state.iteration if isinstance(state, LbfgsState) else state.epoch
-        if epoch == len(curves["train_loss"]):
-            _measure(lands, state.x, curves, best)
+        if epoch == len(records.curves["train_loss"]):
+            records.add(lands, state.x.reshape(len(seeds), -1))
             if progress is not None:
-                progress(epoch, curves["train_loss"][-1], curves["test_loss"][-1])
+                for k, seed in enumerate(seeds):
+                    progress(seed, epoch, *(float(records.curves[f"{name}_loss"][-1][k]) for name in ("train", "test")))
         if getattr(state, "reason", None):
             reason = state.reason
             break
-        if epoch >= options["epochs"]:
+        if epoch >= common["epochs"]:
             break
         may_resume = not isinstance(state, LbfgsState) or epoch % REFRESH == 0
         if checkpoint is not None and may_resume and time.monotonic() - written > CHECKPOINT_EVERY:
-            _write(checkpoint, options, facts, state, curves, best)
+            _write(checkpoint, settings, facts, state, records)
             written = time.monotonic()
-    return Run(
-        train_weights=best["train"],
-        test_weights=best["test"],
-        curves={name: np.array(curve) for name, curve in curves.items()},
-        reason=reason,
-        evaluations=state.evaluations,
-        options=options,
-        data=facts,
-    )
+    return [
+        Run(
+            train_weights=records.best["train"][k],
+            test_weights=records.best["test"][k],
+            curves={name: np.array([losses[k] for losses in curve]) for name, curve in records.curves.items()},
+            reason=reason,
+            evaluations=state.evaluations + Evaluations(),
+            options=settings[k],
+            data=facts,
+        )
+        for k in range(len(seeds))
+    ]
 
 
 def train_to_folder(
@@ -252,6 +289,9 @@ def train_to_folder(
     **options: Any,
 ) -> tuple[list[Run], bool]:
     """Trains a run for each seed into a folder; goes on where an interrupted call stopped.
+
+    On a CPU, several seeds go to worker processes, as many as there are cores, in each of them a few seeds side by
+    side where that is faster; on a GPU all go together. Each run has the bits that it has alone.
 
     Finished seeds are kept, each in a folder of its own, until all are; then ``train.npy`` and ``test.npy`` hold one
     row a seed and ``run.json`` a list (with ``single``, one vector and one record), and nothing else is left.
@@ -276,31 +316,100 @@ def train_to_folder(
     folder = Path(folder)
     wanted = [run_options(model, seed=seed, **options) for seed in seeds]
     data = data.cut(wanted[0]["train_size"])
-    facts = _data_facts(data)
+    facts = data_facts(data)
     if (folder / "run.json").exists():
         runs = load_runs(folder)
         _refuse_others(folder, [run.options for run in runs], [run.data for run in runs], wanted, facts)
         return runs, False
-    runs = []
+    done = {seed: folder / f".seed{seed}" for seed in seeds}
+    left = []
     for seed, expected in zip(seeds, wanted, strict=True):
-        done, checkpoint = folder / f".seed{seed}", folder / f"checkpoint-{seed}.npz"
-        if (done / "run.json").exists():
-            runs += load_runs(done)
-            _refuse_others(done, [runs[-1].options], [runs[-1].data], [expected], facts)
-            continue
-        show = None if progress is None else partial(progress, seed)
-        runs.append(train(model, data, seed=seed, checkpoint=checkpoint, progress=show, **options))
-        if not single:
-            runs[-1].save(done)
-            remove_checkpoint(checkpoint)
+        if (done[seed] / "run.json").exists():
+            (run,) = load_runs(done[seed])
+            _refuse_others(done[seed], [run.options], [run.data], [expected], facts)
+        else:
+            left.append(seed)
+    work = partial(_train_group, folder, model, options)
+    groups = _groups(folder, seeds, left, wanted[0])
+    n_workers = 1 if wanted[0]["device"] != "cpu" else min(thread_count(), len(groups))
+    if n_workers <= 1:
+        for group in groups:
+            work(data, progress, group)
+    else:
+        _in_workers(work, data, progress, groups, n_workers)
+    runs = [load_runs(done[seed])[0] for seed in seeds]
     save_runs(folder, runs, single)
-    for seed in seeds:
-        remove_checkpoint(folder / f"checkpoint-{seed}.npz")
-        shutil.rmtree(folder / f".seed{seed}", ignore_errors=True)
+    for path in done.values():
+        shutil.rmtree(path, ignore_errors=True)
+    for path in folder.glob(CHECKPOINTS):
+        remove_checkpoint(path)
     return runs, True
 
 
-def _data_facts(data: Mnist) -> dict[str, Any]:
+def _groups(folder: Path, seeds: list[int], left: list[int], options: dict[str, Any]) -> list[list[int]]:
+    """Seeds that are trained side by side: those of a checkpoint, then as many as gain by it and leave no core idle."""
+    groups = []
+    for checkpoint in sorted(folder.glob(CHECKPOINTS)):
+        first, last = (int(number) for number in checkpoint.stem.split("-")[1:])
+        group = [seed for seed in seeds if first <= seed <= last]
+        if set(group) & set(left):
+            groups.append(group)
+            left = [seed for seed in left if seed not in group]
+    together = 1
+    if left and options["optimizer"] != "lbfgs-gss":
+        together = get_network(options["model"], options["variant"]).together
+        together = min(together, -(-len(left) // thread_count())) if options["device"] == "cpu" else len(left)
+    return groups + [left[k : k + together] for k in range(0, len(left), together)]
+
+
+def _train_group(
+    folder: Path, model: str, options: dict[str, Any], data: Mnist, progress: Any, group: list[int]
+) -> None:
+    checkpoint = folder / CHECKPOINTS.replace("*", f"{group[0]}-{group[-1]}")
+    for run in train_together(model, data, group, checkpoint=checkpoint, progress=progress, **options):
+        run.save(folder / f".seed{run.options['seed']}")
+    remove_checkpoint(checkpoint)
+
+
+def _in_workers(work: Any, data: Mnist, progress: Any, groups: list[list[int]], n_workers: int) -> None:
+    """Trains the groups in worker processes, which send what they reach back to be shown."""
+    from loky.backend import get_context
+
+    queue = get_context("loky").SimpleQueue()
+    listener = threading.Thread(target=_listen, args=(queue, progress), daemon=True)
+    listener.start()
+    try:
+        with worker_processes(n_workers, thread_count() // n_workers, _keep, (work, data, queue)) as executor:
+            for future in [executor.submit(_train_kept, group) for group in groups]:
+                future.result()
+    finally:
+        queue.put(None)
+        listener.join()
+
+
+def _listen(queue: Any, progress: Any) -> None:
+    while (reached := queue.get()) is not None:
+        if progress is not None:
+            progress(*reached)
+
+
+#: What a worker process trains with; sent to it once.
+_kept: tuple[Any, Any, Any] | None = None
+
+
+def _keep(*kept: Any) -> None:
+    global _kept
+    _kept = kept
+
+
+def _train_kept(group: list[int]) -> None:
+    assert _kept is not None
+    work, data, queue = _kept
+    work(data, lambda *reached: queue.put(reached), group)
+
+
+def data_facts(data: Mnist) -> dict[str, Any]:
+    """What a result says of the images it comes from."""
     return {"key": data.key, "source": data.source, "n_train": len(data.train), "n_test": len(data.test)}
 
 
@@ -326,33 +435,53 @@ def remove_checkpoint(path: str | os.PathLike[str]) -> None:
         file.unlink(missing_ok=True)
 
 
-def _states(landscape: Any, options: dict[str, Any], state: Any) -> Iterator[Any]:
-    start_seed, batch_seed = np.random.SeedSequence(options["seed"]).spawn(2)
-    x = initial_vector(options["model"], np.random.default_rng(start_seed), options["dtype"])
+class _Records:
+    """The curves of K runs, and their vectors at the curves' minima.
+
+    Attributes
+    ----------
+    curves
+        A list of (K,) arrays by name.
+    best
+        (K, D) for ``"train"`` and for ``"test"``.
+    """
+
+    def __init__(self) -> None:
+        self.curves: dict[str, list[np.ndarray]] = {name: [] for name in CURVES}
+        self.best: dict[str, np.ndarray] = {}
+
+    def add(self, lands: list[Any], points: Any) -> None:
+        """Measures points (K, D), and keeps those that are the lowest so far."""
+        for name, landscape in zip(("train", "test"), lands, strict=True):
+            losses, accuracies = landscape.measure(points)
+            curve = self.curves[f"{name}_loss"]
+            if curve:
+                lower = losses < np.min(curve, axis=0)
+                if lower.any():
+                    self.best[name][lower] = to_host(points)[lower]
+            else:
+                self.best[name] = to_host(points).copy()
+            curve.append(losses)
+            if accuracies is not None:
+                self.curves[f"{name}_accuracy"].append(accuracies)
+
+
+def _states(landscape: Any, settings: list[dict[str, Any]], state: Any) -> Iterator[Any]:
+    options = settings[0]
+    seeds = [np.random.SeedSequence(setting["seed"]).spawn(2) for setting in settings]
+    x = np.stack([initial_vector(options["model"], np.random.default_rng(s), options["dtype"]) for s, _ in seeds])
     if options["optimizer"] == "lbfgs-gss":
-        line = LandscapeLine(landscape, x if state is None else state.x)
+        line = LandscapeLine(landscape, x[0] if state is None else state.x)
         return lbfgs_gss(line, loss_floor=options["loss_floor"], state=state)
     rates = {name: options[name] for name in ("lr", "batch_size")}
     method = sgd if options["optimizer"] == "sgd" else adam_batches
-    return method(landscape, x, np.random.default_rng(batch_seed), state=state, **rates)
+    return method(landscape, x, [np.random.default_rng(b) for _, b in seeds], state=state, **rates)
 
 
-def _measure(lands: list[Any], x: Any, curves: dict[str, list[float]], best: dict[str, Any]) -> None:
-    """Adds an epoch to the curves and keeps its vector where it is the lowest so far."""
-    for name, landscape in zip(("train", "test"), lands, strict=True):
-        losses, accuracies = landscape.measure(x[None])
-        curve = curves[f"{name}_loss"]
-        if not curve or losses[0] < min(curve):
-            best[name] = to_host(x).copy()
-        curve.append(float(losses[0]))
-        if accuracies is not None:
-            curves[f"{name}_accuracy"].append(float(accuracies[0]))
-
-
-def _write(path: Any, options: Any, facts: Any, state: Any, curves: Any, best: Any) -> None:
-    arrays = {f"curve_{name}": np.array(curve) for name, curve in curves.items()}
-    arrays |= {"best_train": best["train"], "best_test": best["test"], "x": to_host(state.x)}
-    known: dict[str, Any] = {"options": options, "data": facts, "evaluations": vars(state.evaluations).copy()}
+def _write(path: Any, settings: list[dict[str, Any]], facts: Any, state: Any, records: _Records) -> None:
+    arrays = {f"curve_{name}": np.array(curve) for name, curve in records.curves.items()}
+    arrays |= {"best_train": records.best["train"], "best_test": records.best["test"], "x": to_host(state.x)}
+    known: dict[str, Any] = {"options": settings, "data": facts, "evaluations": vars(state.evaluations).copy()}
     if isinstance(state, LbfgsState):
         known |= {"iteration": state.iteration, "value": state.value}
         for name in ("s", "y"):
@@ -367,19 +496,22 @@ def _write(path: Any, options: Any, facts: Any, state: Any, curves: Any, best: A
     write_result(path, "checkpoint", arrays, known)
 
 
-def _read(path: Any, options: dict[str, Any], facts: dict[str, Any]) -> tuple[Any, Any, Any]:
+def _read(path: Any, settings: list[dict[str, Any]], facts: dict[str, Any]) -> tuple[Any, _Records]:
     arrays, known = read_result(path, "checkpoint")
-    wanted = json.loads(json.dumps({**options, "data": facts}))
-    found = {**known["options"], "data": known["data"]}
-    for name in sorted(set(wanted) | set(found)):
-        if wanted.get(name) != found.get(name):
-            raise ValueError(
-                f"{path} is the checkpoint of a run with {name} {found.get(name)}, not {wanted.get(name)}: "
-                "use its options, another folder, or remove it"
-            )
+    found = known["options"]
+    if len(found) != len(settings):
+        raise ValueError(f"{path} is the checkpoint of {len(found)} runs, not {len(settings)}: remove it")
+    for has, want in zip(found, json.loads(json.dumps(settings)), strict=True):
+        has, want = {**has, "data": known["data"]}, {**want, "data": facts}
+        for name in sorted(set(want) | set(has)):
+            if want.get(name) != has.get(name):
+                raise ValueError(
+                    f"{path} is the checkpoint of a run with {name} {has.get(name)}, not {want.get(name)}: "
+                    "use its options, another folder, or remove it"
+                )
 
     def device(array: np.ndarray) -> Any:
-        return to_device(array, options["device"])
+        return to_device(array, settings[0]["device"])
 
     evaluations, x = Evaluations(**known["evaluations"]), device(arrays["x"])
     state: Any
@@ -390,5 +522,7 @@ def _read(path: Any, options: dict[str, Any], facts: dict[str, Any]) -> tuple[An
     else:
         moments = (known["count"], device(arrays["m"]), device(arrays["v"])) if "m" in arrays else ()
         state = EpochState(known["epoch"], x, evaluations, known["rng"], moments)
-    curves = {name: arrays[f"curve_{name}"].tolist() for name in CURVES}
-    return state, curves, {"train": arrays["best_train"], "test": arrays["best_test"]}
+    records = _Records()
+    records.curves = {name: list(arrays[f"curve_{name}"]) for name in CURVES}
+    records.best = {"train": arrays["best_train"], "test": arrays["best_test"]}
+    return state, records

@@ -77,11 +77,11 @@ def test_a_killed_run_goes_on_with_the_same_bits(folder: Path, capsys: pytest.Ca
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
-    while not (folder / "killed/checkpoint-0.npz").exists() and time.monotonic() < deadline:
+    while not (folder / "killed/checkpoint-0-0.npz").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     process.kill()
     process.wait()
-    assert (folder / "killed/checkpoint-0.npz").exists()
+    assert (folder / "killed/checkpoint-0-0.npz").exists()
     assert not (folder / "killed/run.json").exists()
     for out in ("killed", "whole"):
         assert run(*train, "--out", out) == 0

@@ -12,7 +12,7 @@ import minilandscape
 ROOT = Path(minilandscape.__file__).parent
 #: Lowest first: a module imports from its own line or from those before it.
 LAYERS = (
-    ("backend", "files"),
+    ("backend", "files", "workers"),
     ("landscape",),
     ("potentials", "data"),
     ("networks",),

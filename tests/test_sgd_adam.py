@@ -20,8 +20,9 @@ class Batches:
         self.seen: list[np.ndarray] = []
 
     def batch_values_and_gradients(self, points: Any, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        self.seen.append(np.array(indices))
-        away = points - self.targets[indices][None]
+        (batch,) = indices
+        self.seen.append(batch)
+        away = points - self.targets[batch][None]
         return (away**2).mean(axis=1), 2 * away.mean(axis=1, keepdims=True)
 
 

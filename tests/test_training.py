@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from minilandscape import training
+from minilandscape.backend import set_threads
 from minilandscape.networks import network_landscape
-from minilandscape.training import load_runs, run_options, train
+from minilandscape.training import load_runs, run_options, train, train_to_folder, train_together
 
 
 @pytest.mark.parametrize(("optimizer", "epochs"), [("sgd", 40), ("adam", 20), ("lbfgs-gss", 12)])
@@ -64,3 +65,59 @@ def test_what_does_not_go_together_is_refused() -> None:
         run_options("fcp", optimizer="newton")
     with pytest.raises(ValueError, match="expected one of paper"):
         run_options("fcp", variant="mine")
+
+
+@pytest.mark.parametrize("model", ["fcp", "lenet", "autoencoder", "lstm"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_side_by_side_each_run_has_the_bits_it_has_alone(model: str, optimizer: str, small_mnist: Any) -> None:
+    options: dict[str, Any] = {"optimizer": optimizer, "epochs": 2, "train_size": 150}
+    together = train_together(model, small_mnist, [3, 5, 4], **options)
+    for seed, run in zip([3, 5, 4], together, strict=True):
+        alone = train(model, small_mnist, seed=seed, **options)
+        assert np.array_equal(run.train_weights, alone.train_weights)
+        assert np.array_equal(run.test_weights, alone.test_weights)
+        assert run.facts() == alone.facts()
+    assert not np.array_equal(together[0].train_weights, together[1].train_weights)
+
+
+def test_an_interrupted_population_goes_on_with_the_same_bits(
+    small_mnist: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "CHECKPOINT_EVERY", 0)
+    options: dict[str, Any] = {"optimizer": "adam", "epochs": 5}
+    whole = train_together("fcp", small_mnist, [0, 1, 2], **options)
+
+    def interrupt(seed: int, epoch: int, *_: float) -> None:
+        if (seed, epoch) == (2, 3):
+            raise KeyboardInterrupt
+
+    set_threads(1)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train_to_folder(tmp_path / "out", "fcp", small_mnist, [0, 1, 2], progress=interrupt, **options)
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["checkpoint-0-2.npz"]
+        runs, worked = train_to_folder(tmp_path / "out", "fcp", small_mnist, [0, 1, 2], **options)
+    finally:
+        set_threads(None)
+    assert worked
+    assert [run.facts() for run in runs] == [run.facts() for run in whole]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "lbfgs-gss"])
+def test_worker_processes_give_the_same_bits(optimizer: str, small_mnist: Any, tmp_path: Path) -> None:
+    seen: set[tuple[int, int]] = set()
+    options: dict[str, Any] = {"optimizer": optimizer, "epochs": 3}
+    set_threads(2)
+    try:
+        runs, worked = train_to_folder(
+            tmp_path, "fcp", small_mnist, [1, 2, 3], progress=lambda seed, epoch, *_: seen.add((seed, epoch)), **options
+        )
+    finally:
+        set_threads(None)
+    assert worked
+    assert seen == {(seed, epoch) for seed in (1, 2, 3) for epoch in range(4)}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json", "test.npy", "train.npy"]
+    for run in runs:
+        alone = train("fcp", small_mnist, seed=run.options["seed"], **options)
+        assert np.array_equal(run.train_weights, alone.train_weights)
+        assert run.facts() == alone.facts()

@@ -24,7 +24,7 @@ FIRST = LAYOUT.blocks[0].stop
 
 
 class Pictures(NamedTuple):
-    """As :class:`~minilandscape.networks.dense.Pixels`, and ``centred`` (N, F), 2 ink − 1, to compare tanh with."""
+    """As :class:`~minilandscape.networks.dense.Pixels`, and ``centred``, 2 ink − 1, to compare tanh with."""
 
     ink: Any
     order: Any
@@ -34,7 +34,7 @@ class Pictures(NamedTuple):
     @property
     def columns(self) -> Any:
         """The F pixels of ``ink``."""
-        return self.order[: self.ink.shape[1]]
+        return self.order[: self.ink.shape[-1]]
 
 
 def _pack(xp: Any, images: np.ndarray, labels: np.ndarray, dtype: Any) -> Pictures:
@@ -107,6 +107,7 @@ def network(variant: str) -> Network:
         chunk=500,
         floats_per_image=3 * 784 + 9 * UNITS,
         sorts=True,
+        together=1,
         pack=_pack,
         pack_batch=_pack_batch,
         first=partial(first_dense, units=UNITS),

@@ -18,11 +18,11 @@ class Pixels(NamedTuple):
     Attributes
     ----------
     ink
-        (N, F): the columns that are not 0 throughout.
+        (N, F): the columns that are not 0 throughout; (P, N, 784) where each point has images of its own.
     order
         (784,): the pixels that ``ink`` holds, then the others; None where it holds all 784 in their order.
     labels
-        (N,).
+        (N,) or (P, N).
     """
 
     ink: Any
@@ -32,11 +32,11 @@ class Pixels(NamedTuple):
     @property
     def columns(self) -> Any:
         """The F pixels of ``ink``."""
-        return self.order[: self.ink.shape[1]]
+        return self.order[: self.ink.shape[-1]]
 
 
 def whole_pixels(xp: Any, images: Any, labels: Any) -> Pixels:
-    """Images (N, 784) as they are."""
+    """Images (N, 784), or (P, N, 784), as they are."""
     return Pixels(images, None, labels)
 
 
@@ -53,14 +53,14 @@ def first_dense(work: Workspace, inputs: Pixels, rows: Any, units: int) -> Any:
     W = rows.reshape(len(rows), units, -1)
     if inputs.order is not None:
         W = W[:, :, inputs.columns]
-    out = work("first", len(rows), len(inputs.ink), units)
+    out = work("first", len(rows), inputs.ink.shape[-2], units)
     return work.xp.matmul(inputs.ink, W.swapaxes(1, 2), out=out)
 
 
 def first_dense_backward(work: Workspace, inputs: Pixels, dZ: Any, into: Any) -> None:
     """Adds dW = dZᵀ X of dZ (R, N, units) to ``into`` (R, units·784)."""
     n_rows, _, units = dZ.shape
-    n_ink = inputs.ink.shape[1]
+    n_ink = inputs.ink.shape[-1]
     dW = work.xp.matmul(dZ.swapaxes(1, 2), inputs.ink, out=work("dfirst", n_rows, units, n_ink))
     if inputs.order is None:
         into += dW.reshape(n_rows, -1)

@@ -52,6 +52,7 @@ def network(variant: str) -> Network:
         chunk=1000,
         floats_per_image=6 * UNITS + 20,
         sorts=True,
+        together=4,
         pack=ink_only,
         pack_batch=whole_pixels,
         first=partial(first_dense, units=UNITS),

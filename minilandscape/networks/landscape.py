@@ -144,24 +144,26 @@ class NetworkLandscape(LandscapeDefaults):
         """
         points = self._checked(points)
         indices = np.asarray(indices)
-        if indices.ndim == 2:
-            parts = [
-                self.batch_values_and_gradients(point[None], batch)
-                for point, batch in zip(points, indices, strict=True)
-            ]
-            return self._xp.concatenate([v for v, _ in parts]), self._xp.concatenate([g for _, g in parts])
+        if indices.ndim == 2 and len(indices) != len(points):
+            raise ValueError(f"there are {len(points)} points and {len(indices)} batches; expected one a point")
         if self._on_device is None:
             self._on_device = (
                 to_device(self.images.images, self.device, self.dtype),
                 to_device(self.images.labels, self.device),
             )
-        where = to_device(indices, self.device)
-        inputs = self.network.pack_batch(self._xp, self._on_device[0][where], self._on_device[1][where])
+        images, labels = self._on_device
         gradients = self._xp.zeros(points.shape, dtype=self.dtype)
+        n_batch = indices.shape[-1]
+        together = len(points) if indices.ndim == 1 else self._block(n_batch)
+        sums = []
         with backend.one_blas_thread():
-            sums, _ = self._chunk_of_points(points, True, inputs, gradients)
-        gradients *= 1 / len(indices)
-        return sums / len(indices), gradients
+            for start in range(0, len(points), together):
+                part = slice(start, start + together)
+                where = to_device(indices if indices.ndim == 1 else indices[part], self.device)
+                inputs = self.network.pack_batch(self._xp, images[where], labels[where])
+                sums.append(self._chunk_of_points(points[part], True, inputs, gradients[part])[0])
+        gradients *= 1 / n_batch
+        return self._xp.concatenate(sums) / n_batch, gradients
 
     def span(self, basis: Any) -> NetworkSpan:
         """The span of some rows; its points share the products of the first layer."""
@@ -227,9 +229,9 @@ class NetworkLandscape(LandscapeDefaults):
         free = backend.free_memory(self.device)
         return CPU_BLOCK if free is None else free // 4 // self.dtype.itemsize
 
-    def _block(self, inputs: Any) -> int:
-        """Points that go through the rest of the network together."""
-        return max(1, self._budget // (self.network.floats_per_image * len(inputs.labels)))
+    def _block(self, n_images: int) -> int:
+        """Points that go through the network together."""
+        return max(1, self._budget // (self.network.floats_per_image * n_images))
 
     def _run(
         self, chunk_pass: Callable[[Any, Any], tuple[Any, Any]], n_rows: int
@@ -268,7 +270,7 @@ class NetworkLandscape(LandscapeDefaults):
         """One chunk for points (P, D) as they are; adds their gradients to ``total`` (P, D)."""
         network, work, first = self.network, self._work, self.network.n_first
         all_sums, all_correct = [], []
-        block = self._block(inputs)
+        block = self._block(inputs.labels.shape[-1])
         for start in range(0, len(points), block):
             part = slice(start, start + block)
             Z = network.first(work, inputs, points[part, :first])
@@ -372,7 +374,7 @@ class NetworkSpan:
             if pull_T is not None:
                 d_rows = land._work("d_rows", len(pull_T), flat.shape[1])
                 d_rows[...] = 0
-            block = land._block(inputs)
+            block = land._block(inputs.labels.shape[-1])
             all_sums, all_correct = [], []
             for start in range(0, len(mix), block):
                 part = slice(start, start + block)

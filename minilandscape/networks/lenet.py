@@ -32,16 +32,19 @@ FIRST = LAYOUT.blocks[1].stop
 
 
 class Planes(NamedTuple):
-    """N images, padded by 2: X (1, 1, 32, 32, N), labels (N,)."""
+    """N images, padded by 2: X (1, 1, 32, 32, N), labels (N,); P in place of the first 1 where each point has its own
+    images.
+    """
 
     X: Any
     labels: Any
 
 
 def _pack_batch(xp: Any, images: Any, labels: Any) -> Planes:
-    n_images = len(images)
-    X = xp.zeros((1, 1, 32, 32, n_images), dtype=images.dtype)
-    X[0, 0, 2:30, 2:30] = xp.moveaxis(images.reshape(n_images, 28, 28), 0, 2)
+    n_images = images.shape[-2]
+    images = images.reshape(-1, n_images, 28, 28)
+    X = xp.zeros((len(images), 1, 32, 32, n_images), dtype=images.dtype)
+    X[:, 0, 2:30, 2:30] = xp.moveaxis(images, 1, 3)
     return Planes(X, labels)
 
 
@@ -50,12 +53,12 @@ def _pack(xp: Any, images: np.ndarray, labels: np.ndarray, dtype: Any) -> Planes
 
 
 def _first_columns(work: Workspace, inputs: Planes) -> Any:
-    """Windows of the images (37, 14·14·N), the last row ones for the bias."""
-    n_images = inputs.X.shape[-1]
-    columns = work("columns1", 37, 14, 14, n_images)
-    unfold(inputs.X, columns[:36].reshape(1, 1, 6, 6, 14, 14, n_images))
-    columns[36] = 1
-    return columns.reshape(37, -1)
+    """Windows of the images (1 or P, 37, 14·14·N), the last row ones for the bias."""
+    n_sets, n_images = inputs.X.shape[0], inputs.X.shape[-1]
+    columns = work("columns1", n_sets, 37, 14, 14, n_images)
+    unfold(inputs.X, columns[:, :36].reshape(n_sets, 1, 6, 6, 14, 14, n_images))
+    columns[:, 36] = 1
+    return columns.reshape(n_sets, 37, -1)
 
 
 def _first(averaged: bool, work: Workspace, inputs: Planes, rows: Any) -> Any:
@@ -67,7 +70,7 @@ def _first(averaged: bool, work: Workspace, inputs: Planes, rows: Any) -> Any:
     W[..., 36] = rows[:, None, 150:]
     columns = _first_columns(work, inputs)
     W = W.reshape(len(rows), n_corners * 6, 37)
-    Z = work.xp.matmul(W, columns, out=work("first", *W.shape[:2], columns.shape[1]))
+    Z = work.xp.matmul(W, columns, out=work("first", *W.shape[:2], columns.shape[2]))
     return Z.reshape(len(rows), n_corners, 6, 14, 14, -1)
 
 
@@ -150,6 +153,7 @@ def network(variant: str) -> Network:
         chunk=250,
         floats_per_image=20_000 if averaged else 40_000,
         sorts=False,
+        together=1,
         pack=_pack,
         pack_batch=_pack_batch,
         first=partial(_first, averaged),

@@ -16,6 +16,11 @@ def cross_entropy(work: Workspace, Y: Any, labels: Any, gradient: bool) -> tuple
     label, the loss is log1p(s + (e_label − 1)) − (y_label − max y). Where the label has the largest logit
     the bracket and the last term are exactly 0, and losses far below the precision of a number near 1 are resolved.
 
+    Parameters
+    ----------
+    labels
+        (N,), or (P, N) where each point has images of its own.
+
     Returns
     -------
     sums : (P,) float64
@@ -26,19 +31,19 @@ def cross_entropy(work: Workspace, Y: Any, labels: Any, gradient: bool) -> tuple
         The gradient of the sums, in place of Y; meaningless unless ``gradient``.
     """
     xp = work.xp
-    n = xp.arange(len(labels))
+    p, n = xp.arange(len(Y))[:, None], xp.arange(labels.shape[-1])
     Y -= Y.max(axis=1)[:, None]
-    y_label = Y[:, labels, n]
+    y_label = Y[p, labels, n]
     xp.exp(Y, out=Y)
-    e_label = Y[:, labels, n]
-    Y[:, labels, n] = 0
+    e_label = Y[p, labels, n]
+    Y[p, labels, n] = 0
     off = Y.sum(axis=1)
     sums = (xp.log1p(off + (e_label - 1)) - y_label).sum(axis=1, dtype=np.float64)
     correct = (y_label == 0).sum(axis=1)
     if gradient:
         total = off + e_label
         Y /= total[:, None]
-        Y[:, labels, n] = -off / total
+        Y[p, labels, n] = -off / total
     return sums, correct, Y
 
 
@@ -56,7 +61,7 @@ def squared_error(work: Workspace, T: Any, centred: Any) -> tuple[Any, Any]:
     Parameters
     ----------
     centred
-        (N, F): 2x − 1 of the first F pixels x; the other pixels are 0, and so −1 here.
+        (N, F) or (P, N, F): 2x − 1 of the first F pixels x; the other pixels are 0, and so −1 here.
 
     Returns
     -------
@@ -64,7 +69,7 @@ def squared_error(work: Workspace, T: Any, centred: Any) -> tuple[Any, Any]:
     E : (P, N, 784)
         Twice the errors, T − (2x − 1).
     """
-    xp, n_ink = work.xp, centred.shape[1]
+    xp, n_ink = work.xp, centred.shape[-1]
     E = work("E", *T.shape)
     xp.subtract(T[:, :, :n_ink], centred, out=E[:, :, :n_ink])
     xp.add(T[:, :, n_ink:], 1, out=E[:, :, n_ink:])

@@ -25,7 +25,7 @@ IN, FORGET, CELL, OUT = (slice(k * UNITS, (k + 1) * UNITS) for k in range(4))
 
 
 class Sequences(NamedTuple):
-    """N images as sequences: X (T, 28, N), labels (N,)."""
+    """N images as sequences: X (T, 28, N), labels (N,); with a leading P where each point has images of its own."""
 
     X: Any
     labels: Any
@@ -33,8 +33,8 @@ class Sequences(NamedTuple):
 
 def _pack_batch(xp: Any, images: Any, labels: Any) -> Sequences:
     order = xp.asarray(lstm_permutation())
-    steps = images[:, order].reshape(len(images), STEPS, FEATURES)
-    return Sequences(xp.ascontiguousarray(xp.moveaxis(steps, 0, 2)), labels)
+    steps = images[..., order].reshape(*images.shape[:-1], STEPS, FEATURES)
+    return Sequences(xp.ascontiguousarray(xp.moveaxis(steps, -3, -1)), labels)
 
 
 def _pack(xp: Any, images: np.ndarray, labels: np.ndarray, dtype: Any) -> Sequences:
@@ -54,11 +54,11 @@ def _halves(xp: Any, dtype: Any) -> Any:
 def _first(work: Workspace, inputs: Sequences, rows: Any) -> Any:
     """Z = ½ W_ih x of weights (R, 192·28) -> (R, T, 192, N), ½ for the logistic gates only."""
     W = rows.reshape(len(rows), 1, GATES, FEATURES) * _halves(work.xp, work.dtype)
-    return work.xp.matmul(W, inputs.X, out=work("first", len(rows), STEPS, GATES, inputs.X.shape[2]))
+    return work.xp.matmul(W, inputs.X, out=work("first", len(rows), STEPS, GATES, inputs.X.shape[-1]))
 
 
 def _first_backward(work: Workspace, inputs: Sequences, dZ: Any, into: Any) -> None:
-    dW = work.xp.matmul(dZ, inputs.X.swapaxes(1, 2)).sum(axis=1)
+    dW = work.xp.matmul(dZ, inputs.X.swapaxes(-1, -2)).sum(axis=1)
     dW *= _halves(work.xp, work.dtype)
     into += dW.reshape(len(dW), -1)
 
@@ -150,6 +150,7 @@ def network(variant: str) -> Network:
         chunk=250,
         floats_per_image=STEPS * (GATES + 3 * UNITS) + 10 * GATES,
         sorts=False,
+        together=1,
         pack=_pack,
         pack_batch=_pack_batch,
         first=_first,

@@ -25,9 +25,12 @@ class Network:
         Numbers that the rest holds for one image and point; sets how many points go together.
     sorts
         Whether chunks of similar images are cheaper.
+    together
+        Runs that one CPU core trains side by side on mini-batches faster than one after another.
     pack, pack_batch
         ``pack(xp, images, labels, dtype) -> inputs`` stores a chunk of host images (N, 784) the way the first layer
-        reads it; ``pack_batch(xp, images, labels)`` does so for a mini-batch that is on the device already.
+        reads it; ``pack_batch(xp, images, labels)`` does so for a mini-batch that is on the device already,
+        (N, 784), or (P, N, 784) where each point has images of its own.
     first
         ``first(work, inputs, rows (R, n_first)) -> Z (R, …)``.
     first_backward
@@ -46,6 +49,7 @@ class Network:
     chunk: int
     floats_per_image: int
     sorts: bool
+    together: int
     pack: Callable[..., Any]
     pack_batch: Callable[..., Any]
     first: Callable[..., Any]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +22,11 @@ class EpochState:
     epoch
         Passes done.
     x
-        The parameters (D,), a copy.
+        The parameters, a copy: (D,), or (K, D) of K runs.
     evaluations
-        Gradients over mini-batches, one each, since the start.
+        Gradients over mini-batches, one each, since the start; of one run.
     rng
-        The generator's state, from which the next order of the images is drawn.
+        The generators' states, from which the next orders of the images are drawn; one a run.
     moments
         Adam's (step count, first, second moments); empty for SGD.
     """
@@ -34,14 +34,14 @@ class EpochState:
     epoch: int
     x: Any
     evaluations: Evaluations
-    rng: Any
+    rng: list[Any]
     moments: tuple[Any, ...] = ()
 
 
 def sgd(
     landscape: Any,
     x: Any,
-    rng: np.random.Generator,
+    rng: np.random.Generator | Sequence[np.random.Generator],
     *,
     lr: float = 0.1,
     batch_size: int = 64,
@@ -54,9 +54,9 @@ def sgd(
     landscape
         Has ``n_images`` and ``batch_values_and_gradients(points, indices)``.
     x
-        The start (D,).
+        The start (D,); or (K, D), K runs that go side by side, each with the bits that it has alone.
     rng
-        Draws one order of the images an epoch, on the host.
+        Draws one order of the images an epoch, on the host; K generators for K runs.
     lr
         Learning rate.
     batch_size
@@ -80,7 +80,7 @@ def sgd(
 def adam_batches(
     landscape: Any,
     x: Any,
-    rng: np.random.Generator,
+    rng: np.random.Generator | Sequence[np.random.Generator],
     *,
     lr: float = 1e-3,
     batch_size: int = 64,
@@ -94,7 +94,7 @@ def adam_batches(
 def _epochs(
     landscape: Any,
     x: Any,
-    rng: np.random.Generator,
+    rng: np.random.Generator | Sequence[np.random.Generator],
     batch_size: int,
     state: EpochState | None,
     update: Callable[[Any, Any], None],
@@ -102,25 +102,32 @@ def _epochs(
 ) -> Iterator[EpochState]:
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; expected at least 1")
+    rngs = [rng] if isinstance(rng, np.random.Generator) else list(rng)
     if state is None:
-        state = EpochState(
-            0, to_device(x, landscape.device, landscape.dtype).copy(), Evaluations(), _state(rng), moments()
-        )
+        x = to_device(x, landscape.device, landscape.dtype).copy()
+        state = EpochState(0, x, Evaluations(), _states(rngs), moments())
     else:
-        rng.bit_generator.state = state.rng
+        for generator, drawn in zip(rngs, state.rng, strict=True):
+            generator.bit_generator.state = drawn
+    if state.x.ndim > 2 or state.x.size != len(rngs) * landscape.size:
+        raise ValueError(
+            f"the start has shape {tuple(state.x.shape)}; expected ({landscape.size},), or "
+            f"({len(rngs)}, {landscape.size}), one row a generator"
+        )
     yield state
     x, epoch, gradients = to_device(state.x, landscape.device, landscape.dtype).copy(), state.epoch, state.evaluations
+    stack = x.reshape(len(rngs), -1)
     n = landscape.n_images
     while True:
-        order = rng.permutation(n)
+        orders = np.stack([generator.permutation(n) for generator in rngs])
         with one_blas_thread():
             for start in range(0, n, batch_size):
-                _, g = landscape.batch_values_and_gradients(x[None], order[start : start + batch_size])
-                update(x, g[0])
+                _, g = landscape.batch_values_and_gradients(stack, orders[:, start : start + batch_size])
+                update(stack, g)
         epoch += 1
         gradients = gradients + Evaluations(0, -(-n // batch_size))
-        yield EpochState(epoch, x.copy(), gradients, _state(rng), moments())
+        yield EpochState(epoch, x.copy(), gradients, _states(rngs), moments())
 
 
-def _state(rng: np.random.Generator) -> Any:
-    return rng.bit_generator.state
+def _states(rngs: list[np.random.Generator]) -> list[Any]:
+    return [generator.bit_generator.state for generator in rngs]

@@ -1,0 +1,66 @@
+"""Worker processes: each with a share of the cores, and none that outlives the process that started it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+#: Seconds between looks for the parent.
+WATCH_EVERY = 0.5
+
+
+@contextmanager
+def worker_processes(
+    n: int, threads: int = 1, initializer: Callable[..., None] | None = None, initargs: tuple[Any, ...] = ()
+) -> Iterator[Any]:
+    """An executor of n processes; on an error, Ctrl-C included, they are killed, not waited for.
+
+    Parameters
+    ----------
+    n
+        Processes.
+    threads
+        Threads of each, which are its BLAS library's too.
+    initializer, initargs
+        Called in each process when it starts.
+
+    Yields
+    ------
+    concurrent.futures.Executor
+        Of the package loky: its processes do not run the caller's main module again, which a script that is not
+        written for worker processes would not survive.
+    """
+    from loky import ProcessPoolExecutor
+
+    variables = ("MINILANDSCAPE_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    executor = ProcessPoolExecutor(
+        n,
+        initializer=start_worker,
+        initargs=(os.getpid(), initializer, initargs),
+        env={name: str(threads) for name in variables},
+    )
+    try:
+        yield executor
+    except BaseException:
+        executor.shutdown(wait=False, kill_workers=True)
+        raise
+    executor.shutdown()
+
+
+def start_worker(parent: int, initializer: Callable[..., None] | None = None, initargs: tuple[Any, ...] = ()) -> None:
+    """Readies a worker process: Ctrl-C is its parent's to act on, and it ends within a second of its parent's end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    if initializer is not None:
+        initializer(*initargs)
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(WATCH_EVERY)
+    os._exit(1)

@@ -1,0 +1,67 @@
+"""Worker processes: what they run with, and that none outlives its parent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from minilandscape.workers import worker_processes
+
+#: A script that is not written for worker processes: nothing keeps them from running it again.
+SCRIPT = """
+import sys, time
+from minilandscape.workers import worker_processes
+with worker_processes(2) as executor:
+    import os
+    print(*{executor.submit(os.getpid).result() for _ in range(20)}, flush=True)
+    executor.submit(time.sleep, 60).result()
+"""
+
+
+def test_workers_share_the_cores() -> None:
+    with worker_processes(2, threads=3) as executor:
+        assert executor.submit(os.getenv, "MINILANDSCAPE_THREADS").result() == "3"
+        assert executor.submit(os.getenv, "OPENBLAS_NUM_THREADS").result() == "3"
+
+
+def test_an_error_does_not_wait_for_the_workers() -> None:
+    started = time.monotonic()
+
+    def interrupted() -> None:
+        with worker_processes(1) as executor:
+            executor.submit(time.sleep, 60)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert time.monotonic() - started < 30
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
+def test_no_worker_outlives_its_parent(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        workers = [int(word) for word in parent.stdout.readline().split()]
+        assert workers
+        assert all(Path(f"/proc/{pid}").exists() for pid in workers)
+        parent.send_signal(signal.SIGKILL)
+        killed = time.monotonic()
+        while any(alive(pid) for pid in workers):
+            assert time.monotonic() - killed < 10, "a worker goes on without its parent"
+            time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
