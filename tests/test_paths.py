@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -12,6 +13,7 @@ from minilandscape.figures.figure3 import figure3
 from minilandscape.landscape import FunctionLandscape, LandscapeError, check_gradient
 from minilandscape.networks import initial_vector, network_landscape
 from minilandscape.paths import FourierPathFinder, find_path, load_path, stands_still
+from minilandscape.paths.bases import sine_basis
 from minilandscape.potentials import Fig3
 
 START, END = np.array(Fig3.START), np.array(Fig3.END)
@@ -266,3 +268,26 @@ def test_the_scale_of_the_energies_does_not_matter_to_lbfgs_gss() -> None:
 def test_a_function_learns_its_size_from_the_ends() -> None:
     land = FunctionLandscape(lambda x: tuple(a[0] for a in Fig3().values_and_gradients(x[None])))
     assert find_path(land, START, END, steps=3).start.size == 2
+
+
+def test_a_trial_step_into_a_wall_is_refused_not_fatal() -> None:
+    """Half of the plane is forbidden; the unit steps of L-BFGS-GSS run into it and are taken back."""
+
+    def walled(x: Any) -> tuple[float, Any]:
+        if x[1] > 0.3:
+            return float("nan"), np.full(2, np.nan)
+        value = 0.01 * x[1] ** 2 - 3 * x[1] * (1 - x[0] ** 2)
+        return value, np.array([6 * x[0] * x[1], 0.02 * x[1] - 3 * (1 - x[0] ** 2)])
+
+    land = FunctionLandscape(walled, size=2)
+    path = find_path(land, np.array([-1.0, 0.0]), np.array([1.0, 0.0]), solver="lbfgs-gss", lam=1e-3, steps=30)
+    assert np.isfinite(path.values).all()
+    assert path.points(path.t)[:, 1].max() > 0.2
+    finder = FourierPathFinder(land, solver="lbfgs-gss", lam=1e-3)
+    for state in itertools.islice(finder.steps([-1.0, 0], [1.0, 0]), 25):
+        assert state.values == pytest.approx(land.values(points_of(state, [-1.0, 0], [1.0, 0])), abs=1e-12)
+
+
+def points_of(state: Any, start: Any, end: Any) -> np.ndarray:
+    C = sine_basis(np.linspace(0, 1, len(state.values)), len(state.coefficients))
+    return C @ np.concatenate([[start, end], state.coefficients])

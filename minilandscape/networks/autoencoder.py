@@ -9,7 +9,7 @@ import numpy as np
 
 from ..backend import Workspace
 from .activations import SOFTPLUS
-from .dense import first_dense, first_dense_backward, ink_only
+from .dense import MANY_ROWS, as_they_are, first_dense, first_dense_backward, ink_only
 from .network import Network
 from .parameters import Layout
 
@@ -106,10 +106,13 @@ def network(variant: str) -> Network:
         n_first=FIRST,
         chunk=500,
         floats_per_image=3 * 784 + 9 * UNITS,
+        first_floats=UNITS,
+        mixed_rows=MANY_ROWS,
         sorts=True,
         together=1,
         pack=_pack,
         pack_batch=_pack_batch,
+        open=as_they_are,
         first=partial(first_dense, units=UNITS),
         first_backward=first_dense_backward,
         forward=_forward,

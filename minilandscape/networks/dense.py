@@ -8,6 +8,9 @@ import numpy as np
 
 from ..backend import Workspace
 
+#: A wide first layer: mixing its products is always cheaper than multiplying.
+MANY_ROWS = 1 << 30
+
 
 class Pixels(NamedTuple):
     """N images for a fully connected first layer.
@@ -46,6 +49,11 @@ def ink_only(xp: Any, images: np.ndarray, labels: np.ndarray, dtype: Any) -> Pix
     order = np.argsort(blank, kind="stable")
     ink = np.ascontiguousarray(images[:, order[: images.shape[1] - int(blank.sum())]], dtype=dtype)
     return Pixels(xp.asarray(ink), xp.asarray(order), xp.asarray(labels))
+
+
+def as_they_are(work: Workspace, inputs: Any) -> Any:
+    """Inputs from which nothing is worked out."""
+    return inputs
 
 
 def first_dense(work: Workspace, inputs: Pixels, rows: Any, units: int) -> Any:

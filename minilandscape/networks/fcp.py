@@ -7,7 +7,7 @@ from typing import Any
 
 from ..backend import Workspace
 from .activations import RELU, SOFTPLUS, Activation
-from .dense import Pixels, first_dense, first_dense_backward, ink_only, whole_pixels
+from .dense import MANY_ROWS, Pixels, as_they_are, first_dense, first_dense_backward, ink_only, whole_pixels
 from .network import Network
 from .parameters import Layout
 
@@ -51,10 +51,13 @@ def network(variant: str) -> Network:
         n_first=FIRST,
         chunk=1000,
         floats_per_image=6 * UNITS + 20,
+        first_floats=UNITS,
+        mixed_rows=MANY_ROWS,
         sorts=True,
         together=4,
         pack=ink_only,
         pack_batch=whole_pixels,
+        open=as_they_are,
         first=partial(first_dense, units=UNITS),
         first_backward=first_dense_backward,
         forward=partial(_forward, RELU if variant == "paper" else SOFTPLUS),

@@ -33,6 +33,8 @@ PARTIAL_SUMS = 16
 CPU_BLOCK = 1 << 21
 #: Bytes of first-layer products that a span keeps between evaluations.
 KEPT_PRODUCTS = 256 << 20
+#: Points, about, whose gradients are mixed in one product.
+MIXED_POINTS = 16
 #: Combinations after which a span computes its products afresh, since each one rounds.
 FRESH_AFTER = 10
 
@@ -187,7 +189,8 @@ class NetworkLandscape(LandscapeDefaults):
             for start in range(0, len(images), network.chunk):
                 part = slice(start, start + network.chunk)
                 batch = to_device(images[part], self.device, self.dtype)
-                inputs = network.pack_batch(self._xp, batch, self._xp.zeros(len(batch), dtype=np.int64))
+                labels = self._xp.zeros(len(batch), dtype=np.int64)
+                inputs = network.open(work, network.pack_batch(self._xp, batch, labels))
                 for p in range(len(points)):
                     Z = network.first(work, inputs, points[p : p + 1, :first])
                     Y, _ = network.forward(work, inputs, Z, points[p : p + 1, first:])
@@ -269,6 +272,7 @@ class NetworkLandscape(LandscapeDefaults):
     def _chunk_of_points(self, points: Any, gradient: bool, inputs: Any, total: Any) -> tuple[Any, Any]:
         """One chunk for points (P, D) as they are; adds their gradients to ``total`` (P, D)."""
         network, work, first = self.network, self._work, self.network.n_first
+        inputs = network.open(work, inputs)
         all_sums, all_correct = [], []
         block = self._block(inputs.labels.shape[-1])
         for start in range(0, len(points), block):
@@ -288,8 +292,10 @@ class NetworkSpan:
     """Points that are linear combinations of a few rows, over a network.
 
     The first layer is linear in its weights, so its products are computed once a row and mixed for the points; in the
-    backward pass the points' gradients are mixed first and multiplied once a row. Products are kept between calls
-    where they fit into :data:`KEPT_PRODUCTS` bytes, each chunk's on the device.
+    backward pass the points' gradients are mixed first and multiplied once a row. That pays where the first layer is
+    wide, or the rows are few (:attr:`~minilandscape.networks.network.Network.mixed_rows`); elsewhere the points are
+    multiplied one by one, and share what is unfolded from the images. Products are kept between calls where they fit
+    into :data:`KEPT_PRODUCTS` bytes.
     """
 
     def __init__(self, landscape: NetworkLandscape, basis: Any) -> None:
@@ -300,7 +306,6 @@ class NetworkSpan:
         self.evaluations = Evaluations()
         self._landscape = landscape
         self._products: dict[int, Any] = {}
-        self._keeps = True
         self.refresh()
 
     def refresh(self) -> None:
@@ -358,69 +363,99 @@ class NetworkSpan:
         return to_device(array, self._landscape.device, self._landscape.dtype)
 
     def _evaluate(self, coefficients: np.ndarray, pull: np.ndarray | None) -> tuple[np.ndarray, Any]:
-        land, xp = self._landscape, self._landscape._xp
-        if coefficients.ndim != 2 or coefficients.shape[1] != len(self.basis):
+        land, xp, network = self._landscape, self._landscape._xp, self._landscape.network
+        n_points, n_rows = coefficients.shape if coefficients.ndim == 2 else (0, 0)
+        if n_rows != len(self.basis):
             raise ValueError(f"coefficients have shape {coefficients.shape}; expected (P, {len(self.basis)})")
-        mix = self._device(coefficients)
+        keeps = n_rows * land.n_images * network.first_floats * land.dtype.itemsize <= KEPT_PRODUCTS
+        mixes = n_rows <= network.mixed_rows and (keeps or n_points > n_rows)
+        mix, first = self._device(coefficients), network.n_first
+        formed = first if mixes else 0  # of the points themselves only the parameters from here on are needed
         pull_T: Any = None if pull is None else self._device(np.ascontiguousarray(pull.T))
-        rest = mix @ self.basis[:, land.network.n_first :]
         pending = None if self._pending is None else self._device(self._pending)
         stale = sorted(self._stale)
 
         def chunk_pass(inputs: Any, total: Any) -> tuple[Any, Any]:
-            products = self._chunk_products(inputs, stale, pending)
-            flat, inner = products.reshape(len(products), -1), products.shape[1:]
-            d_rows: Any = None
-            if pull_T is not None:
-                d_rows = land._work("d_rows", len(pull_T), flat.shape[1])
-                d_rows[...] = 0
-            block = land._block(inputs.labels.shape[-1])
+            work, products, d_rows = land._work, None, None
+            inputs = network.open(work, inputs)
+            if mixes:
+                products = self._chunk_products(inputs, stale, pending, keeps)
             all_sums, all_correct = [], []
-            for start in range(0, len(mix), block):
-                part = slice(start, start + block)
-                n_points = len(mix[part])
-                Z = xp.matmul(mix[part], flat, out=land._work("mixed", n_points, flat.shape[1]))
-                sums, correct, backward = land._rest(
-                    inputs, Z.reshape(n_points, *inner), rest[part], d_rows is not None
-                )
-                if backward is not None:
-                    dZ, d_rest = backward()
-                    mixed = land._work("d_mixed", *d_rows.shape)
-                    d_rows += xp.matmul(pull_T[:, part], dZ.reshape(n_points, -1), out=mixed)
-                    total[:, land.network.n_first :] += pull_T[:, part] @ d_rest
-                all_sums.append(sums)
-                all_correct.append(correct)
+            block = land._block(inputs.labels.shape[-1])
+            group = block * -(-MIXED_POINTS // block)  # points whose gradients are mixed in one product
+            for start in range(0, n_points, group):
+                part = slice(start, min(start + group, n_points))
+                points = _product(xp, mix[part], self.basis[:, formed:], work, "points")
+                gradients: Any = None
+                if pull is not None:
+                    gradients = work("gradients", *points.shape)
+                if mixes:
+                    Z_group = _product(xp, mix[part], products, work, "mixed")
+                    dZ_group = None if pull is None else work("dZ_group", *Z_group.shape)
+                for begin in range(0, len(points), block):
+                    few = slice(begin, begin + block)
+                    Z = Z_group[few] if mixes else network.first(work, inputs, points[few, :first])
+                    sums, correct, backward = land._rest(inputs, Z, points[few, first - formed :], pull is not None)
+                    all_sums.append(sums)
+                    all_correct.append(correct)
+                    if backward is None:
+                        continue
+                    dZ, gradients[few, first - formed :] = backward()
+                    if mixes:
+                        dZ_group[few] = dZ
+                    else:
+                        gradients[few, :first] = 0
+                        network.first_backward(work, inputs, dZ, gradients[few, :first])
+                if pull is None:
+                    continue
+                weights = pull_T[:, part]
+                total[:, formed:] += _product(xp, weights, gradients, work, "pulled")
+                if mixes:
+                    mixed = _product(xp, weights, dZ_group, work, "d_mixed")
+                    if d_rows is None:
+                        d_rows = work("d_rows", *mixed.shape)
+                        d_rows[...] = mixed
+                    else:
+                        d_rows += mixed
             if d_rows is not None:
-                d_rows = d_rows.reshape(len(d_rows), *inner)
-                land.network.first_backward(land._work, inputs, d_rows, total[:, : land.network.n_first])
+                network.first_backward(work, inputs, d_rows, total[:, :first])
             return xp.concatenate(all_sums), xp.concatenate(all_correct)
 
         sums, _, total = land._run(chunk_pass, 0 if pull is None else pull.shape[1])
-        if self._keeps:
+        if mixes and keeps:
             self._stale, self._pending = set(), None
         return sums, total
 
-    def _chunk_products(self, inputs: Any, stale: list[int], pending: Any) -> Any:
+    def _chunk_products(self, inputs: Any, stale: list[int], pending: Any, keeps: bool) -> Any:
         """The first layer's products of all rows for one chunk, (R, …), kept ones where they are current."""
         land = self._landscape
         network, first = land.network, land.network.n_first
-        kept = self._products.get(id(inputs)) if self._keeps else None
+        kept = self._products.get(id(inputs.labels))
         if kept is None or len(stale) == len(self.basis):
             products = network.first(land._work, inputs, self.basis[:, :first])
+            if not keeps:
+                return products
             if kept is None:
-                if not self._keeps or products.nbytes * len(land.chunks) > KEPT_PRODUCTS:
-                    self._keeps = False
-                    return products
-                self._products[id(inputs)] = products.copy()
+                kept = self._products[id(inputs.labels)] = products.copy()
             else:
                 kept[...] = products
-            return self._products[id(inputs)]
+            return kept
         if pending is not None:
-            mixed = pending @ kept.reshape(len(kept), -1)
-            kept[...] = mixed.reshape(kept.shape)
+            kept[...] = (pending @ kept.reshape(len(kept), -1)).reshape(kept.shape)
         if stale:
             kept[stale] = network.first(land._work, inputs, self.basis[stale, :first])
         return kept
+
+
+def _product(xp: Any, weights: Any, stack: Any, work: Workspace, name: str) -> Any:
+    """``weights (K, P) @ stack (P, …)`` in the work array ``name``."""
+    flat = stack if stack.ndim == 2 else stack.reshape(len(stack), -1)
+    out = work(name, len(weights), flat.shape[1])
+    if len(stack) == 1:  # BLAS is slow at this one
+        xp.multiply(weights, flat, out=out)
+    else:
+        xp.matmul(weights, flat, out=out)
+    return out.reshape(len(weights), *stack.shape[1:])
 
 
 def network_landscape(

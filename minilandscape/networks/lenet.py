@@ -32,12 +32,21 @@ FIRST = LAYOUT.blocks[1].stop
 
 
 class Planes(NamedTuple):
-    """N images, padded by 2: X (1, 1, 32, 32, N), labels (N,); P in place of the first 1 where each point has its own
-    images.
+    """N images, padded by 2.
+
+    Attributes
+    ----------
+    X
+        (1, 1, 32, 32, N); P in place of the first 1 where each point has images of its own.
+    labels
+        (N,) or (P, N).
+    columns
+        (1 or P, 37, 14·14·N): the windows that the first layer sees, and a row of ones for the bias; a work array.
     """
 
     X: Any
     labels: Any
+    columns: Any = None
 
 
 def _pack_batch(xp: Any, images: Any, labels: Any) -> Planes:
@@ -52,13 +61,12 @@ def _pack(xp: Any, images: np.ndarray, labels: np.ndarray, dtype: Any) -> Planes
     return _pack_batch(xp, xp.asarray(images, dtype=dtype), xp.asarray(labels))
 
 
-def _first_columns(work: Workspace, inputs: Planes) -> Any:
-    """Windows of the images (1 or P, 37, 14·14·N), the last row ones for the bias."""
+def _open(work: Workspace, inputs: Planes) -> Planes:
     n_sets, n_images = inputs.X.shape[0], inputs.X.shape[-1]
     columns = work("columns1", n_sets, 37, 14, 14, n_images)
     unfold(inputs.X, columns[:, :36].reshape(n_sets, 1, 6, 6, 14, 14, n_images))
     columns[:, 36] = 1
-    return columns.reshape(n_sets, 37, -1)
+    return inputs._replace(columns=columns.reshape(n_sets, 37, -1))
 
 
 def _first(averaged: bool, work: Workspace, inputs: Planes, rows: Any) -> Any:
@@ -68,18 +76,16 @@ def _first(averaged: bool, work: Workspace, inputs: Planes, rows: Any) -> Any:
     W = work("W_first", len(rows), n_corners, 6, 37)
     W[..., :36] = K
     W[..., 36] = rows[:, None, 150:]
-    columns = _first_columns(work, inputs)
     W = W.reshape(len(rows), n_corners * 6, 37)
-    Z = work.xp.matmul(W, columns, out=work("first", *W.shape[:2], columns.shape[2]))
+    Z = work.xp.matmul(W, inputs.columns, out=work("first", *W.shape[:2], inputs.columns.shape[2]))
     return Z.reshape(len(rows), n_corners, 6, 14, 14, -1)
 
 
 def _first_backward(work: Workspace, inputs: Planes, dZ: Any, into: Any) -> None:
     n_rows, n_corners = dZ.shape[:2]
-    columns = _first_columns(work, inputs)
     dZ = dZ.reshape(n_rows, n_corners * 6, -1)
     # The columns first: their transpose as the second factor costs half as much again.
-    dW = work.xp.matmul(columns, dZ.swapaxes(1, 2)).swapaxes(1, 2).reshape(n_rows, n_corners, 6, 37)
+    dW = work.xp.matmul(inputs.columns, dZ.swapaxes(1, 2)).swapaxes(1, 2).reshape(n_rows, n_corners, 6, 37)
     into[:, :150] += window_kernels_backward(dW[..., :36]).reshape(n_rows, 150)
     into[:, 150:] += dW[..., 36].sum(axis=1)
 
@@ -152,10 +158,13 @@ def network(variant: str) -> Network:
         n_first=FIRST,
         chunk=250,
         floats_per_image=20_000 if averaged else 40_000,
+        first_floats=6 * 196 * (1 if averaged else 4),
+        mixed_rows=3,
         sorts=False,
         together=1,
         pack=_pack,
         pack_batch=_pack_batch,
+        open=_open,
         first=partial(_first, averaged),
         first_backward=_first_backward,
         forward=partial(_forward, averaged),

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..backend import Workspace
 from ..data import lstm_permutation
+from .dense import as_they_are
 from .network import Network
 from .parameters import Layout
 
@@ -149,10 +150,13 @@ def network(variant: str) -> Network:
         n_first=FIRST,
         chunk=250,
         floats_per_image=STEPS * (GATES + 3 * UNITS) + 10 * GATES,
+        first_floats=STEPS * GATES,
+        mixed_rows=0,
         sorts=False,
         together=1,
         pack=_pack,
         pack_batch=_pack_batch,
+        open=as_they_are,
         first=_first,
         first_backward=_first_backward,
         forward=_forward,

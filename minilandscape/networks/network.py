@@ -21,8 +21,10 @@ class Network:
     ----------
     chunk
         Images worked on at a time by one thread.
-    floats_per_image
-        Numbers that the rest holds for one image and point; sets how many points go together.
+    floats_per_image, first_floats
+        Numbers that the rest, and the first layer's product, hold for one image and point.
+    mixed_rows
+        Up to how many rows mixing the products of the first layer is cheaper than a product for each point.
     sorts
         Whether chunks of similar images are cheaper.
     together
@@ -31,6 +33,8 @@ class Network:
         ``pack(xp, images, labels, dtype) -> inputs`` stores a chunk of host images (N, 784) the way the first layer
         reads it; ``pack_batch(xp, images, labels)`` does so for a mini-batch that is on the device already,
         (N, 784), or (P, N, 784) where each point has images of its own.
+    open
+        ``open(work, inputs) -> inputs`` with what is worked out from a chunk's images for all points of a pass.
     first
         ``first(work, inputs, rows (R, n_first)) -> Z (R, …)``.
     first_backward
@@ -48,10 +52,13 @@ class Network:
     n_first: int
     chunk: int
     floats_per_image: int
+    first_floats: int
+    mixed_rows: int
     sorts: bool
     together: int
     pack: Callable[..., Any]
     pack_batch: Callable[..., Any]
+    open: Callable[..., Any]
     first: Callable[..., Any]
     first_backward: Callable[..., None]
     forward: Callable[..., tuple[Any, Callable[[Any], tuple[Any, Any]]]]

@@ -33,8 +33,8 @@ class Line(Protocol):
     def evaluations(self) -> Evaluations:
         """What was evaluated so far."""
 
-    def value_and_gradient(self) -> tuple[float, Any]:
-        """At x."""
+    def value_and_gradient(self, u: float = 0.0) -> tuple[float, Any]:
+        """At x − u p."""
 
     def direction(self, p: Any) -> None:
         """Sets p."""
@@ -65,8 +65,8 @@ class LandscapeLine:
     def evaluations(self) -> Evaluations:
         return self._span.evaluations
 
-    def value_and_gradient(self) -> tuple[float, Any]:
-        values, pullback = self._span.values_and_pullback(np.array([[1.0, 0.0]]), rows=[0])
+    def value_and_gradient(self, u: float = 0.0) -> tuple[float, Any]:
+        values, pullback = self._span.values_and_pullback(np.array([[1.0, -u]]), rows=[0])
         return float(values[0]), pullback[0]
 
     def direction(self, p: Any) -> None:
@@ -170,8 +170,8 @@ def lbfgs_gss(
     first_length
         A step along the gradient, which knows no length of its own, is tried no longer than this; None lets it.
     unit_step
-        From the second iteration on, try u = 1 first and take it on sufficient decrease; the golden section runs only
-        when it is refused.
+        From the second iteration on, try u = 1 first, with its gradient, and take it on sufficient decrease; the
+        golden section runs only when it is refused.
     budget, tolerance
         Of :func:`search_step`.
     loss_floor
@@ -226,7 +226,7 @@ def lbfgs_gss(
                 s, y = (), ()
         last = (x, gradient)
         yield current
-        found = None
+        found = after = None
         for _attempt in range(2):
             p = two_loop(gradient, s, y)
             slope, size = _scalars(_dot(p, gradient), _dot(p, p))
@@ -237,7 +237,13 @@ def lbfgs_gss(
                 shorter = first_length / (first_step * float(np.sqrt(size)))
                 p, slope = p * shorter, slope * shorter
             line.direction(p.astype(gradient.dtype))
-            found = _step(line, value, slope, first_step, budget, tolerance, unit_step and bool(s))
+            if unit_step and s:
+                after = line.value_and_gradient(1.0)
+                if after[0] <= value - SUFFICIENT_DECREASE * slope:
+                    found = Minimum(1.0, after[0], 1)
+                    break
+                after = None
+            found = search_step(line.value, value, first=first_step, budget=budget, tolerance=tolerance)
             if found.u != 0 or not s:
                 break
             s, y = (), ()
@@ -249,16 +255,5 @@ def lbfgs_gss(
         iteration += 1
         if iteration % REFRESH == 0:
             line.refresh()
-        value, gradient = line.value_and_gradient()
+        value, gradient = after or line.value_and_gradient()
         current = make()
-
-
-def _step(
-    line: Line, value: float, slope: float, first: float, budget: int, tolerance: float, unit_step: bool
-) -> Minimum:
-    """A step length: 1 where it is tried first and lowers the value enough, else by golden section."""
-    if unit_step:
-        at_one = line.value(1.0)
-        if at_one <= value - SUFFICIENT_DECREASE * slope:
-            return Minimum(1.0, at_one, 1)
-    return search_step(line.value, value, first=first, budget=budget, tolerance=tolerance)

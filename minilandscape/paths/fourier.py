@@ -136,12 +136,13 @@ class _Problem:
         V = array_module(b).concatenate([self.displacement[None], b])
         return to_device(2 * self.lam * self.dC[:, 1:].T @ self.dC, self.landscape.device, self.landscape.dtype) @ V
 
-    def gradient(self, span: Any, C: np.ndarray, rows: Any, b: Any) -> tuple[np.ndarray, Any]:
-        """Values (M,) and ∂L/∂b (N_F, D) of Algorithm 2."""
+    def gradient(self, span: Any, C: np.ndarray, rows: Any, b: Any, trial: bool = False) -> tuple[np.ndarray, Any]:
+        """Values (M,) and ∂L/∂b (N_F, D) of Algorithm 2; only a trial step's values may be infinite or NaN."""
         weights = None if self.objective.power == 1 else self.objective.weights
         with self.placing(C[1:-1], self.t[1:-1]):
             interior, pullback = span.values_and_pullback(C[1:-1], weights, rows)
-        self.check(interior, self.t[1:-1])
+        if not trial:
+            self.check(interior, self.t[1:-1])
         return self.along(interior), pullback + self.penalty_gradient(b)
 
     def state(self, step: int, b: Any, values: np.ndarray, reason: str | None = None) -> PathState:
@@ -170,6 +171,7 @@ class _PathLine:
         self.scale = xp.arange(1, n + 1).astype(problem.landscape.dtype)[:, None]
         self.span = problem.span = problem.landscape.span(xp.concatenate([problem.span.basis, problem.b]))
         self.values = problem.ends
+        self._trial: tuple[float, np.ndarray] | None = None
 
     @property
     def b(self) -> Any:
@@ -187,13 +189,20 @@ class _PathLine:
         C = self._problem.C
         return np.concatenate([C, -u * C[:, 2:]], axis=1)
 
-    def value_and_gradient(self) -> tuple[float, Any]:
+    def value_and_gradient(self, u: float = 0.0) -> tuple[float, Any]:
         problem, b = self._problem, self.b
-        self.values, gradient = problem.gradient(self.span, self._coefficients(0.0), problem.rows, b)
-        value = float(problem.objective.summands(self.values).sum()) + problem.steps(b)[0]
+        if u:
+            b = b - u * self.span.basis[2 + self._n :]
+        values, gradient = problem.gradient(self.span, self._coefficients(u), problem.rows, b, trial=u != 0)
+        if u:
+            self._trial = (u, values)
+        else:
+            self.values = values
+        value = float(problem.objective.summands(values).sum()) + problem.steps(b)[0]
         return value, gradient / self.scale
 
     def direction(self, p: Any) -> None:
+        self._trial = None
         self.span.replace(range(2 + self._n, 2 + 2 * self._n), p / self.scale)
 
     def value(self, u: float) -> float:
@@ -210,6 +219,8 @@ class _PathLine:
         mix[range(n), range(2, 2 + n)] = 1
         mix[range(n), range(2 + n, 2 + 2 * n)] = -u
         self.span.combine(range(2, 2 + n), mix)
+        if self._trial is not None and self._trial[0] == u:
+            self.values = self._trial[1]
 
     def refresh(self) -> None:
         if hasattr(self.span, "refresh"):
