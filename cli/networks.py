@@ -49,8 +49,9 @@ def train(
         str | None, typer.Option(help="A-B: a run for each seed; the files then hold one row a run.")
     ] = None,
     loss_floor: Annotated[
-        float, typer.Option(help="lbfgs-gss ends at this training loss; 0 goes on to the smallest number there is.")
-    ] = 1e-8,
+        float | None,
+        typer.Option(help="A run ends at this training loss; 0: no floor. Default: lbfgs-gss 1e-8, else 0."),
+    ] = None,
     variant: Variant = None,
     data: Data = "auto",
     train_size: TrainSize = None,

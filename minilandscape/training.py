@@ -27,6 +27,7 @@ from .workers import worker_processes
 OPTIMIZERS = ("lbfgs-gss", "sgd", "adam")
 EPOCHS = {"lbfgs-gss": 1000, "sgd": 75, "adam": 75}
 RATES = {"sgd": 0.1, "adam": 1e-3}
+FLOORS = {"lbfgs-gss": 1e-8, "sgd": 0.0, "adam": 0.0}
 CURVES = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
 #: Seconds between checkpoints, at least.
 CHECKPOINT_EVERY = 10.0
@@ -145,7 +146,7 @@ def run_options(
     lr: float | None = None,
     batch_size: int = 64,
     seed: int = 0,
-    loss_floor: float = 1e-8,
+    loss_floor: float | None = None,
     device: str = "cpu",
     dtype: str = "float32",
 ) -> dict[str, Any]:
@@ -170,8 +171,13 @@ def run_options(
         "dtype": dtype,
         "device": device,
     }
+    if loss_floor is None:
+        loss_floor = FLOORS[optimizer]
+    if not loss_floor >= 0:
+        raise ValueError(f"loss_floor is {loss_floor}; expected a loss, or 0, which turns it off")
+    options["loss_floor"] = loss_floor
     if optimizer == "lbfgs-gss":
-        return {**options, "loss_floor": loss_floor}
+        return options
     return {**options, "lr": RATES[optimizer] if lr is None else lr, "batch_size": batch_size}
 
 
@@ -202,7 +208,8 @@ def train(
     **options
         ``optimizer`` ("lbfgs-gss", "sgd", "adam"), ``variant``, ``train_size``, ``epochs`` (1,000 iterations of
         L-BFGS-GSS, 75 epochs else), ``lr`` (0.1 for sgd, 1e-3 for adam), ``batch_size`` (64),
-        ``loss_floor`` (1e-8: ends L-BFGS-GSS; 0 turns it off), ``device``, ``dtype``.
+        ``loss_floor`` (a run ends at a training loss this low: 1e-8 for L-BFGS-GSS, else 0, which turns it off),
+        ``device``, ``dtype``.
 
     Raises
     ------
@@ -245,7 +252,7 @@ def train_together(
         for images in (data.train, data.test)
     ]
     resumes = checkpoint is not None and Path(checkpoint).exists()
-    saved, records = _read(checkpoint, settings, facts) if resumes else (None, _Records())
+    saved, records = _read(checkpoint, settings, facts) if resumes else (None, _Records(common["loss_floor"]))
     reason, written = "epochs", time.monotonic()
     state: Any = None
     for state in _states(lands[0], settings, saved):
@@ -255,27 +262,32 @@ def train_together(
             if progress is not None:
                 for k, seed in enumerate(seeds):
                     progress(seed, epoch, *(float(records.curves[f"{name}_loss"][-1][k]) for name in ("train", "test")))
-        if getattr(state, "reason", None):
+        if isinstance(state, LbfgsState) and state.reason:
             reason = state.reason
             break
-        if epoch >= common["epochs"]:
+        if epoch >= common["epochs"] or records.reached().all():
             break
         may_resume = not isinstance(state, LbfgsState) or epoch % REFRESH == 0
         if checkpoint is not None and may_resume and time.monotonic() - written > CHECKPOINT_EVERY:
             _write(checkpoint, settings, facts, state, records)
             written = time.monotonic()
-    return [
-        Run(
-            train_weights=records.best["train"][k],
-            test_weights=records.best["test"][k],
-            curves={name: np.array([losses[k] for losses in curve]) for name, curve in records.curves.items()},
-            reason=reason,
-            evaluations=state.evaluations + Evaluations(),
-            options=settings[k],
-            data=facts,
+    runs = []
+    for k, (reached, end) in enumerate(zip(records.reached(), records.ends(), strict=True)):
+        counts = state.evaluations + Evaluations()
+        if end < epoch:
+            counts.gradients = counts.gradients // epoch * int(end)
+        runs.append(
+            Run(
+                train_weights=records.best["train"][k],
+                test_weights=records.best["test"][k],
+                curves={name: np.array([at[k] for at in curve[: end + 1]]) for name, curve in records.curves.items()},
+                reason="loss floor" if reached else reason,
+                evaluations=counts,
+                options=settings[k],
+                data=facts,
+            )
         )
-        for k in range(len(seeds))
-    ]
+    return runs
 
 
 def train_to_folder(
@@ -446,17 +458,29 @@ class _Records:
         (K, D) for ``"train"`` and for ``"test"``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, floor: float) -> None:
+        self.floor = floor
         self.curves: dict[str, list[np.ndarray]] = {name: [] for name in CURVES}
         self.best: dict[str, np.ndarray] = {}
 
+    def reached(self) -> np.ndarray:
+        """(K,): which runs have reached the floor, and so are over."""
+        losses = np.array(self.curves["train_loss"])
+        return ((losses <= self.floor) & (self.floor > 0)).any(axis=0)
+
+    def ends(self) -> np.ndarray:
+        """(K,): the epochs at which the runs reached the floor, the last one so far where they have not."""
+        losses = np.array(self.curves["train_loss"])
+        return np.where(self.reached(), (losses <= self.floor).argmax(axis=0), len(losses) - 1)
+
     def add(self, lands: list[Any], points: Any) -> None:
-        """Measures points (K, D), and keeps those that are the lowest so far."""
+        """Measures points (K, D), and keeps those that are the lowest so far, of the runs that are not over."""
+        going = ~self.reached() if self.best else True
         for name, landscape in zip(("train", "test"), lands, strict=True):
             losses, accuracies = landscape.measure(points)
             curve = self.curves[f"{name}_loss"]
             if curve:
-                lower = losses < np.min(curve, axis=0)
+                lower = (losses < np.min(curve, axis=0)) & going
                 if lower.any():
                     self.best[name][lower] = to_host(points)[lower]
             else:
@@ -522,7 +546,7 @@ def _read(path: Any, settings: list[dict[str, Any]], facts: dict[str, Any]) -> t
     else:
         moments = (known["count"], device(arrays["m"]), device(arrays["v"])) if "m" in arrays else ()
         state = EpochState(known["epoch"], x, evaluations, known["rng"], moments)
-    records = _Records()
+    records = _Records(settings[0]["loss_floor"])
     records.curves = {name: list(arrays[f"curve_{name}"]) for name in CURVES}
     records.best = {"train": arrays["best_train"], "test": arrays["best_test"]}
     return state, records

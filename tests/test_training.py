@@ -121,3 +121,15 @@ def test_worker_processes_give_the_same_bits(optimizer: str, small_mnist: Any, t
         alone = train("fcp", small_mnist, seed=run.options["seed"], **options)
         assert np.array_equal(run.train_weights, alone.train_weights)
         assert run.facts() == alone.facts()
+
+
+def test_each_run_of_a_population_ends_at_its_own_floor(small_mnist: Any) -> None:
+    whole = train_together("fcp", small_mnist, [0, 1, 2], optimizer="sgd", epochs=30)
+    floor = float(np.median([run.curves["train_loss"][12] for run in whole]))
+    options: dict[str, Any] = {"optimizer": "sgd", "epochs": 30, "loss_floor": floor}
+    together = train_together("fcp", small_mnist, [0, 1, 2], **options)
+    assert len({len(run.curves["train_loss"]) for run in together}) > 1
+    for seed, run in enumerate(together):
+        assert run.facts() == train("fcp", small_mnist, seed=seed, **options).facts()
+        assert run.reason == "loss floor"
+        assert run.curves["train_loss"][-1] <= floor < run.curves["train_loss"][-2]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from math import ceil, sqrt
 from typing import Any
 
@@ -22,8 +24,11 @@ METHODS = ("fourier", "linear")
 OBJECTIVES = ("sum",)
 #: A path stands still when the last tenth of its steps lowered L by less than this part of all that was gained.
 STILL = 1e-4
-LEAST_STEPS = {"adam": 100, "lbfgs-gss": 10}
-MOST_STEPS = {"adam": 10_000, "lbfgs-gss": 500}
+LEAST_STEPS = {"adam": 100, "lbfgs-gss": 10, "auto": 10}
+MOST_STEPS = {"adam": 10_000, "lbfgs-gss": 500, "auto": 500}
+#: Points a Fourier term with which "auto" begins, its iterations there that count as a step, and the part of all that
+#: was gained on L that such a step has to gain, lest all points be taken.
+FEW_POINTS, ITERATIONS_A_STEP, FEW_STILL = 1.5, 10, 0.01
 #: The longest first trial step of L-BFGS-GSS, as a part of the distance between the ends.
 FIRST_BEND = 0.1
 #: The dense height is refined until it moves by less than this part of the range of the values.
@@ -90,8 +95,17 @@ class _Problem:
         # The penalty sees steps only: Δω_m = Δt · displacement + Σ_n b_n ΔS_mn.
         self.dC = np.diff(self.C[:, 1:], axis=0)
         self.ends = self._values(self.C[[0, -1]], t[[0, -1]])
-        self.lam = 0.0
+        self.lam: float = 0.0
         self.lr: float | None = None
+
+    def at_fewer_points(self, n_points: int) -> _Problem:
+        """The same path at fewer points, with a λ that weighs the steps as heavily against the values."""
+        fewer = copy(self)
+        fewer.t = np.linspace(0, 1, n_points)
+        fewer.C = sine_basis(fewer.t, len(self.b))
+        fewer.dC = np.diff(fewer.C[:, 1:], axis=0)
+        fewer.lam = self.lam * n_points * (n_points - 1) / (len(self.t) * (len(self.t) - 1))
+        return fewer
 
     def _values(self, C: np.ndarray, t: np.ndarray) -> np.ndarray:
         with self.placing(C, t):
@@ -165,11 +179,13 @@ class _PathLine:
     """L along lines of the scaled coefficients c_n = n b_n, through a span of the rows (ends, b, p)."""
 
     def __init__(self, problem: _Problem) -> None:
-        self._problem = problem
+        self.problem = problem
         xp, n = array_module(problem.b), len(problem.b)
         self._n = n
         self.scale = xp.arange(1, n + 1).astype(problem.landscape.dtype)[:, None]
+        counted = problem.span.evaluations
         self.span = problem.span = problem.landscape.span(xp.concatenate([problem.span.basis, problem.b]))
+        self.span.evaluations += counted
         self.values = problem.ends
         self._trial: tuple[float, np.ndarray] | None = None
 
@@ -185,12 +201,17 @@ class _PathLine:
     def evaluations(self) -> Evaluations:
         return self.span.evaluations
 
+    def all_values(self) -> np.ndarray:
+        """(M,) at x."""
+        problem = self.problem
+        return problem.along(problem._values(self._coefficients(0.0)[1:-1], problem.t[1:-1]))
+
     def _coefficients(self, u: float) -> np.ndarray:
-        C = self._problem.C
+        C = self.problem.C
         return np.concatenate([C, -u * C[:, 2:]], axis=1)
 
     def value_and_gradient(self, u: float = 0.0) -> tuple[float, Any]:
-        problem, b = self._problem, self.b
+        problem, b = self.problem, self.b
         if u:
             b = b - u * self.span.basis[2 + self._n :]
         values, gradient = problem.gradient(self.span, self._coefficients(u), problem.rows, b, trial=u != 0)
@@ -206,7 +227,7 @@ class _PathLine:
         self.span.replace(range(2 + self._n, 2 + 2 * self._n), p / self.scale)
 
     def value(self, u: float) -> float:
-        problem = self._problem
+        problem = self.problem
         C = self._coefficients(u)[1:-1]
         with problem.placing(C, problem.t[1:-1]):
             interior = self.span.values(C)
@@ -250,7 +271,9 @@ class FourierPathFinder:
     power, offset
         Of the summand.
     solver
-        ``"adam"`` (Algorithm 2), or ``"lbfgs-gss"`` on the scaled coefficients n·b_n, which ``"auto"`` stands for.
+        ``"adam"`` (Algorithm 2); ``"lbfgs-gss"`` on the scaled coefficients n·b_n; or ``"auto"``, the same at first
+        on 1.5 N_F points only, each ten iterations of which count as one step, until ten of them lower L by less than
+        1 % of all that was gained.
 
     Raises
     ------
@@ -286,12 +309,15 @@ class FourierPathFinder:
                 raise ValueError(f"{name} is {number}; expected a number of at least 0")
         self.landscape, self.n_terms, self.n_points = landscape, n_terms, n_points
         self.lam, self.lr, self.objective = lam, lr, PowerSum(power, offset)
-        self.solver = "lbfgs-gss" if solver == "auto" else solver
+        self.solver = solver
 
     def steps(self, start: Any, end: Any) -> Iterator[PathState]:
         """Yields the straight line, then the path after every step, without end unless the solver finds one."""
         problem = self._problem(start, end)
-        return self._adam(problem, None) if self.solver == "adam" else self._lbfgs(problem)
+        return self._steps(problem, None)
+
+    def _steps(self, problem: _Problem, last: int | None) -> Iterator[PathState]:
+        return self._adam(problem, last) if self.solver == "adam" else self._lbfgs(problem)
 
     def _problem(self, start: Any, end: Any, n_terms: int | None = None) -> _Problem:
         start, end = np.asarray(to_host(start)), np.asarray(to_host(end))
@@ -345,12 +371,32 @@ class FourierPathFinder:
 
     def _lbfgs(self, problem: _Problem) -> Iterator[PathState]:
         line = _PathLine(problem)
-        line.span.evaluations += Evaluations(2, 0)  # the ends
-        self._settle(problem, problem.along(problem._values(line._coefficients(0.0)[1:-1], problem.t[1:-1])))
+        values = line.all_values()
+        self._settle(problem, values)
+        step, state = 0, problem.state(0, line.b, values)
+        yield state
         # Energies come in any unit, and so do their gradients: the first bend is a part of the distance.
         distance = float(np.linalg.norm(to_host(problem.displacement).astype(np.float64)))
-        for state in lbfgs_gss(line, first_length=FIRST_BEND * distance, unit_step=True):
-            yield problem.state(state.iteration, line.b, line.values, state.reason)
+        search = partial(lbfgs_gss, line, first_length=FIRST_BEND * distance, unit_step=True)
+        few = ceil(FEW_POINTS * self.n_terms)
+        if self.solver == "auto" and 2 * few <= self.n_points:
+            straight = state.objective
+            line.problem = problem.at_fewer_points(few)
+            for iterate in search():
+                over = iterate.reason is not None or iterate.iteration == MOST_STEPS["auto"]
+                if not (over or (iterate.iteration and iterate.iteration % ITERATIONS_A_STEP == 0)):
+                    continue
+                step, before = step + 1, state.objective
+                fewer, line.problem = line.problem, problem
+                state = problem.state(step, line.b, line.all_values())
+                yield state
+                line.problem = fewer
+                if over or before - state.objective <= FEW_STILL * (straight - state.objective):
+                    break
+            line.problem = problem
+        for iterate in search():
+            if iterate.iteration or iterate.reason:
+                yield problem.state(step + iterate.iteration, line.b, line.values, iterate.reason)
 
 
 def stands_still(objectives: list[float], solver: str) -> bool:
@@ -434,7 +480,7 @@ def find_path(
     objectives: list[float] = []
     reason = "straight line" if method == "linear" else "steps"
     try:
-        for state in finder._lbfgs(problem) if solver == "lbfgs-gss" and most else finder._adam(problem, most):
+        for state in finder._steps(problem, most) if most else finder._adam(problem, 0):
             if states and states[-1].step == state.step:  # L-BFGS-GSS says why it ends
                 reason = state.reason or reason
                 break
