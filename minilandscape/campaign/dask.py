@@ -1,0 +1,115 @@
+"""Tasks on Dask: an executor over a scheduler's workers, who write to the store or send their results back."""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..backend import set_threads
+from ..files import write_atomic
+from .store import Store, needed, perform
+from .task import Result, Task
+
+#: Tasks that may be with the scheduler at a time; each waits in a thread of its own.
+MOST_AT_ONCE = 1000
+#: Seconds that a scheduler has to answer in.
+CONNECT_WITHIN = 10
+
+
+@contextmanager
+def dask_executor(scheduler: Any) -> Iterator[Executor]:
+    """An executor over a scheduler's address, or over a ``distributed.Client``, which is left open.
+
+    Raises
+    ------
+    ImportError
+        If Dask is not installed; it says how to install it.
+    ConnectionError
+        If there is no scheduler at the address.
+    """
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ImportError("a scheduler needs Dask: pip install 'minilandscape[cluster]'") from None
+    if not isinstance(scheduler, str):
+        yield _DaskExecutor(scheduler)
+        return
+    try:
+        client = Client(scheduler, timeout=CONNECT_WITHIN)
+    except (OSError, ValueError) as error:
+        raise ConnectionError(f"no Dask scheduler answers at {scheduler}: {error}") from None
+    with client:
+        yield _DaskExecutor(client)
+
+
+class _DaskExecutor(Executor):
+    """Submits :func:`perform`, and carries inputs and results where a worker does not see the store's folder."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._threads = ThreadPoolExecutor(MOST_AT_ONCE, "minilandscape-dask")
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        assert fn is perform
+        return self._threads.submit(self._carry, *args)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._threads.shutdown(wait=wait, cancel_futures=cancel_futures)
+
+    def _carry(self, folder: str, task: Task) -> str:
+        mark = _mark(folder)
+        try:
+            how: str = self._result(_perform_where_seen, folder, str(mark), task)
+        finally:
+            mark.unlink(missing_ok=True)
+        if how != "unseen":
+            return how
+        store = Store(folder)
+        with store.claimed(task) as mine:
+            if not mine:
+                return "elsewhere"
+            inputs = [needed(store, need) for need in task.needs]
+            outcome = self._result(_perform_apart, task, inputs)
+            if isinstance(outcome, str):
+                store.fail(task, outcome)
+                return "failed"
+            result, seconds = outcome
+            store.write(task, result, seconds)
+            return "done"
+
+    def _result(self, function: Any, *args: Any) -> Any:
+        future = self._client.submit(function, *args, pure=False)
+        try:
+            return future.result()
+        except CancelledError as error:
+            raise ConnectionError(f"the Dask scheduler is gone: {error}") from None
+
+
+def _mark(folder: str) -> Path:
+    """A new file in the store's folder, by which a worker tells that it sees the same folder."""
+    return write_atomic(Path(folder) / f".seen-{uuid.uuid4().hex}", b"")
+
+
+def _perform_where_seen(folder: str, mark: str, task: Task) -> str:
+    """On a worker: runs the task on the store, if its folder is the same one here."""
+    set_threads(1)  # its cores are shared out by Dask
+    return perform(folder, task) if Path(mark).exists() else "unseen"
+
+
+def _perform_apart(task: Task, inputs: list[Result]) -> tuple[Result, float] | str:
+    """On a worker: runs the task without a store; the result and its seconds, or why it failed."""
+    import time
+
+    set_threads(1)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            result = task.resolve()(task.options, inputs, Path(folder) / "checkpoint.npz")
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+    return result, time.monotonic() - started

@@ -1,0 +1,253 @@
+"""The store: a folder with one atomic file per finished task, shared by any number of processes and machines.
+
+``results/`` holds the finished tasks, ``claims/`` a file for each that runs, ``checkpoints/`` what running tasks go on
+from, ``failed/`` the reasons of those that failed, and ``seconds/`` what finished ones took. All that has to be atomic
+is creating a file that must not exist and renaming one, which network file systems give too.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ..files import read_json, read_result, write_atomic, write_json, write_result
+from .task import Result, Task
+
+#: Seconds between signs of life of a running task, and without one until it counts as dead.
+SIGN_EVERY, DEAD_AFTER = 5.0, 60.0
+
+
+class Store:
+    """Results, claims, checkpoints and failures of tasks in a folder.
+
+    Parameters
+    ----------
+    folder
+        Made where it does not exist.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        for name in ("results", "claims", "checkpoints", "failed", "seconds"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+
+    # Results -----------------------------------------------------------------------------------------------------
+
+    def result_path(self, task: Task) -> Path:
+        """Where the result is, or will be."""
+        return self.folder / "results" / f"{task.id}.npz"
+
+    def has(self, task: Task) -> bool:
+        """Whether a result is there; it may still turn out to be damaged."""
+        return self.result_path(task).exists()
+
+    def read(self, task: Task) -> Result | None:
+        """The result; None where there is none. One that does not verify is set aside as ``.damaged``."""
+        path = self.result_path(task)
+        try:
+            return read_result(path, "task")
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            os.replace(path, path.with_suffix(".damaged"))
+            return None
+
+    def write(self, task: Task, result: Result, seconds: float) -> None:
+        """Keeps a result; its time goes elsewhere, so that equal work gives equal files."""
+        arrays, facts = result
+        # Two lines of work may finish the same task; their results are equal.
+        write_result(self.result_path(task), "task", arrays, {"task": task.name, "options": task.options, **facts})
+        write_json(self.folder / "seconds" / f"{task.id}.json", {"seconds": round(seconds, 3)})
+        unfinished = (self.folder / "results").glob(f".{task.id}.npz.*.tmp")  # of a process that was killed
+        for path in (*self.checkpoints(task), *unfinished):
+            path.unlink(missing_ok=True)
+        self._failure(task).unlink(missing_ok=True)
+
+    def seconds(self, task: Task) -> float | None:
+        """What the task took; None where that is not known."""
+        try:
+            return float(read_json(self.folder / "seconds" / f"{task.id}.json")["seconds"])
+        except (OSError, ValueError, KeyError):
+            return None
+
+    # Checkpoints -------------------------------------------------------------------------------------------------
+
+    def checkpoint(self, task: Task) -> Path:
+        """A file that the running task may keep its state in."""
+        return self.folder / "checkpoints" / f"{task.id}.npz"
+
+    def checkpoints(self, task: Task) -> list[Path]:
+        """The checkpoint, and what a killed process left of one that it was writing."""
+        return list((self.folder / "checkpoints").glob(f"*{task.id}.npz*"))
+
+    # Failures ----------------------------------------------------------------------------------------------------
+
+    def _failure(self, task: Task) -> Path:
+        return self.folder / "failed" / f"{task.id}.json"
+
+    def fail(self, task: Task, reason: str, trace: str = "") -> None:
+        """Records why a task failed."""
+        write_json(self._failure(task), {"task": task.name, "reason": reason, "traceback": trace.splitlines()})
+
+    def failure(self, task: Task) -> str | None:
+        """Why the task failed; None where it did not."""
+        try:
+            return str(read_json(self._failure(task))["reason"])
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError):
+            return "unknown: its record is damaged"
+
+    def forgive(self, task: Task) -> None:
+        """Forgets a failure, so that the task is run again."""
+        self._failure(task).unlink(missing_ok=True)
+
+    # Claims ------------------------------------------------------------------------------------------------------
+
+    def _claim(self, task: Task) -> Path:
+        return self.folder / "claims" / f"{task.id}.json"
+
+    @contextmanager
+    def claimed(self, task: Task) -> Iterator[bool]:
+        """Claims a task while the block runs, with signs of life; False where another process has it."""
+        path, token = self._claim(task), f"{socket.gethostname()} {os.getpid()} {uuid.uuid4().hex}"
+        if not (self._create(path, token) or (self._break_dead(path) and self._create(path, token))):
+            yield False
+            return
+        over = threading.Event()
+        thread = threading.Thread(target=_give_signs, args=(path, over), daemon=True)
+        thread.start()
+        try:
+            yield True
+        finally:
+            over.set()
+            thread.join()
+            if _read_text(path) == token:
+                path.unlink(missing_ok=True)
+
+    def running(self, task: Task) -> bool:
+        """Whether some process that is alive works on it."""
+        path = self._claim(task)
+        return path.exists() and not self._dead(path)
+
+    def _create(self, path: Path, token: str) -> bool:
+        try:
+            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        except FileExistsError:
+            return False
+        with os.fdopen(handle, "w") as file:
+            file.write(token)
+        return True
+
+    def _dead(self, path: Path) -> bool:
+        """Whether a claim's process is gone: known at once on its own machine, by silence elsewhere."""
+        text = _read_text(path)
+        host, _, rest = (text or "").partition(" ")
+        if host == socket.gethostname() and rest and not _alive(int(rest.split()[0])):
+            return True
+        try:
+            age = self._now() - path.stat().st_mtime
+        except FileNotFoundError:
+            return False
+        return age > DEAD_AFTER
+
+    def _now(self) -> float:
+        """The file server's clock, since machines disagree."""
+        probe = write_atomic(self.folder / "claims" / f".now-{socket.gethostname()}-{os.getpid()}", b"")
+        return probe.stat().st_mtime
+
+    def _break_dead(self, path: Path) -> bool:
+        """Removes the claim of a dead process; False where it lives, or another process was faster."""
+        token = _read_text(path)
+        if token is None:
+            return True
+        if not self._dead(path):
+            return False
+        aside = path.with_name(f".broken-{uuid.uuid4().hex}")
+        try:
+            os.rename(path, aside)
+        except FileNotFoundError:
+            return True
+        if _read_text(aside) != token:  # another process broke it first and has claimed the task since
+            with suppress(OSError):
+                os.link(aside, path)
+            aside.unlink(missing_ok=True)
+            return False
+        aside.unlink(missing_ok=True)
+        return True
+
+
+def _read_text(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return None
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    status = _read_text(Path(f"/proc/{pid}/stat"))
+    return status is None or status.rpartition(")")[2].split()[0] != "Z"
+
+
+def _give_signs(path: Path, over: threading.Event) -> None:
+    while not over.wait(SIGN_EVERY):
+        try:
+            os.utime(path)
+        except OSError:  # broken by a process that took this one for dead; the work goes on, and its result is equal
+            return
+
+
+def perform(folder: str, task: Task) -> str:
+    """Runs a task in this process on a store; says how it went: "done", "elsewhere" or "failed".
+
+    What the task needs must be in the store.
+    """
+    import traceback
+
+    store = Store(folder)
+    if store.read(task) is not None:
+        return "done"
+    with store.claimed(task) as mine:
+        if not mine:
+            return "elsewhere"
+        if store.read(task) is not None:  # finished between the look and the claim
+            return "done"
+        started = time.monotonic()
+        try:
+            inputs = [needed(store, need) for need in task.needs]
+            result = task.resolve()(task.options, inputs, store.checkpoint(task))
+        except Exception as error:
+            store.fail(task, f"{type(error).__name__}: {error}", traceback.format_exc())
+            return "failed"
+        store.write(task, result, time.monotonic() - started)
+        return "done"
+
+
+#: Results that tasks of this process have read, the last few.
+_cache: dict[str, Any] = {}
+
+
+def needed(store: Store, task: Task) -> Result:
+    """The result of a task that another needs; kept in memory for the next few that need it."""
+    key = str(store.result_path(task))
+    if key not in _cache:
+        result = store.read(task)
+        if result is None:
+            raise RuntimeError(f"the result of {task.name}, which it needs, was damaged; run it again")
+        while len(_cache) >= 8:
+            del _cache[next(iter(_cache))]
+        _cache[key] = result
+    return _cache[key]

@@ -1,0 +1,56 @@
+"""The task: a piece of work that is determined by its options and by the tasks whose results it reads."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+Result = tuple[dict[str, np.ndarray], dict[str, Any]]
+#: Raised when the same options come to mean other results.
+REVISION = 1
+
+
+@dataclass(frozen=True)
+class Task:
+    """A piece of work.
+
+    Attributes
+    ----------
+    name
+        What it is, readable, fit for a file's name: ``"fcp-sgd-seed003"``.
+    function
+        ``"module:function"``, called as ``function(options, inputs, checkpoint)`` with the results of ``needs`` in
+        their order and a path that it may keep its state in; returns ``(arrays, facts)``.
+    options
+        Everything that determines it, but for ``needs``; must be JSON.
+    needs
+        The tasks whose results it reads.
+    cost
+        Seconds that it may take, to plan with; 0 where nothing is known.
+    """
+
+    name: str
+    function: str
+    options: dict[str, Any] = field(default_factory=dict)
+    needs: tuple[Task, ...] = ()
+    cost: float = 0.0
+
+    @cached_property
+    def id(self) -> str:
+        """The name, and a hash of everything that determines the result."""
+        known = [REVISION, self.function, self.options, [task.id for task in self.needs]]
+        digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+        return f"{self.name}-{digest[:12]}"
+
+    def resolve(self) -> Callable[..., Result]:
+        """The function itself."""
+        module, _, name = self.function.partition(":")
+        function: Callable[..., Result] = getattr(importlib.import_module(module), name)
+        return function

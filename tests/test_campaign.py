@@ -1,0 +1,237 @@
+"""Campaigns: each task once, whatever dies; the same files however they are run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minilandscape.campaign import Store, Task, run_tasks
+from minilandscape.campaign import dask as dask_module
+from minilandscape.campaign import store as store_module
+from minilandscape.campaign.run import summarize
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tasks' functions can be imported here and in worker processes."""
+    monkeypatch.syspath_prepend(str(HERE))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]))
+
+
+def squares(n: int, **options: Any) -> list[Task]:
+    """n tasks, and one that adds up what they give."""
+    parts = [Task(f"square-{k}", "campaign_tasks:square", {"k": k, **options}) for k in range(n)]
+    return [*parts, Task("sum-all", "campaign_tasks:square", {"k": n, **options}, tuple(parts))]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (folder / "results").glob("[!.]*")}
+
+
+def runs(log: Path) -> Counter[int]:
+    """How often each task has run."""
+    return Counter(map(int, log.read_text().split()))
+
+
+def test_tasks_run_once_in_their_order_and_the_same_files_come_out(tmp_path: Path) -> None:
+    tasks = squares(5, log=str(tmp_path / "log"))
+    seen: list[str] = []
+    summary = run_tasks(tasks, Store(tmp_path / "a"), workers=2, progress=lambda task, how: seen.append(task.name))
+    assert sorted(summary.done) == sorted(seen) == sorted(task.name for task in tasks)
+    result = Store(tmp_path / "a").read(tasks[-1])
+    assert result is not None
+    assert float(result[0]["x"]) == 0 + 1 + 4 + 9 + 16 + 25
+    with ThreadPoolExecutor(1) as executor:
+        run_tasks(tasks, Store(tmp_path / "b"), executor=executor)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    run_tasks(tasks, Store(tmp_path / "a"), workers=1)
+    assert runs(tmp_path / "log") == dict.fromkeys(range(6), 2)  # once for each folder
+    assert not list((tmp_path / "a" / "claims").glob("*.json"))
+
+
+def test_what_is_damaged_is_set_aside_and_run_again(tmp_path: Path) -> None:
+    tasks, store = squares(2), Store(tmp_path)
+    run_tasks(tasks, store, executor=ThreadPoolExecutor(1))
+    whole = contents(tmp_path)
+    for k, damage in enumerate((lambda b: b[: len(b) // 2], lambda b: b[:200] + bytes([b[200] ^ 255]) + b[201:])):
+        path = store.result_path(tasks[k])
+        path.write_bytes(damage(path.read_bytes()))
+    run_tasks(tasks, store, executor=ThreadPoolExecutor(1))
+    assert {name: content for name, content in contents(tmp_path).items() if name.endswith(".npz")} == whole
+    assert len(list((tmp_path / "results").glob("*.damaged"))) == 2
+
+
+def test_failures_are_recorded_block_what_needs_them_and_are_retried(tmp_path: Path) -> None:
+    unless = tmp_path / "there"
+    bad = Task("bad", "campaign_tasks:fails", {"unless": str(unless)})
+    needs_it = Task("needs-it", "campaign_tasks:square", {"k": 1}, (bad,))
+    good = Task("good", "campaign_tasks:square", {"k": 2})
+    tasks, store = [bad, needs_it, good], Store(tmp_path / "store")
+    summary = run_tasks(tasks, store, workers=1)
+    assert (summary.done, summary.failed, summary.blocked) == (["good"], ["bad"], ["needs-it"])
+    assert summary.reasons == {"bad": "ValueError: it is missing"}
+    assert run_tasks(tasks, store, workers=1).failed == ["bad"]
+    unless.touch()
+    assert run_tasks(tasks, store, workers=1, retry_failed=True).done == ["bad", "needs-it", "good"]
+
+
+@pytest.mark.parametrize(("times", "survives"), [(1, True), (9, False)])
+def test_a_worker_that_is_killed_loses_only_its_task(times: int, survives: bool, tmp_path: Path) -> None:
+    deadly = Task("deadly", "campaign_tasks:dies", {"k": 0, "log": str(tmp_path / "log"), "times": times})
+    tasks = [*squares(4), deadly]
+    summary = run_tasks(tasks, Store(tmp_path / "store"), workers=2)
+    assert len(summary.done) == 5 + survives
+    assert summary.failed == ([] if survives else ["deadly"])
+    assert len((tmp_path / "log").read_text().split()) == (2 if survives else 3)
+
+
+CAMPAIGN = """
+import sys
+from pathlib import Path
+from test_campaign import squares
+from minilandscape.campaign import Store, run_tasks
+folder = Path(sys.argv[1])
+run_tasks(squares(8, log=str(folder / "log"), seconds=0.3), Store(folder / "store"), workers=2)
+"""
+
+
+def start(tmp_path: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", CAMPAIGN, str(tmp_path)], stderr=subprocess.DEVNULL)
+
+
+def test_two_processes_share_a_store_and_repeat_nothing(tmp_path: Path) -> None:
+    both = [start(tmp_path) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    assert runs(tmp_path / "log") == dict.fromkeys(range(9), 1)
+
+
+def test_a_parent_that_is_killed_leaves_no_orphan_and_nothing_is_lost(tmp_path: Path) -> None:
+    process = start(tmp_path)
+    while len(list((tmp_path / "store/results").glob("*.npz")) if (tmp_path / "store").exists() else []) < 2:
+        time.sleep(0.05)
+        assert process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    time.sleep(2)
+    kept = contents(tmp_path / "store")
+    time.sleep(1)
+    assert contents(tmp_path / "store") == kept, "an orphan goes on writing"
+    tasks = squares(8, log=str(tmp_path / "log"), seconds=0.3)
+    store = Store(tmp_path / "store")
+    assert not any(store.running(task) for task in tasks)
+    assert len(summarize(tasks, store).left) == 9 - len(kept)
+    run_tasks(tasks, store, workers=2)
+    run_tasks(tasks, Store(tmp_path / "alone"), executor=ThreadPoolExecutor(1))
+    assert contents(tmp_path / "store") == contents(tmp_path / "alone")
+    assert not list((tmp_path / "store").rglob("*.tmp"))
+
+
+def test_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, (task, _) = Store(tmp_path), squares(1)
+    with store.claimed(task) as mine:
+        assert mine
+        assert store.running(task)
+        with Store(tmp_path).claimed(task) as also:
+            assert not also
+    assert not store.running(task)
+    claim = tmp_path / "claims" / f"{task.id}.json"
+    claim.write_text("another-host 1 token")
+    with store.claimed(task) as mine:
+        assert not mine
+    os.utime(claim, (time.time() - 1000, time.time() - 1000))  # silent for long
+    with store.claimed(task) as mine:
+        assert mine
+    # Between the look and the rename another process breaks the claim and makes its own: it is put back.
+    claim.write_text("another-host 1 old")
+    os.utime(claim, (time.time() - 1000, time.time() - 1000))
+    dead = Store._dead
+
+    def slow(self: Store, path: Path) -> bool:
+        found = dead(self, path)
+        claim.write_text("another-host 1 new")
+        return found
+
+    monkeypatch.setattr(Store, "_dead", slow)
+    with store.claimed(task) as mine:
+        assert not mine
+    assert claim.read_text() == "another-host 1 new"
+    assert store_module.DEAD_AFTER > 5 * store_module.SIGN_EVERY
+
+
+def test_a_hash_covers_everything() -> None:
+    a = Task("a", "m:f", {"x": 1})
+    assert a.id == Task("a", "m:f", {"x": 1}, cost=9).id
+    others = [Task("a", "m:f", {"x": 2}), Task("a", "m:g", {"x": 1}), Task("a", "m:f", {"x": 1}, (a,))]
+    assert len({task.id for task in [a, *others]}) == 4
+
+
+def test_an_order_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="sum-all needs square-0, which does not come before it"):
+        run_tasks(squares(1)[::-1], Store(tmp_path))
+
+
+def dask(command: str, *options: str) -> subprocess.Popen[bytes]:
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen([sys.executable, "-m", "dask", command, *options], **quiet)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_dask_loses_nothing_when_a_worker_is_killed_and_one_is_added(
+    seen: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With workers that see the store's folder, and with workers that send their results back."""
+    pytest.importorskip("distributed")
+    address = f"tcp://127.0.0.1:{free_port()}"
+    tasks = squares(8, log=str(tmp_path / "log"), seconds=0.5)
+    if not seen:
+        monkeypatch.setattr(dask_module, "_mark", lambda folder: tmp_path / "nowhere")
+    worker = ("worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(tmp_path))
+    processes = [dask("scheduler", "--host", "127.0.0.1", "--port", address.rpartition(":")[2], "--no-dashboard")]
+    try:
+        processes += [dask(*worker), dask(*worker)]
+        killed: list[Any] = []
+
+        def kill_one(task: Task, how: str) -> None:
+            if not killed:
+                killed.append(processes[1])
+                processes[1].kill()
+                processes.append(dask(*worker))
+
+        summary = run_tasks(tasks, Store(tmp_path / "dask"), scheduler=address, progress=kill_one)
+    finally:
+        for process in processes[::-1]:
+            process.kill()
+            process.wait()
+    assert killed
+    assert len(summary.done) == 9
+    often = runs(tmp_path / "log")
+    assert set(often) == set(range(9))
+    assert sum(often.values()) <= 10  # the one that the killed worker was at may have begun twice
+    run_tasks(tasks, Store(tmp_path / "local"), executor=ThreadPoolExecutor(4))
+    assert contents(tmp_path / "dask") == contents(tmp_path / "local")
+
+
+def test_a_scheduler_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(dask_module, "CONNECT_WITHIN", 1)
+    with pytest.raises(ConnectionError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"):
+        run_tasks(squares(1), Store(tmp_path), scheduler="tcp://127.0.0.1:1")
