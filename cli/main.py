@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import demo, info, networks, paths, sets
+from . import campaign, demo, info, networks, paths, sets
 from .options import UsageError
 
 INTERRUPTED = 130
@@ -30,6 +30,9 @@ for command in (
     paths.figure3,
     sets.kpca,
     sets.statistics,
+    campaign.reproduce,
+    campaign.status,
+    campaign.report,
     info.info,
 ):
     app.command()(command)

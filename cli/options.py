@@ -157,6 +157,15 @@ def load_data(where: str, train_size: int | None, variant: str) -> Any:
     return data
 
 
+def load_all_data(where: str) -> tuple[Any, str]:
+    """The data, uncut, and where another process finds them; says on standard error which."""
+    from minilandscape.data import load_mnist
+
+    data = load_mnist(where, notify=note)
+    note(f"data: {data.describe()}")
+    return data, str(Path(where).resolve()) if Path(where).exists() else where
+
+
 @contextmanager
 def progress_bar(description: str, total: int | None) -> Iterator[Any]:
     """Yields ``advance(done, text)``; draws a bar on standard error where that is a terminal."""

@@ -20,8 +20,9 @@ LAYERS = (
     ("paths",),
     ("analysis",),
     ("training",),
+    ("campaign",),
     ("figures",),
-    ("demo",),
+    ("demo", "reproduce"),
 )
 HEIGHT = {name: height for height, names in enumerate(LAYERS) for name in names}
 

@@ -109,7 +109,7 @@ def _perform_apart(task: Task, inputs: list[Result]) -> tuple[Result, float] | s
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         try:
-            result = task.resolve()(task.options, inputs, Path(folder) / "checkpoint.npz")
+            result = task.resolve()({**task.options, **task.hints}, inputs, Path(folder) / "checkpoint.npz")
         except Exception as error:
             return f"{type(error).__name__}: {error}"
     return result, time.monotonic() - started

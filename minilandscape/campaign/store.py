@@ -228,7 +228,7 @@ def perform(folder: str, task: Task) -> str:
         started = time.monotonic()
         try:
             inputs = [needed(store, need) for need in task.needs]
-            result = task.resolve()(task.options, inputs, store.checkpoint(task))
+            result = task.resolve()({**task.options, **task.hints}, inputs, store.checkpoint(task))
         except Exception as error:
             store.fail(task, f"{type(error).__name__}: {error}", traceback.format_exc())
             return "failed"

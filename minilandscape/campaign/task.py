@@ -32,6 +32,8 @@ class Task:
         Everything that determines it, but for ``needs``; must be JSON.
     needs
         The tasks whose results it reads.
+    hints
+        Passed along with the options, but of no effect on the result: where the data lie.
     cost
         Seconds that it may take, to plan with; 0 where nothing is known.
     """
@@ -40,6 +42,7 @@ class Task:
     function: str
     options: dict[str, Any] = field(default_factory=dict)
     needs: tuple[Task, ...] = ()
+    hints: dict[str, Any] = field(default_factory=dict)
     cost: float = 0.0
 
     @cached_property

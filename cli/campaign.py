@@ -1,0 +1,138 @@
+"""Commands about campaigns: reproduce, status, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .options import Data, Json, UsageError, check_outputs, load_all_data, note, print_json, progress_bar
+
+Folder = Annotated[Path, typer.Argument(help="A folder that reproduce has written to.")]
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def reproduce(
+    scale: Annotated[str, typer.Option(help="smoke (minutes), small (hours on two cores) or full (a cluster).")],
+    out: Annotated[Path, typer.Option(help="Folder for results, figures and report.html.")],
+    only: Annotated[str | None, typer.Option(help="Networks, such as fcp,lstm. Default: all four.")] = None,
+    variant: Annotated[
+        str, typer.Option(help="authors (what the printed tables come from) or paper (what the text says).")
+    ] = "authors",
+    data: Data = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Of the choice of pairs.")] = 0,
+    runs: Annotated[int | None, typer.Option(help="Initialisations for each optimiser; 48/75 are kept.")] = None,
+    pairs: Annotated[int | None, typer.Option(help="Pairs of each set.")] = None,
+    train_size: Annotated[int | None, typer.Option(help="Training images.")] = None,
+    sgd_updates: Annotated[int | None, typer.Option(help="Updates of SGD.")] = None,
+    iterations: Annotated[int | None, typer.Option(help="Iterations of L-BFGS-GSS, at most.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Adam steps of a path.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A TOML file with any number of the plan, for all networks or under [fcp], ….")
+    ] = None,
+    scheduler: Annotated[str | None, typer.Option(help="A Dask scheduler, tcp://HOST:8786. Default: here.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Local processes. Default: one a core.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run tasks again that failed before.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Every table and figure of the paper, from nothing but the data; goes on where it was stopped."""
+    from minilandscape.backend import thread_count
+    from minilandscape.campaign.plan import Plan, read_overrides
+    from minilandscape.campaign.run import Summary
+    from minilandscape.campaign.task import Task
+    from minilandscape.reproduce import campaign_status, estimate
+    from minilandscape.reproduce import reproduce as run
+
+    overrides: dict[str, Any] = read_overrides(config) if config is not None else {}
+    given = {"runs": runs, "pairs": pairs, "train_size": train_size, "sgd_updates": sgd_updates}
+    given |= {"iterations": iterations, "steps": steps}
+    overrides |= {name: value for name, value in given.items() if value is not None}
+    check_outputs(out / "plan.json")
+    mnist, where = load_all_data(data)
+    names = tuple(name.strip() for name in only.split(",")) if only else ()
+    try:
+        plan = Plan.make(scale, variant, data=where, data_key=mnist.key, only=names, seed=seed, overrides=overrides)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    with progress_bar("measuring a few steps", None):
+        costs = estimate(plan, mnist)
+    tasks = plan.tasks(costs)
+    n_workers = workers or thread_count()
+    for model, network in plan.networks.items():
+        of_model = [task for task in tasks if task.name.startswith(model)]
+        note(
+            f"{model}: {network.runs} runs an optimiser, {network.kept} kept, {network.pairs} pairs a set, "
+            f"{network.train_size:,} images; {len(of_model)} tasks, about "
+            f"{_time(sum(task.cost for task in of_model))} on one core"
+        )
+    place = f"the scheduler {scheduler}" if scheduler else f"{n_workers} processes"
+    total = sum(task.cost for task in tasks)
+    note(f"{len(tasks)} tasks on {place}, in all about {_time(total)} of one core")
+    command = f"minilandscape reproduce --scale {scale} --out {out}"
+    try:
+        with progress_bar("reproduce", len(tasks)) as advance:
+
+            def show(task: Task, how: str, summary: Summary) -> None:
+                here = "" if scheduler else f", about {_time(summary.seconds_left / n_workers)} left"
+                advance(len(summary.done), f"{task.name} {how}{here}")
+
+            summary = run(
+                out,
+                plan,
+                costs=costs,
+                scheduler=scheduler,
+                workers=workers,
+                retry_failed=retry_failed,
+                progress=show,
+            )
+    except KeyboardInterrupt:
+        note(f"{len(campaign_status(out).done)} tasks are finished and kept; the same command goes on: {command} …")
+        raise
+    _print(summary, out, as_json)
+    if summary.failed:
+        raise RuntimeError(
+            f"{len(summary.failed)} tasks failed, the first: {summary.reasons[summary.failed[0]]}; "
+            "--retry-failed runs them again"
+        )
+
+
+def status(folder: Folder, as_json: Json = False) -> None:
+    """What of a campaign is done, running, failed and left."""
+    from minilandscape.reproduce import campaign_status
+
+    _print(campaign_status(folder), None, as_json)
+
+
+def report(folder: Folder, as_json: Json = False) -> None:
+    """Write report.html again from what is finished."""
+    from minilandscape.reproduce import write_report
+
+    with progress_bar("report", None):
+        page = write_report(folder)
+    if as_json:
+        print_json({"report": str(page)})
+    else:
+        print(f"wrote {page}")
+
+
+def _print(summary: Any, out: Path | None, as_json: bool) -> None:
+    if as_json:
+        print_json({**vars(summary), **({} if out is None else {"report": str(out / "report.html")})})
+        return
+    print(f"done     {len(summary.done)}")
+    for name in ("running", "failed", "blocked", "left"):
+        tasks = getattr(summary, name)
+        shown = ", ".join(tasks[:4]) + (", …" if len(tasks) > 4 else "")
+        print(f"{name:<8} {len(tasks)}{'  (' + shown + ')' if tasks else ''}")
+    for name, reason in summary.reasons.items():
+        print(f"  {name}: {reason}")
+    if summary.left or summary.running:
+        print(f"time     about {_time(summary.seconds_left)} of one core left")
+    if out is not None:
+        print(f"wrote {out / 'report.html'}")

@@ -1,0 +1,226 @@
+"""The paper's figures from a campaign's results; each takes axes and numbers, and returns the axes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..analysis.statistics import ShellLengths
+from .kpca import plot_kpca
+from .statistics import plot_shell_lengths
+
+NAMES = {"fcp": "FCP", "lenet": "LeNet", "autoencoder": "Autoencoder", "lstm": "LSTM"}
+OPTIMIZERS = {"sgd": ("SGD", "tab:red"), "lbfgs-gss": ("L-BFGS-GSS", "tab:blue")}
+SETS = {
+    ("lbfgs-gss", "train"): ("L-BFGS-GSS, train weights", "navy"),
+    ("lbfgs-gss", "test"): ("L-BFGS-GSS, test weights", "lightskyblue"),
+    ("sgd", "train"): ("SGD, train weights", "lightcoral"),
+    ("sgd", "test"): ("SGD, test weights", "gold"),
+}
+SOLVERS = {"adam": "Adam, published budget", "still": "quasi-Newton, until it stands still"}
+
+
+def plot_loss_curves(axes: Sequence[Any], curves: Mapping[str, Mapping[str, Any]], title: str = "") -> Sequence[Any]:
+    """Draws training and test loss against epochs on two axes (Figs. 2, S1), SGD red, L-BFGS-GSS blue.
+
+    Dashed vertical lines mark the epochs of the minima, in the curves' colours.
+
+    Parameters
+    ----------
+    axes
+        Two Matplotlib axes, for training and test.
+    curves
+        By optimiser: ``epochs``, ``train_loss``, ``test_loss``, ``train_minimum`` and ``test_minimum``
+        (``{"epoch": …}``).
+    title
+        Put before "training" and "test".
+    """
+    for ax, name in zip(axes, ("train", "test"), strict=True):
+        for optimizer, (label, colour) in OPTIMIZERS.items():
+            curve = curves.get(optimizer)
+            if not curve:
+                continue
+            ax.semilogy(np.array(curve["epochs"]) + 1, curve[f"{name}_loss"], color=colour, label=label)
+            ax.axvline(curve[f"{name}_minimum"]["epoch"] + 1, color=colour, ls="--", lw=0.9)
+        ax.set_xscale("log")
+        what = "training" if name == "train" else "test"
+        ax.set(xlabel="epoch + 1", ylabel=f"{what} loss", title=f"{title} {what}".strip())
+        ax.legend(frameon=False, fontsize=8)
+    return axes
+
+
+def plot_heights(
+    axes: Any, heights: Sequence[Mapping[str, Any]], title: str = "", *, what: str = "height", bins: int = 24
+) -> Any:
+    """Draws histograms of path heights (Figs. 4, S2) on common bins; returns the axes.
+
+    In the paper L-BFGS training weights are navy, L-BFGS test weights light blue, SGD training weights light red, SGD
+    test weights gold.
+
+    Parameters
+    ----------
+    heights
+        One entry a set: ``optimizer``, ``weights``, and the numbers under the name ``what``.
+    what
+        ``"height"``, Eq. (5), or ``"excess"`` over the higher end's loss.
+    """
+    values = np.concatenate([np.asarray(entry[what], dtype=np.float64) for entry in heights] or [np.zeros(0)])
+    if values.size:
+        if what == "excess":
+            values = np.maximum(values, 1e-8)
+        logarithmic = values.min() > 0 and values.max() > 30 * values.min()
+        if logarithmic:
+            edges = np.geomspace(values.min() * 0.98, values.max() * 1.02, bins + 1)
+            axes.set_xscale("log")
+        else:
+            edges = np.histogram_bin_edges(values, bins)
+        for entry in heights:
+            label, colour = SETS[(entry["optimizer"], entry["weights"])]
+            shown = np.asarray(entry[what], dtype=np.float64)
+            shown = np.maximum(shown, 1e-8) if what == "excess" else shown
+            axes.hist(shown, edges, color=colour, alpha=0.75, label=f"{label} ({len(shown)})")
+        axes.legend(frameon=False, fontsize=7)
+    axes.set(xlabel="path height" if what == "height" else "height above the higher end", ylabel="paths", title=title)
+    return axes
+
+
+def plot_lengths(axes: Any, lengths: Mapping[str, Any], weights: str, title: str = "") -> Any:
+    """Draws |ω_i − ω̄| of L-BFGS-GSS (training or test weights) and SGD test weights (Figs. 5, S3)."""
+    result = ShellLengths(
+        np.array(lengths["lbfgs-gss"]), np.array(lengths["sgd"]), np.zeros(0), float(lengths["centroid_distance"])
+    )
+    labels = f"L-BFGS-GSS, {weights} weights", "SGD, test weights"
+    plot_shell_lengths(axes, result, labels)
+    axes.set_title(title)
+    return axes
+
+
+def plot_projections(axes: Any, result: Mapping[str, Any], weights: str, title: str = "") -> Any:
+    """Draws PC1 and PC2 of L-BFGS-GSS (blue) and SGD test weights (red) (Figs. 6, S4)."""
+    if "error" in result:
+        axes.text(0.5, 0.5, result["error"], ha="center", va="center", wrap=True, transform=axes.transAxes)
+        axes.set_title(title)
+        return axes
+    n, total = result["n_first"], len(result["projections"])
+    labels = [f"L-BFGS-GSS, {weights} weights"] * n + ["SGD, test weights"] * (total - n)
+    return plot_kpca(axes, result["projections"], labels, title=title)
+
+
+def plot_figure1(axes: Sequence[Any], images: Any) -> Sequence[Any]:
+    """Draws Fig. 1 on three axes: (a) some images, (b) a network's layers, (c) two minima in a shallow valley.
+
+    Parameters
+    ----------
+    axes
+        Three Matplotlib axes, the last one three-dimensional.
+    images
+        (N, 784), N of at least 24.
+    """
+    tiles, layers, valley = axes
+    rows = [np.concatenate([images[8 * r + c].reshape(28, 28) for c in range(8)], axis=1) for r in range(3)]
+    tiles.imshow(np.concatenate(rows), cmap="gray_r")
+    tiles.set(xticks=[], yticks=[], title="a")
+    columns = [(0.0, 7, "input"), (1.0, 5, "hidden"), (2.0, 5, "hidden"), (3.0, 4, "output")]
+    places = [[(x, (k - (n - 1) / 2)) for k in range(n)] for x, n, _ in columns]
+    for left, right in zip(places, places[1:], strict=False):
+        for start in left:
+            for end in right:
+                layers.plot(*zip(start, end, strict=True), color="0.75", lw=0.5, zorder=1)
+    for (x, _, name), nodes in zip(columns, places, strict=True):
+        layers.scatter(*zip(*nodes, strict=True), s=90, color="tab:blue", edgecolor="k", zorder=2)
+        layers.text(x, -4.1, name, ha="center")
+    layers.set(xlim=(-0.6, 3.6), ylim=(-4.6, 4), title="b")
+    layers.axis("off")
+    x, y = np.meshgrid(np.linspace(-2, 2, 80), np.linspace(-1.6, 1.6, 80))
+
+    def surface(x: Any, y: Any) -> Any:
+        return 0.12 * (x**2 - 1) ** 2 + 0.5 * (y - 0.3 * np.sin(1.5 * x)) ** 2
+
+    valley.plot_surface(x, y, surface(x, y), cmap="viridis", alpha=0.8, linewidth=0)
+    minima = np.array([-1.0, 1.0])
+    at = 0.3 * np.sin(1.5 * minima)
+    valley.scatter(minima, at, surface(minima, at) + 0.05, color="red", s=40, depthshade=False)
+    valley.set(title="c", xlabel=r"$\omega_1$", ylabel=r"$\omega_2$", zlabel="loss")
+    valley.view_init(45, -70)
+    return axes
+
+
+def paper_figures(results: Mapping[str, Any], images: Any = None) -> dict[str, Any]:
+    """All figures of the paper that the results allow, by name; each says how much stands behind it.
+
+    Parameters
+    ----------
+    results
+        Of :func:`minilandscape.campaign.results.collect`.
+    images
+        (N, 784) for Fig. 1, which is left out without.
+    """
+    from matplotlib.figure import Figure
+
+    networks, plan = results["networks"], results["plan"]
+    figures: dict[str, Any] = {}
+
+    def behind(model: str) -> str:
+        n = plan["networks"][model]
+        return f"{n['train_size']:,} images, {networks[model]['kept']} of {n['runs']} runs"
+
+    def panels(rows: int, columns: int, title: str, size: tuple[float, float] = (4.6, 3.3)) -> tuple[Any, Any]:
+        figure = Figure(figsize=(size[0] * columns, size[1] * rows + 0.4), layout="constrained")
+        figure.suptitle(f"{title} ({plan['variant']}, {plan['scale']})", fontsize=11)
+        return figure, figure.subplots(rows, columns, squeeze=False)
+
+    def over_networks(title: str, draw: Any) -> Any:
+        figure, axes = panels((len(networks) + 1) // 2, min(2, len(networks)), title)
+        for ax, model in zip(axes.flat, networks, strict=False):
+            draw(ax, model, f"{NAMES[model]}: {behind(model)}")
+        for ax in axes.flat[len(networks) :]:
+            ax.axis("off")
+        return figure
+
+    if images is not None:
+        figure = Figure(figsize=(13, 4), layout="constrained")
+        grid = figure.add_gridspec(1, 3)
+        axes = [figure.add_subplot(grid[0]), figure.add_subplot(grid[1]), figure.add_subplot(grid[2], projection="3d")]
+        plot_figure1(axes, images)
+        figures["figure1"] = figure
+    for name, models in (("figure2", ["lstm"]), ("figureS1", ["fcp", "lenet", "autoencoder"])):
+        models = [model for model in models if model in networks]
+        if models:
+            figure, axes = panels(len(models), 2, "Loss curves of the best run")
+            for pair, model in zip(axes, models, strict=True):
+                plot_loss_curves(pair, networks[model]["curves"], NAMES[model])
+            figures[name] = figure
+    if not networks:
+        return figures
+    solvers = list(dict.fromkeys(e["solver"] for network in networks.values() for e in network["heights"]))
+    for name, where in (("figure4", "train"), ("figureS2", "test")):
+        for solver in solvers:
+            for what in ("height", "excess"):
+
+                def heights(
+                    ax: Any, model: str, title: str, where: str = where, solver: str = solver, what: str = what
+                ) -> None:
+                    entries = networks[model]["heights"]
+                    chosen = [e for e in entries if (e["landscape"], e["solver"]) == (where, solver)]
+                    plot_heights(ax, chosen, title, what=what)
+
+                title = f"{'Heights' if what == 'height' else 'Excess heights'} on the {where} landscape"
+                suffix = "" if (solver, what) == ("adam", "height") else f"-{solver}-{what}"
+                figures[name + suffix] = over_networks(f"{title}: {SOLVERS[solver]}", heights)
+    for name, weights in (("figure5", "train"), ("figureS3", "test")):
+
+        def lengths(ax: Any, model: str, title: str, weights: str = weights) -> None:
+            plot_lengths(ax, networks[model]["lengths"][weights], weights, title)
+
+        figures[name] = over_networks("Lengths of weight vectors", lengths)
+    for name, weights in (("figure6", "train"), ("figureS4", "test")):
+        for kernel in next(iter(networks.values()))["kpca"][weights]:
+
+            def projections(ax: Any, model: str, title: str, weights: str = weights, kernel: str = kernel) -> None:
+                plot_projections(ax, networks[model]["kpca"][weights][kernel], weights, title)
+
+            suffix = "" if kernel == "rbf" else f"-{kernel}"
+            figures[name + suffix] = over_networks(f"Kernel PCA, {kernel}", projections)
+    return figures

@@ -1,0 +1,203 @@
+"""The report of a campaign: one self-contained page of HTML."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from ..campaign.results import TABLE_1, TABLE_S1
+from .paper import NAMES, SETS, SOLVERS
+
+STYLE = """
+:root { color-scheme: light }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 72rem; padding: 1rem; color: #1a1a1a }
+h1 { font-size: 1.6rem } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ddd } h3 { margin-top: 1.6rem }
+.wide { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0 }
+th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #e5e5e5; white-space: nowrap }
+th:first-child, td:first-child { text-align: left } thead th { border-bottom: 2px solid #999 }
+td.text { text-align: left; white-space: normal; min-width: 16rem }
+figure { margin: 1rem 0 } img { max-width: 100%; height: auto } figcaption { color: #555; font-size: .9rem }
+"""
+CAPTIONS = {
+    "figure1": "Fig. 1: images, a network, and a sketch of its landscape.",
+    "figure2": "Fig. 2: LSTM loss curves; dashed lines at the minima.",
+    "figure3": "Fig. 3: paths on a two-dimensional landscape, λ = 10, 100, 1000.",
+    "figure4": "Fig. 4: path heights on the training landscape, by the published budget.",
+    "figure5": "Fig. 5: lengths of L-BFGS-GSS training and SGD test weights; dotted line: the centroids' distance.",
+    "figure6": "Fig. 6: kernel PCA (RBF) of L-BFGS-GSS training (blue) and SGD test weights (red).",
+    "figureS1": "Fig. S1: loss curves of the other networks.",
+    "figureS2": "Fig. S2: path heights on the test landscape, by the published budget.",
+    "figureS3": "Fig. S3: lengths of L-BFGS-GSS and SGD test weights.",
+    "figureS4": "Fig. S4: kernel PCA (RBF) of L-BFGS-GSS and SGD test weights.",
+}
+
+
+def render_report(
+    results: Mapping[str, Any], figures: Mapping[str, Any], about: Mapping[str, Any], title: str = "Reproduction"
+) -> str:
+    """The page: tables beside the paper's own values, figures, tests, the plan, data, versions and cost.
+
+    Parameters
+    ----------
+    results
+        Of :func:`minilandscape.campaign.results.collect`.
+    figures
+        Matplotlib figures by name.
+    about
+        Name to text, or to a list of texts, put at the end: data, versions, cost, failures.
+    """
+    parts = [f"<h1>{escape(title)}</h1>", _plan(results["plan"])]
+    networks = results["networks"]
+    if not networks:
+        parts.append("<p>No network's training is finished yet.</p>")
+    else:
+        parts += ["<h2>Tables</h2>", _table1(networks), _table_s1(networks)]
+        parts += ["<h2>Path heights</h2>", _heights(networks)]
+        parts += [_scan(model, network) for model, network in networks.items() if "scan" in network]
+        parts += ["<h2>Tests</h2>", _tests(networks)]
+    parts.append("<h2>Figures</h2>")
+    parts += [_figure(name, figures[name]) for name in sorted(figures, key=_place)]
+    parts.append("<h2>About</h2><dl>")
+    for name, text in about.items():
+        lines = [text] if isinstance(text, str) else list(text)
+        parts.append(f"<dt><b>{escape(name)}</b></dt>" + "".join(f"<dd>{escape(str(line))}</dd>" for line in lines))
+    parts.append("</dl>")
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body>\n"
+        + "\n".join(parts)
+        + "\n</body></html>\n"
+    )
+
+
+def _place(name: str) -> tuple[bool, str]:
+    return ("S" in name.partition("-")[0], name)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]], text: Sequence[int] = ()) -> str:
+    def cell(k: int, value: Any) -> str:
+        return f'<td class="text">{escape(str(value))}</td>' if k in text else f"<td>{escape(str(value))}</td>"
+
+    body = "".join("<tr>" + "".join(cell(k, value) for k, value in enumerate(row)) + "</tr>" for row in rows)
+    return (
+        '<div class="wide"><table><thead><tr>'
+        + "".join(f"<th>{escape(name)}</th>" for name in head)
+        + f"</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _plan(plan: Mapping[str, Any]) -> str:
+    columns = ("runs", "pairs", "train_size", "sgd_updates", "sgd_floor", "iterations", "loss_floor", "steps")
+    rows = [[NAMES[model], *(f"{network[name]:g}" for name in columns)] for model, network in plan["networks"].items()]
+    head = ["", "runs", "pairs", "images", "SGD updates", "SGD ends at", "iterations", "L-BFGS ends at", "Adam steps"]
+    return f"<p>Scale {escape(plan['scale'])}, variant {escape(plan['variant'])}, seed {plan['seed']}.</p>" + _table(
+        head, rows
+    )
+
+
+def _table1(networks: Mapping[str, Any]) -> str:
+    rows = []
+    for model, network in networks.items():
+        for o, name in (("lbfgs-gss", "L-BFGS-GSS"), ("sgd", "SGD")):
+            row: list[Any] = [f"{NAMES[model]}, {name}"]
+            for k, weights in enumerate(("train", "test")):
+                found = network["table1"][o][weights]
+                row += [f"{found['mean']:.3g}", f"{found['sd']:.1g}", f"{TABLE_1[model][o][k]:.3g}"]
+            rows.append([*row, found["n"]])
+    head = ["Table 1", "train loss", "s.d.", "paper", "test loss", "s.d.", "paper", "runs"]
+    return _table(head, rows)
+
+
+def _table_s1(networks: Mapping[str, Any]) -> str:
+    rows = []
+    for model, network in networks.items():
+        for o, name in (("lbfgs-gss", "L-BFGS-GSS"), ("sgd", "SGD")):
+            row: list[Any] = [f"{NAMES[model]}, {name}"]
+            for k, weights in enumerate(("train", "test")):
+                found, (mu, sigma) = network["tableS1"][o][weights], TABLE_S1[model][o][k]
+                row += [f"{found['mu']:.2e}", f"{mu:.2e}", f"{found['sigma']:.3g}", f"{sigma:.3g}"]
+            rows.append(row)
+    head = ["Table S1", "train μ", "paper", "train σ", "paper", "test μ", "paper", "test σ", "paper"]
+    return _table(head, rows)
+
+
+def _heights(networks: Mapping[str, Any]) -> str:
+    rows = []
+    for model, network in networks.items():
+        for entry in network["heights"]:
+            n = len(entry["height"])
+            if not n:
+                continue
+            mean = {key: sum(entry[key]) / n for key in ("height", "excess", "linear", "steps")}
+            label = SETS[(entry["optimizer"], entry["weights"])][0]
+            rows.append(
+                [
+                    f"{NAMES[model]}: {label}",
+                    entry["landscape"],
+                    SOLVERS[entry["solver"]],
+                    f"{mean['height']:.4g}",
+                    f"{mean['excess']:.2g}",
+                    f"{mean['linear']:.3g}",
+                    f"{mean['steps']:.0f}",
+                    f"{entry['converged']}/{n}",
+                    f"{n}/{entry['asked']}",
+                ]
+            )
+    head = ["set", "landscape", "solver", "height", "above the ends", "straight line", "steps", "still", "paths"]
+    return _table(head, rows)
+
+
+def _scan(model: str, network: Mapping[str, Any]) -> str:
+    rows = [
+        [entry["optimizer"], f"{entry['lam']:.0e}", *(f"{entry[key][0]:.4g}" for key in ("height", "excess"))]
+        for entry in network["scan"]
+        if entry["height"]
+    ]
+    text = f"<h3>{NAMES[model]}: heights against λ</h3>" + _table(["pair", "λ", "height", "above the ends"], rows)
+    rows = []
+    for entry in network["floors"]:
+        of_paths = [
+            f"{sum(entry[s]['height']) / len(entry[s]['height']):.3g}" if entry.get(s, {}).get("height") else ""
+            for s in SOLVERS
+        ]
+        numbers = (entry["loss"]["mean"], entry["sigma"], entry["length"]["mean"])
+        rows.append([f"{entry['floor']:.0e}", *(f"{number:.3g}" for number in numbers), *of_paths])
+    head = ["floor", "train loss", "σ", "length", *(f"height: {name}" for name in SOLVERS.values())]
+    return text + f"<h3>{NAMES[model]}: L-BFGS-GSS training weights against the loss floor</h3>" + _table(head, rows)
+
+
+def _tests(networks: Mapping[str, Any]) -> str:
+    text = (
+        "<p>Each test permutes runs (or, within runs, signs), two-sided; a path's height counts for both runs that it "
+        "joins, each run standing with its mean. The last column is the smallest p that so few runs allow.</p>"
+    )
+    for model, network in networks.items():
+        rows = [
+            [name, f"{t['difference']:.3g}", f"{t['p']:.2g}", f"{t['least']:.1g}", " + ".join(map(str, t["n"]))]
+            for name, t in network["statements"].items()
+        ]
+        text += f"<h3>{NAMES[model]}</h3>" + _table(["statement", "difference", "p", "least p", "runs"], rows, (0,))
+        for weights, figure in (("train", "Fig. 6"), ("test", "Fig. S4")):
+            rows = [
+                [kernel, *(f"{x:.2f}" for x in found["separation"])]
+                for kernel, found in network["kpca"][weights].items()
+                if "separation" in found
+            ]
+            text += _table([f"Separation, {figure} (0.5 to 1)", "PC1", "PC2"], rows)
+    return text
+
+
+def _figure(name: str, figure: Any) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    image = base64.b64encode(buffer.getvalue()).decode()
+    base, _, rest = name.partition("-")
+    caption = CAPTIONS.get(base, base) + (f" {rest.replace('-', ', ')}." if rest else "")
+    return (
+        f'<figure id="{escape(name)}"><img alt="{escape(caption)}" src="data:image/png;base64,{image}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )

@@ -1,0 +1,135 @@
+"""The paper, end to end: runs a campaign's tasks, gathers their results, draws the figures, writes the report."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from concurrent.futures import Executor
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from .campaign.plan import Costs, Plan, load_plan, measure_costs, save_plan
+from .campaign.results import collect
+from .campaign.run import Summary, run_tasks, summarize
+from .campaign.store import Store
+from .campaign.task import Task
+from .data import Mnist, load_mnist
+from .files import write_atomic, write_json
+
+PACKAGES = ("numpy", "scipy", "scikit-learn", "matplotlib", "minilandscape")
+
+
+def estimate(plan: Plan, data: Mnist) -> dict[str, Costs]:
+    """What the plan's steps cost on one core of this machine, by network; takes some seconds."""
+    return {model: measure_costs(plan, model, data) for model in plan.networks}
+
+
+def reproduce(
+    folder: str | os.PathLike[str],
+    plan: Plan,
+    *,
+    costs: dict[str, Costs] | None = None,
+    executor: Executor | None = None,
+    scheduler: Any = None,
+    workers: int | None = None,
+    retry_failed: bool = False,
+    progress: Callable[[Task, str, Summary], None] | None = None,
+) -> Summary:
+    """Runs a plan in a folder, going on where it was stopped, and writes ``report.html``.
+
+    Parameters
+    ----------
+    folder
+        Holds the tasks' results, ``results.json``, ``figures/`` and ``report.html``.
+    costs
+        Of :func:`estimate`; only the time left depends on them.
+    executor, scheduler, workers, retry_failed
+        Of :func:`minilandscape.campaign.run_tasks`.
+    progress
+        Called with each task that ends, how it ended, and how all stand.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds a campaign of another variant, scale, seed, or on other data.
+    """
+    store = Store(folder)
+    save_plan(plan, store)
+    tasks = plan.tasks(costs)
+
+    def show(task: Task, how: str) -> None:
+        if progress is not None:
+            progress(task, how, summarize(tasks, store))
+
+    summary = run_tasks(
+        tasks,
+        store,
+        executor=executor,
+        scheduler=scheduler,
+        workers=workers,
+        retry_failed=retry_failed,
+        progress=show,
+    )
+    write_report(folder)
+    return summary
+
+
+def campaign_status(folder: str | os.PathLike[str]) -> Summary:
+    """How the tasks of a folder stand; ValueError where it holds no campaign."""
+    if not Path(folder).is_dir():
+        raise ValueError(f"{folder} holds no campaign; minilandscape reproduce --out {folder} makes one")
+    store = Store(folder)
+    return summarize(load_plan(store).tasks(), store)
+
+
+def write_report(folder: str | os.PathLike[str]) -> Path:
+    """Writes ``results.json``, the figures as PNG and SVG, and ``report.html`` from what is finished; returns the page.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no campaign.
+    """
+    import io
+
+    from matplotlib.figure import Figure
+
+    from .figures.figure3 import figure3, plot_figure3
+    from .figures.paper import paper_figures
+    from .figures.report import render_report
+
+    folder = Path(folder)
+    summary = campaign_status(folder)
+    store = Store(folder)
+    plan = load_plan(store)
+    results = collect(plan, store)
+    write_json(folder / "results.json", results)
+    data = load_mnist(plan.data)
+    figures = paper_figures(results, data.train.images)
+    figures["figure3"] = Figure(figsize=(11, 4.6), layout="constrained")
+    plot_figure3(figure3(), figures["figure3"].subplots(1, 2))
+    for name, figure in figures.items():
+        for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=kind, dpi=130, metadata=metadata)
+            write_atomic(folder / "figures" / f"{name}.{kind}", buffer.getvalue())
+    seconds = [s for task in plan.tasks() if (s := store.seconds(task)) is not None]
+    about = {
+        "Data": data.describe(),
+        "Tasks": f"{len(summary.done)} done, {len(summary.left) + len(summary.running)} left, "
+        f"{len(summary.failed)} failed, {len(summary.blocked)} waiting for a failed one",
+        "Failures": [f"{name}: {reason}" for name, reason in summary.reasons.items()] or "none",
+        "Cost": f"{sum(seconds) / 3600:.2f} core-hours",
+        "Versions": [f"Python {platform.python_version()}", *(f"{name} {_version(name)}" for name in PACKAGES)],
+    }
+    title = "Neural network optimization strategies and the topography of the loss landscape: reproduction"
+    return write_atomic(folder / "report.html", render_report(results, figures, about, title).encode())
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "(not installed as a package)"
