@@ -1,13 +1,20 @@
-"""Alternating blocks: each side rests, warms up, and is timed several calls in a row; ratios are of the medians."""
+"""Alternating blocks, the machine's matrix-product rate, and memory."""
 
 from __future__ import annotations
 
+import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-PAUSE = 0.2
+import numpy as np
+
+from minilandscape.backend import device_module
+
+MOST_CALLS = 20
 
 
 @dataclass(frozen=True)
@@ -18,19 +25,53 @@ class Timing:
     low: float
     high: float
 
+    def __truediv__(self, n: int) -> Timing:
+        return Timing(self.median / n, self.low / n, self.high / n)
 
-def alternate(sides: dict[str, Callable[[], object]], blocks: int, calls: int) -> dict[str, Timing]:
-    """Times the sides in turn, ``blocks`` blocks of ``calls`` counted calls each.
 
-    The pause lets the other side's worker threads go to sleep; the uncounted call brings the caches back.
+def alternate(
+    sides: dict[str, Callable[[], object]], blocks: int, seconds: float = 1.0, pause: float = 0.2
+) -> dict[str, Timing]:
+    """Times the sides in turn, each for some blocks of counted calls.
+
+    The pause lets the other side's worker threads go to sleep; an uncounted call brings the caches back, and sets how
+    many counted ones take about ``seconds``.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    times: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(blocks):
         for name, call in sides.items():
-            time.sleep(PAUSE)
-            call()
-            for _ in range(calls):
-                start = time.perf_counter()
-                call()
-                seconds[name].append(time.perf_counter() - start)
-    return {name: Timing(statistics.median(s), min(s), max(s)) for name, s in seconds.items()}
+            time.sleep(pause)
+            calls = round(seconds / duration(call))
+            times[name] += [duration(call) for _ in range(min(max(calls, 1), MOST_CALLS))]
+    return {name: Timing(statistics.median(s), min(s), max(s)) for name, s in times.items()}
+
+
+def duration(call: Callable[[], object]) -> float:
+    """Seconds that one call takes."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def matrix_product_rate(device: str) -> float:
+    """Floating-point operations a second of the device's float32 matrix product, the best of ten."""
+    xp, n = device_module(device), 2000 if device == "cpu" else 8000
+    a = xp.ones((n, n), dtype=np.float32)
+
+    def product() -> None:
+        float((a @ a)[0, 0])  # waits for the device
+
+    product()
+    return 2 * n**3 / min(duration(product) for _ in range(10))
+
+
+def peak_memory() -> int:
+    """The most bytes that this process has had resident."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def resident_memory() -> int:
+    """Bytes resident now; the peak where the system does not say."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * resource.getpagesize() if statm.exists() else peak_memory()
