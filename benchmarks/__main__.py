@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from minilandscape.backend import DeviceError, device_description, thread_count
+from minilandscape.backend import DeviceError, device_description
 
 from . import scaling
 from .rows import TOLERANCES, Disagreement, Outcome, Row, all_rows, measure
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.what == "peak":
         return _peak(rows[0])
     record = {"images": len(images), "source": source, **_machine(options.device)}
-    print(f"{len(images):,} images ({source}), float32, {record['device']}, {record['threads']} threads")
+    print(f"{len(images):,} images ({source}), float32, {record['device']}")
     print(", ".join(f"{name} {number}" for name, number in record["versions"].items()))
     if options.what == "scaling":
         record["series"] = scaling.print_all(where, options.device, options.quick)
@@ -83,7 +83,7 @@ def _machine(device: str) -> dict[str, Any]:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return {"device": device_description(device), "threads": thread_count(), "versions": versions}
+    return {"device": device_description(device), "versions": versions}
 
 
 def _table(rows: list[Row], options: argparse.Namespace, record: dict[str, Any]) -> int:

@@ -82,7 +82,7 @@ class Row:
     def trial(self) -> Task:
         """The work cut down, for the check and the choice of form, where the whole takes many seconds."""
         task = self.task
-        return replace(task, plane_side=min(task.plane_side, 8), n_runs=min(task.n_runs, 3))
+        return replace(task, plane_side=min(task.plane_side, 8), n_runs=min(task.n_runs, 12))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from minilandscape.backend import thread_count
 from minilandscape.data import lstm_permutation
 from minilandscape.networks import get_network
 
@@ -196,7 +198,7 @@ class Side:
         starts = np.stack([x for x, _ in runs])
         orders = np.stack([order for _, order in runs])
 
-        def make(chunk: int, together: bool) -> Callable[[], Results]:
+        def make(chunk: int, way: str) -> Callable[[], Results]:
             def run(images: Any, start: Any, order: Any) -> Any:
                 whole = self.n // BATCH_SIZE * BATCH_SIZE  # the last mini-batch of an epoch may be smaller
                 end = self.steps(images, start, order[:whole].reshape(-1, BATCH_SIZE))
@@ -207,15 +209,17 @@ class Side:
             one, batched = self.jit(run), self.jit(jax.vmap(run, in_axes=(None, 0, 0)))
 
             def call() -> Results:
-                if together:
+                if way == "vmap":
                     losses, ends = batched(starts, orders)
                 else:
-                    losses, ends = zip(*(one(*pair) for pair in zip(starts, orders, strict=True)), strict=True)
+                    threads = thread_count() if way == "threads" else 1
+                    with ThreadPoolExecutor(threads) as pool:
+                        losses, ends = zip(*pool.map(one, starts, orders), strict=True)
                 return {"loss": np.asarray(losses), "way": np.asarray(ends) - starts}
 
             return call
 
-        return self.forms(make, one_by_one=False, vmap=True)
+        return self.forms(make, one_by_one="one by one", threads="threads", vmap="vmap")
 
 
 def _pool(x: Any) -> Any:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
 import torch
 
+from minilandscape.backend import thread_count
 from minilandscape.data import lstm_permutation
 
 from ..task import BATCH_SIZE, LEARNING_RATE, TRIALS, Task
@@ -197,16 +200,16 @@ class Side:
 
     def sgd(self) -> Forms:
         start, batches = self.tensor(self.task.start), self.tensor(self.task.batches)
-        forms: Forms = {}
 
-        def call(steps: Callable[[torch.Tensor], None]) -> Results:
+        def call(steps: Callable[[Any], None]) -> Results:
             self.load(start)
             steps(batches)
             return {"way": host(self.flat(self.params) - start)}
 
-        forms["torch.optim.SGD"] = partial(call, self.sgd_steps)
+        forms: Forms = {"torch.optim.SGD": partial(call, self.sgd_steps)}
         if self.device == "cuda":
-            forms["graph"] = partial(call, self.recorded_sgd())
+            step = self.recorded(self.functional_step, BATCH_SIZE)
+            forms["graph"] = partial(call, partial(each, step))
         return forms
 
     def sgd_steps(self, batches: Any) -> None:
@@ -218,26 +221,28 @@ class Side:
             (self.batch_sum(self.net(x), x, y) / len(batch)).backward()
             optimizer.step()
 
-    def recorded_sgd(self) -> Callable[[torch.Tensor], None]:
-        """The same with one step recorded, its mini-batch copied in."""
-        index = torch.zeros(BATCH_SIZE, dtype=torch.int64, device=self.device)
+    def functional_step(self, batch: torch.Tensor) -> None:
+        """One step, written so that it can be recorded."""
+        x, y = self.x[batch], self.y[batch]
+        gradients = torch.autograd.grad(self.batch_sum(self.net(x), x, y) / len(batch), self.params)
+        with torch.no_grad():
+            for p, g in zip(self.params, gradients, strict=True):
+                p.add_(g, alpha=-LEARNING_RATE)
 
-        def step() -> None:
-            x, y = self.x[index], self.y[index]
-            gradients = torch.autograd.grad(self.batch_sum(self.net(x), x, y) / BATCH_SIZE, self.params)
-            with torch.no_grad():
-                for p, g in zip(self.params, gradients, strict=True):
-                    p.add_(g, alpha=-LEARNING_RATE)
+    def recorded(self, step: Callable[[torch.Tensor], None], *shape: int) -> Callable[[torch.Tensor], None]:
+        """A step over mini-batches of one shape as a graph, the image numbers copied in; others as they come."""
+        index = torch.zeros(shape, dtype=torch.int64, device=self.device)
+        graph = Graph(partial(step, index))
+        graph.record()  # now, since it takes steps
 
-        graph = Graph(step)
-        graph.record()
-
-        def steps(batches: torch.Tensor) -> None:
-            for batch in batches:
+        def replay(batch: torch.Tensor) -> None:
+            if batch.shape == index.shape:
                 index.copy_(batch)
                 graph()
+            else:
+                step(batch)
 
-        return steps
+        return replay
 
     def lbfgs(self) -> Forms:
         return self.forms(self.line_search, self.value_and_gradient, self.value)
@@ -313,33 +318,69 @@ class Side:
         runs = [task.run(seed) for seed in range(task.n_runs)]
         starts = self.tensor(np.stack([x for x, _ in runs]))
         orders = self.tensor(np.stack([order for _, order in runs]))
+        points = starts.clone()
+        gradients = torch.func.vmap(torch.func.grad(self.point_sum))
 
         def one_by_one(value: Callable[[], torch.Tensor]) -> Results:
-            losses, ends = [], []
-            for start, order in zip(starts, orders, strict=True):
-                self.load(start)
-                before = value().clone()
-                self.sgd_steps(order.split(BATCH_SIZE))
-                losses.append(torch.stack([before, value()]))
-                ends.append(self.flat(self.params))
-            return {"loss": host(torch.stack(losses)), "way": host(torch.stack(ends) - starts)}
+            return joined([self.train_run(*run, value) for run in zip(starts, orders, strict=True)])
 
-        points = starts.clone()
+        def step(batch: torch.Tensor) -> None:
+            points.sub_(gradients(points, self.x[batch], self.y[batch]), alpha=LEARNING_RATE / batch.shape[1])
 
-        def stacked(values: Callable[[], torch.Tensor]) -> Results:
+        def stacked(step: Callable[[torch.Tensor], None], values: Callable[[], torch.Tensor]) -> Results:
             points.copy_(starts)
             before = values().clone()
-            gradients = torch.func.vmap(torch.func.grad(self.point_sum))
             for batch in orders.split(BATCH_SIZE, dim=1):
-                points.sub_(gradients(points, self.x[batch], self.y[batch]), alpha=LEARNING_RATE / batch.shape[1])
+                step(batch)
             return {"loss": host(torch.stack([before, values()], dim=1)), "way": host(points - starts)}
 
         forms = self.forms(one_by_one, self.value, prefix="one by one, ")
         if self.batches_points:
-            forms |= self.forms(stacked, partial(self.values_of, points), prefix="vmap, ")
+            values = partial(self.values_of, points)
+            forms |= self.forms(partial(stacked, step), values, prefix="vmap, ")
+            if self.device == "cuda":
+                recorded = self.recorded(step, task.n_runs, BATCH_SIZE)
+                forms |= self.forms(partial(stacked, recorded), values, prefix="vmap, recorded steps, ")
+        if self.device == "cpu":
+            workers = ProcessPoolExecutor(thread_count(), get_context("spawn"), _start_worker, (task,))
+            forms["processes"] = lambda: joined(list(workers.map(_run_in_worker, range(task.n_runs))))
         return forms
+
+    def train_run(self, start: torch.Tensor, order: torch.Tensor, value: Callable[[], torch.Tensor]) -> Results:
+        """One epoch of one run: losses before and after, and the way that it went."""
+        self.load(start)
+        before = value().clone()
+        self.sgd_steps(order.split(BATCH_SIZE))
+        return {"loss": host(torch.stack([before, value()])), "way": host(self.flat(self.params) - start)}
 
 
 def host(tensor: torch.Tensor) -> np.ndarray:
     """A tensor as an array; waits for the device."""
     return tensor.detach().cpu().numpy()
+
+
+def each(step: Callable[[torch.Tensor], None], batches: torch.Tensor) -> None:
+    """Takes a step for every mini-batch."""
+    for batch in batches:
+        step(batch)
+
+
+def joined(runs: list[Results]) -> Results:
+    """The runs' results stacked."""
+    return {name: np.stack([run[name] for run in runs]) for name in runs[0]}
+
+
+# Runs in processes of one thread each: all cores are used, for steps that are too small to share.
+
+_worker: Side
+
+
+def _start_worker(task: Task) -> None:
+    global _worker
+    torch.set_num_threads(1)
+    _worker = Side(task)
+
+
+def _run_in_worker(seed: int) -> Results:
+    start, order = map(_worker.tensor, _worker.task.run(seed))
+    return _worker.train_run(start, order, partial(_worker.value, _worker.task.chunks[-1]))
