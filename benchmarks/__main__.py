@@ -23,7 +23,7 @@ from .rows import TOLERANCES, Disagreement, Outcome, Row, all_rows, measure
 from .sides import SIDES, available
 from .sides.ours import Side as Ours
 from .task import load_images
-from .timing import Timing, matrix_product_rate, peak_memory, resident_memory
+from .timing import Timing, matrix_product_rate, memory
 
 COLUMNS = f"{'':43}{'minilandscape':>24}" + "".join(f"{name:>24}" for name in list(SIDES)[1:])
 
@@ -150,10 +150,10 @@ def _peak(row: Row) -> int:
     side = Ours(row.task)
     (call,) = getattr(side, row.work)().values()
     assert side.land.chunks  # packed
-    before = resident_memory()
+    before = memory()["now"]
     call()
     call()
-    print(json.dumps({"before": before, "peak": peak_memory()}))
+    print(json.dumps({"before": before, "peak": memory()["peak"]}))
     return 0
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from minilandscape.backend import device_module
 
 MOST_CALLS = 20
+MOST_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,13 @@ def alternate(
     """Times the sides in turn, each for some blocks of counted calls.
 
     The pause lets the other side's worker threads go to sleep; an uncounted call brings the caches back, and sets how
-    many counted ones take about ``seconds``.
+    many counted ones take about ``seconds``. Blocks after the second are left out once :data:`MOST_SECONDS` have gone.
     """
     times: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(blocks):
+    begin = time.perf_counter()
+    for block in range(blocks):
+        if block > 1 and time.perf_counter() - begin > MOST_SECONDS:
+            break
         for name, call in sides.items():
             time.sleep(pause)
             calls = round(seconds / duration(call))
@@ -65,13 +69,12 @@ def matrix_product_rate(device: str) -> float:
     return 2 * n**3 / min(duration(product) for _ in range(10))
 
 
-def peak_memory() -> int:
-    """The most bytes that this process has had resident."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
-
-
-def resident_memory() -> int:
-    """Bytes resident now; the peak where the system does not say."""
-    statm = Path("/proc/self/statm")
-    return int(statm.read_text().split()[1]) * resource.getpagesize() if statm.exists() else peak_memory()
+def memory() -> dict[str, int]:
+    """Bytes that this process has resident now, and the most that it has had; the most twice where no more is known."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return {"now": peak, "peak": peak}
+    # Linux counts in ru_maxrss what the parent had resident when it started this process.
+    lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    return {key: 1024 * int(lines[name].split()[0]) for key, name in (("now", "VmRSS"), ("peak", "VmHWM"))}

@@ -33,6 +33,8 @@ def available(device: str) -> tuple[dict[str, Callable[[Any], Any]], dict[str, s
             missing[name] = "measured on a CPU only"
         elif importlib.util.find_spec(package) is None:
             missing[name] = f"{package} is not installed"
+        elif device == "gpu" and package == "torch" and not import_module("torch").cuda.is_available():
+            missing[name] = "this PyTorch finds no CUDA device"
         else:
             present[name] = import_module(f".{module}", __name__).Side
     return present, missing
