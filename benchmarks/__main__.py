@@ -46,7 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not rows:
         raise SystemExit(f"no row is called {' or '.join(options.only)}")
     if options.what == "peak":
-        return _peak(rows[0])
+        # "loss" is a part of "loss + gradient" too: the shortest name is the one that was asked for.
+        return _peak(min(rows, key=lambda row: len(row.name)))
     record = {"images": len(images), "source": source, **_machine(options.device)}
     print(f"{len(images):,} images ({source}), float32, {record['device']}")
     print(", ".join(f"{name} {number}" for name, number in record["versions"].items()))
