@@ -1,1 +1,1 @@
-"""Timings against PyTorch: ``python -m benchmarks`` in a checkout; not installed."""
+"""Timings against PyTorch, JAX and the authors' procedure: ``python -m benchmarks`` in a checkout; not installed."""

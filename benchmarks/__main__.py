@@ -1,128 +1,167 @@
-"""``python -m benchmarks``: one table of this project's work against PyTorch's, side by side in one process."""
+"""``python -m benchmarks``: this project's work against PyTorch's, JAX's and the authors', side by side.
+
+``table`` (the default) prints the comparison, ``scaling`` how cost and memory grow. Times are medians over alternating
+blocks in one process, ranges the extremes. Every form of every side is checked against minilandscape's results first.
+"""
 
 from __future__ import annotations
 
 import argparse
-import resource
-from collections.abc import Callable
+import json
+import os
+import platform
+import sys
+from dataclasses import asdict, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
-import numpy as np
+from minilandscape.backend import DeviceError, device_description
 
-from minilandscape.data import load_mnist
-from minilandscape.networks import MODELS, initial_vector, network_landscape
-from minilandscape.optimizers import LandscapeLine, lbfgs_gss
-from minilandscape.paths import FourierPathFinder
+from . import scaling
+from .rows import TOLERANCES, Disagreement, Outcome, Row, all_rows, measure
+from .sides import SIDES, available
+from .sides.ours import Side as Ours
+from .task import load_images
+from .timing import Timing, matrix_product_rate, memory
 
-from .timing import Timing, alternate
-
-VARIANTS = {"fcp": ("paper", "authors"), "lenet": ("paper", "authors"), "autoencoder": ("paper",), "lstm": ("paper",)}
+COLUMNS = f"{'':43}{'minilandscape':>24}" + "".join(f"{name:>24}" for name in list(SIDES)[1:])
 
 
-def main() -> None:
-    """Prints the table; exits non-zero where the sides disagree."""
+def main(arguments: list[str] | None = None) -> int:
+    """Runs what the arguments ask for; 1 where the sides disagree."""
+    options = _parser().parse_args(arguments)
+    if options.quick:  # PyTorch's threads wait for each other at every small product, for ever on a busy machine
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if options.device == "gpu":
+        try:
+            matrix_product_rate("gpu")
+        except DeviceError as error:
+            print(f"not measured: {error}")
+            _write(options.json, {"device": "gpu", "not measured": str(error)})
+            return 0
+    where = options.data or ("random" if options.quick else "auto")
+    images, source = load_images(where, options.images or (400 if options.quick else 10_000))
+    rows = [row for row in all_rows(images, options.device, options.quick) if _wanted(row, options.only)]
+    if not rows:
+        raise SystemExit(f"no row is called {' or '.join(options.only)}")
+    if options.what == "peak":
+        # "loss" is a part of "loss + gradient" too: the shortest name is the one that was asked for.
+        return _peak(min(rows, key=lambda row: len(row.name)))
+    record = {"images": len(images), "source": source, **_machine(options.device)}
+    print(f"{len(images):,} images ({source}), float32, {record['device']}")
+    print(", ".join(f"{name} {number}" for name, number in record["versions"].items()))
+    if options.what == "scaling":
+        record["series"] = scaling.print_all(where, options.device, options.quick)
+        _write(options.json, record)
+        return 0
+    return _table(rows, options, record)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("what", nargs="?", choices=("table", "scaling", "peak"), default="table")
     parser.add_argument("--quick", action="store_true", help="few images and calls: checks that the sides agree")
-    parser.add_argument("--data", default="auto")
-    parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--only", choices=MODELS, action="append")
-    options = parser.parse_args()
-    images = load_mnist(options.data).train[: 500 if options.quick else options.images]
-    blocks, calls = (1, 1) if options.quick else (4, 5)
-    print(f"{len(images):,} images, float32; seconds are medians, ranges in brackets; ratio = PyTorch / minilandscape")
-    print(f"{'work':34} {'minilandscape':>26} {'PyTorch':>26} {'ratio':>6}")
-    for model in options.only or MODELS:
-        for variant in VARIANTS[model]:
-            for work, sides, slow in _rows(model, variant, images):
-                times = alternate(sides, blocks, max(1, calls // slow))
-                ours, theirs = times["minilandscape"], times["PyTorch"]
-                ratio = theirs.median / ours.median
-                print(f"{f'{model} ({variant}), {work}':34} {_show(ours)} {_show(theirs)} {ratio:6.2f}", flush=True)
-    print(f"peak resident memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MiB")
+    parser.add_argument("--data", help="as for minilandscape train, or 'random'; auto, with --quick random")
+    parser.add_argument("--images", type=int, help="10,000, with --quick 400")
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument("--only", action="append", metavar="TEXT", help="rows whose name contains this")
+    parser.add_argument(
+        "--memory", action="store_true", help="peak memory of our side, each row in a process of its own"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="writes what was printed")
+    return parser
 
 
-def _show(timing: Timing) -> str:
-    return f"{f'{1e3 * timing.median:.2f} [{1e3 * timing.low:.2f}, {1e3 * timing.high:.2f}] ms':>26}"
+def _wanted(row: Row, only: list[str] | None) -> bool:
+    return not only or any(text in row.name for text in only)
 
 
-def _rows(model: str, variant: str, images: Any) -> Any:
-    """(name, sides, how many times fewer calls) of each piece of work, the sides' results compared first."""
-    import torch
-
-    from .pytorch import Loss
-
-    land = network_landscape(model, images, variant=variant)
-    vectors = [initial_vector(model, np.random.default_rng(seed)) for seed in (0, 1)]
-    theirs = Loss(model, variant, images.images, images.labels)
-    theirs.set_vector(vectors[0])
-    theirs.pick_chunk(theirs.value_and_gradient)
-    (value,), (gradient,) = land.values_and_gradients(vectors[0][None])
-    their_value, their_gradient = theirs.value_and_gradient()
-    worst = np.abs(gradient - their_gradient).max() / np.abs(their_gradient).max()
-    if abs(value - their_value) > 1e-4 * abs(their_value) or worst > 1e-3:
-        raise SystemExit(f"{model} ({variant}): loss {value} and {their_value}, gradients differ by {worst:.1e}")
-
-    def ours_gradient() -> object:
-        return land.values_and_gradients(vectors[0][None])
-
-    def ours_value() -> object:
-        return land.values(vectors[0][None])
-
-    yield "loss + gradient", {"minilandscape": ours_gradient, "PyTorch": theirs.value_and_gradient}, 1
-    yield "loss", {"minilandscape": ours_value, "PyTorch": theirs.value}, 1
-    yield "SGD step of 64", _sgd_sides(land, theirs, vectors[0], torch), 1
-    yield "L-BFGS-GSS iteration", _lbfgs_sides(land, theirs, vectors[0]), 2
-    if model == "fcp":
-        yield "path step, M = 50", _path_sides(land, theirs, vectors), 5
+def _machine(device: str) -> dict[str, Any]:
+    versions = {"python": platform.python_version()}
+    for package in ("numpy", "torch", "jax", "cupy-cuda12x"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {"device": device_description(device), "versions": versions}
 
 
-def _sgd_sides(land: Any, theirs: Any, vector: np.ndarray, torch: Any) -> dict[str, Callable[[], object]]:
-    """Fifty steps on the same mini-batches."""
-    rng = np.random.default_rng(0)
-    batches = [rng.integers(0, land.n_images, 64) for _ in range(50)]
-    tensors = [torch.from_numpy(batch) for batch in batches]
-    x = vector.copy()
-    optimizer = torch.optim.SGD(theirs.net.parameters(), lr=0.01)
+def _table(rows: list[Row], options: argparse.Namespace, record: dict[str, Any]) -> int:
+    sides, missing = available(options.device)
+    for name, reason in missing.items():
+        print(f"without {name}: {reason}")
+    rate = matrix_product_rate(options.device)
+    print(f"matrix product: {rate / 1e9:.0f} GFLOP/s")
+    if (load := os.getloadavg()[0]) > 0.5 and not options.quick:
+        print(f"the machine is busy (load {load:.1f}): these times say nothing, threads wait for others' turns")
+    bounds = ", ".join(f"{what} {bound:g}" for what, bound in TOLERANCES.items())
+    print(f"results must agree to (of the largest entry): {bounds}\n")
+    print(f"{COLUMNS}{'ratio':>7}{'goal':>17}{'share':>7}{'MiB':>7}")
+    protocol = (1, 0.0, 0.0) if options.quick else (4, 1.0, 0.2)
+    record |= {"matrix product": rate, "missing": missing, "rows": {}}
+    wrong, forms = [], []
+    for row in rows:
+        try:
+            outcome = measure(row, sides, *protocol)
+        except Disagreement as error:
+            wrong.append(str(error))
+            print(f"{row.name:43}  WRONG", flush=True)
+            continue
+        if options.memory:
+            outcome = replace(outcome, memory=_peak_of(row, options))
+        print(_line(row, outcome, rate), flush=True)
+        forms += [f"{row.name}: {name}, {form}" for name, form in outcome.forms.items() if form]
+        record["rows"][row.name] = {**asdict(outcome), "goal": row.goal, "share": _share(outcome, rate)}
+    print("\nms [range]. ratio: the faster of PyTorch and JAX over minilandscape; share of the matrix product's rate")
+    print("\n".join(["", "fastest forms", *forms]))
+    print("\n".join(["", *wrong]) if wrong else f"\nall sides agree in {len(rows)} rows")
+    _write(options.json, {**record, "wrong": wrong})
+    return 1 if wrong else 0
 
-    def ours() -> None:
-        for batch in batches:
-            _, gradient = land.batch_values_and_gradients(x[None], batch)
-            gradient *= 0.01
-            np.subtract(x, gradient[0], out=x)
 
-    def pytorch() -> None:
-        for batch in tensors:
-            theirs.sgd_step(optimizer, batch)
-
-    return {"minilandscape": ours, "PyTorch": pytorch}
+def _line(row: Row, outcome: Outcome, rate: float) -> str:
+    cells = "".join(f"{_cell(outcome.times.get(name)):>24}" for name in SIDES)
+    ratio = "–" if outcome.ratio is None else f"{outcome.ratio:.2f}"
+    memory = "–" if outcome.memory is None else f"{outcome.memory / 2**20:.0f}"
+    return f"{row.name:43}{cells}{ratio:>7}{row.goal:>17}{_share(outcome, rate):>7.0%}{memory:>7}"
 
 
-def _lbfgs_sides(land: Any, theirs: Any, vector: np.ndarray) -> dict[str, Callable[[], object]]:
-    """One iteration here; one gradient and six losses there."""
-    states = lbfgs_gss(LandscapeLine(land, vector))
-    next(states)
-
-    def pytorch() -> None:
-        theirs.value_and_gradient()
-        for _ in range(6):
-            theirs.value()
-
-    return {"minilandscape": lambda: next(states), "PyTorch": pytorch}
+def _cell(timing: Timing | None) -> str:
+    if timing is None:
+        return "–"
+    median, low, high = (f"{1e3 * seconds:.4g}" for seconds in (timing.median, timing.low, timing.high))
+    return f"{median} [{low}, {high}]"
 
 
-def _path_sides(land: Any, theirs: Any, vectors: list[np.ndarray]) -> dict[str, Callable[[], object]]:
-    """One Adam step of Algorithm 2 here; fifty gradients, point by point, there."""
-    states = FourierPathFinder(land).steps(*vectors)
-    next(states)
-    points = [(1 - t) * vectors[0] + t * vectors[1] for t in np.linspace(0, 1, 50, dtype=np.float32)]
+def _share(outcome: Outcome, rate: float) -> float:
+    return outcome.flops / outcome.times["minilandscape"].median / rate
 
-    def pytorch() -> None:
-        for point in points:
-            theirs.set_vector(point)
-            theirs.value_and_gradient()
 
-    return {"minilandscape": lambda: next(states), "PyTorch": pytorch}
+def _peak_of(row: Row, options: argparse.Namespace) -> int:
+    """Peak resident bytes of a fresh process that does our side of one row."""
+    again = ["peak", "--only", row.name, "--device", options.device, "--images", str(len(row.task.images))]
+    again += ["--data", options.data] if options.data else []
+    again += ["--quick"] if options.quick else []
+    return scaling.in_fresh_process(again)["peak"]
+
+
+def _peak(row: Row) -> int:
+    """Prints this process's memory before our side's first call and its peak after two calls, as JSON."""
+    side = Ours(row.task)
+    (call,) = getattr(side, row.work)().values()
+    assert side.land.chunks  # packed
+    before = memory()["now"]
+    call()
+    call()
+    print(json.dumps({"before": before, "peak": memory()["peak"]}))
+    return 0
+
+
+def _write(path: Path | None, record: dict[str, Any]) -> None:
+    if path is not None:
+        path.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

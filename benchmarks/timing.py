@@ -1,13 +1,21 @@
-"""Alternating blocks: each side rests, warms up, and is timed several calls in a row; ratios are of the medians."""
+"""Alternating blocks, the machine's matrix-product rate, and memory."""
 
 from __future__ import annotations
 
+import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-PAUSE = 0.2
+import numpy as np
+
+from minilandscape.backend import device_module
+
+MOST_CALLS = 20
+MOST_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -18,19 +26,55 @@ class Timing:
     low: float
     high: float
 
+    def __truediv__(self, n: int) -> Timing:
+        return Timing(self.median / n, self.low / n, self.high / n)
 
-def alternate(sides: dict[str, Callable[[], object]], blocks: int, calls: int) -> dict[str, Timing]:
-    """Times the sides in turn, ``blocks`` blocks of ``calls`` counted calls each.
 
-    The pause lets the other side's worker threads go to sleep; the uncounted call brings the caches back.
+def alternate(
+    sides: dict[str, Callable[[], object]], blocks: int, seconds: float = 1.0, pause: float = 0.2
+) -> dict[str, Timing]:
+    """Times the sides in turn, each for some blocks of counted calls.
+
+    The pause lets the other side's worker threads go to sleep; an uncounted call brings the caches back, and sets how
+    many counted ones take about ``seconds``. Blocks after the second are left out once :data:`MOST_SECONDS` have gone.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(blocks):
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    begin = time.perf_counter()
+    for block in range(blocks):
+        if block > 1 and time.perf_counter() - begin > MOST_SECONDS:
+            break
         for name, call in sides.items():
-            time.sleep(PAUSE)
-            call()
-            for _ in range(calls):
-                start = time.perf_counter()
-                call()
-                seconds[name].append(time.perf_counter() - start)
-    return {name: Timing(statistics.median(s), min(s), max(s)) for name, s in seconds.items()}
+            time.sleep(pause)
+            calls = round(seconds / duration(call))
+            times[name] += [duration(call) for _ in range(min(max(calls, 1), MOST_CALLS))]
+    return {name: Timing(statistics.median(s), min(s), max(s)) for name, s in times.items()}
+
+
+def duration(call: Callable[[], object]) -> float:
+    """Seconds that one call takes."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def matrix_product_rate(device: str) -> float:
+    """Floating-point operations a second of the device's float32 matrix product, the best of ten."""
+    xp, n = device_module(device), 2000 if device == "cpu" else 8000
+    a = xp.ones((n, n), dtype=np.float32)
+
+    def product() -> None:
+        float((a @ a)[0, 0])  # waits for the device
+
+    product()
+    return 2 * n**3 / min(duration(product) for _ in range(10))
+
+
+def memory() -> dict[str, int]:
+    """Bytes that this process has resident now, and the most that it has had; the most twice where no more is known."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return {"now": peak, "peak": peak}
+    # Linux counts in ru_maxrss what the parent had resident when it started this process.
+    lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    return {key: 1024 * int(lines[name].split()[0]) for key, name in (("now", "VmRSS"), ("peak", "VmHWM"))}

@@ -1,0 +1,97 @@
+"""minilandscape's side: what the optimisers, path finders and the plane call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minilandscape.backend import one_blas_thread, to_device, to_host
+from minilandscape.data import Mnist
+from minilandscape.networks import network_landscape
+from minilandscape.optimizers import LandscapeLine
+from minilandscape.training import train
+
+from ..task import BATCH_SIZE, LEARNING_RATE, TRIALS, Task
+from . import Forms, Results
+
+
+class Side:
+    """A network landscape and its spans."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.land = network_landscape(task.model, task.images, task.variant, task.device)
+
+    def loss(self) -> Forms:
+        point = self.task.start[None]
+        return {"": lambda: {"loss": self.land.values(point)}}
+
+    def gradient(self) -> Forms:
+        point = self.task.start[None]
+
+        def call() -> Results:
+            values, gradients = self.land.values_and_gradients(point)
+            return {"loss": values, "gradient": to_host(gradients)[0]}
+
+        return {"": call}
+
+    def sgd(self) -> Forms:
+        task = self.task
+
+        def call() -> Results:
+            x = to_device(task.start, task.device).copy()
+            with one_blas_thread():
+                for batch in task.batches:
+                    _, gradients = self.land.batch_values_and_gradients(x[None], batch)
+                    gradients *= LEARNING_RATE
+                    x -= gradients[0]
+            return {"way": to_host(x) - task.start}
+
+        return {"": call}
+
+    def lbfgs(self) -> Forms:
+        line = LandscapeLine(self.land, self.task.start)
+        p = to_device(self.task.direction, self.task.device)
+
+        def call() -> Results:
+            value, gradient = line.value_and_gradient()
+            line.direction(p)
+            losses = np.array([value, *(line.value(u) for u in TRIALS)])
+            line.move(0.0)  # costs what a step costs, and the next call finds the same point
+            return {"loss": losses, "gradient": to_host(gradient)}
+
+        return {"": call}
+
+    def path(self) -> Forms:
+        task = self.task
+        span, bends = self.land.span(task.path_rows), range(2, 2 + task.n_terms)
+        b = to_device(task.path_rows[2:], task.device)
+
+        def call() -> Results:
+            span.replace(bends, b)
+            values, pullback = span.values_and_pullback(task.path_coefficients, rows=bends)
+            return {"loss": values, "gradient": to_host(pullback)}
+
+        return {"": call}
+
+    def plane(self) -> Forms:
+        task = self.task
+        return {"": lambda: {"loss": self.land.span(task.plane_rows).values(task.plane_coefficients)}}
+
+    def population(self) -> Forms:
+        task = self.task
+        few = task.images[:BATCH_SIZE]  # a test set that costs nothing, which the others do without
+        data = Mnist(task.images, few, "benchmark", "benchmark")
+        options: dict[str, Any] = {"optimizer": "sgd", "epochs": 1, "lr": LEARNING_RATE, "batch_size": BATCH_SIZE}
+        options |= {"variant": task.variant, "device": task.device, "train_size": len(task.images)}
+        starts = [task.run(seed)[0] for seed in range(task.n_runs)]
+
+        def call() -> Results:
+            runs = [train(task.model, data, seed=seed, **options) for seed in range(task.n_runs)]
+            return {
+                "loss": np.array([run.curves["train_loss"] for run in runs]),
+                "way": np.array([run.train_weights - x for run, x in zip(runs, starts, strict=True)]),
+            }
+
+        return {"": call}

@@ -1,0 +1,72 @@
+"""The benchmarks run, and notice a side that computes something else."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TINY = ("--quick", "--images", "96", "--only", "fcp (paper), loss", "--only", "autoencoder (paper), SGD")
+#: Another side, ours with a gradient that is one percent too long.
+WRONG_SIDE = """
+import sys
+from benchmarks.sides import ours
+
+class Wrong(ours.Side):
+    def gradient(self):
+        results = super().gradient()[""]()
+        return {"": lambda: {**results, "gradient": 1.01 * results["gradient"]}}
+
+import benchmarks.__main__ as program
+program.available = lambda device: ({"minilandscape": ours.Side, "PyTorch": Wrong}, {})
+sys.exit(program.main(sys.argv[1:]))
+"""
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_sides_agree(tmp_path: Path) -> None:
+    done = run("-m", "benchmarks", *TINY, "--memory", "--json", tmp_path / "table.json")
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "table.json").read_text())
+    names = {"fcp (paper), loss", "fcp (paper), loss + gradient", "autoencoder (paper), SGD step of 64"}
+    assert set(record["rows"]) == names
+    assert all(name in done.stdout for name in names)
+    gradient = record["rows"]["fcp (paper), loss + gradient"]
+    assert gradient["memory"] > 2**24
+    assert gradient["flops"] == 2 * 96 * (2 * 784 * 50 + 3 * (50 * 50 + 50 * 10))
+    for side, package in (("PyTorch", "torch"), ("JAX", "jax")):
+        assert (side in gradient["times"]) == (importlib.util.find_spec(package) is not None)
+        assert (side in gradient["times"]) != (side in record["missing"])
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs PyTorch")
+def test_line_search_and_path_agree_with_the_authors() -> None:
+    rows = ("fcp (paper), L-BFGS", "fcp (paper), path", "lstm (paper), L-BFGS")
+    only = [argument for row in rows for argument in ("--only", row)]
+    done = run("-m", "benchmarks", "--quick", "--images", "64", *only)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "all sides agree in 3 rows" in done.stdout
+
+
+def test_a_wrong_side_is_caught() -> None:
+    done = run("-c", WRONG_SIDE, *TINY)
+    assert done.returncode == 1, done.stderr
+    assert "fcp (paper), loss + gradient: PyTorch  differs from minilandscape in gradient by 1.0e-02" in done.stdout
+    assert done.stdout.count("WRONG") == 1
+
+
+def test_unknown_row() -> None:
+    done = run("-m", "benchmarks", "--only", "perceptron", "--quick")
+    assert done.returncode != 0
+    assert "no row is called perceptron" in done.stderr
