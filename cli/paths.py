@@ -92,6 +92,7 @@ def connect(
 
     On the loss of a network over images, or on any energy of your own (--landscape).
     """
+    from minilandscape.landscape import LandscapeDefaults
     from minilandscape.networks import network_landscape
     from minilandscape.paths import FourierPathFinder, SearchInterrupted, find_path
 
@@ -100,7 +101,10 @@ def connect(
     if steps not in (None, "auto") and not str(steps).isdigit():
         raise UsageError(f"--steps is {steps!r}; expected a whole number or auto")
     try:
-        FourierPathFinder(None, terms, points, lam=lam, lr=lr, objective=objective, power=power, solver=solver)
+        # A network's own default is the sum; another landscape may have its own as well, which is seen to later.
+        by_default = objective or ("sum" if landscape is None else None)
+        options: dict[str, Any] = {"lam": lam, "lr": lr, "power": power, "solver": solver}
+        FourierPathFinder(LandscapeDefaults(), terms, points, objective=by_default, **options)
     except ValueError as error:
         raise UsageError(str(error)) from None
     check_outputs(out)

@@ -15,7 +15,7 @@ from .backend import array_module, to_device, to_host
 Weights = np.ndarray | Callable[[np.ndarray], np.ndarray] | None
 
 #: What a landscape that says nothing of its own wants from a path finder; None is worked out from the straight line.
-PATH_DEFAULTS: dict[str, Any] = {"objective": "sum", "lam": None, "steps": None, "lr": None}
+PATH_DEFAULTS: dict[str, Any] = {"objective": "maxflux", "lam": None, "steps": None, "lr": None}
 
 
 class LandscapeError(ArithmeticError):

@@ -466,7 +466,7 @@ class _Records:
     def reached(self) -> np.ndarray:
         """(K,): which runs have reached the floor, and so are over."""
         losses = np.array(self.curves["train_loss"])
-        return ((losses <= self.floor) & (self.floor > 0)).any(axis=0)
+        return np.asarray(np.any(losses <= (self.floor or -1.0), axis=0))
 
     def ends(self) -> np.ndarray:
         """(K,): the epochs at which the runs reached the floor, the last one so far where they have not."""

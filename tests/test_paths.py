@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -39,9 +40,8 @@ def test_figure_3_has_the_papers_heights() -> None:
 @pytest.mark.parametrize("lam", [0.0, 3.0])
 @pytest.mark.parametrize(("power", "offset"), [(1, 0.0), (2, 0.0), (1.5, -0.5)])
 def test_the_gradient_of_L_agrees_with_differences(lam: float, power: float, offset: float) -> None:
-    finder = FourierPathFinder(Fig3(), n_terms=4, n_points=17, lam=lam, power=power, offset=offset)
+    finder = FourierPathFinder(Fig3(), n_terms=4, n_points=17, objective="sum", lam=lam, power=power, offset=offset)
     problem = finder._problem(START, END)
-    problem.lam = lam
     rng = np.random.default_rng(1)
 
     def L(b: np.ndarray) -> float:
@@ -52,8 +52,33 @@ def test_the_gradient_of_L_agrees_with_differences(lam: float, power: float, off
 
     b, direction = 0.1 * rng.standard_normal((2, 4, 2))
     problem.span.replace(problem.rows, b)
-    values, gradient = problem.gradient(problem.span, problem.C, problem.rows, b)
+    values, _, gradient = problem.gradient(problem.span, problem.C, problem.rows, b)
     assert problem.state(0, b, values).objective == pytest.approx(L(b), rel=1e-12)
+    h = 1e-3
+    slope = (
+        8 * (L(b + h * direction) - L(b - h * direction)) - L(b + 2 * h * direction) + L(b - 2 * h * direction)
+    ) / (12 * h)
+    assert (gradient * direction).sum() == pytest.approx(slope, rel=1e-7)
+
+
+@pytest.mark.parametrize("objective", ["maxflux", "smoothmax"])
+def test_objectives_of_the_top_agree_with_their_formulas_and_differences(objective: str) -> None:
+    problem = FourierPathFinder(Fig3(), n_terms=4, n_points=17, objective=objective)._problem(START, END)
+    beta, kappa = 7.0, 0.3
+    problem.objective = replace(problem.objective, beta=beta, kappa=kappa)  # type: ignore[type-var]
+    b, direction = 0.1 * np.random.default_rng(1).standard_normal((2, 4, 2))
+
+    def L(b: np.ndarray) -> float:
+        points = problem.C @ np.concatenate([[START, END], b])
+        f, steps = Fig3().values(points), np.linalg.norm(np.diff(points, axis=0), axis=1)
+        arcs = np.full(17, 1 / 17)
+        if objective == "maxflux":
+            arcs = 0.5 * (np.concatenate([[0], steps]) + np.concatenate([steps, [0]]))
+        return float(np.log((arcs * np.exp(beta * f)).sum()) / beta + kappa * ((steps / steps.mean() - 1) ** 2).mean())
+
+    problem.span.replace(problem.rows, b)
+    _, value, gradient = problem.gradient(problem.span, problem.C, problem.rows, b)
+    assert value == pytest.approx(L(b), rel=1e-12)
     h = 1e-3
     slope = (
         8 * (L(b + h * direction) - L(b - h * direction)) - L(b + 2 * h * direction) + L(b - 2 * h * direction)
@@ -74,13 +99,13 @@ def test_the_ends_stay_exactly_fixed(solver: str, small_mnist: Any) -> None:
 
 def test_counts_are_exact() -> None:
     land = FunctionLandscape(lambda x: Fig3().values_and_gradients(x), size=2, batched=True)
-    finder = FourierPathFinder(land, n_points=50)
+    finder = FourierPathFinder(land, n_points=50, objective="sum")
     for state in finder.steps(START, END):
         if state.step == 20:
             break
     assert (state.evaluations.values, state.evaluations.gradients) == (2, 48 * 21)
     land = FunctionLandscape(lambda x: Fig3().values_and_gradients(x), size=2, batched=True)
-    path = find_path(land, START, END, steps=100)
+    path = find_path(land, START, END, steps=100, objective="sum")
     assert path.evaluations == land.evaluations
     assert path.evaluations.gradients == 4800
     assert path.evaluations.values >= 50
@@ -89,7 +114,7 @@ def test_counts_are_exact() -> None:
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs-gss"])
 def test_history_and_the_path_kept(solver: str) -> None:
-    path = find_path(Fig3(), START, END, n_points=40, power=2, lam=100, solver=solver)
+    path = find_path(Fig3(), START, END, n_points=40, objective="sum", power=2, lam=100, solver=solver)
     assert path.converged
     assert path.reason in ("stands still", "line search")
     assert len(path.history["penalty"]) == len(path.history["height"]) > path.best_step
@@ -104,7 +129,7 @@ def test_history_and_the_path_kept(solver: str) -> None:
 @pytest.mark.parametrize("solver", ["adam", "lbfgs-gss"])
 @pytest.mark.parametrize("lam", [0.0, 1.0])
 def test_the_path_kept_has_the_lowest_L(solver: str, lam: float) -> None:
-    path = find_path(Fig3(), START, END, lam=lam, solver=solver)
+    path = find_path(Fig3(), START, END, objective="sum", lam=lam, solver=solver)
     L = path.history["cumulative_loss"] + path.history["penalty"]
     assert path.best_step == L.argmin()
     assert path.values.sum() == pytest.approx(path.history["cumulative_loss"][path.best_step], rel=1e-12)
@@ -133,7 +158,9 @@ def test_a_straight_line_has_no_coefficients() -> None:
 
 def test_a_power_below_one_stays_finite_at_the_offset() -> None:
     bowl = FunctionLandscape(lambda x: (float(x @ x), 2 * x), size=2)
-    path = find_path(bowl, np.array([1.0, 0.0]), np.array([-1.0, 0.0]), n_points=51, power=0.5, steps=5)
+    path = find_path(
+        bowl, np.array([1.0, 0.0]), np.array([-1.0, 0.0]), n_points=51, objective="sum", power=0.5, steps=5
+    )
     assert np.isfinite(path.values).all()
 
 
@@ -169,14 +196,16 @@ def test_both_solvers_agree_on_a_quadratic() -> None:
     scales = np.array([1.0, 4.0, 9.0])
     bowl = FunctionLandscape(lambda x: (float(x @ (scales * x)), 2 * scales * x), size=3)
     ends = np.array([1.0, 0.2, 0.3]), np.array([-0.4, 0.5, -0.3])
-    adam, quasi_newton = (find_path(bowl, *ends, solver=s, lam=0.5, steps=400) for s in ("adam", "lbfgs-gss"))
+    adam, quasi_newton = (
+        find_path(bowl, *ends, solver=s, objective="sum", lam=0.5, steps=400) for s in ("adam", "lbfgs-gss")
+    )
     assert quasi_newton.height == pytest.approx(adam.height, rel=1e-3)
     L = [(p.history["cumulative_loss"] + p.history["penalty"]).min() for p in (adam, quasi_newton)]
     assert L[1] == pytest.approx(L[0], rel=1e-3)
 
 
 def test_numpys_whole_numbers_are_steps_and_options_are_kept() -> None:
-    path = find_path(Fig3(), START, END, steps=np.int64(3), lr=0.02, lam=1.0)
+    path = find_path(Fig3(), START, END, steps=np.int64(3), lr=0.02, objective="sum", lam=1.0)
     assert len(path.history["height"]) == 4
     assert {name: path.facts[name] for name in ("objective", "lr", "lam", "steps")} == {
         "objective": "sum",
@@ -188,7 +217,8 @@ def test_numpys_whole_numbers_are_steps_and_options_are_kept() -> None:
 
 def test_both_solvers_come_to_one_height() -> None:
     adam, quasi_newton = (
-        find_path(Fig3(), START, END, power=2, lam=100, n_points=100, solver=solver) for solver in ("adam", "lbfgs-gss")
+        find_path(Fig3(), START, END, objective="sum", power=2, lam=100, n_points=100, solver=solver)
+        for solver in ("adam", "lbfgs-gss")
     )
     assert quasi_newton.height == pytest.approx(adam.height, abs=2e-3)
     assert quasi_newton.evaluations.gradients < adam.evaluations.gradients
@@ -280,10 +310,12 @@ def test_a_trial_step_into_a_wall_is_refused_not_fatal() -> None:
         return value, np.array([6 * x[0] * x[1], 0.02 * x[1] - 3 * (1 - x[0] ** 2)])
 
     land = FunctionLandscape(walled, size=2)
-    path = find_path(land, np.array([-1.0, 0.0]), np.array([1.0, 0.0]), solver="lbfgs-gss", lam=1e-3, steps=30)
+    path = find_path(
+        land, np.array([-1.0, 0.0]), np.array([1.0, 0.0]), solver="lbfgs-gss", objective="sum", lam=1e-3, steps=30
+    )
     assert np.isfinite(path.values).all()
     assert path.points(path.t)[:, 1].max() > 0.2
-    finder = FourierPathFinder(land, solver="lbfgs-gss", lam=1e-3)
+    finder = FourierPathFinder(land, solver="lbfgs-gss", objective="sum", lam=1e-3)
     for state in itertools.islice(finder.steps([-1.0, 0], [1.0, 0]), 25):
         assert state.values == pytest.approx(land.values(points_of(state, [-1.0, 0], [1.0, 0])), abs=1e-12)
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import weakref
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 
-from minilandscape.backend import one_blas_thread, to_device, to_host
+from minilandscape.backend import one_blas_thread, thread_count, to_device, to_host
 from minilandscape.data import Mnist
-from minilandscape.networks import network_landscape
+from minilandscape.networks import get_network, network_landscape
 from minilandscape.optimizers import LandscapeLine
-from minilandscape.training import train
+from minilandscape.training import Run, train_together
+from minilandscape.workers import worker_processes
 
 from ..task import BATCH_SIZE, LEARNING_RATE, TRIALS, Task
 from . import Forms, Results
@@ -86,12 +89,36 @@ class Side:
         options: dict[str, Any] = {"optimizer": "sgd", "epochs": 1, "lr": LEARNING_RATE, "batch_size": BATCH_SIZE}
         options |= {"variant": task.variant, "device": task.device, "train_size": len(task.images)}
         starts = [task.run(seed)[0] for seed in range(task.n_runs)]
+        seeds = list(range(task.n_runs))
+        if task.device == "cpu":  # as train_to_folder does it: groups in worker processes, which stay for all calls
+            workers = ExitStack()
+            executor = workers.enter_context(worker_processes(thread_count(), 1, _keep, (data, options)))
+            weakref.finalize(self, workers.close)
+            together = min(get_network(task.model, task.variant).together, -(-task.n_runs // thread_count()))
+            groups = [seeds[k : k + together] for k in range(0, task.n_runs, together)]
 
         def call() -> Results:
-            runs = [train(task.model, data, seed=seed, **options) for seed in range(task.n_runs)]
+            if task.device == "cpu":
+                runs = [run for part in executor.map(_train, [(task.model, g) for g in groups]) for run in part]
+            else:
+                runs = train_together(task.model, data, seeds, **options)
             return {
                 "loss": np.array([run.curves["train_loss"] for run in runs]),
                 "way": np.array([run.train_weights - x for run, x in zip(runs, starts, strict=True)]),
             }
 
         return {"": call}
+
+
+#: What a worker process trains on.
+_kept: tuple[Mnist, dict[str, Any]]
+
+
+def _keep(data: Mnist, options: dict[str, Any]) -> None:
+    global _kept
+    _kept = data, options
+
+
+def _train(work: tuple[str, list[int]]) -> list[Run]:
+    model, seeds = work
+    return train_together(model, _kept[0], seeds, **_kept[1])

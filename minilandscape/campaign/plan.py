@@ -169,7 +169,7 @@ class Plan:
             for name, value in own.items():
                 if name not in known:
                     raise ValueError(f"a plan has no {name!r}; expected some of {', '.join(known)}")
-                kinds = {"int": int, "float": (int, float), "bool": bool}[str(known[name])]
+                kinds: Any = {"int": int, "float": (int, float), "bool": bool}[str(known[name])]
                 if not isinstance(value, kinds) or (isinstance(value, bool) and known[name] != "bool"):
                     raise ValueError(f"{name} is {value!r}; expected {known[name]}")
             if not only or model in only:
@@ -328,7 +328,8 @@ class NetworkTasks:
         else:
             path |= {"solver": "auto", "steps": "auto" if n.still_steps >= 500 else n.still_steps}
         scan = "" if lam == n.lam else f"-lam{lam:.0e}"
-        options = {"model": self.model, "variant": self.plan.variant, "landscape": landscape, "weights": weights}
+        options: dict[str, Any] = {"model": self.model, "variant": self.plan.variant}
+        options |= {"landscape": landscape, "weights": weights}
         options |= {"images": n.train_size, "pair": list(pair), "path": path, **self._data}
         cost = 0.0 if self.costs is None else self.costs.path * (n.steps if solver == "adam" else 40)
         return Task(

@@ -36,7 +36,7 @@ def figure3(power: float = 2, steps: int = 2000) -> Figure3:
         Of Adam.
     """
     landscape, ends = Fig3(), (np.array(Fig3.START), np.array(Fig3.END))
-    common: dict[str, Any] = {"n_points": Fig3.N_POINTS, "power": power}
+    common: dict[str, Any] = {"n_points": Fig3.N_POINTS, "objective": "sum", "power": power}
     paths = {lam: find_path(landscape, *ends, lam=lam, lr=0.01, steps=steps, **common) for lam in LAMBDAS}
     return Figure3(find_path(landscape, *ends, method="linear", n_points=Fig3.N_POINTS), paths)
 

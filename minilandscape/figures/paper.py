@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -124,7 +125,7 @@ def plot_figure1(axes: Sequence[Any], images: Any) -> Sequence[Any]:
     tiles.set(xticks=[], yticks=[], title="a")
     columns = [(0.0, 7, "input"), (1.0, 5, "hidden"), (2.0, 5, "hidden"), (3.0, 4, "output")]
     places = [[(x, (k - (n - 1) / 2)) for k in range(n)] for x, n, _ in columns]
-    for left, right in zip(places, places[1:], strict=False):
+    for left, right in itertools.pairwise(places):
         for start in left:
             for end in right:
                 layers.plot(*zip(start, end, strict=True), color="0.75", lw=0.5, zorder=1)
@@ -133,12 +134,12 @@ def plot_figure1(axes: Sequence[Any], images: Any) -> Sequence[Any]:
         layers.text(x, -4.1, name, ha="center")
     layers.set(xlim=(-0.6, 3.6), ylim=(-4.6, 4), title="b")
     layers.axis("off")
-    x, y = np.meshgrid(np.linspace(-2, 2, 80), np.linspace(-1.6, 1.6, 80))
+    u, v = np.meshgrid(np.linspace(-2, 2, 80), np.linspace(-1.6, 1.6, 80))
 
     def surface(x: Any, y: Any) -> Any:
         return 0.12 * (x**2 - 1) ** 2 + 0.5 * (y - 0.3 * np.sin(1.5 * x)) ** 2
 
-    valley.plot_surface(x, y, surface(x, y), cmap="viridis", alpha=0.8, linewidth=0)
+    valley.plot_surface(u, v, surface(u, v), cmap="viridis", alpha=0.8, linewidth=0)
     minima = np.array([-1.0, 1.0])
     at = 0.3 * np.sin(1.5 * minima)
     valley.scatter(minima, at, surface(minima, at) + 0.05, color="red", s=40, depthshade=False)

@@ -391,7 +391,7 @@ class NetworkSpan:
                     gradients = work("gradients", *points.shape)
                 if mixes:
                     Z_group = _product(xp, mix[part], products, work, "mixed")
-                    dZ_group = None if pull is None else work("dZ_group", *Z_group.shape)
+                    dZ_group: Any = None if pull is None else work("dZ_group", *Z_group.shape)
                 for begin in range(0, len(points), block):
                     few = slice(begin, begin + block)
                     Z = Z_group[few] if mixes else network.first(work, inputs, points[few, :first])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil, sqrt
 from typing import Any
@@ -16,15 +16,17 @@ from ..backend import array_module, to_device, to_host
 from ..landscape import Evaluations, LandscapeError, as_landscape
 from ..optimizers import Adam, lbfgs_gss
 from .bases import sine_basis
-from .objectives import PowerSum
+from .objectives import PowerSum, SoftTop, Terms, make_objective
 from .result import HISTORY, Path
 
 SOLVERS = ("adam", "lbfgs-gss", "auto")
 METHODS = ("fourier", "linear")
-OBJECTIVES = ("sum",)
+OBJECTIVES = ("sum", "maxflux", "smoothmax")
 #: A path stands still when the last tenth of its steps lowered L by less than this part of all that was gained.
 STILL = 1e-4
 LEAST_STEPS = {"adam": 100, "lbfgs-gss": 10, "auto": 10}
+#: β stages at most, and how little a stage has to lower the height, in units of the objective's scale, to be the last.
+MOST_STAGES, HEIGHT_STILL = 12, 1e-4
 MOST_STEPS = {"adam": 10_000, "lbfgs-gss": 500, "auto": 500}
 #: Points a Fourier term with which "auto" begins, its iterations there that count as a step, and the part of all that
 #: was gained on L that such a step has to gain, lest all points be taken.
@@ -50,11 +52,14 @@ class PathState:
     objective
         L, Eq. (4), the penalty included.
     cumulative_loss, height, penalty, length
-        Σ f, max f, λ Σ |Δω|², Σ |Δω| of this path.
+        Σ f, max f, the part of L that no value enters (λ Σ |Δω|²), and Σ |Δω| of this path.
     evaluations
         Points evaluated since the start.
     reason
         Why the solver ends here; None while it goes on.
+    stage
+        Of an objective that is minimised at one β after another. A new stage begins with the path of the step before,
+        seen by the new objective.
     """
 
     step: int
@@ -67,6 +72,7 @@ class PathState:
     length: float
     evaluations: Evaluations
     reason: str | None = None
+    stage: int = 0
 
 
 class SearchInterrupted(KeyboardInterrupt):
@@ -78,33 +84,34 @@ class SearchInterrupted(KeyboardInterrupt):
 
 
 class _Problem:
-    """L as a function of b: Eq. (4) and its gradient, through a span of the rows (start, end, b_1, …, b_NF)."""
+    """L as a function of b, and its gradient, through a span of the rows (start, end, b_1, …, b_NF)."""
 
-    def __init__(self, landscape: Any, start: Any, end: Any, t: np.ndarray, n_terms: int, objective: PowerSum) -> None:
+    def __init__(
+        self, landscape: Any, start: Any, end: Any, t: np.ndarray, n_terms: int, objective: PowerSum | SoftTop
+    ) -> None:
         self.landscape, self.t, self.objective = landscape, t, objective
+        self.settled = False
         xp = array_module(start)
         self.start, self.displacement = start, landscape.displacement(start, end)
         if to_host(self.displacement != end - start).any():  # a periodic cell: the image of the end that is nearest
             end = start + self.displacement
         self.end = end
-        ends = xp.stack([start, end])
         self.C = sine_basis(t, n_terms)
         self.b = xp.zeros((n_terms, landscape.size), dtype=landscape.dtype)
-        self.span = landscape.span(xp.concatenate([ends, self.b]))
+        self.span = landscape.span(xp.concatenate([start[None], end[None], self.b]))
         self.rows = range(2, 2 + n_terms)
         # The penalty sees steps only: Δω_m = Δt · displacement + Σ_n b_n ΔS_mn.
         self.dC = np.diff(self.C[:, 1:], axis=0)
         self.ends = self._values(self.C[[0, -1]], t[[0, -1]])
-        self.lam: float = 0.0
         self.lr: float | None = None
 
     def at_fewer_points(self, n_points: int) -> _Problem:
-        """The same path at fewer points, with a λ that weighs the steps as heavily against the values."""
+        """The same path at fewer points, with the steps weighing as heavily against the values."""
         fewer = copy(self)
         fewer.t = np.linspace(0, 1, n_points)
         fewer.C = sine_basis(fewer.t, len(self.b))
         fewer.dC = np.diff(fewer.C[:, 1:], axis=0)
-        fewer.lam = self.lam * n_points * (n_points - 1) / (len(self.t) * (len(self.t) - 1))
+        fewer.objective = self.objective.at_fewer_points(n_points, len(self.t))
         return fewer
 
     def _values(self, C: np.ndarray, t: np.ndarray) -> np.ndarray:
@@ -138,37 +145,50 @@ class _Problem:
         """(M,) from the values of the interior points."""
         return np.concatenate([self.ends[:1], interior, self.ends[1:]])
 
-    def steps(self, b: Any) -> tuple[float, np.ndarray]:
-        """λ Σ |Δω|² and the step lengths (M − 1,), from the Gram matrix of (displacement, b)."""
+    def lengths(self, b: Any) -> np.ndarray:
+        """The step lengths |Δω| (M − 1,), from the Gram matrix of (displacement, b)."""
         V = array_module(b).concatenate([self.displacement[None], b])
         gram = to_host(V @ V.T).astype(np.float64)
-        squared = np.maximum(np.einsum("mi,ij,mj->m", self.dC, gram, self.dC), 0)
-        return self.lam * float(squared.sum()), np.sqrt(squared)
+        return np.sqrt(np.maximum(np.einsum("mi,ij,mj->m", self.dC, gram, self.dC), 0))
 
-    def penalty_gradient(self, b: Any) -> Any:
-        """2 λ Σ_m Δω_m ΔS_mn, (N_F, D)."""
+    def lengths_pullback(self, by_lengths: np.ndarray, lengths: np.ndarray, b: Any) -> Any:
+        """Σ_k ∂L/∂l_k ∂l_k/∂b_n = Σ_k ∂L/∂l_k (Δω_k / l_k) ΔS_kn, (N_F, D); 2 λ Σ_k Δω_k ΔS_kn for Eq. (4)."""
         V = array_module(b).concatenate([self.displacement[None], b])
-        return to_device(2 * self.lam * self.dC[:, 1:].T @ self.dC, self.landscape.device, self.landscape.dtype) @ V
+        each = np.divide(by_lengths, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+        return to_device((each[:, None] * self.dC[:, 1:]).T @ self.dC, self.landscape.device, self.landscape.dtype) @ V
 
-    def gradient(self, span: Any, C: np.ndarray, rows: Any, b: Any, trial: bool = False) -> tuple[np.ndarray, Any]:
-        """Values (M,) and ∂L/∂b (N_F, D) of Algorithm 2; only a trial step's values may be infinite or NaN."""
-        weights = None if self.objective.power == 1 else self.objective.weights
+    def terms(self, values: np.ndarray, b: Any) -> Terms:
+        """L of a path."""
+        return self.objective.terms(values, self.lengths(b))
+
+    def gradient(
+        self, span: Any, C: np.ndarray, rows: Any, b: Any, trial: bool = False
+    ) -> tuple[np.ndarray, float, Any]:
+        """Values (M,), L and ∂L/∂b (N_F, D); only a trial step's values may be infinite or NaN."""
+        lengths = self.lengths(b)
+
+        def weights(interior: np.ndarray) -> np.ndarray:
+            return self.objective.terms(self.along(interior), lengths).by_values[1:-1]
+
         with self.placing(C[1:-1], self.t[1:-1]):
-            interior, pullback = span.values_and_pullback(C[1:-1], weights, rows)
+            interior, pullback = span.values_and_pullback(C[1:-1], None if self.objective.linear else weights, rows)
         if not trial:
             self.check(interior, self.t[1:-1])
-        return self.along(interior), pullback + self.penalty_gradient(b)
+        values = self.along(interior)
+        terms = self.objective.terms(values, lengths)
+        return values, terms.value, pullback + self.lengths_pullback(terms.by_lengths, lengths, b)
 
     def state(self, step: int, b: Any, values: np.ndarray, reason: str | None = None) -> PathState:
-        penalty, lengths = self.steps(b)
+        lengths = self.lengths(b)
+        terms = self.objective.terms(values, lengths)
         return PathState(
             step=step,
             coefficients=b.copy(),
             values=values,
-            objective=float(self.objective.summands(values).sum()) + penalty,
+            objective=terms.value,
             cumulative_loss=float(values.sum()),
             height=float(values.max()),
-            penalty=penalty,
+            penalty=terms.penalty,
             length=float(lengths.sum()),
             evaluations=self.span.evaluations + Evaluations(),
             reason=reason,
@@ -184,7 +204,8 @@ class _PathLine:
         self._n = n
         self.scale = xp.arange(1, n + 1).astype(problem.landscape.dtype)[:, None]
         counted = problem.span.evaluations
-        self.span = problem.span = problem.landscape.span(xp.concatenate([problem.span.basis, problem.b]))
+        rows = [problem.start[None], problem.end[None], problem.b, xp.zeros_like(problem.b)]
+        self.span = problem.span = problem.landscape.span(xp.concatenate(rows))
         self.span.evaluations += counted
         self.values = problem.ends
         self._trial: tuple[float, np.ndarray] | None = None
@@ -214,12 +235,12 @@ class _PathLine:
         problem, b = self.problem, self.b
         if u:
             b = b - u * self.span.basis[2 + self._n :]
-        values, gradient = problem.gradient(self.span, self._coefficients(u), problem.rows, b, trial=u != 0)
+        C = self._coefficients(u)
+        values, value, gradient = problem.gradient(self.span, C, problem.rows, b, trial=u != 0)
         if u:
             self._trial = (u, values)
         else:
             self.values = values
-        value = float(problem.objective.summands(values).sum()) + problem.steps(b)[0]
         return value, gradient / self.scale
 
     def direction(self, p: Any) -> None:
@@ -231,8 +252,7 @@ class _PathLine:
         C = self._coefficients(u)[1:-1]
         with problem.placing(C, problem.t[1:-1]):
             interior = self.span.values(C)
-        penalty, _ = problem.steps(self.b - u * self.span.basis[2 + self._n :])
-        return float(problem.objective.summands(problem.along(interior)).sum()) + penalty
+        return problem.terms(problem.along(interior), self.b - u * self.span.basis[2 + self._n :]).value
 
     def move(self, u: float) -> None:
         n = self._n
@@ -251,7 +271,8 @@ class _PathLine:
 class FourierPathFinder:
     """Finds a low path ω(t) = (1 − t) start + t end + Σ_n b_n sin(nπt) between two points (Eqs. 3–5, Algorithm 2).
 
-    It minimises L = Σ_m F_m + λ Σ_m |ω(t_{m+1}) − ω(t_m)|² over b, F = (f − offset)^power at M equally spaced t.
+    It minimises L over b at M equally spaced t: Σ_m F_m + λ Σ_m |ω(t_{m+1}) − ω(t_m)|² with F = (f − offset)^power,
+    or another objective of the values and the steps between them.
 
     Parameters
     ----------
@@ -262,14 +283,16 @@ class FourierPathFinder:
     n_points
         M, both ends included.
     lam
-        λ. None takes the landscape's own default (1e-4 on networks), or else
+        λ of the sum. None takes the landscape's own default (1e-4 on networks), or else
         0.1 (M − 1) M · median_m(F_m − min F) / |end − start|² over the straight line.
     lr
         Adam's learning rate. None takes the landscape's own (1e-3 on networks), or |end − start| / (100 √D).
     objective
-        ``"sum"``, Eq. (4).
+        ``"sum"``, Eq. (4); ``"maxflux"`` or ``"smoothmax"``, which weigh the top of the path, with β raised from
+        stage to stage until the height falls no more. None takes the landscape's own: the sum on networks, else
+        MaxFlux.
     power, offset
-        Of the summand.
+        Of the sum's summand.
     solver
         ``"adam"`` (Algorithm 2); ``"lbfgs-gss"`` on the scaled coefficients n·b_n; or ``"auto"``, the same at first
         on 1.5 N_F points only, each ten iterations of which count as one step, until ten of them lower L by less than
@@ -302,14 +325,17 @@ class FourierPathFinder:
             raise ValueError(f"solver is {solver!r}; expected one of {', '.join(SOLVERS)}")
         if objective not in (None, *OBJECTIVES):
             raise ValueError(f"objective is {objective!r}; expected one of {', '.join(OBJECTIVES)}")
+        landscape = as_landscape(landscape)
+        objective = landscape.path_defaults["objective"] if objective is None else objective
         if lr is not None and solver != "adam":
             raise ValueError(f"lr belongs to the solver 'adam'; {solver!r} finds its own steps")
         for name, number in (("lam", lam), ("lr", lr)):
             if number is not None and not (np.isfinite(number) and number >= 0):
                 raise ValueError(f"{name} is {number}; expected a number of at least 0")
         self.landscape, self.n_terms, self.n_points = landscape, n_terms, n_points
-        self.lam, self.lr, self.objective = lam, lr, PowerSum(power, offset)
-        self.solver = solver
+        if lam is None and objective == "sum":
+            lam = landscape.path_defaults["lam"]
+        self.objective, self.lr, self.solver = make_objective(objective, power, offset, lam), lr, solver
 
     def steps(self, start: Any, end: Any) -> Iterator[PathState]:
         """Yields the straight line, then the path after every step, without end unless the solver finds one."""
@@ -317,6 +343,32 @@ class FourierPathFinder:
         return self._steps(problem, None)
 
     def _steps(self, problem: _Problem, last: int | None) -> Iterator[PathState]:
+        """The states of all stages; the last stage is the one that lowers the height no more."""
+        if not isinstance(problem.objective, SoftTop):
+            yield from self._stage(problem, last)
+            return
+        step, before = 0, float("inf")
+        for stage in range(MOST_STAGES):
+            objectives: list[float] = []
+            best: PathState | None = None
+            for state in self._stage(problem, None):
+                state = replace(state, step=step + state.step, stage=stage)
+                yield replace(state, reason=None)
+                objectives.append(state.objective)
+                if best is None or state.objective < best.objective:
+                    best = state
+                if state.reason or stands_still(objectives, self.solver):
+                    break
+            assert best is not None
+            step = state.step
+            scale = problem.objective.scale  # settled by the first stage
+            if before - best.height <= HEIGHT_STILL * scale:
+                break
+            before, problem.b = best.height, best.coefficients
+            problem.objective = problem.objective.next_stage()
+        yield replace(state, reason="stands still")
+
+    def _stage(self, problem: _Problem, last: int | None) -> Iterator[PathState]:
         return self._adam(problem, last) if self.solver == "adam" else self._lbfgs(problem)
 
     def _problem(self, start: Any, end: Any, n_terms: int | None = None) -> _Problem:
@@ -337,29 +389,28 @@ class FourierPathFinder:
         return _Problem(landscape, ends[0], ends[1], t, n_terms, self.objective)
 
     def _settle(self, problem: _Problem, line_values: np.ndarray) -> float:
-        """Checks the offset and sets λ on the straight line's values; returns the learning rate."""
-        problem.objective.check(line_values)
-        defaults = problem.landscape.path_defaults
+        """Fits the objective to the straight line's values; returns the learning rate."""
         distance = float(np.linalg.norm(to_host(problem.displacement).astype(np.float64)))
-        lam = self.lam if self.lam is not None else defaults.get("lam")
-        if lam is None:
-            F = problem.objective.summands(line_values)
-            M = self.n_points
-            lam = 0.1 * (M - 1) * M * float(np.median(F - F.min())) / distance**2
-        problem.lam = lam
-        lr = self.lr if self.lr is not None else defaults.get("lr")
+        if not problem.settled:
+            problem.objective, problem.settled = problem.objective.settle(line_values, distance), True
+        lr = self.lr if self.lr is not None else problem.landscape.path_defaults["lr"]
         return distance / (100 * sqrt(problem.landscape.size)) if lr is None else lr
 
     def _adam(self, problem: _Problem, last: int | None) -> Iterator[PathState]:
         """The last step's path needs no gradient."""
         b, span, step, adam = problem.b, problem.span, 0, None
+        span.replace(problem.rows, b)
+        if isinstance(problem.objective, SoftTop) and not problem.settled:
+            self._settle(problem, problem.along(problem._values(problem.C[1:-1], problem.t[1:-1])))
         while step != last:
-            values, gradient = problem.gradient(span, problem.C, problem.rows, b)
+            values, _, gradient = problem.gradient(span, problem.C, problem.rows, b)
             if adam is None:
-                # λ may depend on the straight line's own values, of which the first gradient knew nothing.
+                lam = problem.objective.lam
                 problem.lr = self._settle(problem, values)
+                if problem.objective.lam != lam:  # it depends on the values, of which this gradient knew nothing
+                    terms = problem.terms(values, b)
+                    gradient += problem.lengths_pullback(terms.by_lengths, problem.lengths(b), b)
                 adam = Adam(lr=problem.lr)
-                gradient += problem.penalty_gradient(b)
             yield problem.state(step, b, values)
             adam.update(b, gradient)
             span.replace(problem.rows, b)
@@ -481,7 +532,11 @@ def find_path(
     reason = "straight line" if method == "linear" else "steps"
     try:
         for state in finder._steps(problem, most) if most else finder._adam(problem, 0):
-            if states and states[-1].step == state.step:  # L-BFGS-GSS says why it ends
+            if states and states[-1].stage != state.stage:
+                stage_begins = PathState(**{**vars(state), "coefficients": None})
+                states[-1], best, objectives = stage_begins, state, [state.objective]
+                continue
+            if states and states[-1].step == state.step:  # says why it ends
                 reason = state.reason or reason
                 break
             states.append(PathState(**{**vars(state), "coefficients": None}))
@@ -493,7 +548,7 @@ def find_path(
             if state.reason is not None:
                 reason = state.reason
                 break
-            if steps == "auto" and stands_still(objectives, solver):
+            if steps == "auto" and not problem.objective.staged and stands_still(objectives, solver):
                 reason = "stands still"
                 break
             if state.step >= most:
@@ -564,5 +619,5 @@ def _result(
         evaluations=problem.span.evaluations + Evaluations(),
         converged=converged,
         reason=reason,
-        facts={**facts, "objective": "sum", "lam": problem.lam, "lr": problem.lr},
+        facts={**facts, "objective": problem.objective.name, "lam": problem.objective.lam, "lr": problem.lr},
     )
