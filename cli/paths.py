@@ -55,7 +55,7 @@ def connect(
         typer.Option(help="MODULE:FACTORY of your own landscape, or of a function x -> (value, gradient)."),
     ] = None,
     method: Annotated[str, typer.Option(help="fourier, or linear: the straight line alone.")] = "fourier",
-    objective: Annotated[str | None, typer.Option(help="sum: the paper's Eq. (4).")] = None,
+    objective: Annotated[str | None, typer.Option(help="sum (Eq. 4; the default on networks), maxflux (the default elsewhere) or smoothmax.")] = None,
     power: Annotated[float, typer.Option(help="The path minimises the sum of (f - offset)^power.")] = 1.0,
     offset: Annotated[float, typer.Option(help="See --power; not above the lowest value on the straight line.")] = 0.0,
     solver: Annotated[

@@ -33,8 +33,10 @@ MOST_STEPS = {"adam": 10_000, "lbfgs-gss": 500, "auto": 500}
 FEW_POINTS, ITERATIONS_A_STEP, FEW_STILL = 1.5, 10, 0.01
 #: The longest first trial step of L-BFGS-GSS, as a part of the distance between the ends.
 FIRST_BEND = 0.1
-#: The dense height is refined until it moves by less than this part of the range of the values.
-DENSE_TOLERANCE = 1e-3
+#: The dense height is refined to this part of the range of the values, in so many rounds at most.
+DENSE_TOLERANCE, DENSE_ROUNDS = 1e-6, 30
+#: A step longer than this times the mean may jump over a barrier, and is looked into.
+LONG_STEP = 1.5
 
 
 @dataclass(frozen=True)
@@ -343,11 +345,11 @@ class FourierPathFinder:
         return self._steps(problem, None)
 
     def _steps(self, problem: _Problem, last: int | None) -> Iterator[PathState]:
-        """The states of all stages; the last stage is the one that lowers the height no more."""
+        """The states of all stages, until one lowers the height no more; last again the best of the lowest stage."""
         if not isinstance(problem.objective, SoftTop):
             yield from self._stage(problem, last)
             return
-        step, before = 0, float("inf")
+        step, kept, before = 0, None, float("inf")
         for stage in range(MOST_STAGES):
             objectives: list[float] = []
             best: PathState | None = None
@@ -361,12 +363,17 @@ class FourierPathFinder:
                     break
             assert best is not None
             step = state.step
-            scale = problem.objective.scale  # settled by the first stage
-            if before - best.height <= HEIGHT_STILL * scale:
+            # With too large a β for its M points a path stretches until its steps jump over the barrier. Between the
+            # points it cannot hide, so the dense height is what has to fall.
+            height, _ = _dense_height(problem, best)
+            if height < before:
+                kept = best
+            if before - height <= HEIGHT_STILL * problem.objective.scale:
                 break
-            before, problem.b = best.height, best.coefficients
+            before, problem.b = height, best.coefficients
             problem.objective = problem.objective.next_stage()
-        yield replace(state, reason="stands still")
+        assert kept is not None
+        yield replace(kept, reason="stands still")
 
     def _stage(self, problem: _Problem, last: int | None) -> Iterator[PathState]:
         return self._adam(problem, last) if self.solver == "adam" else self._lbfgs(problem)
@@ -532,10 +539,13 @@ def find_path(
     reason = "straight line" if method == "linear" else "steps"
     try:
         for state in finder._steps(problem, most) if most else finder._adam(problem, 0):
-            if states and states[-1].stage != state.stage:
+            if states and states[-1].stage != state.stage and state.reason is None:
                 stage_begins = PathState(**{**vars(state), "coefficients": None})
                 states[-1], best, objectives = stage_begins, state, [state.objective]
                 continue
+            if state.reason is not None and problem.objective.staged:
+                best, reason = state, state.reason
+                break
             if states and states[-1].step == state.step:  # says why it ends
                 reason = state.reason or reason
                 break
@@ -569,26 +579,36 @@ def find_path(
 
 
 def _dense_height(problem: _Problem, best: PathState) -> tuple[float, float]:
-    """Maximum over t, by halving the intervals beside every peak until the highest moves little."""
+    """Maximum over t: steps that are long are looked into, then the intervals beside high peaks halved.
+
+    Between samples a peak stands at most a quarter as far above the highest one as that stands above its neighbours, if
+    the peak is a parabola there; four times as much is allowed for.
+    """
     t, values = problem.t, best.values
     n = len(best.coefficients)
     if n:
         problem.span.replace(range(2, 2 + n), best.coefficients)
     pad = problem.span.basis.shape[0] - 2 - n
-    span_range = max(float(np.ptp(values)), np.finfo(float).tiny)
-    for _ in range(30):
+    eps = float(np.finfo(problem.landscape.dtype).eps)
+    tolerance = max(DENSE_TOLERANCE * float(np.ptp(values)), 4 * eps * float(np.abs(values).max()))
+    lengths = problem.lengths(best.coefficients)
+    cuts = np.ceil(lengths / (LONG_STEP * lengths.mean())).astype(int)
+    new = np.concatenate([np.linspace(a, b, c + 1)[1:-1] for a, b, c in zip(t[:-1], t[1:], cuts, strict=True)])
+    for _ in range(DENSE_ROUNDS):
+        if new.size:
+            more = problem._values(np.pad(sine_basis(new, n), ((0, 0), (0, pad))), new)
+            order = np.argsort(np.concatenate([t, new]), kind="stable")
+            t, values = np.concatenate([t, new])[order], np.concatenate([values, more])[order]
         # A lower sample may stand beside a higher peak, so none is left out; a plateau is seen to at its last point.
         padded = np.concatenate([[-np.inf], values, [-np.inf]])
         peaks = np.flatnonzero((values >= padded[:-2]) & (values > padded[2:]))
+        drops = values[peaks] - np.minimum(values[np.maximum(peaks - 1, 0)], values[np.minimum(peaks + 1, len(t) - 1)])
+        peaks = peaks[(values[peaks] + drops >= values.max()) & (drops > tolerance)]
         left = np.unique(np.concatenate([peaks - 1, peaks]))
         left = left[(left >= 0) & (left < len(t) - 1)]
         new = 0.5 * (t[left] + t[left + 1])
-        more = problem._values(np.pad(sine_basis(new, n), ((0, 0), (0, pad))), new)
-        before = values.max()
-        order = np.argsort(np.concatenate([t, new]), kind="stable")
-        t, values = np.concatenate([t, new])[order], np.concatenate([values, more])[order]
-        spacing = min(np.diff(t))
-        if values.max() - before <= DENSE_TOLERANCE * span_range and spacing < 0.3 / len(problem.t):
+        new = new[(new > t[left]) & (new < t[left + 1])]
+        if not new.size:
             break
     k = int(values.argmax())
     return float(values[k]), float(t[k])

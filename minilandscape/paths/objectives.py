@@ -17,7 +17,7 @@ SLACK = 1e-3
 #: The first β of a staged objective, and the factor from stage to stage, in units of 1 / (median f − lowest f).
 FIRST_BETA, NEXT_BETA = 3.0, 3.0
 #: Weight of unequal steps, in units of the same scale.
-EQUAL_STEPS = 1.0
+EQUAL_STEPS = 10.0
 
 
 class Terms(NamedTuple):

@@ -1,0 +1,105 @@
+"""Test systems: gradients, stationary points and their published values, and the barriers that paths find on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minilandscape.landscape import check_gradient
+from minilandscape.paths import find_path
+from minilandscape.potentials import (
+    Camelback,
+    Fig3,
+    LennardJones,
+    Leps,
+    LepsOscillator,
+    MullerBrown,
+    Rosenbrock,
+    rigid_motions,
+)
+
+#: Values of the minima and of the saddles, where published or found by root search.
+KNOWN: dict[Any, tuple[list[float], list[float]]] = {
+    Fig3: ([0.108702, -0.000036], [0.624388, 0.637252]),
+    MullerBrown: ([-146.699517, -108.166724, -80.767818], [-40.664844, -72.248940]),
+    Camelback: ([-0.215464, -1.031628], [0.543719]),
+    LepsOscillator: ([-4.509176, -2.620287], [-0.875225]),
+}
+
+
+def hessian(land: Any, x: np.ndarray, h: float = 1e-5) -> np.ndarray:
+    steps = h * np.eye(x.size)
+    differences = land.values_and_gradients(x + steps)[1] - land.values_and_gradients(x - steps)[1]
+    return (differences + differences.T) / (4 * h)
+
+
+@pytest.mark.parametrize(
+    "land",
+    [Fig3(), MullerBrown(), Camelback(), Leps(), LepsOscillator(), LennardJones(5), Rosenbrock(2), Rosenbrock(7)],
+    ids=lambda land: f"{type(land).__name__}{land.size}",
+)
+def test_gradients_agree_with_differences_and_stacks_with_points(land: Any) -> None:
+    points = np.random.default_rng(0).uniform(0.5, 1.6, (6, land.size))
+    if isinstance(land, LennardJones):  # atoms apart
+        grid = 1.1 * np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]])
+        points = grid.ravel() + 0.1 * (points - 1)
+    assert check_gradient(land, points, tolerance=1e-7).passed
+    values, gradients = land.values_and_gradients(points)
+    for k in range(len(points)):
+        value, gradient = land.values_and_gradients(points[k : k + 1])
+        assert value[0] == pytest.approx(values[k], rel=1e-14)
+        assert gradient[0] == pytest.approx(gradients[k], rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize("potential", KNOWN)
+def test_stationary_points(potential: Any) -> None:
+    land = potential()
+    minima, saddles = KNOWN[potential]
+    for points, values, negative in ((land.minima, minima, 0), (land.saddles, saddles, 1)):
+        found, gradients = land.values_and_gradients(points)
+        assert found == pytest.approx(values, abs=1e-6)
+        assert np.abs(gradients).max() < 1e-8
+        assert [(np.linalg.eigvalsh(hessian(land, x)) < 0).sum() for x in points] == [negative] * len(points)
+
+
+def test_leps_has_valleys_and_a_saddle() -> None:
+    values, gradients = Leps().values_and_gradients(np.concatenate([Leps.minima, Leps.saddles]))
+    assert values == pytest.approx([-4.52, -3.650769, -3.176913], abs=6e-3)
+    assert np.abs(gradients[2]).max() < 1e-8
+    assert np.abs(gradients[:2]).max() < 0.01
+    far = Leps().values(np.array([[0.742, 300.0], [-400.0, 1.0]]))
+    assert far[0] == pytest.approx(-4.52, rel=1e-6)
+    assert not np.isnan(far).any()
+
+
+def test_lennard_jones_clusters() -> None:
+    side = 2 ** (1 / 6)
+    tetrahedron = side / np.sqrt(8) * np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+    land = LennardJones(4)
+    value, gradient = land.values_and_gradients(tetrahedron.reshape(1, -1))
+    assert value[0] == pytest.approx(-6, rel=1e-12)
+    assert np.abs(gradient).max() < 1e-10
+    modes = land.zero_modes(tetrahedron.ravel())
+    assert modes.shape == (6, 12)
+    assert modes @ modes.T == pytest.approx(np.eye(6), abs=1e-12)
+    assert np.abs(hessian(land, tetrahedron.ravel()) @ modes.T).max() < 1e-4
+    assert len(rigid_motions(np.array([[0.0, 0, 0], [0, 0, 1], [0, 0, 2.5]]))) == 5
+    assert LennardJones(2).values(np.zeros((1, 6)))[0] == np.inf
+    with pytest.raises(ValueError, match="expected a stack"):
+        land.values(np.zeros((1, 11)))
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs-gss", "auto"])
+@pytest.mark.parametrize("potential", [Fig3, MullerBrown, Camelback, Leps, LepsOscillator])
+def test_maxflux_finds_the_barrier_with_default_settings(potential: Any, solver: str) -> None:
+    """From minimum to minimum within 0.1 % of the barrier, and never below the saddle."""
+    land = potential()
+    path = find_path(land, land.minima[0], land.minima[1], solver=solver)
+    saddle = land.values(land.saddles[:1])[0]
+    barrier = saddle - land.values(land.minima[:2]).max()
+    assert path.facts["objective"] == "maxflux"
+    assert path.converged
+    assert path.reason == "stands still"
+    assert -1e-6 * barrier <= path.dense_height - saddle <= 1e-3 * barrier
