@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -55,7 +56,10 @@ def connect(
         typer.Option(help="MODULE:FACTORY of your own landscape, or of a function x -> (value, gradient)."),
     ] = None,
     method: Annotated[str, typer.Option(help="fourier, or linear: the straight line alone.")] = "fourier",
-    objective: Annotated[str | None, typer.Option(help="sum (Eq. 4; the default on networks), maxflux (the default elsewhere) or smoothmax.")] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(help="sum (Eq. 4; the default on networks), maxflux (the default elsewhere) or smoothmax."),
+    ] = None,
     power: Annotated[float, typer.Option(help="The path minimises the sum of (f - offset)^power.")] = 1.0,
     offset: Annotated[float, typer.Option(help="See --power; not above the lowest value on the straight line.")] = 0.0,
     solver: Annotated[
@@ -76,6 +80,12 @@ def connect(
     lr: Annotated[
         float | None, typer.Option(help="Adam's learning rate. Default: 1e-3 on networks, else |B - A|/(100 sqrt(D)).")
     ] = None,
+    split_at_minima: Annotated[
+        bool,
+        typer.Option(
+            "--split-at-minima", help="Split the path where it passes through minima; refine and certify every saddle."
+        ),
+    ] = False,
     split: Annotated[str, typer.Option(help="The images of the landscape: train or test.")] = "train",
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N images of the split.")] = None,
     model: Model = "auto",
@@ -121,24 +131,28 @@ def connect(
         land = network_landscape(name, images, variant=chosen, device=device, dtype=dtype)
         facts = {"model": name, "variant": chosen, "key": mnist.key, "split": split, "n_images": len(images)}
     total = int(steps) if steps not in (None, "auto") else None
+    settings: dict[str, Any] = {
+        "n_terms": terms,
+        "n_points": points,
+        "lam": lam,
+        "steps": int(steps) if steps not in (None, "auto") else steps,
+        "lr": lr,
+        "objective": objective,
+        "power": power,
+        "offset": offset,
+        "solver": solver,
+    }
+    pieces: list[dict[str, Any]] = []
     try:
         with progress_bar("path", total) as advance:
-            path = find_path(
-                land,
-                a.values,
-                b.values,
-                method,
-                n_terms=terms,
-                n_points=points,
-                lam=lam,
-                steps=int(steps) if steps not in (None, "auto") else steps,
-                lr=lr,
-                objective=objective,
-                power=power,
-                offset=offset,
-                solver=solver,
-                progress=lambda state: advance(state.step, f"step {state.step}, height {state.height:.5g}"),
-            )
+
+            def show(state: Any) -> None:
+                advance(state.step, f"step {state.step}, height {state.height:.5g}")
+
+            path = find_path(land, a.values, b.values, method, progress=show, **settings)
+        if split_at_minima:
+            with progress_bar("saddles", None):
+                pieces = _certified(land, path, method, settings)
     except SearchInterrupted as interrupt:
         interrupt.best.facts["data"] = facts
         if out is not None:
@@ -166,6 +180,7 @@ def connect(
                 "converged": path.converged,
                 "reason": path.reason,
                 "data": facts,
+                **({"pieces": pieces} if split_at_minima else {}),
             }
         )
         return
@@ -177,6 +192,26 @@ def connect(
     print(f"length        {path.length:.6g}")
     print(f"steps         {len(path.history['height']) - 1}, the best {path.best_step}; ended: {path.reason}")
     print(f"evaluations   {path.evaluations.gradients} gradients, {path.evaluations.values} values alone")
+    for k, piece in enumerate(pieces):
+        ends = "between its ends" if piece["connects_ends"] else "not between its ends"
+        what = f"saddle {piece['value']:.8g}, {ends}" if piece["converged"] else f"no saddle proved: {piece['reason']}"
+        print(f"piece {k + 1:<7} {piece['height_ends'][0]:.6g} to {piece['height_ends'][1]:.6g}: {what}")
+
+
+def _certified(land: Any, path: Any, method: str, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """The pieces of a path between the minima that it passes through, each with its saddle's certificate."""
+    from minilandscape.paths import find_path, refine_saddle, split_at_minima
+
+    chain = split_at_minima(land, path)
+    pieces = []
+    for start, end in itertools.pairwise(chain):
+        part = path if len(chain) == 2 else find_path(land, start, end, method, **settings)
+        saddle = refine_saddle(land, part)
+        names = ("value", "residual", "connects_ends", "converged", "reason")
+        piece = {"height": part.dense_height, "height_ends": list(part.height_ends)}
+        piece |= {name: getattr(saddle, name) for name in names}
+        pieces.append({**piece, "eigenvalues": saddle.eigenvalues.tolist(), "point": saddle.point.tolist()})
+    return pieces
 
 
 def figure3(

@@ -1,6 +1,19 @@
-"""Path finders: low paths between two points of any landscape."""
+"""Path finders: low paths between two points of any landscape, and the saddles on them."""
 
 from .fourier import FourierPathFinder, PathState, SearchInterrupted, find_path, stands_still
 from .result import Path, load_path
+from .saddle import Saddle, load_saddle, refine_saddle, split_at_minima
 
-__all__ = ["FourierPathFinder", "Path", "PathState", "SearchInterrupted", "find_path", "load_path", "stands_still"]
+__all__ = [
+    "FourierPathFinder",
+    "Path",
+    "PathState",
+    "Saddle",
+    "SearchInterrupted",
+    "find_path",
+    "load_path",
+    "load_saddle",
+    "refine_saddle",
+    "split_at_minima",
+    "stands_still",
+]

@@ -1,0 +1,156 @@
+"""The saddle certificate: known saddles, honest refusals, symmetries, periodic cells, many coordinates."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minilandscape.landscape import FunctionLandscape, LandscapeDefaults, LandscapeError
+from minilandscape.networks import network_landscape
+from minilandscape.paths import find_path, load_saddle, refine_saddle, split_at_minima
+from minilandscape.potentials import Camelback, Fig3, LennardJones, Leps, LepsOscillator, MullerBrown
+from minilandscape.training import train_together
+
+
+@pytest.mark.parametrize("potential", [Fig3, MullerBrown, Camelback, Leps, LepsOscillator])
+def test_known_saddles(potential: Any, tmp_path: Path) -> None:
+    land = potential()
+    path = find_path(land, land.minima[0], land.minima[1], solver="auto")
+    saddle = refine_saddle(land, path)
+    assert saddle.converged, saddle.reason
+    assert saddle.reason == "converged"
+    assert saddle.value == pytest.approx(land.values(land.saddles[:1])[0], abs=1e-8)
+    assert saddle.point == pytest.approx(land.saddles[0], abs=1e-6)
+    _, gradients = land.values_and_gradients(np.concatenate([saddle.point[None], saddle.minima]))
+    assert np.abs(gradients[0]).max() == pytest.approx(saddle.residual, rel=1e-6)
+    assert np.abs(gradients).max() < 1e-3
+    h, v = 1e-4, saddle.mode
+    f = land.values(saddle.point + h * np.array([[-1], [0], [1]]) * v)
+    assert (f[0] - 2 * f[1] + f[2]) / h**2 == pytest.approx(saddle.eigenvalues[0], rel=1e-3)
+    assert saddle.eigenvalues[0] < 0 < saddle.eigenvalues[1]
+    if potential in (Fig3, LepsOscillator):
+        assert saddle.connects_ends
+        assert saddle.minima == pytest.approx(land.minima[:2], abs=1e-4)
+    saddle.save(tmp_path / "s.npz")
+    again = load_saddle(tmp_path / "s.npz")
+    assert np.array_equal(again.point, saddle.point)
+    assert (again.value, again.evaluations, again.reason) == (saddle.value, saddle.evaluations, saddle.reason)
+
+
+def test_a_path_through_an_intermediate_minimum_is_split_there() -> None:
+    land = MullerBrown()
+    path = find_path(land, land.minima[0], land.minima[1], solver="auto")
+    assert not refine_saddle(land, path).connects_ends
+    chain = split_at_minima(land, path)
+    assert chain == pytest.approx(land.minima[[0, 2, 1]], abs=1e-6)
+    saddles = []
+    for start, end in itertools.pairwise(chain):
+        saddle = refine_saddle(land, find_path(land, start, end, solver="auto"))
+        assert saddle.converged
+        assert saddle.connects_ends
+        saddles.append(saddle.value)
+    assert saddles == pytest.approx([-40.66484351, -72.24894012], abs=1e-6)
+
+
+def test_zero_modes_are_named_and_kept_out() -> None:
+    """LJ4 from one labelling to another; the symmetric path leads to a planar point of higher index, which is left."""
+    side = 2 ** (1 / 6)
+    tetrahedron = side / np.sqrt(8) * np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1.0]])
+    land = LennardJones(4)
+    path = find_path(land, tetrahedron.ravel(), (tetrahedron * [-1, 1, 1]).ravel(), solver="auto")
+    saddle = refine_saddle(land, path)
+    assert saddle.converged, saddle.reason
+    assert saddle.value == pytest.approx(-5.073420858462, abs=1e-5)
+    assert saddle.zero_modes == 6
+    assert (saddle.eigenvalues < 0).sum() == 1
+    assert saddle.minima_values == pytest.approx([-6, -6], abs=1e-6)
+
+
+@pytest.mark.parametrize("size", [20, 200])
+def test_many_coordinates(size: int) -> None:
+    """A double well along a random direction, stiff and soft modes across: by the whole spectrum, and by Lanczos."""
+    rng = np.random.default_rng(2)
+    Q = np.linalg.qr(rng.standard_normal((size, size)))[0]
+    stiffness = np.geomspace(0.5, 300, size - 1)
+
+    def f(X: Any) -> Any:
+        Y = X @ Q
+        x, rest = Y[:, 0], Y[:, 1:] - 0.2 * np.sin(Y[:, :1])
+        value = (x**2 - 1) ** 2 + 0.3 * x + 0.5 * (stiffness * rest**2).sum(axis=1)
+        by_x = 4 * x * (x**2 - 1) + 0.3 - 0.2 * np.cos(x) * (stiffness * rest).sum(axis=1)
+        return value, np.concatenate([by_x[:, None], stiffness * rest], axis=1) @ Q.T
+
+    land = FunctionLandscape(f, size=size, batched=True)
+    low, top, high = np.sort(np.roots([4, 0, -4, 0.3]).real)
+
+    def at(x: float) -> np.ndarray:
+        point: np.ndarray = np.concatenate([[x], np.full(size - 1, 0.2 * np.sin(x))]) @ Q.T
+        return point
+
+    start, end = at(low), at(high)
+    saddle = refine_saddle(land, find_path(land, start, end, n_points=20, solver="auto"))
+    assert saddle.converged, saddle.reason
+    assert saddle.value == pytest.approx((top**2 - 1) ** 2 + 0.3 * top, abs=1e-8)
+    assert saddle.connects_ends
+
+
+def test_a_periodic_cell() -> None:
+    """The shortest way leads over the border, and so do the descents."""
+
+    class Cell(LandscapeDefaults):
+        size = 2
+
+        def values_and_gradients(self, points: Any) -> Any:
+            x, y = points.T
+            return -np.cos(x) - np.cos(y), np.sin(points)
+
+        def displacement(self, a: Any, b: Any) -> Any:
+            return (b - a + np.pi) % (2 * np.pi) - np.pi
+
+    path = find_path(Cell(), np.array([3.0 + np.pi + 0.14, 0.0]), np.array([0.0, 6.283185307]), solver="auto")
+    assert path.length < 1
+    path = find_path(Cell(), np.array([2 * np.pi, 0.0]), np.array([3.9 * np.pi, 0.0]), method="linear")
+    assert path.length == pytest.approx(0.1 * np.pi, rel=1e-6)
+    saddle = refine_saddle(Cell(), np.array([3.0, 0.1]), direction=np.array([1.0, 0.0]))
+    assert saddle.converged
+    assert saddle.value == pytest.approx(0, abs=1e-8)
+    assert not saddle.connects_ends
+
+
+def test_it_never_says_converged_when_it_is_not() -> None:
+
+    def three_valleys(r: Any) -> Any:
+        return r[0] ** 3 - 3 * r[0] * r[1] ** 2, np.array([3 * r[0] ** 2 - 3 * r[1] ** 2, -6 * r[0] * r[1]])
+
+    def walled(r: Any) -> Any:
+        return np.nan if r[0] > 0.5 else -((r[0] - 1) ** 2), np.array([2 - 2 * r[0], 0.0])
+
+    monkey = FunctionLandscape(three_valleys, size=2)
+    assert not refine_saddle(monkey, np.array([0.02, 0.01])).converged
+    slope = FunctionLandscape(lambda r: (r[0], np.array([1.0, 0.0])), size=2)
+    found = refine_saddle(slope, np.zeros(2))
+    assert not found.converged
+    assert found.reason != "converged"
+    bowl = FunctionLandscape(lambda r: (r @ r, 2 * r), size=2)
+    assert not refine_saddle(bowl, np.array([0.3, 0.4])).converged
+    path = find_path(bowl, np.array([-1.0, 0.0]), np.array([2.0, 0.0]), solver="auto")
+    assert "its end" in refine_saddle(bowl, path).reason
+    wall = FunctionLandscape(walled, size=2)
+    assert not refine_saddle(wall, np.zeros(2)).converged
+    with pytest.raises(LandscapeError, match="start of the climb"):
+        refine_saddle(wall, np.ones(2))
+    with pytest.raises(ValueError, match="one finite point"):
+        refine_saddle(bowl, np.array([[1.0, np.nan]]))
+
+
+def test_a_network_in_single_precision_ends_honestly(small_mnist: Any) -> None:
+    runs = train_together("fcp", small_mnist, [0, 1], optimizer="sgd", epochs=3)
+    land = network_landscape("fcp", small_mnist.train[:20])
+    path = find_path(land, runs[0].train_weights, runs[1].train_weights, n_points=9, steps=3)
+    saddle = refine_saddle(land, path, residual=1e-9)
+    assert not saddle.converged
+    assert saddle.reason != "converged"
