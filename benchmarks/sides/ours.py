@@ -93,7 +93,6 @@ class Side:
         if task.device == "cpu":  # as train_to_folder does it: groups in worker processes, which stay for all calls
             workers = ExitStack()
             executor = workers.enter_context(worker_processes(thread_count(), 1, _keep, (data, options)))
-            weakref.finalize(self, workers.close)
             together = min(get_network(task.model, task.variant).together, -(-task.n_runs // thread_count()))
             groups = [seeds[k : k + together] for k in range(0, task.n_runs, together)]
 
@@ -107,6 +106,8 @@ class Side:
                 "way": np.array([run.train_weights - x for run, x in zip(runs, starts, strict=True)]),
             }
 
+        if task.device == "cpu":
+            weakref.finalize(call, workers.close)
         return {"": call}
 
 

@@ -95,6 +95,7 @@ class NetworkPlan:
 def _scale(scale: str, variant: str) -> dict[str, NetworkPlan]:
     if scale == "smoke":
         common: dict[str, Any] = {"runs": 3, "pairs": 1, "test_curve": 100, "steps": 4, "still_steps": 4}
+        common |= {"n_terms": 4, "n_points": 12}
         small = {"sgd_updates": 40, "iterations": 6}
         return {model: NetworkPlan(train_size=128, **common, **small, scans=model == "fcp") for model in MODELS}
     if scale == "small":
