@@ -8,25 +8,35 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .analysis.disconnectivity import DisconnectivityGraph, disconnectivity_graph
     from .analysis.kpca import KernelPCA, kernel_pca, load_kernel_pca
     from .analysis.statistics import compare_sets, component_statistics, shell_lengths
     from .backend import DeviceError, set_threads
     from .data import DataError, load_mnist
     from .landscape import Evaluations, FunctionLandscape, LandscapeError, as_landscape, check_gradient
     from .networks import initial_vector, network_landscape
-    from .paths import FourierPathFinder, Path, find_path, load_path
-    from .training import Run, load_runs, train, train_to_folder
+    from .paths import (
+        FourierPathFinder,
+        Path,
+        Saddle,
+        find_path,
+        load_path,
+        load_saddle,
+        refine_saddle,
+        split_at_minima,
+    )
+    from .training import Run, load_runs, train, train_to_folder, train_together
 
 #: Public name -> the module that holds it, imported when it is first asked for.
 _HOMES = {
-    "train_to_folder": "training",
-    "initial_vector": "networks",
-    "shell_lengths": "analysis.statistics",
-    "component_statistics": "analysis.statistics",
-    "compare_sets": "analysis.statistics",
-    "load_kernel_pca": "analysis.kpca",
+    "DisconnectivityGraph": "analysis.disconnectivity",
+    "disconnectivity_graph": "analysis.disconnectivity",
     "KernelPCA": "analysis.kpca",
     "kernel_pca": "analysis.kpca",
+    "load_kernel_pca": "analysis.kpca",
+    "compare_sets": "analysis.statistics",
+    "component_statistics": "analysis.statistics",
+    "shell_lengths": "analysis.statistics",
     "DeviceError": "backend",
     "set_threads": "backend",
     "DataError": "data",
@@ -36,19 +46,27 @@ _HOMES = {
     "LandscapeError": "landscape",
     "as_landscape": "landscape",
     "check_gradient": "landscape",
+    "initial_vector": "networks",
     "network_landscape": "networks",
     "FourierPathFinder": "paths",
     "Path": "paths",
+    "Saddle": "paths",
     "find_path": "paths",
     "load_path": "paths",
+    "load_saddle": "paths",
+    "refine_saddle": "paths",
+    "split_at_minima": "paths",
     "Run": "training",
     "load_runs": "training",
     "train": "training",
+    "train_to_folder": "training",
+    "train_together": "training",
 }
 
 __all__ = [
     "DataError",
     "DeviceError",
+    "DisconnectivityGraph",
     "Evaluations",
     "FourierPathFinder",
     "FunctionLandscape",
@@ -56,11 +74,13 @@ __all__ = [
     "LandscapeError",
     "Path",
     "Run",
+    "Saddle",
     "__version__",
     "as_landscape",
     "check_gradient",
     "compare_sets",
     "component_statistics",
+    "disconnectivity_graph",
     "find_path",
     "initial_vector",
     "kernel_pca",
@@ -68,11 +88,15 @@ __all__ = [
     "load_mnist",
     "load_path",
     "load_runs",
+    "load_saddle",
     "network_landscape",
+    "refine_saddle",
     "set_threads",
     "shell_lengths",
+    "split_at_minima",
     "train",
     "train_to_folder",
+    "train_together",
 ]
 
 

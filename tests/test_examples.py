@@ -57,5 +57,8 @@ def test_train_and_connect(tmp_path: Path, small_mnist: Any) -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("ase") is None, reason="ASE is not installed")
 def test_ase_calculator(tmp_path: Path) -> None:
-    barrier, straight = numbers(output("ase_calculator.py", tmp_path))
-    assert 0.05 < barrier < straight < 5
+    text = output("ase_calculator.py", tmp_path)
+    # ASE's climbing-image NEB with seven images gives 0.23637 eV.
+    assert numbers(text)[0] == pytest.approx(0.2364, abs=1e-3)
+    assert "converged True" in text
+    assert (tmp_path / "hop.traj").exists()

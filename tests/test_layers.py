@@ -22,7 +22,7 @@ LAYERS = (
     ("training",),
     ("campaign",),
     ("figures",),
-    ("demo", "reproduce"),
+    ("demo", "reproduce", "adapters"),
 )
 HEIGHT = {name: height for height, names in enumerate(LAYERS) for name in names}
 

@@ -98,6 +98,7 @@ class _Surface:
     def __init__(self, landscape: Any, step: float) -> None:
         self.landscape, self.step = landscape, step
         self.stiffest = 0.0
+        self.known: np.ndarray | None = None
         self.evaluations = Evaluations()
 
     def value_and_gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -111,9 +112,15 @@ class _Surface:
         return values, to_host(gradients).astype(np.float64)
 
     def products(self, x: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """H v for rows v (n, D), by [∇f(x + h v) − ∇f(x − h v)] / 2h, all in one batch."""
+        """H v for rows v (n, D), all in one batch, by [∇f(x + h v) − ∇f(x − h v)] / 2h.
+
+        Where the gradient at x is known, and the product need not be exact, by [∇f(x + h v) − ∇f(x)] / h.
+        """
         sizes = np.linalg.norm(directions, axis=1, keepdims=True)
         units = np.divide(directions, sizes, out=np.zeros_like(directions), where=sizes > 0)
+        if self.known is not None:
+            _, gradients = self.stack(x + self.step * units)
+            return sizes * (gradients - self.known) / self.step
         _, gradients = self.stack(np.concatenate([x + self.step * units, x - self.step * units]))
         ahead, behind = gradients[: len(units)], gradients[len(units) :]
         return sizes * (ahead - behind) / (2 * self.step)
@@ -260,7 +267,8 @@ class _Climb:
 
     def _look(self) -> None:
         """Value and gradient at x, the zero modes taken out."""
-        self.value, g = self.surface.value_and_gradient(self.x)
+        self.value, self.whole = self.surface.value_and_gradient(self.x)
+        g = self.whole
         self.zero = self.surface.zero_modes(self.x)
         self.g = g - self.zero.T @ (self.zero @ g)
 
@@ -274,14 +282,15 @@ class _Climb:
             elif (stalled := stalled + 1) > STALLS:
                 break
             try:
-                n = LOWEST if np.abs(self.g).max() <= self.tolerance else 1
+                arrived = bool(np.abs(self.g).max() <= self.tolerance)
+                n, self.surface.known = (LOWEST, None) if arrived else (1, self.whole)
                 self.values, self.vectors = self.surface.lowest(self.x, self.zero, followed, n)
             except (LandscapeError, ArithmeticError, RuntimeError, np.linalg.LinAlgError) as error:
                 return f"the Hessian could not be looked at: {error}"
             # Where not just one mode is negative, the one along the path is climbed, not the softest one beside it.
             one = (self.values < 0).sum() == 1
             up = 0 if one else int(np.argmax(np.abs(self.vectors @ followed)))
-            if np.abs(self.g).max() <= self.tolerance:
+            if arrived:
                 if len(self.values) < 2 or self.values[1] >= 0 or left == HIGHER_POINTS:
                     return None
                 # A point of higher index, where symmetry has led: another negative mode leads down from it.
@@ -294,7 +303,7 @@ class _Climb:
             size = float(np.linalg.norm(step))
             if size > trust:
                 step, size = step * (trust / size), trust
-            before = self.x, self.value, self.g, self.zero
+            before = self.x, self.value, self.g, self.zero, self.whole
             predicted = float(np.linalg.norm(self.g))
             self.x = self.x + step
             try:
@@ -304,7 +313,7 @@ class _Climb:
             index_one = self.values[0] < 0 and (len(self.values) == 1 or self.values[1] > 0)
             grew = float(np.linalg.norm(self.g)) > (1.0 if index_one else 3.0) * predicted
             if not (np.isfinite(self.value) and np.isfinite(self.g).all()) or (grew and index_one):
-                self.x, self.value, self.g, self.zero = before
+                self.x, self.value, self.g, self.zero, self.whole = before
                 trust = 0.3 * size
                 if trust < 1e-12 * self.scale:
                     return f"the residual stays at {np.abs(self.g).max():.3g}; {self.tolerance:.3g} was to be reached"

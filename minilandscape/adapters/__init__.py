@@ -1,0 +1,1 @@
+"""Landscapes from and for other packages; each module is imported only when it is asked for."""

@@ -1,0 +1,191 @@
+"""Disconnectivity graphs: at which energy minima become connected (Becker and Karplus, 1997)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+#: How far a barrier may lie below the higher of its minima by rounding, as a part of the largest number given.
+ROUNDING = 1e-6
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Two groups of minima that become one at an energy.
+
+    Attributes
+    ----------
+    energy
+        The lowest barrier between them.
+    left, right
+        The minima of each.
+    """
+
+    energy: float
+    left: tuple[int, ...]
+    right: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class DisconnectivityGraph:
+    """The tree of minima.
+
+    Attributes
+    ----------
+    minima
+        (K,): their values.
+    merges
+        From the lowest energy up; K less the number of pieces that nothing connects.
+    """
+
+    minima: np.ndarray
+    merges: tuple[Merge, ...]
+
+    @property
+    def merge_energies(self) -> np.ndarray:
+        """(K, K): the energy at which each two minima become connected, the minimax barrier; infinite where they never
+        do, a minimum's own value on the diagonal."""
+        energies = np.full((len(self.minima),) * 2, np.inf)
+        np.fill_diagonal(energies, self.minima)
+        for merge in self.merges:
+            pairs = np.ix_(merge.left, merge.right)
+            energies[pairs] = merge.energy
+            energies.T[pairs] = merge.energy
+        return energies
+
+    def order(self) -> list[int]:
+        """The minima in an order in which no branches cross, lower groups to the left."""
+        groups: dict[tuple[int, ...], list[int]] = {(k,): [k] for k in range(len(self.minima))}
+        for merge in self.merges:
+            left, right = groups.pop(merge.left), groups.pop(merge.right)
+            lower = self.minima[left].min() <= self.minima[right].min()
+            groups[tuple(sorted(merge.left + merge.right))] = left + right if lower else right + left
+        return [k for group in sorted(groups.values(), key=lambda g: self.minima[g].min()) for k in group]
+
+    def plot(
+        self,
+        axes: Any = None,
+        labels: Sequence[str] | None = None,
+        colours: Sequence[str] | None = None,
+        groups: Mapping[str, str] | None = None,
+        log: bool = False,
+    ) -> Any:
+        """Draws the tree on some axes, new ones if None; returns them.
+
+        Parameters
+        ----------
+        labels
+            A name for each minimum, at the foot of its branch.
+        colours
+            A colour for each minimum's branch.
+        groups
+            Colour to name, for a legend.
+        log
+            A logarithmic energy axis, for losses.
+        """
+        if axes is None:
+            from matplotlib.figure import Figure
+
+            axes = Figure(figsize=(7, 5), layout="constrained").subplots()
+        place = {k: float(x) for x, k in enumerate(self.order())}
+        tops: dict[tuple[int, ...], tuple[float, float]] = {
+            (k,): (place[k], float(self.minima[k])) for k in range(len(self.minima))
+        }
+        colours = ["0.2"] * len(self.minima) if colours is None else colours
+        for merge in self.merges:
+            feet = [tops.pop(merge.left), tops.pop(merge.right)]
+            for members, (x, foot) in zip((merge.left, merge.right), feet, strict=True):
+                own = {colours[k] for k in members}
+                colour = own.pop() if len(own) == 1 else "0.2"
+                axes.plot([x, x], [foot, merge.energy], color=colour, lw=1.2)
+            (x1, _), (x2, _) = feet
+            axes.plot([x1, x2], [merge.energy] * 2, color="0.2", lw=1.2)
+            tops[tuple(sorted(merge.left + merge.right))] = (0.5 * (x1 + x2), merge.energy)
+        values = [*self.minima, *(merge.energy for merge in self.merges)]
+        ceiling = max(values) * 1.3 if log else max(values) + 0.05 * (max(values) - min(values) or 1)
+        for members, (x, foot) in tops.items():
+            own = {colours[k] for k in members}
+            axes.plot([x, x], [foot, ceiling], color=own.pop() if len(own) == 1 else "0.2", lw=1.2)
+        for k, x in place.items():
+            axes.plot(x, self.minima[k], "o", color=colours[k], ms=4)
+            if labels is not None:
+                axes.annotate(
+                    labels[k],
+                    (x, self.minima[k]),
+                    (0, -6),
+                    textcoords="offset points",
+                    ha="center",
+                    va="top",
+                    fontsize=8,
+                )
+        if groups:
+            for colour, name in groups.items():
+                axes.plot([], [], color=colour, label=name)
+            axes.legend(frameon=False)
+        if log:
+            axes.set_yscale("log")
+        axes.set(xticks=[], ylabel="energy")
+        for side in ("top", "right", "bottom"):
+            axes.spines[side].set_visible(False)
+        return axes
+
+
+def disconnectivity_graph(minima: Any, barriers: Any) -> DisconnectivityGraph:
+    """The tree of minima from the barriers between pairs of them.
+
+    Two minima are connected below an energy if a chain of barriers leads from one to the other below it; the lowest
+    such energy is the minimax over all chains, which a minimum spanning tree gives.
+
+    Parameters
+    ----------
+    minima
+        (K,): values of the minima; energies, or losses of weight vectors.
+    barriers
+        An array (K, K) with NaN or infinity where nothing is known; or a list of (i, j, energy), several for a pair
+        allowed. Energies of saddles, or heights of paths.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, an index is out of range, a value is not finite, or a barrier lies below one of its
+        minima.
+    """
+    minima = np.array(minima, dtype=np.float64)
+    if minima.ndim != 1 or not len(minima) or not np.isfinite(minima).all():
+        raise ValueError(f"minima have shape {minima.shape}; expected finite values (K,)")
+    edges = sorted(_edges(minima, barriers), key=lambda edge: edge[2])
+    scale = max([float(np.abs(minima).max()), *(abs(energy) for _, _, energy in edges)])
+    group: dict[int, tuple[int, ...]] = {k: (k,) for k in range(len(minima))}
+    merges = []
+    for i, j, energy in edges:
+        higher = max(minima[i], minima[j])
+        if energy < higher - ROUNDING * scale:
+            raise ValueError(f"the barrier {energy:.8g} between {i} and {j} lies below the minimum {higher:.8g}")
+        if group[i] == group[j]:
+            continue
+        merges.append(Merge(max(energy, float(higher)), group[i], group[j]))
+        joined = tuple(sorted(group[i] + group[j]))
+        for k in joined:
+            group[k] = joined
+    return DisconnectivityGraph(minima, tuple(merges))
+
+
+def _edges(minima: np.ndarray, barriers: Any) -> list[tuple[int, int, float]]:
+    K = len(minima)
+    if isinstance(barriers, np.ndarray):
+        if barriers.shape != (K, K):
+            raise ValueError(f"barriers have shape {barriers.shape}; expected ({K}, {K}), or a list of (i, j, energy)")
+        return [
+            (i, j, float(barriers[i, j])) for i in range(K) for j in range(K) if i != j and np.isfinite(barriers[i, j])
+        ]
+    edges = []
+    for i, j, energy in barriers:
+        if not (i in range(K) and j in range(K)) or i == j:
+            raise ValueError(f"a barrier joins {i} and {j}; expected two of the minima 0 to {K - 1}")
+        if not np.isfinite(energy):
+            raise ValueError(f"the barrier between {i} and {j} is {energy}; expected a finite energy")
+        edges.append((int(i), int(j), float(energy)))
+    return edges

@@ -1,0 +1,180 @@
+"""Adapters against the packages themselves, each where it is installed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize, rosen, rosen_der
+
+import minilandscape as ml
+from minilandscape.adapters import scipy as to_scipy
+from minilandscape.potentials import LennardJones, MullerBrown, Rosenbrock
+
+
+def test_scipy_both_ways() -> None:
+    found = minimize(to_scipy.objective(Rosenbrock(4)), np.full(4, 0.5), jac=True, method="L-BFGS-B")
+    assert found.x == pytest.approx(np.ones(4), abs=1e-4)
+    land = to_scipy.from_objective(lambda x, a: (a * rosen(x), a * rosen_der(x)), 3, (2.0,))
+    values, gradients = land.values_and_gradients(np.array([[0.3, 0.2, -0.1]]))
+    theirs = Rosenbrock(3).values_and_gradients(np.array([[0.3, 0.2, -0.1]]))
+    assert values == pytest.approx(2 * theirs[0])
+    assert gradients == pytest.approx(2 * theirs[1])
+
+
+def test_importing_the_package_imports_no_adapter() -> None:
+    code = "import sys, minilandscape, minilandscape.paths; print('minilandscape.adapters' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+
+
+class TestAse:
+    @pytest.fixture(autouse=True)
+    def _installed(self) -> None:
+        pytest.importorskip("ase")
+
+    def test_a_cluster_is_our_lennard_jones(self) -> None:
+        from ase import Atoms
+        from ase.calculators.lj import LennardJones as AseLJ
+
+        from minilandscape.adapters.ase import AseLandscape
+
+        rng = np.random.default_rng(0)
+        positions = 1.2 * np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1.0]]) + 0.05 * rng.standard_normal((4, 3))
+        land = AseLandscape(Atoms("Ar4", positions), lambda: AseLJ(rc=1e3, smooth=False), workers=2)
+        points = positions.ravel() + 0.02 * rng.standard_normal((5, 12))
+        values, gradients = land.values_and_gradients(points)
+        ours = LennardJones(4).values_and_gradients(points)
+        assert values == pytest.approx(ours[0], rel=1e-6)
+        assert gradients == pytest.approx(ours[1], rel=1e-6, abs=1e-8)
+        assert land.zero_modes(points[0]).shape == (6, 12)
+        assert land.vector(land.atoms(points[0])) == pytest.approx(points[0])
+
+    def test_what_is_frozen_stays_and_cells_are_respected(self, tmp_path: Path) -> None:
+        from ase.build import fcc111
+        from ase.calculators.emt import EMT
+        from ase.constraints import FixAtoms, FixBondLength
+        from ase.io import read
+        from ase.mep import NEBTools
+
+        from minilandscape.adapters.ase import AseLandscape
+
+        slab = fcc111("Cu", (2, 2, 2), vacuum=5)
+        slab.set_constraint(FixAtoms([0, 1, 2, 3]))
+        land = AseLandscape(slab, EMT())
+        assert land.size == 12
+        x = land.vector(slab)
+        assert ml.check_gradient(land, x + 0.05, tolerance=1e-5).passed
+        assert len(land.zero_modes(x)) == 0
+        jump = x + np.tile(slab.cell[0] * 0.9, 4)
+        assert np.linalg.norm(land.displacement(x, jump)) == pytest.approx(2 * 0.1 * np.linalg.norm(slab.cell[0]))
+        moved = x.copy()
+        moved[0] += 0.4
+        path = ml.find_path(land, x, moved, n_terms=2, n_points=5, steps=3, solver="lbfgs-gss")
+        land.write(tmp_path / "path.traj", path)
+        images = read(tmp_path / "path.traj", ":")
+        assert len(images) == 5
+        assert [image.get_potential_energy() for image in images] == pytest.approx(path.values, rel=1e-9)
+        assert (images[2].positions[:4] == slab.positions[:4]).all()
+        barrier, _ = NEBTools(images).get_barrier(fit=False)
+        assert barrier == pytest.approx(path.height - path.height_ends[0], abs=1e-9)
+        slab.set_constraint(FixBondLength(0, 1))
+        with pytest.raises(ValueError, match="FixBondLength"):
+            AseLandscape(slab, EMT())
+        slab.set_constraint()
+        with pytest.raises(ValueError, match="no calculator"):
+            AseLandscape(slab)
+        with pytest.raises(ValueError, match="not thread-safe"):
+            AseLandscape(slab, EMT(), workers=2)
+
+
+@pytest.mark.parametrize("points", [1, 8])
+def test_torch_modules(points: int, small_mnist: Any) -> None:
+    torch = pytest.importorskip("torch")
+    from minilandscape.adapters.torch import TorchLandscape
+
+    torch.manual_seed(0)
+    layers = [torch.nn.Linear(784, 50, bias=False), torch.nn.ReLU(), torch.nn.Linear(50, 50, bias=False)]
+    module = torch.nn.Sequential(*layers, torch.nn.ReLU(), torch.nn.Linear(50, 10, bias=False))
+    data = small_mnist.train
+    inputs, targets = torch.tensor(data.images), torch.tensor(data.labels)
+    land = TorchLandscape(module, torch.nn.functional.cross_entropy, inputs, targets, batch=128, points=points)
+    ours = ml.network_landscape("fcp", data)
+    assert land.size == ours.size
+    vectors = np.stack([ml.initial_vector("fcp", np.random.default_rng(k)) for k in range(3)])
+    values, gradients = land.values_and_gradients(vectors)
+    theirs = ours.values_and_gradients(vectors)
+    assert values == pytest.approx(theirs[0], rel=1e-5)
+    assert gradients == pytest.approx(theirs[1], rel=1e-3, abs=1e-6)
+    assert land.values(vectors) == pytest.approx(values, rel=1e-5)
+    assert np.array_equal(land.vector(land.load(vectors[1])), vectors[1])
+    assert np.array_equal(land.vector(land.state_dict(vectors[2])), vectors[2])
+    path = ml.find_path(land, vectors[0], vectors[1], n_points=5, n_terms=2, steps=2)
+    assert path.facts["objective"] == "maxflux"
+
+
+def test_jax_functions() -> None:
+    jax = pytest.importorskip("jax")
+    from minilandscape.adapters.jax import JaxLandscape
+
+    A, a = np.array([-200.0, -100, -170, 15]), np.array([-1, -1, -6.5, 0.7])
+    b, c = np.array([0, 0, 11, 0.6]), np.array([-10, -10, -6.5, 0.7])
+    x0, y0 = np.array([1, 0, -0.5, -1]), np.array([0, 0.5, 1.5, 1])
+
+    def muller_brown(r: Any) -> Any:
+        x, y = r[0] - x0, r[1] - y0
+        return (A * jax.numpy.exp(a * x**2 + b * x * y + c * y**2)).sum()
+
+    with jax.experimental.enable_x64() if hasattr(jax.experimental, "enable_x64") else jax.enable_x64(True):
+        land = JaxLandscape(muller_brown, size=2)
+        points = np.random.default_rng(0).uniform(-0.5, 1, (5, 2))
+        values, gradients = land.values_and_gradients(points)
+        ours = MullerBrown().values_and_gradients(points)
+        assert values == pytest.approx(ours[0], rel=1e-10)
+        assert gradients == pytest.approx(ours[1], rel=1e-10)
+        path = ml.find_path(land, *MullerBrown.minima[:2], solver="auto")
+        assert path.dense_height == pytest.approx(-40.6648, abs=0.05)
+
+
+def test_topsearch_both_ways() -> None:
+    pytest.importorskip("topsearch")
+    from topsearch.data.coordinates import StandardCoordinates
+    from topsearch.potentials.test_functions import Camelback
+
+    from minilandscape.adapters.topsearch import LandscapePotential, from_potential
+
+    land = from_potential(Camelback(), 2)
+    path = ml.find_path(land, *ml_camelback().minima[:2], solver="auto")
+    assert path.dense_height == pytest.approx(0.5437186, abs=1e-3)
+    ours = LandscapePotential(ml_camelback())
+    point = np.array([0.3, -0.4])
+    assert ours.function(point) == pytest.approx(Camelback().function(point), rel=1e-10)
+    assert ours.gradient(point) == pytest.approx(Camelback().gradient(point), rel=1e-4)
+    coords = StandardCoordinates(ndim=2, bounds=[(-3.0, 3.0), (-2.0, 2.0)])
+    coords.position = ml_camelback().minima[0]
+    assert ours.check_valid_minimum(coords)
+
+
+def ml_camelback() -> Any:
+    from minilandscape.potentials import Camelback
+
+    return Camelback()
+
+
+def test_pele_both_ways() -> None:
+    """pele's interface is two methods; a class that has them stands in where the package is not installed."""
+    from minilandscape.adapters.pele import LandscapePotential, from_potential
+
+    ours = LandscapePotential(LennardJones(3))
+    coords = np.array([0, 0, 0, 1.1, 0, 0, 0.4, 1.2, 0.1])
+    energy, gradient = ours.getEnergyGradient(coords)
+    assert ours.getEnergy(coords) == energy
+    assert np.array_equal(ours.getGradient(coords), gradient)
+    again = from_potential(ours, 9)
+    values, gradients = again.values_and_gradients(coords[None])
+    assert (values[0], *gradients[0]) == (energy, *gradient)
+    with pytest.raises(TypeError, match="no getEnergyGradient"):
+        from_potential(object(), 9)

@@ -1,0 +1,91 @@
+"""Disconnectivity graphs against brute force, known clusters and SciPy."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.cluster.hierarchy import cophenet, linkage
+from scipy.spatial.distance import squareform
+
+from minilandscape.analysis.disconnectivity import disconnectivity_graph
+from minilandscape.paths import find_path, refine_saddle, split_at_minima
+from minilandscape.potentials import MullerBrown
+
+
+def test_lj6_merges_at_its_saddle() -> None:
+    graph = disconnectivity_graph([-12.712062, -12.302928], [(0, 1, -12.079031), (1, 0, -11.9)])
+    assert graph.merge_energies[0, 1] == -12.079031
+    assert len(graph.merges) == 1
+    assert graph.order() == [0, 1]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_merge_energies_are_the_lowest_passes(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    minima = rng.uniform(-3, 0, 6)
+    barriers = np.full((6, 6), np.nan)
+    for i, j in itertools.combinations(range(6), 2):
+        if rng.random() < 0.6:
+            barriers[i, j] = max(minima[i], minima[j]) + rng.uniform(0, 2)
+    graph = disconnectivity_graph(minima, barriers)
+    # By brute force: the least, over all chains of minima, of the highest barrier on the chain.
+    either = np.fmin(barriers, barriers.T)
+    for i, j in itertools.combinations(range(6), 2):
+        others = [k for k in range(6) if k not in (i, j)]
+        chains = [(i, *middle, j) for n in range(5) for middle in itertools.permutations(others, n)]
+        tops = [np.max([either[a, b] for a, b in itertools.pairwise(chain)]) for chain in chains]
+        lowest = min((top for top in tops if np.isfinite(top)), default=np.inf)
+        assert graph.merge_energies[i, j] == pytest.approx(lowest)
+    shuffled = rng.permutation(6)
+    again = disconnectivity_graph(minima[shuffled], either[np.ix_(shuffled, shuffled)])
+    assert again.merge_energies == pytest.approx(graph.merge_energies[np.ix_(shuffled, shuffled)])
+
+
+def test_it_is_single_linkage() -> None:
+    rng = np.random.default_rng(5)
+    distances = squareform(rng.uniform(1, 2, 45))
+    graph = disconnectivity_graph(np.zeros(10), np.where(distances > 0, distances, np.nan))
+    theirs = squareform(cophenet(linkage(squareform(distances), "single")))
+    assert graph.merge_energies == pytest.approx(theirs)
+
+
+@pytest.mark.parametrize(
+    ("minima", "barriers", "message"),
+    [
+        ([0.0, 1.0], [(0, 1, 0.5)], "lies below the minimum 1"),
+        ([0.0, 1.0], [(0, 2, 3.0)], "expected two of the minima 0 to 1"),
+        ([0.0, 1.0], [(0, 1, np.inf)], "expected a finite energy"),
+        ([0.0, np.nan], [], "expected finite values"),
+        ([0.0, 1.0], np.zeros((3, 3)), r"expected \(2, 2\)"),
+    ],
+)
+def test_what_cannot_be_is_refused(minima: Any, barriers: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        disconnectivity_graph(minima, barriers)
+
+
+def test_the_tree_is_drawn_without_crossings() -> None:
+    minima = np.array([1e-8, 1e-3, 2e-8, 5e-4, 1e-2])
+    edges = [(0, 2, 1e-6), (1, 3, 2e-3), (0, 1, 5e-2)]
+    graph = disconnectivity_graph(minima, edges)
+    assert graph.merge_energies[0, 4] == np.inf
+    assert graph.order() == [0, 2, 3, 1, 4]
+    axes = graph.plot(labels=list("abcde"), colours=["r", "b", "r", "b", "g"], groups={"r": "deep"}, log=True)
+    assert axes.get_yscale() == "log"
+    horizontal = [line for line in axes.lines if len(line.get_ydata()) == 2 and len(set(line.get_ydata())) == 1]
+    assert sorted(line.get_ydata()[0] for line in horizontal) == pytest.approx([1e-6, 2e-3, 5e-2])
+
+
+def test_from_paths_to_a_tree() -> None:
+    land = MullerBrown()
+    path = find_path(land, land.minima[0], land.minima[1], solver="auto")
+    chain = split_at_minima(land, path)
+    edges = []
+    for k, (start, end) in enumerate(itertools.pairwise(chain)):
+        edges.append((k, k + 1, refine_saddle(land, find_path(land, start, end, solver="auto")).value))
+    graph = disconnectivity_graph(land.values(chain), edges)
+    assert graph.merge_energies[0, 2] == pytest.approx(-40.664844, abs=1e-5)
+    assert graph.merge_energies[1, 2] == pytest.approx(-72.248940, abs=1e-5)
