@@ -92,7 +92,7 @@ class DisconnectivityGraph:
             axes = Figure(figsize=(7, 5), layout="constrained").subplots()
         place = {k: float(x) for x, k in enumerate(self.order())}
         tops: dict[tuple[int, ...], tuple[float, float]] = {
-            (k,): (place[k], float(self.minima[k])) for k in range(len(self.minima))
+            (k,): (place[k], float(value)) for k, value in enumerate(self.minima)
         }
         colours = ["0.2"] * len(self.minima) if colours is None else colours
         for merge in self.merges:
