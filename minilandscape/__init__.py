@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .analysis.disconnectivity import DisconnectivityGraph, disconnectivity_graph
     from .analysis.kpca import KernelPCA, kernel_pca, load_kernel_pca
+    from .analysis.stationary import StationaryPoints, load_stationary_points
     from .analysis.statistics import compare_sets, component_statistics, shell_lengths
     from .backend import DeviceError, set_threads
     from .data import DataError, load_mnist
@@ -34,6 +35,8 @@ _HOMES = {
     "KernelPCA": "analysis.kpca",
     "kernel_pca": "analysis.kpca",
     "load_kernel_pca": "analysis.kpca",
+    "StationaryPoints": "analysis.stationary",
+    "load_stationary_points": "analysis.stationary",
     "compare_sets": "analysis.statistics",
     "component_statistics": "analysis.statistics",
     "shell_lengths": "analysis.statistics",
@@ -75,6 +78,7 @@ __all__ = [
     "Path",
     "Run",
     "Saddle",
+    "StationaryPoints",
     "__version__",
     "as_landscape",
     "check_gradient",
@@ -89,6 +93,7 @@ __all__ = [
     "load_path",
     "load_runs",
     "load_saddle",
+    "load_stationary_points",
     "network_landscape",
     "refine_saddle",
     "set_threads",

@@ -62,3 +62,41 @@ def test_ase_calculator(tmp_path: Path) -> None:
     assert numbers(text)[0] == pytest.approx(0.2364, abs=1e-3)
     assert "converged True" in text
     assert (tmp_path / "hop.traj").exists()
+
+
+def test_scipy_objective(tmp_path: Path) -> None:
+    text = output("scipy_objective.py", tmp_path)
+    assert numbers(text)[0] == pytest.approx(0.543719, abs=1e-4)
+    assert "saddle 0.543719" in text
+    assert text.count("converged") == len(text.splitlines()) - 1
+
+
+def test_autograd_function(tmp_path: Path) -> None:
+    text = output("autograd_function.py", tmp_path)
+    assert numbers(text)[:2] == pytest.approx([0.5, 0.5], abs=1e-3)
+    assert "converged" in text
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
+def test_torch_module(tmp_path: Path, small_mnist: Any) -> None:
+    repeated = {"x_train": np.tile(small_mnist.train.images, (4, 1)), "y_train": np.tile(small_mnist.train.labels, 4)}
+    np.savez(tmp_path / "d.npz", **repeated, x_test=small_mnist.test.images, y_test=small_mnist.test.labels)
+    height, straight, ends, accuracy = numbers(
+        output("torch_module.py", tmp_path, MINILANDSCAPE_DATA=str(tmp_path / "d.npz"))
+    )
+    assert ends <= height < straight
+    assert accuracy > 0.9
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
+def test_jax_function(tmp_path: Path) -> None:
+    height, saddle = numbers(output("jax_function.py", tmp_path))
+    assert height == pytest.approx(-40.6648, abs=0.05)
+    assert saddle == pytest.approx(-40.664844, abs=1e-5)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("topsearch") is None, reason="topsearch is not installed")
+def test_topsearch_potential(tmp_path: Path) -> None:
+    height, saddle, pair = numbers(output("topsearch_potential.py", tmp_path))
+    assert [height, saddle] == pytest.approx([0.54372, 0.54372], abs=1e-3)
+    assert pair == -1

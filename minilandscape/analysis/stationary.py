@@ -1,0 +1,278 @@
+"""Collections of minima and saddles: duplicates merged, one file, and the files of topsearch and pele."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import sqlite3
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..files import read_result, write_atomic, write_result
+from .disconnectivity import DisconnectivityGraph, disconnectivity_graph
+
+
+class StationaryPoints:
+    """Minima, and saddles between pairs of them, several for a pair if need be.
+
+    A point is taken for one that is there already if both its value and its place agree with it.
+
+    Parameters
+    ----------
+    value_tolerance
+        The largest difference of values, in their unit.
+    distance_tolerance
+        The largest distance.
+    distance
+        ``distance(a, b)`` between points (D,); None takes |b − a|. For molecules, one that aligns them first.
+    """
+
+    def __init__(
+        self,
+        value_tolerance: float = 1e-5,
+        distance_tolerance: float = 1e-2,
+        distance: Callable[[np.ndarray, np.ndarray], float] | None = None,
+    ) -> None:
+        for name, number in (("value_tolerance", value_tolerance), ("distance_tolerance", distance_tolerance)):
+            if not number >= 0:
+                raise ValueError(f"{name} is {number}; expected a number of at least 0")
+        self.value_tolerance, self.distance_tolerance = value_tolerance, distance_tolerance
+        self._distance = distance or (lambda a, b: float(np.linalg.norm(b - a)))
+        self._minima: list[tuple[np.ndarray, float]] = []
+        self._saddles: list[tuple[np.ndarray, float]] = []
+        self._pairs: list[tuple[int, int]] = []
+
+    @property
+    def minima(self) -> np.ndarray:
+        """(K, D)."""
+        return np.array([point for point, _ in self._minima])
+
+    @property
+    def minima_values(self) -> np.ndarray:
+        """(K,)."""
+        return np.array([value for _, value in self._minima])
+
+    @property
+    def saddles(self) -> np.ndarray:
+        """(S, D)."""
+        return np.array([point for point, _ in self._saddles]).reshape(len(self._saddles), -1)
+
+    @property
+    def saddles_values(self) -> np.ndarray:
+        """(S,)."""
+        return np.array([value for _, value in self._saddles])
+
+    @property
+    def pairs(self) -> np.ndarray:
+        """(S, 2): the minima that each saddle joins, the lower number first."""
+        return np.array(self._pairs, dtype=np.int64).reshape(-1, 2)
+
+    def add_minimum(self, point: Any, value: float) -> int:
+        """Adds a minimum, or finds it; its number."""
+        return self._add(self._minima, point, value, range(len(self._minima)))
+
+    def add_saddle(self, point: Any, value: float, i: int, j: int) -> int:
+        """Adds a saddle between minima i and j, or finds it among those of the pair; its number.
+
+        Raises
+        ------
+        ValueError
+            If there is no such minimum.
+        """
+        for k in (i, j):
+            if not 0 <= k < len(self._minima):
+                raise ValueError(f"a saddle joins {i} and {j}; expected two of {len(self._minima)} minima")
+        pair = (min(i, j), max(i, j))
+        number = self._add(self._saddles, point, value, [k for k, p in enumerate(self._pairs) if p == pair])
+        if number == len(self._pairs):
+            self._pairs.append(pair)
+        return number
+
+    def graph(self) -> DisconnectivityGraph:
+        """The tree of the minima; saddles that join a minimum to itself are left out."""
+        edges = [(i, j, v) for (i, j), v in zip(self._pairs, self.saddles_values, strict=True) if i != j]
+        return disconnectivity_graph(self.minima_values, edges)
+
+    def _add(self, known: list[tuple[np.ndarray, float]], point: Any, value: float, among: Iterable[int]) -> int:
+        point, value = np.array(point, dtype=np.float64), float(value)
+        size = self._minima[0][0].size if self._minima else point.size
+        if point.ndim != 1 or point.size != size or not (np.isfinite(point).all() and np.isfinite(value)):
+            raise ValueError(f"a point of shape {point.shape} and value {value}; expected finite numbers, ({size},)")
+        for k in among:
+            other, other_value = known[k]
+            near = abs(value - other_value) <= self.value_tolerance
+            if near and self._distance(other, point) <= self.distance_tolerance:
+                return k
+        known.append((point, value))
+        return len(known) - 1
+
+    # Files -------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes an ``.npz`` that :func:`load_stationary_points` reads."""
+        names = ("minima", "minima_values", "saddles", "saddles_values", "pairs")
+        facts = {"value_tolerance": self.value_tolerance, "distance_tolerance": self.distance_tolerance}
+        write_result(path, "stationary points", {name: getattr(self, name) for name in names}, facts)
+
+    def write_topsearch(self, folder: str | os.PathLike[str]) -> None:
+        """Writes ``min.data``, ``min.coords``, ``ts.data``, ``ts.coords`` and ``pairlist``, which topsearch reads.
+
+        topsearch keeps one saddle a pair: the lowest is written. Values are written in full precision.
+        """
+        lowest: dict[tuple[int, int], int] = {}
+        for k, pair in enumerate(self._pairs):
+            if pair not in lowest or self._saddles[k][1] < self._saddles[lowest[pair]][1]:
+                lowest[pair] = k
+        folder = Path(folder)
+        minima = [f"{k} {value!r}" for k, (_, value) in enumerate(self._minima)]
+        saddles = [f"{i} {j} {self._saddles[k][1]!r}" for (i, j), k in lowest.items()]
+        _write_lines(folder / "min.data", minima)
+        _write_lines(folder / "ts.data", saddles)
+        _write_lines(folder / "min.coords", [" ".join(map(repr, x.tolist())) for x, _ in self._minima])
+        _write_lines(folder / "ts.coords", [" ".join(map(repr, self._saddles[k][0].tolist())) for k in lowest.values()])
+        _write_lines(folder / "pairlist", [f"{i} {j}" for i, j in lowest])
+
+    def write_pele(self, path: str | os.PathLike[str]) -> None:
+        """Writes a database that pele reads (its schema version 2); the file must not exist."""
+        if Path(path).exists():
+            raise ValueError(f"{path} exists; name a new file")
+        with closing(sqlite3.connect(path)) as database, database:
+            database.executescript(PELE_SCHEMA)
+            for k, (x, value) in enumerate(self._minima):
+                row = (k + 1, value, pickle.dumps(x, protocol=2))
+                database.execute("INSERT INTO tbl_minima (_id, energy, coords, invalid) VALUES (?, ?, ?, 0)", row)
+            for (i, j), (x, value) in zip(self._pairs, self._saddles, strict=True):
+                database.execute(
+                    "INSERT INTO tbl_transition_states (energy, coords, _minimum1_id, _minimum2_id, invalid) "
+                    "VALUES (?, ?, ?, ?, 0)",
+                    (value, pickle.dumps(x, protocol=2), i + 1, j + 1),
+                )
+
+
+PELE_SCHEMA = """
+PRAGMA user_version = 2;
+CREATE TABLE tbl_minima (
+    _id INTEGER PRIMARY KEY, energy FLOAT, coords BLOB, fvib FLOAT, pgorder INTEGER, invalid INTEGER, user_data BLOB
+);
+CREATE TABLE tbl_transition_states (
+    _id INTEGER PRIMARY KEY, energy FLOAT, coords BLOB,
+    _minimum1_id INTEGER REFERENCES tbl_minima (_id), _minimum2_id INTEGER REFERENCES tbl_minima (_id),
+    eigenval FLOAT, eigenvec BLOB, fvib FLOAT, pgorder INTEGER, invalid INTEGER, user_data BLOB
+);
+CREATE TABLE tbl_system_property (
+    _id INTEGER PRIMARY KEY, property_name VARCHAR, int_value INTEGER, float_value FLOAT, string_value VARCHAR,
+    pickle_value BLOB
+);
+"""
+
+
+def _write_lines(path: Path, lines: list[str]) -> None:
+    write_atomic(path, ("\n".join(lines) + "\n" if lines else "").encode())
+
+
+def _points(
+    minima: Any, values: Any, saddles: Any, saddle_values: Any, pairs: Any, options: dict[str, Any]
+) -> StationaryPoints:
+    """A collection of what a file holds, nothing merged."""
+    points = StationaryPoints(**options)
+    points._minima = [(np.array(x, dtype=np.float64), float(v)) for x, v in zip(minima, values, strict=True)]
+    points._saddles = [(np.array(x, dtype=np.float64), float(v)) for x, v in zip(saddles, saddle_values, strict=True)]
+    points._pairs = [(min(int(i), int(j)), max(int(i), int(j))) for i, j in pairs]
+    for i, j in points._pairs:
+        if not (i >= 0 and j < len(points._minima)):
+            raise ValueError(f"a saddle joins the minima {i} and {j}, of which there are {len(points._minima)}")
+    return points
+
+
+def load_stationary_points(path: str | os.PathLike[str]) -> StationaryPoints:
+    """Reads what :meth:`StationaryPoints.save` wrote; ValueError names the file where it is damaged."""
+    a, facts = read_result(path, "stationary points")
+    options = {name: facts[name] for name in ("value_tolerance", "distance_tolerance")}
+    return _points(a["minima"], a["minima_values"], a["saddles"], a["saddles_values"], a["pairs"], options)
+
+
+def read_topsearch(folder: str | os.PathLike[str], **options: Any) -> StationaryPoints:
+    """Reads topsearch's ``min.data``, ``min.coords``, ``ts.data`` and ``ts.coords``; options of StationaryPoints.
+
+    topsearch itself writes values with five decimals.
+    """
+    folder = Path(folder)
+
+    def table(name: str, columns: int | None) -> np.ndarray:
+        text = (folder / name).read_text(encoding="utf-8")
+        try:
+            rows = [[float(word) for word in line.split()] for line in text.splitlines() if line.strip()]
+        except ValueError as error:
+            raise ValueError(f"{folder / name} is no table of numbers: {error}") from None
+        if len({len(row) for row in rows}) > 1 or (columns and rows and len(rows[0]) != columns):
+            raise ValueError(f"{folder / name} has rows of {len(rows[0])} numbers or of several lengths")
+        return np.array(rows).reshape(len(rows), -1)
+
+    minima, saddles = table("min.data", 2), table("ts.data", 3)
+    order = np.argsort(minima[:, 0], kind="stable") if len(minima) else slice(None)
+    coordinates, saddle_coordinates = table("min.coords", None), table("ts.coords", None)
+    if not len(saddles):
+        return _points(coordinates[order], minima[order, 1], [], [], [], options)
+    pairs = saddles[:, :2].astype(int)
+    return _points(coordinates[order], minima[order, 1], saddle_coordinates, saddles[:, 2], pairs, options)
+
+
+def read_pele(path: str | os.PathLike[str], **options: Any) -> StationaryPoints:
+    """Reads a database of pele; options of StationaryPoints.
+
+    pele stores coordinates as pickled arrays. Nothing but an array of numbers is taken out of them: whatever else a
+    pickle asks for is refused, so that a database from elsewhere cannot run code.
+
+    Raises
+    ------
+    ValueError
+        If the file is no database of pele, or coordinates are no plain array.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        with closing(sqlite3.connect(path)) as database:
+            minima = database.execute("SELECT _id, energy, coords FROM tbl_minima ORDER BY _id").fetchall()
+            columns = "energy, coords, _minimum1_id, _minimum2_id"
+            saddles = database.execute(f"SELECT {columns} FROM tbl_transition_states ORDER BY _id").fetchall()
+    except sqlite3.DatabaseError as error:
+        raise ValueError(f"{path} is no database of pele: {error}") from None
+    number = {key: k for k, (key, _, _) in enumerate(minima)}
+    return _points(
+        [_array(path, blob) for _, _, blob in minima],
+        [energy for _, energy, _ in minima],
+        [_array(path, blob) for _, blob, _, _ in saddles],
+        [energy for energy, _, _, _ in saddles],
+        [(number[i], number[j]) for _, _, i, j in saddles],
+        options,
+    )
+
+
+#: What the pickle of an array of numbers is made of.
+_HARMLESS = {
+    (module, name)
+    for module in ("numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric")
+    for name in ("_reconstruct", "_frombuffer", "scalar")
+} | {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
+
+
+class _ArraysOnly(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _HARMLESS:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return super().find_class(module, name)
+
+
+def _array(path: Any, blob: bytes) -> np.ndarray:
+    try:
+        array = np.asarray(_ArraysOnly(io.BytesIO(blob)).load(), dtype=np.float64)
+    except Exception as error:
+        raise ValueError(f"{path} holds coordinates that are no plain array: {error}") from None
+    if array.ndim != 1:
+        raise ValueError(f"{path} holds coordinates of shape {array.shape}; expected (D,)")
+    return array

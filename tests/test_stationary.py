@@ -1,0 +1,121 @@
+"""Stationary points: duplicates, several saddles a pair, and the files of other packages."""
+
+from __future__ import annotations
+
+import pickle
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minilandscape.analysis.stationary import (
+    StationaryPoints,
+    load_stationary_points,
+    read_pele,
+    read_topsearch,
+)
+from minilandscape.potentials import MullerBrown
+
+
+def muller_brown() -> StationaryPoints:
+    land, points = MullerBrown(), StationaryPoints()
+    a, b, c = (points.add_minimum(x, land.values(x[None])[0]) for x in land.minima)
+    for x, (i, j) in zip(land.saddles, ((c, a), (b, c)), strict=True):
+        points.add_saddle(x, land.values(x[None])[0], i, j)
+    return points
+
+
+def equal(a: StationaryPoints, b: StationaryPoints, digits: float = 0) -> None:
+    for name in ("minima", "minima_values", "saddles", "saddles_values", "pairs"):
+        assert getattr(a, name) == pytest.approx(getattr(b, name), abs=digits), name
+
+
+def test_duplicates_agree_in_value_and_in_place() -> None:
+    points = StationaryPoints(value_tolerance=1e-3, distance_tolerance=0.1)
+    assert points.add_minimum([0.0, 0.0], 1.0) == 0
+    assert points.add_minimum([0.05, 0.0], 1.0005) == 0
+    assert points.add_minimum([0.05, 0.0], 1.01) == 1
+    assert points.add_minimum([3.0, 0.0], 1.0) == 2
+    assert points.add_saddle([1.0, 0.0], 2.0, 2, 0) == 0
+    assert points.add_saddle([1.0, 0.01], 2.0, 0, 2) == 0
+    assert points.add_saddle([1.0, 1.0], 2.0, 0, 2) == 1
+    assert points.add_saddle([1.0, 0.0], 2.0, 0, 1) == 2
+    assert points.pairs.tolist() == [[0, 2], [0, 2], [0, 1]]
+    assert points.graph().merge_energies[1, 2] == 2.0
+    around = StationaryPoints(distance=lambda a, b: abs(np.linalg.norm(a) - np.linalg.norm(b)))
+    assert [around.add_minimum(x, 0.0) for x in ([1.0, 0], [0, 1.0], [2.0, 0])] == [0, 0, 1]
+    with pytest.raises(ValueError, match="expected two of 3 minima"):
+        points.add_saddle([0.0, 0.0], 2.0, 0, 3)
+    with pytest.raises(ValueError, match="expected finite numbers"):
+        points.add_minimum([0.0, np.nan], 2.0)
+    with pytest.raises(ValueError, match="expected finite numbers"):
+        points.add_minimum([0.0], 2.0)
+
+
+def test_one_file(tmp_path: Path) -> None:
+    points = muller_brown()
+    points.save(tmp_path / "p.npz")
+    equal(load_stationary_points(tmp_path / "p.npz"), points)
+    assert points.graph().merge_energies[0, 1] == pytest.approx(-40.664844, abs=1e-6)
+
+
+def test_topsearch_files(tmp_path: Path) -> None:
+    points = muller_brown()
+    points.write_topsearch(tmp_path)
+    equal(read_topsearch(tmp_path), points)
+    (tmp_path / "min.data").write_text("0 one\n")
+    with pytest.raises(ValueError, match=r"min\.data is no table of numbers"):
+        read_topsearch(tmp_path)
+
+
+def test_topsearch_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network: Any = pytest.importorskip("topsearch.data.kinetic_transition_network")
+    monkeypatch.chdir(tmp_path)
+    points = muller_brown()
+    points.write_topsearch(tmp_path)
+    theirs = network.KineticTransitionNetwork()
+    theirs.read_network(text_path=f"{tmp_path}/")
+    assert (theirs.n_minima, theirs.n_ts) == (3, 2)
+    assert theirs.get_ts_energy(0, 2) == pytest.approx(-40.664844, abs=1e-6)
+    theirs.dump_network(".theirs")
+    for name in ("min.data", "min.coords", "ts.data", "ts.coords"):
+        (tmp_path / f"{name}.theirs").rename(tmp_path / name)
+    equal(read_topsearch(tmp_path), points, 1e-5)
+
+
+def test_peles_database(tmp_path: Path) -> None:
+    """pele's schema version 2, as its storage module declares it: coordinates are pickled arrays."""
+    points = muller_brown()
+    points.write_pele(tmp_path / "p.sqlite")
+    equal(read_pele(tmp_path / "p.sqlite"), points)
+    with pytest.raises(ValueError, match="name a new file"):
+        points.write_pele(tmp_path / "p.sqlite")
+    with sqlite3.connect(tmp_path / "p.sqlite") as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (2,)
+        (blob,) = database.execute("SELECT coords FROM tbl_minima WHERE _id = 1").fetchone()
+        assert np.array_equal(pickle.loads(blob), points.minima[0])
+
+
+class Evil:
+    """A pickle that would run a command."""
+
+    def __reduce__(self) -> Any:
+        return eval, ("open('ran', 'w').close()",)
+
+
+def test_a_database_cannot_run_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    points = muller_brown()
+    points.write_pele("p.sqlite")
+    with sqlite3.connect("p.sqlite") as database:
+        database.execute("UPDATE tbl_minima SET coords = ? WHERE _id = 2", (pickle.dumps(Evil()),))
+    with pytest.raises(ValueError, match="no plain array: it asks for"):
+        read_pele("p.sqlite")
+    assert not Path("ran").exists()
+    Path("text").write_text("no database at all, but long enough to be looked at as one")
+    with pytest.raises(ValueError, match="is no database of pele"):
+        read_pele("text")
+    with pytest.raises(FileNotFoundError):
+        read_pele("nothing")
