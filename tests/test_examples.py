@@ -100,3 +100,8 @@ def test_topsearch_potential(tmp_path: Path) -> None:
     height, saddle, pair = numbers(output("topsearch_potential.py", tmp_path))
     assert [height, saddle] == pytest.approx([0.54372, 0.54372], abs=1e-3)
     assert pair == -1
+
+
+def test_lj6_tree(tmp_path: Path) -> None:
+    assert numbers(output("lj6_tree.py", tmp_path)) == pytest.approx([-12.712062, -12.302928, -12.079031], abs=1e-5)
+    assert (tmp_path / "lj6.png").exists()
