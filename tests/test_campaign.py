@@ -225,7 +225,8 @@ def test_dask_loses_nothing_when_a_worker_is_killed_and_one_is_added(
     assert len(summary.done) == 9
     often = runs(tmp_path / "log")
     assert set(often) == set(range(9))
-    assert sum(often.values()) <= 10  # the one that the killed worker was at may have begun twice
+    # What the killed worker was at begins twice; so does what it had done and not sent back yet.
+    assert sum(often.values()) <= (10 if seen else 11)
     run_tasks(tasks, Store(tmp_path / "local"), executor=ThreadPoolExecutor(4))
     assert contents(tmp_path / "dask") == contents(tmp_path / "local")
 

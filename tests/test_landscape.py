@@ -179,7 +179,7 @@ def test_as_landscape_completes_foreign_objects() -> None:
     assert land.span(POINTS[:2]).values(np.eye(2)) == pytest.approx(f(POINTS[:2]))
     assert land.displacement(POINTS[0], POINTS[1]) == pytest.approx(POINTS[1] - POINTS[0])
     assert land.zero_modes(POINTS[0]).shape == (0, 3)
-    assert land.path_defaults["objective"] == "sum"
+    assert land.path_defaults["objective"] == "maxflux"
     assert as_landscape(land) is land
     assert as_landscape(lambda x: (f(x), gradient(x)), 3).values(POINTS) == pytest.approx(f(POINTS))
     with pytest.raises(ValueError, match="has 3 coordinates, the point 4"):
@@ -220,7 +220,7 @@ def test_foreign_methods_and_defaults_are_kept() -> None:
 
     land = as_landscape(Periodic())
     assert land.dtype == np.dtype(np.float32)
-    assert land.path_defaults == {"objective": "sum", "lam": 0.5, "steps": None, "lr": None}
+    assert land.path_defaults == {"objective": "maxflux", "lam": 0.5, "steps": None, "lr": None}
     assert land.displacement(np.array([0.9]), np.array([0.1])) == pytest.approx([0.2])
 
 

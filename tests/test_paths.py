@@ -14,8 +14,8 @@ from minilandscape.figures.figure3 import figure3
 from minilandscape.landscape import FunctionLandscape, LandscapeError, check_gradient
 from minilandscape.networks import initial_vector, network_landscape
 from minilandscape.paths import FourierPathFinder, find_path, load_path, stands_still
-from minilandscape.paths.bases import sine_basis
-from minilandscape.potentials import Fig3
+from minilandscape.paths.bases import BASES, sine_basis
+from minilandscape.potentials import Fig3, LepsOscillator, MullerBrown
 
 START, END = np.array(Fig3.START), np.array(Fig3.END)
 
@@ -323,3 +323,47 @@ def test_a_trial_step_into_a_wall_is_refused_not_fatal() -> None:
 def points_of(state: Any, start: Any, end: Any) -> np.ndarray:
     C = sine_basis(np.linspace(0, 1, len(state.values)), len(state.coefficients))
     return C @ np.concatenate([[start, end], state.coefficients])
+
+
+@pytest.mark.parametrize("method", ["fourier", "bezier", "polyline", "neb", "autoneb"])
+@pytest.mark.parametrize("potential", [Fig3, MullerBrown, LepsOscillator])
+def test_every_method_finds_the_barrier(method: str, potential: Any, tmp_path: FilePath) -> None:
+    land = potential()
+    n_points = 13 if "neb" in method else 50
+    path = find_path(land, land.minima[0], land.minima[1], method=method, solver="auto", n_points=n_points)
+    saddle, low = land.values(land.saddles[:1])[0], land.values(land.minima[:1])[0]
+    assert path.dense_height == pytest.approx(saddle, abs=1e-3 * (saddle - low))
+    assert path.points([0.0, 1.0]) == pytest.approx(land.minima[:2], abs=1e-12)
+    assert land.values(path.points(path.t)) == pytest.approx(path.values, abs=1e-9)
+    path.save(tmp_path / "p.npz")
+    again = load_path(tmp_path / "p.npz")
+    assert np.array_equal(again.points([0.3, 0.77]), path.points([0.3, 0.77]))
+
+
+def test_bases_reach_zero_at_both_ends_and_hold_their_curves() -> None:
+    t = np.linspace(0, 1, 41)
+    for basis in BASES.values():
+        C = basis(t, 7)
+        assert C.shape == (41, 9)
+        assert not C[[0, -1], 2:].any()
+        assert C[:, :2].sum(axis=1) == pytest.approx(np.ones(41))
+    points = np.random.default_rng(0).standard_normal((5, 2))
+    line = points[0] + np.arange(1, 4)[:, None] / 4 * (points[-1] - points[0])
+    rows = np.concatenate([points[[0, -1]], points[1:-1] - line])
+    curve = points
+    for _ in range(4):  # De Casteljau, at t = 0.3
+        curve = 0.7 * curve[:-1] + 0.3 * curve[1:]
+    assert BASES["bernstein"](np.array([0.3]), 3) @ rows == pytest.approx(curve, abs=1e-12)
+    polygon = [np.interp(t, np.linspace(0, 1, 5), points[:, k]) for k in range(2)]
+    assert BASES["hat"](t, 3) @ rows == pytest.approx(np.stack(polygon, axis=1), abs=1e-12)
+
+
+def test_a_band_counts_and_names_what_is_not_finite() -> None:
+    land = FunctionLandscape(lambda x: (Fig3().values(x[None])[0], Fig3().values_and_gradients(x[None])[1][0]), size=2)
+    path = find_path(land, START, END, method="neb", n_points=7, steps=20)
+    assert path.evaluations == land.evaluations
+    assert path.evaluations.values == 2
+    assert path.evaluations.gradients == 5 * len(path.history["height"])
+    walled = FunctionLandscape(lambda x: (np.nan if abs(x[0]) < 0.1 else x @ x, 2 * x), size=2)
+    with pytest.raises(LandscapeError, match="the value of an image is nan"):
+        find_path(walled, START, END, method="neb", n_points=9, steps=5)

@@ -1,8 +1,9 @@
-"""Bases in which a path is linear: ω(t) = C(t) @ (start, end, b_1, …)."""
+"""Bases in which a path is linear: ω(t) = (1 − t) start + t end + Σ_n b_n φ_n(t), with φ_n(0) = φ_n(1) = 0."""
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import comb
 
 
 def sine_basis(t: np.ndarray, n_terms: int) -> np.ndarray:
@@ -11,3 +12,24 @@ def sine_basis(t: np.ndarray, n_terms: int) -> np.ndarray:
     sines = np.sin(np.pi * t[:, None] * np.arange(1, n_terms + 1))
     sines[(t == 0) | (t == 1)] = 0
     return np.column_stack([1 - t, t, sines])
+
+
+def bernstein_basis(t: np.ndarray, n_terms: int) -> np.ndarray:
+    """1 − t, t, and the Bernstein polynomials B_k of degree n + 1 for 0 < k < n + 1.
+
+    A Bézier curve, b_k being the way of its control point k from the straight line, on which the control points of a
+    straight line stand at k/(n + 1).
+    """
+    t = np.asarray(t, dtype=np.float64)
+    k = np.arange(1, n_terms + 1)
+    return np.column_stack([1 - t, t, comb(n_terms + 1, k) * t[:, None] ** k * (1 - t[:, None]) ** (n_terms + 1 - k)])
+
+
+def hat_basis(t: np.ndarray, n_terms: int) -> np.ndarray:
+    """1 − t, t, and the hat functions of the inner nodes k/(n + 1): a polygon, b_k its corners' ways from the line."""
+    t = np.asarray(t, dtype=np.float64)
+    hats = np.maximum(0, 1 - np.abs(t[:, None] * (n_terms + 1) - np.arange(1, n_terms + 1)))
+    return np.column_stack([1 - t, t, hats])
+
+
+BASES = {"sine": sine_basis, "bernstein": bernstein_basis, "hat": hat_basis}

@@ -15,12 +15,15 @@ import numpy as np
 from ..backend import array_module, to_device, to_host
 from ..landscape import Evaluations, LandscapeError, as_landscape
 from ..optimizers import Adam, lbfgs_gss
-from .bases import sine_basis
+from .bases import BASES
+from .neb import Band, band_path, nudged_band
 from .objectives import PowerSum, SoftTop, Terms, make_objective
 from .result import HISTORY, Path
 
 SOLVERS = ("adam", "lbfgs-gss", "auto")
-METHODS = ("fourier", "linear")
+METHODS = ("fourier", "linear", "bezier", "polyline", "neb", "autoneb")
+#: The basis of each path family.
+FAMILIES = {"fourier": "sine", "linear": "sine", "bezier": "bernstein", "polyline": "hat"}
 OBJECTIVES = ("sum", "maxflux", "smoothmax")
 #: A path stands still when the last tenth of its steps lowered L by less than this part of all that was gained.
 STILL = 1e-4
@@ -89,7 +92,14 @@ class _Problem:
     """L as a function of b, and its gradient, through a span of the rows (start, end, b_1, …, b_NF)."""
 
     def __init__(
-        self, landscape: Any, start: Any, end: Any, t: np.ndarray, n_terms: int, objective: PowerSum | SoftTop
+        self,
+        landscape: Any,
+        start: Any,
+        end: Any,
+        t: np.ndarray,
+        n_terms: int,
+        objective: PowerSum | SoftTop,
+        basis: str = "sine",
     ) -> None:
         self.landscape, self.t, self.objective = landscape, t, objective
         self.settled = False
@@ -98,7 +108,8 @@ class _Problem:
         if to_host(self.displacement != end - start).any():  # a periodic cell: the image of the end that is nearest
             end = start + self.displacement
         self.end = end
-        self.C = sine_basis(t, n_terms)
+        self.basis = basis
+        self.C = BASES[basis](t, n_terms)
         self.b = xp.zeros((n_terms, landscape.size), dtype=landscape.dtype)
         self.span = landscape.span(xp.concatenate([start[None], end[None], self.b]))
         self.rows = range(2, 2 + n_terms)
@@ -111,7 +122,7 @@ class _Problem:
         """The same path at fewer points, with the steps weighing as heavily against the values."""
         fewer = copy(self)
         fewer.t = np.linspace(0, 1, n_points)
-        fewer.C = sine_basis(fewer.t, len(self.b))
+        fewer.C = BASES[self.basis](fewer.t, len(self.b))
         fewer.dC = np.diff(fewer.C[:, 1:], axis=0)
         fewer.objective = self.objective.at_fewer_points(n_points, len(self.t))
         return fewer
@@ -139,7 +150,7 @@ class _Problem:
         """Refuses values that are not finite, naming the point."""
         bad = np.flatnonzero(~np.isfinite(values))
         if bad.size:
-            C = to_device(sine_basis(t[bad[:1]], len(self.b)), self.landscape.device, self.landscape.dtype)
+            C = to_device(BASES[self.basis](t[bad[:1]], len(self.b)), self.landscape.device, self.landscape.dtype)
             point = (C @ self.span.basis[: self.C.shape[1]])[0]
             raise LandscapeError(f"the value at t = {t[bad[0]]:.4g} is {values[bad[0]]}", point, float(t[bad[0]]))
 
@@ -204,7 +215,9 @@ class _PathLine:
         self.problem = problem
         xp, n = array_module(problem.b), len(problem.b)
         self._n = n
-        self.scale = xp.arange(1, n + 1).astype(problem.landscape.dtype)[:, None]
+        # The higher the harmonic, the smaller its natural scale; corners and control points are all alike.
+        scale = xp.arange(1, n + 1) if problem.basis == "sine" else xp.ones(n)
+        self.scale = scale.astype(problem.landscape.dtype)[:, None]
         counted = problem.span.evaluations
         rows = [problem.start[None], problem.end[None], problem.b, xp.zeros_like(problem.b)]
         self.span = problem.span = problem.landscape.span(xp.concatenate(rows))
@@ -378,7 +391,7 @@ class FourierPathFinder:
     def _stage(self, problem: _Problem, last: int | None) -> Iterator[PathState]:
         return self._adam(problem, last) if self.solver == "adam" else self._lbfgs(problem)
 
-    def _problem(self, start: Any, end: Any, n_terms: int | None = None) -> _Problem:
+    def _problem(self, start: Any, end: Any, n_terms: int | None = None, basis: str = "sine") -> _Problem:
         start, end = np.asarray(to_host(start)), np.asarray(to_host(end))
         if start.ndim != 1 or start.shape != end.shape:
             raise ValueError(
@@ -393,7 +406,7 @@ class FourierPathFinder:
         if not to_host(landscape.displacement(*ends)).any():
             raise ValueError("start and end are equal; expected two different points")
         n_terms = self.n_terms if n_terms is None else n_terms
-        return _Problem(landscape, ends[0], ends[1], t, n_terms, self.objective)
+        return _Problem(landscape, ends[0], ends[1], t, n_terms, self.objective, basis)
 
     def _settle(self, problem: _Problem, line_values: np.ndarray) -> float:
         """Fits the objective to the straight line's values; returns the learning rate."""
@@ -488,7 +501,11 @@ def find_path(
     Parameters
     ----------
     method
-        ``"fourier"`` (:class:`FourierPathFinder`, which explains the other options) or ``"linear"``.
+        ``"fourier"`` (:class:`FourierPathFinder`, which explains the other options); ``"linear"``, the straight line;
+        ``"bezier"`` and ``"polyline"``, the same with n_terms control points of a Bézier curve or corners of a polygon
+        (Garipov et al., 2018); ``"neb"``, a nudged elastic band of n_points images with a climbing one, and
+        ``"autoneb"``, which inserts them where the band is worst (Kolsbjerg et al., 2016; Draxler et al., 2018). Bands
+        have no objective, terms or solver.
     steps
         How many; ``"auto"`` goes on until L stands still. None takes the landscape's own number (100 Adam steps on
         networks), else ``"auto"``.
@@ -514,7 +531,8 @@ def find_path(
         landscape, n_terms, n_points, lam=lam, lr=lr, objective=objective, power=power, offset=offset, solver=solver
     )
     solver = finder.solver
-    problem = finder._problem(start, end, 0 if method == "linear" else None)
+    banded = method in ("neb", "autoneb")
+    problem = finder._problem(start, end, 0 if method == "linear" or banded else None, FAMILIES.get(method, "sine"))
     if steps is None:
         steps = (problem.landscape.path_defaults.get("steps") if solver == "adam" else None) or "auto"
     if method == "linear":
@@ -533,6 +551,8 @@ def find_path(
         "offset": offset,
         "steps": steps,
     }
+    if banded:
+        return _banded(problem, n_points, MOST_STEPS["lbfgs-gss"] if steps == "auto" else int(steps), facts, progress)
     states: list[PathState] = []
     best: PathState | None = None
     objectives: list[float] = []
@@ -596,7 +616,7 @@ def _dense_height(problem: _Problem, best: PathState) -> tuple[float, float]:
     new = np.concatenate([np.linspace(a, b, c + 1)[1:-1] for a, b, c in zip(t[:-1], t[1:], cuts, strict=True)])
     for _ in range(DENSE_ROUNDS):
         if new.size:
-            more = problem._values(np.pad(sine_basis(new, n), ((0, 0), (0, pad))), new)
+            more = problem._values(np.pad(BASES[problem.basis](new, n), ((0, 0), (0, pad))), new)
             order = np.argsort(np.concatenate([t, new]), kind="stable")
             t, values = np.concatenate([t, new])[order], np.concatenate([values, more])[order]
         # A lower sample may stand beside a higher peak, so none is left out; a plateau is seen to at its last point.
@@ -640,4 +660,31 @@ def _result(
         converged=converged,
         reason=reason,
         facts={**facts, "objective": problem.objective.name, "lam": problem.objective.lam, "lr": problem.lr},
+        basis=problem.basis,
     )
+
+
+def _banded(
+    problem: _Problem, n_points: int, steps: int, facts: dict[str, Any], progress: Callable[[PathState], None] | None
+) -> Path:
+    """A nudged elastic band in the same terms as the other paths."""
+
+    def state(step: int, band: Band) -> PathState:
+        lengths = np.linalg.norm(np.diff(band.images, axis=0), axis=1)
+        total, height = float(band.values.sum()), float(band.values.max())
+        counts = band.evaluations + problem.span.evaluations
+        return PathState(step, None, band.values.copy(), height, total, height, 0.0, float(lengths.sum()), counts)
+
+    start, end = (to_host(point).astype(np.float64) for point in (problem.start, problem.end))
+    band, states, converged = nudged_band(
+        problem.landscape,
+        start,
+        end,
+        problem.ends,
+        n_points - 2,
+        steps,
+        grows=facts["method"] == "autoneb",
+        progress=progress,
+        state=state,
+    )
+    return band_path(band, states, converged, states[-1].evaluations, facts)

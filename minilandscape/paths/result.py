@@ -10,7 +10,7 @@ import numpy as np
 
 from ..files import read_result, write_result
 from ..landscape import Evaluations
-from .bases import sine_basis
+from .bases import BASES
 
 HISTORY = ("cumulative_loss", "height", "penalty", "length")
 
@@ -22,7 +22,7 @@ class Path:
     Attributes
     ----------
     start, end
-        (D,): ω(t) = (1 − t) start + t end + Σ_n b_n sin(nπt).
+        (D,): ω(t) = (1 − t) start + t end + Σ_n b_n φ_n(t).
     coefficients
         (N_F, D): b_n; no rows for a straight line.
     t, values
@@ -46,6 +46,8 @@ class Path:
         Why the search ended.
     facts
         Options and data.
+    basis
+        φ_n: ``"sine"``, sin(nπt); ``"bernstein"``, a Bézier curve; ``"hat"``, a polygon.
     """
 
     start: np.ndarray
@@ -63,6 +65,7 @@ class Path:
     converged: bool
     reason: str
     facts: dict[str, Any] = field(default_factory=dict)
+    basis: str = "sine"
 
     @property
     def height(self) -> float:
@@ -75,8 +78,8 @@ class Path:
         return float(self.values[0]), float(self.values[-1])
 
     def points(self, t: Any) -> np.ndarray:
-        """ω(t), Eq. (3): (n,) -> (n, D)."""
-        C = sine_basis(np.atleast_1d(t), len(self.coefficients))
+        """ω(t), Eq. (3) for the sine basis: (n,) -> (n, D)."""
+        C = BASES[self.basis](np.atleast_1d(t), len(self.coefficients))
         return C[:, :1] * self.start + C[:, 1:2] * self.end + C[:, 2:] @ self.coefficients
 
     def plot(self, axes: Any = None) -> Any:
@@ -96,8 +99,18 @@ class Path:
         """Writes an ``.npz`` that :func:`load_path` reads."""
         arrays = {name: getattr(self, name) for name in ("start", "end", "coefficients", "t", "values")}
         arrays |= {f"history_{name}": self.history[name] for name in HISTORY}
-        names = ("height_linear", "length", "best_step", "dense_height", "dense_t", "converged", "reason", "facts")
-        facts = {name: getattr(self, name) for name in names}
+        names = (
+            "height_linear",
+            "length",
+            "best_step",
+            "dense_height",
+            "dense_t",
+            "converged",
+            "reason",
+            "facts",
+            "basis",
+        )
+        facts = {name: getattr(self, name) for name in (*names, "facts", "basis")}
         counts = {"values": self.evaluations.values, "gradients": self.evaluations.gradients}
         write_result(path, "path", arrays, {"height": self.height, **facts, "evaluations": counts})
 
