@@ -27,6 +27,7 @@ for command in (
     networks.train,
     networks.evaluate,
     paths.connect,
+    paths.compare,
     paths.figure3,
     sets.kpca,
     sets.statistics,

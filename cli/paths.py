@@ -55,7 +55,9 @@ def connect(
         str | None,
         typer.Option(help="MODULE:FACTORY of your own landscape, or of a function x -> (value, gradient)."),
     ] = None,
-    method: Annotated[str, typer.Option(help="fourier, or linear: the straight line alone.")] = "fourier",
+    method: Annotated[
+        str, typer.Option(help="fourier, linear (the straight line), bezier, polyline, neb or autoneb.")
+    ] = "fourier",
     objective: Annotated[
         str | None,
         typer.Option(help="sum (Eq. 4; the default on networks), maxflux (the default elsewhere) or smoothmax."),
@@ -103,7 +105,6 @@ def connect(
     On the loss of a network over images, or on any energy of your own (--landscape).
     """
     from minilandscape.landscape import LandscapeDefaults
-    from minilandscape.networks import network_landscape
     from minilandscape.paths import FourierPathFinder, SearchInterrupted, find_path
 
     if split not in ("train", "test"):
@@ -120,16 +121,7 @@ def connect(
     check_outputs(out)
     if plot is not None:
         check_pictures(plot)
-    a, b = one_vector(start), one_vector(end)
-    facts: dict[str, Any]
-    if landscape is not None:
-        land, facts = _own_landscape(landscape), {"landscape": landscape}
-    else:
-        name, chosen = settle([a, b], model, variant)
-        mnist = load_data(data, train_size, chosen)
-        images = getattr(mnist, split)[:limit]
-        land = network_landscape(name, images, variant=chosen, device=device, dtype=dtype)
-        facts = {"model": name, "variant": chosen, "key": mnist.key, "split": split, "n_images": len(images)}
+    land, ends, facts = _pair(start, end, landscape, model, variant, data, train_size, split, limit, device, dtype)
     total = int(steps) if steps not in (None, "auto") else None
     settings: dict[str, Any] = {
         "n_terms": terms,
@@ -149,7 +141,7 @@ def connect(
             def show(state: Any) -> None:
                 advance(state.step, f"step {state.step}, height {state.height:.5g}")
 
-            path = find_path(land, a.values, b.values, method, progress=show, **settings)
+            path = find_path(land, *ends, method, progress=show, **settings)
         if split_at_minima:
             with progress_bar("saddles", None):
                 pieces = _certified(land, path, method, settings)
@@ -193,9 +185,92 @@ def connect(
     print(f"steps         {len(path.history['height']) - 1}, the best {path.best_step}; ended: {path.reason}")
     print(f"evaluations   {path.evaluations.gradients} gradients, {path.evaluations.values} values alone")
     for k, piece in enumerate(pieces):
-        ends = "between its ends" if piece["connects_ends"] else "not between its ends"
-        what = f"saddle {piece['value']:.8g}, {ends}" if piece["converged"] else f"no saddle proved: {piece['reason']}"
+        where = "between its ends" if piece["connects_ends"] else "not between its ends"
+        what = f"saddle {piece['value']:.8g}, {where}" if piece["converged"] else f"no saddle proved: {piece['reason']}"
         print(f"piece {k + 1:<7} {piece['height_ends'][0]:.6g} to {piece['height_ends'][1]:.6g}: {what}")
+
+
+def _pair(
+    start: str,
+    end: str,
+    landscape: str | None,
+    model: str,
+    variant: str | None,
+    data: str,
+    train_size: int | None,
+    split: str,
+    limit: int | None,
+    device: str,
+    dtype: str,
+) -> tuple[Any, tuple[Any, Any], dict[str, Any]]:
+    """The landscape that two files' vectors belong to, the vectors, and what a result says of where they lie."""
+    from minilandscape.networks import network_landscape
+
+    a, b = one_vector(start), one_vector(end)
+    if landscape is not None:
+        return _own_landscape(landscape), (a.values, b.values), {"landscape": landscape}
+    name, chosen = settle([a, b], model, variant)
+    mnist = load_data(data, train_size, chosen)
+    images = getattr(mnist, split)[:limit]
+    land = network_landscape(name, images, variant=chosen, device=device, dtype=dtype)
+    facts = {"model": name, "variant": chosen, "key": mnist.key, "split": split, "n_images": len(images)}
+    return land, (a.values, b.values), facts
+
+
+def compare(
+    start: Annotated[str, typer.Argument(help="A.npy, or SET.npy:ROW.", metavar="A.npy")],
+    end: Annotated[str, typer.Argument(help="B.npy, or SET.npy:ROW.", metavar="B.npy")],
+    budget: Annotated[int, typer.Option(min=1, help="Points that each method may evaluate.")] = 5000,
+    landscape: Annotated[str | None, typer.Option(help="MODULE:FACTORY of your own landscape.")] = None,
+    terms: Annotated[int, typer.Option(min=1, help="Sine terms, control points, or corners.")] = 10,
+    points: Annotated[int, typer.Option(min=3, help="Points on the curves, both ends included.")] = 50,
+    images: Annotated[int, typer.Option(min=3, help="Images of the bands, both ends included.")] = 13,
+    split: Annotated[str, typer.Option(help="The images of the landscape: train or test.")] = "train",
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N images of the split.")] = None,
+    model: Model = "auto",
+    variant: Variant = None,
+    data: Data = "auto",
+    train_size: TrainSize = None,
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+    plot: Annotated[Path | None, typer.Option(help="Draw height against cost, PATH.png.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Every path method on one pair: height against the points evaluated."""
+    from minilandscape.paths import compare_methods
+
+    if split not in ("train", "test"):
+        raise UsageError(f"--split is {split!r}; expected train or test")
+    if plot is not None:
+        check_pictures(plot)
+    land, ends, facts = _pair(start, end, landscape, model, variant, data, train_size, split, limit, device, dtype)
+    with progress_bar("comparing", None):
+        result = compare_methods(land, *ends, budget, n_terms=terms, n_points=points, n_images=images)
+    if plot is not None:
+        save_figure(result.plot().figure, plot)
+    rows: dict[str, dict[str, Any]] = {
+        name: {
+            "height": path.height,
+            "dense_height": path.dense_height,
+            "length": path.length,
+            "steps": len(path.history["height"]) - 1,
+            "evaluations": vars(path.evaluations).copy(),
+            "converged": path.converged,
+            "reason": path.reason,
+        }
+        for name, path in result.paths.items()
+    }
+    if as_json:
+        curves = {name: curve.tolist() for name, curve in result.curves.items()}
+        print_json({"methods": rows, "curves": curves, "data": facts, "budget": budget})
+        return
+    print(f"{'method':<20} {'dense height':>14} {'steps':>6} {'gradients':>10} {'values':>8}  ended")
+    for name, row in rows.items():
+        counts = row["evaluations"]
+        print(
+            f"{name:<20} {row['dense_height']:>14.6g} {row['steps']:>6} {counts['gradients']:>10} "
+            f"{counts['values']:>8}  {row['reason']}"
+        )
 
 
 def _certified(land: Any, path: Any, method: str, settings: dict[str, Any]) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import pytest
 from minilandscape.figures.figure3 import figure3
 from minilandscape.landscape import FunctionLandscape, LandscapeError, check_gradient
 from minilandscape.networks import initial_vector, network_landscape
-from minilandscape.paths import FourierPathFinder, find_path, load_path, stands_still
+from minilandscape.paths import FourierPathFinder, compare_methods, find_path, load_path, stands_still
 from minilandscape.paths.bases import BASES, sine_basis
 from minilandscape.potentials import Fig3, LepsOscillator, MullerBrown
 
@@ -367,3 +367,20 @@ def test_a_band_counts_and_names_what_is_not_finite() -> None:
     walled = FunctionLandscape(lambda x: (np.nan if abs(x[0]) < 0.1 else x @ x, 2 * x), size=2)
     with pytest.raises(LandscapeError, match="the value of an image is nan"):
         find_path(walled, START, END, method="neb", n_points=9, steps=5)
+
+
+def test_methods_are_compared_within_a_budget() -> None:
+    land = MullerBrown()
+    result = compare_methods(land, land.minima[0], land.minima[1], 3000)
+    assert set(result.paths) == set(result.curves)
+    for name, path in result.paths.items():
+        curve = result.curves[name]
+        assert curve[-1, 0] <= 3000 + 10 * 48 * 2
+        assert (np.diff(curve[:, 0]) >= 0).all()
+        if name != "linear":
+            assert path.dense_height < 0 < path.height_linear
+    assert result.plot().get_xscale() == "log"
+    with pytest.raises(ValueError, match="expected at least the 50"):
+        compare_methods(land, land.minima[0], land.minima[1], 10)
+    with pytest.raises(ValueError, match="no entry is called 'string'"):
+        compare_methods(land, land.minima[0], land.minima[1], 100, entries=("string",))

@@ -1,5 +1,6 @@
 """Path finders: low paths between two points of any landscape, and the saddles on them."""
 
+from .compare import PathComparison, compare_methods
 from .fourier import FourierPathFinder, PathState, SearchInterrupted, find_path, stands_still
 from .result import Path, load_path
 from .saddle import Saddle, load_saddle, refine_saddle, split_at_minima
@@ -7,9 +8,11 @@ from .saddle import Saddle, load_saddle, refine_saddle, split_at_minima
 __all__ = [
     "FourierPathFinder",
     "Path",
+    "PathComparison",
     "PathState",
     "Saddle",
     "SearchInterrupted",
+    "compare_methods",
     "find_path",
     "load_path",
     "load_saddle",

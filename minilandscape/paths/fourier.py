@@ -494,6 +494,7 @@ def find_path(
     power: float = 1,
     offset: float = 0.0,
     solver: str = "adam",
+    budget: int | None = None,
     progress: Callable[[PathState], None] | None = None,
 ) -> Path:
     """A low path between two points; the one with the lowest L of all steps is kept.
@@ -509,6 +510,8 @@ def find_path(
     steps
         How many; ``"auto"`` goes on until L stands still. None takes the landscape's own number (100 Adam steps on
         networks), else ``"auto"``.
+    budget
+        Points, with and without gradients, after which the search ends at the next step.
     progress
         Called with every state.
 
@@ -552,7 +555,10 @@ def find_path(
         "steps": steps,
     }
     if banded:
-        return _banded(problem, n_points, MOST_STEPS["lbfgs-gss"] if steps == "auto" else int(steps), facts, progress)
+        most = MOST_STEPS["adam"] if steps == "auto" else int(steps)
+        if budget is not None:  # each step evaluates all inner images once
+            most = min(most, max(0, budget // (n_points - 2) - 1))
+        return _banded(problem, n_points, most, facts, progress)
     states: list[PathState] = []
     best: PathState | None = None
     objectives: list[float] = []
@@ -582,6 +588,9 @@ def find_path(
                 reason = "stands still"
                 break
             if state.step >= most:
+                break
+            if budget is not None and state.evaluations.gradients + state.evaluations.values >= budget:
+                reason = "budget"
                 break
         assert best is not None
         dense_height, dense_t = _dense_height(problem, best)
