@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from .options import (
@@ -82,6 +83,9 @@ def connect(
     lr: Annotated[
         float | None, typer.Option(help="Adam's learning rate. Default: 1e-3 on networks, else |B - A|/(100 sqrt(D)).")
     ] = None,
+    align: Annotated[
+        bool, typer.Option("--align", help="First bring B near to A by its symmetries: hidden units, or like atoms.")
+    ] = False,
     split_at_minima: Annotated[
         bool,
         typer.Option(
@@ -122,6 +126,8 @@ def connect(
     if plot is not None:
         check_pictures(plot)
     land, ends, facts = _pair(start, end, landscape, model, variant, data, train_size, split, limit, device, dtype)
+    if align:
+        ends = ends[0], _aligned(land, facts, *ends)
     total = int(steps) if steps not in (None, "auto") else None
     settings: dict[str, Any] = {
         "n_terms": terms,
@@ -188,6 +194,21 @@ def connect(
         where = "between its ends" if piece["connects_ends"] else "not between its ends"
         what = f"saddle {piece['value']:.8g}, {where}" if piece["converged"] else f"no saddle proved: {piece['reason']}"
         print(f"piece {k + 1:<7} {piece['height_ends'][0]:.6g} to {piece['height_ends'][1]:.6g}: {what}")
+
+
+def _aligned(land: Any, facts: dict[str, Any], a: Any, b: Any) -> Any:
+    """b near to a; says on standard error how far it came."""
+    from minilandscape.analysis.symmetry import align
+
+    if "model" in facts:
+        nearer = align(facts["model"], a, b)
+    elif hasattr(land, "align"):
+        nearer = land.align(a, b)
+    else:
+        raise ValueError("--align: the landscape has no method align(a, b), which says what its symmetries are")
+    note(f"aligned: {np.linalg.norm(nearer - a):.5g} apart, {np.linalg.norm(b - a):.5g} before")
+    facts["aligned"] = True
+    return nearer
 
 
 def _pair(

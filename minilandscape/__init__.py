@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .analysis.kpca import KernelPCA, kernel_pca, load_kernel_pca
     from .analysis.stationary import StationaryPoints, load_stationary_points
     from .analysis.statistics import compare_sets, component_statistics, shell_lengths
+    from .analysis.symmetry import align, align_atoms
     from .backend import DeviceError, set_threads
     from .data import DataError, load_mnist
     from .landscape import Evaluations, FunctionLandscape, LandscapeError, as_landscape, check_gradient
@@ -38,6 +39,8 @@ _HOMES = {
     "load_kernel_pca": "analysis.kpca",
     "StationaryPoints": "analysis.stationary",
     "load_stationary_points": "analysis.stationary",
+    "align": "analysis.symmetry",
+    "align_atoms": "analysis.symmetry",
     "compare_sets": "analysis.statistics",
     "component_statistics": "analysis.statistics",
     "shell_lengths": "analysis.statistics",
@@ -84,6 +87,8 @@ __all__ = [
     "Saddle",
     "StationaryPoints",
     "__version__",
+    "align",
+    "align_atoms",
     "as_landscape",
     "check_gradient",
     "compare_methods",

@@ -52,6 +52,8 @@ class TestAse:
         assert gradients == pytest.approx(ours[1], rel=1e-6, abs=1e-8)
         assert land.zero_modes(points[0]).shape == (6, 12)
         assert land.vector(land.atoms(points[0])) == pytest.approx(points[0])
+        turned = (points[0].reshape(4, 3) @ [[0, 1, 0], [-1, 0, 0], [0, 0, 1]] + 2.0)[[2, 0, 1, 3]].ravel()
+        assert land.align(points[0], turned) == pytest.approx(points[0], abs=1e-6)
 
     def test_what_is_frozen_stays_and_cells_are_respected(self, tmp_path: Path) -> None:
         from ase.build import fcc111

@@ -15,6 +15,7 @@ from ase.constraints import FixAtoms
 from ase.geometry import find_mic
 from ase.io import write
 
+from ..analysis.symmetry import align_atoms
 from ..landscape import LandscapeDefaults, LandscapeError, describe_point
 from ..paths import Path
 from ..potentials import rigid_motions
@@ -102,6 +103,13 @@ class AseLandscape(LandscapeDefaults):
         if self._atoms.pbc.any():
             away = find_mic(away.reshape(-1, 3), self._atoms.cell, self._atoms.pbc)[0].ravel()
         return away
+
+    def align(self, a: Any, b: Any) -> np.ndarray:
+        """b (D,) moved, turned, and like atoms matched, so that it lies near a, where all atoms are free and nothing is
+        periodic; ValueError elsewhere."""
+        if len(self._free) < len(self._atoms) or self._atoms.pbc.any():
+            raise ValueError("atoms are aligned where none is frozen and nothing is periodic; these are not")
+        return align_atoms(a, b, self._atoms.numbers)
 
     def zero_modes(self, point: Any) -> np.ndarray:
         """Translations of atoms that are all free, and rotations where nothing is periodic."""
