@@ -83,6 +83,9 @@ def connect(
     lr: Annotated[
         float | None, typer.Option(help="Adam's learning rate. Default: 1e-3 on networks, else |B - A|/(100 sqrt(D)).")
     ] = None,
+    initial: Annotated[
+        Path | None, typer.Option("--from", help="Go on from this path (.npz), such as that of an interrupted search.")
+    ] = None,
     align: Annotated[
         bool, typer.Option("--align", help="First bring B near to A by its symmetries: hidden units, or like atoms.")
     ] = False,
@@ -109,7 +112,7 @@ def connect(
     On the loss of a network over images, or on any energy of your own (--landscape).
     """
     from minilandscape.landscape import LandscapeDefaults
-    from minilandscape.paths import FourierPathFinder, SearchInterrupted, find_path
+    from minilandscape.paths import FourierPathFinder, SearchInterrupted, find_path, load_path
 
     if split not in ("train", "test"):
         raise UsageError(f"--split is {split!r}; expected train or test")
@@ -140,6 +143,7 @@ def connect(
         "offset": offset,
         "solver": solver,
     }
+    before = None if initial is None else load_path(initial)
     pieces: list[dict[str, Any]] = []
     try:
         with progress_bar("path", total) as advance:
@@ -147,7 +151,7 @@ def connect(
             def show(state: Any) -> None:
                 advance(state.step, f"step {state.step}, height {state.height:.5g}")
 
-            path = find_path(land, *ends, method, progress=show, **settings)
+            path = find_path(land, *ends, method, progress=show, initial=before, **settings)
         if split_at_minima:
             with progress_bar("saddles", None):
                 pieces = _certified(land, path, method, settings)
@@ -155,7 +159,7 @@ def connect(
         interrupt.best.facts["data"] = facts
         if out is not None:
             interrupt.best.save(out)
-            note(f"the best path so far is in {out}")
+            note(f"the best path so far is in {out}; --from {out} goes on from it")
         raise
     path.facts["data"] = facts
     if out is not None:

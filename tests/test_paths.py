@@ -384,3 +384,26 @@ def test_methods_are_compared_within_a_budget() -> None:
         compare_methods(land, land.minima[0], land.minima[1], 10)
     with pytest.raises(ValueError, match="no entry is called 'string'"):
         compare_methods(land, land.minima[0], land.minima[1], 100, entries=("string",))
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs-gss", "auto"])
+@pytest.mark.parametrize("objective", ["sum", "maxflux"])
+def test_a_search_goes_on_from_a_path(solver: str, objective: str, tmp_path: FilePath) -> None:
+    land, options = Fig3(), {"solver": solver, "objective": objective}
+    first = find_path(land, START, END, steps=6, **options)
+    first.save(tmp_path / "p.npz")
+    second = find_path(land, START, END, initial=load_path(tmp_path / "p.npz"), **options)
+    assert second.history["height"][0] == pytest.approx(first.height, rel=1e-9)
+    assert second.height_linear == pytest.approx(first.height_linear, rel=1e-12)
+    assert second.facts["lam"] == first.facts["lam"]
+    if objective == "maxflux":
+        assert second.dense_height <= first.dense_height + 1e-9
+    else:
+        before, after = ((p.history["cumulative_loss"] + p.history["penalty"]).min() for p in (first, second))
+        assert after <= before
+    with pytest.raises(ValueError, match="another end"):
+        find_path(land, START, START + 0.1, initial=first)
+    with pytest.raises(ValueError, match="basis 'sine'"):
+        find_path(land, START, END, method="bezier", initial=first)
+    with pytest.raises(ValueError, match="initial is for curves"):
+        find_path(land, START, END, method="neb", initial=first)

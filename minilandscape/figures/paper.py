@@ -169,7 +169,7 @@ def paper_figures(results: Mapping[str, Any], images: Any = None) -> dict[str, A
 
     def panels(rows: int, columns: int, title: str, size: tuple[float, float] = (4.6, 3.3)) -> tuple[Any, Any]:
         figure = Figure(figsize=(size[0] * columns, size[1] * rows + 0.4), layout="constrained")
-        figure.suptitle(f"{title} ({plan['variant']}, {plan['scale']})", fontsize=11)
+        figure.suptitle(f"{title}\n({plan['variant']}, {plan['scale']})", fontsize=10)
         return figure, figure.subplots(rows, columns, squeeze=False)
 
     def over_networks(title: str, draw: Any) -> Any:

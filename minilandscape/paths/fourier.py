@@ -117,6 +117,7 @@ class _Problem:
         self.dC = np.diff(self.C[:, 1:], axis=0)
         self.ends = self._values(self.C[[0, -1]], t[[0, -1]])
         self.lr: float | None = None
+        self.height_linear: float | None = None
 
     def at_fewer_points(self, n_points: int) -> _Problem:
         """The same path at fewer points, with the steps weighing as heavily against the values."""
@@ -495,6 +496,7 @@ def find_path(
     offset: float = 0.0,
     solver: str = "adam",
     budget: int | None = None,
+    initial: Path | None = None,
     progress: Callable[[PathState], None] | None = None,
 ) -> Path:
     """A low path between two points; the one with the lowest L of all steps is kept.
@@ -512,6 +514,9 @@ def find_path(
         networks), else ``"auto"``.
     budget
         Points, with and without gradients, after which the search ends at the next step.
+    initial
+        A path between the same ends and of the same family to go on from, such as the ``best`` of a search that was
+        interrupted; None begins with the straight line. Terms that it lacks are 0.
     progress
         Called with every state.
 
@@ -554,6 +559,14 @@ def find_path(
         "offset": offset,
         "steps": steps,
     }
+    if initial is not None:
+        if banded or method == "linear":
+            raise ValueError(f"initial is for curves; the method {method!r} begins with the straight line")
+        problem.b = _initial_terms(problem, initial)
+        # λ and β's scale come from the straight line, whatever the search begins with.
+        line = problem.along(problem._values(problem.C[1:-1], problem.t[1:-1]))
+        finder._settle(problem, line)
+        problem.height_linear = float(line.max())
     if banded:
         most = MOST_STEPS["adam"] if steps == "auto" else int(steps)
         if budget is not None:  # each step evaluates all inner images once
@@ -605,6 +618,22 @@ def find_path(
         raise
     converged = stands_still(objectives, solver)
     return _result(problem, states, best, converged, reason, facts, dense_height, dense_t)
+
+
+def _initial_terms(problem: _Problem, initial: Path) -> Any:
+    """b (N_F, D) of a path to go on from, checked."""
+    if initial.basis != problem.basis:
+        raise ValueError(f"initial is a path in the basis {initial.basis!r}; this family's is {problem.basis!r}")
+    if initial.basis != "sine" and len(initial.coefficients) != len(problem.b):
+        raise ValueError(f"initial has {len(initial.coefficients)} terms, not {len(problem.b)}")
+    for name in ("start", "end"):
+        ours, theirs = to_host(getattr(problem, name)), getattr(initial, name)
+        if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=1e-6, atol=1e-12):
+            raise ValueError(f"initial has another {name}; expected a path between the same two points")
+    b = np.zeros(problem.b.shape)
+    n = min(len(b), len(initial.coefficients))
+    b[:n] = initial.coefficients[:n]
+    return to_device(b, problem.landscape.device, problem.landscape.dtype)
 
 
 def _dense_height(problem: _Problem, best: PathState) -> tuple[float, float]:
@@ -659,7 +688,7 @@ def _result(
         coefficients=to_host(best.coefficients),
         t=problem.t,
         values=best.values,
-        height_linear=states[0].height,
+        height_linear=states[0].height if problem.height_linear is None else problem.height_linear,
         length=best.length,
         history={name: np.array([getattr(state, name) for state in states]) for name in HISTORY},
         best_step=best.step,
