@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,10 @@ Dtype = Annotated[str, typer.Option(help="float32 or float64.")]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output and nothing else there.")
 ]
+
+
+#: Seconds between lines of progress where standard error is no terminal.
+LINE_EVERY = 60.0
 
 
 class UsageError(ValueError):
@@ -168,9 +173,17 @@ def load_all_data(where: str) -> tuple[Any, str]:
 
 @contextmanager
 def progress_bar(description: str, total: int | None) -> Iterator[Any]:
-    """Yields ``advance(done, text)``; draws a bar on standard error where that is a terminal."""
+    """Yields ``advance(done, text)``: a bar on standard error, or a line a minute where that is no terminal."""
     if not sys.stderr.isatty():
-        yield lambda done, text="": None
+        last = time.monotonic()
+
+        def write(done: int, text: str = "") -> None:
+            nonlocal last
+            if time.monotonic() - last > LINE_EVERY:
+                last = time.monotonic()
+                note(f"{description}: {done}{'' if total is None else f' of {total}'}, {text}")
+
+        yield write
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn

@@ -12,6 +12,7 @@ import pytest
 from minilandscape.landscape import FunctionLandscape, LandscapeDefaults, LandscapeError
 from minilandscape.networks import network_landscape
 from minilandscape.paths import find_path, load_saddle, refine_saddle, split_at_minima
+from minilandscape.paths import saddle as saddle_module
 from minilandscape.potentials import Camelback, Fig3, LennardJones, Leps, LepsOscillator, MullerBrown
 from minilandscape.training import train_together
 
@@ -147,7 +148,9 @@ def test_it_never_says_converged_when_it_is_not() -> None:
         refine_saddle(bowl, np.array([[1.0, np.nan]]))
 
 
-def test_a_network_in_single_precision_ends_honestly(small_mnist: Any) -> None:
+def test_a_network_in_single_precision_ends_honestly(small_mnist: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saddle_module, "MOST_CLIMBS", 4)
+    monkeypatch.setattr(saddle_module, "RESTARTS", 3)
     runs = train_together("fcp", small_mnist, [0, 1], optimizer="sgd", epochs=3)
     land = network_landscape("fcp", small_mnist.train[:20])
     path = find_path(land, runs[0].train_weights, runs[1].train_weights, n_points=9, steps=3)
