@@ -149,8 +149,8 @@ def test_it_never_says_converged_when_it_is_not() -> None:
 
 
 def test_a_network_in_single_precision_ends_honestly(small_mnist: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saddle_module, "MOST_CLIMBS", 4)
-    monkeypatch.setattr(saddle_module, "RESTARTS", 3)
+    monkeypatch.setattr(saddle_module, "MOST_CLIMBS", 2)
+    monkeypatch.setattr(saddle_module, "RESTARTS", 1)
     runs = train_together("fcp", small_mnist, [0, 1], optimizer="sgd", epochs=3)
     land = network_landscape("fcp", small_mnist.train[:20])
     path = find_path(land, runs[0].train_weights, runs[1].train_weights, n_points=9, steps=3)
