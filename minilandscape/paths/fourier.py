@@ -574,13 +574,14 @@ def find_path(
         return _banded(problem, n_points, most, facts, progress)
     states: list[PathState] = []
     best: PathState | None = None
+    before: PathState | None = None
     objectives: list[float] = []
     reason = "straight line" if method == "linear" else "steps"
     try:
         for state in finder._steps(problem, most) if most else finder._adam(problem, 0):
             if states and states[-1].stage != state.stage and state.reason is None:
                 stage_begins = PathState(**{**vars(state), "coefficients": None})
-                states[-1], best, objectives = stage_begins, state, [state.objective]
+                states[-1], before, best, objectives = stage_begins, best, state, [state.objective]
                 continue
             if state.reason is not None and problem.objective.staged:
                 best, reason = state, state.reason
@@ -607,6 +608,10 @@ def find_path(
                 break
         assert best is not None
         dense_height, dense_t = _dense_height(problem, best)
+        if before is not None and reason != "stands still":  # cut off in a stage that may have done no good yet
+            height, t = _dense_height(problem, before)
+            if height < dense_height:
+                best, dense_height, dense_t = before, height, t
     except LandscapeError as error:
         if best is not None:
             error.best = _result(problem, states, best, False, "not finite", facts, best.height, float("nan"))
