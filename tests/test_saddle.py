@@ -42,6 +42,13 @@ def test_known_saddles(potential: Any, tmp_path: Path) -> None:
     assert (again.value, again.evaluations, again.reason) == (saddle.value, saddle.evaluations, saddle.reason)
 
 
+@pytest.mark.parametrize("n_points", [6, 8])
+def test_few_points_do_not_hide_a_minimum(n_points: int) -> None:
+    land = MullerBrown()
+    path = find_path(land, land.minima[0], land.minima[1], n_points=n_points, solver="auto")
+    assert split_at_minima(land, path) == pytest.approx(land.minima[[0, 2, 1]], abs=1e-6)
+
+
 def test_a_path_through_an_intermediate_minimum_is_split_there() -> None:
     land = MullerBrown()
     path = find_path(land, land.minima[0], land.minima[1], solver="auto")

@@ -48,6 +48,10 @@ WALLS = 5
 PUSH = 0.005
 
 
+#: A path is looked at for minima in so many intervals at least.
+INTERVALS = 49
+
+
 @dataclass(frozen=True)
 class Saddle:
     """A stationary point, and what is known of it.
@@ -574,19 +578,24 @@ def split_at_minima(landscape: Any, path: Path, *, least: float = 0.02) -> np.nd
     ndarray
         (K, D), K of at least 2; each low point followed downhill to rest, those left out that come to rest where
         another did.
+
+    Notes
+    -----
+    Low points are looked for at the path's M points, and between them where that makes fewer than 49 intervals. A
+    minimum narrower than those is not seen; the certificate of the piece then does not connect its ends.
     """
     land = as_landscape(landscape, path.start.size)
     scale = float(np.linalg.norm(np.asarray(to_host(land.displacement(path.start, path.end)), dtype=np.float64)))
     span = float(np.ptp(path.values))
     surface = _Surface(land, float(np.finfo(land.dtype).eps) ** (1 / 3) * scale)
     chain = [path.start.astype(np.float64)]
-    values = path.values
+    t, values = _finely(land, path)
     for k in range(1, len(values) - 1):
         if not (values[k] <= values[k - 1] and values[k] < values[k + 1]):
             continue
         if min(values[:k].max(), values[k + 1 :].max()) - values[k] < least * span:
             continue
-        x = path.points(path.t[k])[0].astype(np.float64)
+        x = path.points(t[k])[0].astype(np.float64)
         still = np.zeros_like(x)
         found, _, ended = _descend(surface, x, still, float("inf"), scale, RESIDUAL * span / scale)
         others = [*chain, path.end]
@@ -594,3 +603,14 @@ def split_at_minima(landscape: Any, path: Path, *, least: float = 0.02) -> np.nd
         if ended and min(apart) > REACHED * scale:
             chain.append(found)
     return np.stack([*chain, path.end.astype(np.float64)])
+
+
+def _finely(land: Any, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """t and values of a path, with points put between its own where those are few."""
+    parts = -(-INTERVALS // (len(path.t) - 1))
+    between = np.concatenate([np.linspace(a, b, parts + 1)[1:-1] for a, b in zip(path.t[:-1], path.t[1:], strict=True)])
+    if not between.size:
+        return path.t, path.values
+    more = land.values(to_device(path.points(between), land.device, land.dtype))
+    order = np.argsort(t := np.concatenate([path.t, between]), kind="stable")
+    return t[order], np.concatenate([path.values, np.where(np.isfinite(more), more, np.inf)])[order]
