@@ -42,6 +42,13 @@ def test_known_saddles(potential: Any, tmp_path: Path) -> None:
     assert (again.value, again.evaluations, again.reason) == (saddle.value, saddle.evaluations, saddle.reason)
 
 
+@pytest.mark.parametrize("n_points", [6, 8])
+def test_few_points_do_not_hide_a_minimum(n_points: int) -> None:
+    land = MullerBrown()
+    path = find_path(land, land.minima[0], land.minima[1], n_points=n_points, solver="auto")
+    assert split_at_minima(land, path) == pytest.approx(land.minima[[0, 2, 1]], abs=1e-6)
+
+
 def test_a_path_through_an_intermediate_minimum_is_split_there() -> None:
     land = MullerBrown()
     path = find_path(land, land.minima[0], land.minima[1], solver="auto")
@@ -157,3 +164,134 @@ def test_a_network_in_single_precision_ends_honestly(small_mnist: Any, monkeypat
     saddle = refine_saddle(land, path, residual=1e-9)
     assert not saddle.converged
     assert saddle.reason != "converged"
+
+
+def wells(curvatures: Any) -> FunctionLandscape:
+    """½ Σ c x² with a quartic wall where c is negative: index-one saddles between the wells of every such direction."""
+    c = np.asarray(curvatures, dtype=np.float64)
+    quartic = np.where(c < 0, -c, 0)
+
+    def f(X: Any) -> Any:
+        return (0.5 * c * X**2 + 0.25 * quartic * X**4).sum(axis=1), c * X + quartic * X**3
+
+    return FunctionLandscape(f, size=c.size, batched=True)
+
+
+@pytest.mark.parametrize("second", [-1.0, -0.5])
+@pytest.mark.parametrize("size", [20, 200])
+def test_symmetry_does_not_hide_a_second_negative_mode(size: int, second: float) -> None:
+    """The straight path tops at index two, on an axis that its Krylov space never leaves; the saddles lie beside it."""
+    land = wells(np.r_[-1, second, np.linspace(1, 50, size - 2)])
+    end = np.eye(size)[0]
+    saddle = refine_saddle(land, find_path(land, -end, end, method="linear"))
+    assert saddle.converged, saddle.reason
+    assert saddle.value == pytest.approx(second / 4, abs=1e-8)
+    hessian = np.array([land.values_and_gradients(saddle.point + s * 1e-5 * np.eye(size))[1] for s in (1, -1)])
+    spectrum = np.linalg.eigvalsh((hessian[0] - hessian[1]) / 2e-5)
+    assert (spectrum < 0).sum() == 1
+    assert saddle.eigenvalues[:2] == pytest.approx(spectrum[:2], rel=0.05)
+
+
+def test_a_stiff_system_of_a_thousand_coordinates() -> None:
+    land = wells(np.r_[-1, np.geomspace(1, 1e3, 999)])
+    start = 0.01 * np.random.default_rng(0).standard_normal(1000)
+    saddle = refine_saddle(land, start, direction=np.eye(1000)[0])
+    assert saddle.converged, saddle.reason
+    assert saddle.value == pytest.approx(0, abs=1e-6)
+    assert saddle.minima_values == pytest.approx([-0.25, -0.25], abs=1e-5)
+
+
+def test_descents_end_at_minima() -> None:
+    """Past (±1, 0), saddles themselves, by symmetry: f = (x² − 1)² + (1 − 2x²) y²/2 + y⁴/2, lowest at −1/4."""
+
+    def ridge(X: Any) -> Any:
+        x, y = X.T
+        c = 1 - 2 * x**2
+        gradient = np.stack([4 * x * (x**2 - 1) - 2 * x * y**2, c * y + 2 * y**3], axis=1)
+        return (x**2 - 1) ** 2 + 0.5 * c * y**2 + 0.5 * y**4, gradient
+
+    land = FunctionLandscape(ridge, size=2, batched=True)
+    saddle = refine_saddle(land, find_path(land, np.array([-1.0, 0]), np.array([1.0, 0]), method="linear"))
+    assert saddle.converged, saddle.reason
+    assert saddle.value == pytest.approx(1, abs=1e-10)
+    assert saddle.minima_values == pytest.approx([-0.25, -0.25], abs=1e-8)
+    assert not saddle.connects_ends
+
+
+def degenerate(name: str) -> FunctionLandscape:
+    def f(X: Any) -> Any:
+        x, y = X.T
+        double, slope = -(x**2) + x**4, -2 * x + 4 * x**3
+        if name == "monkey":
+            r2 = x**2 + y**2
+            gradient = np.stack([3 * x**2 - 3 * y**2, -6 * x * y], axis=1) + 4 * X * r2[:, None]
+            return x**3 - 3 * x * y**2 + r2**2, gradient
+        if name == "cusp":
+            return double + y**3 + y**4, np.stack([slope, 3 * y**2 + 4 * y**3], axis=1)
+        return double, np.stack([slope, 0 * y], axis=1)
+
+    return FunctionLandscape(f, size=2, batched=True)
+
+
+@pytest.mark.parametrize(("name", "reason"), [("monkey", "degenerate"), ("cusp", "degenerate"), ("flat", "zero_modes")])
+def test_degenerate_points_are_refused(name: str, reason: str) -> None:
+    saddle = refine_saddle(degenerate(name), np.array([0.1, 0.3]))
+    assert not saddle.converged
+    assert reason in saddle.reason
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_wall_beside_the_saddle_ends_a_descent(raises: bool) -> None:
+    def f(r: Any) -> Any:
+        if r[0] > 0.003:
+            if raises:
+                raise RuntimeError("outside")
+            return np.nan, np.full(2, np.nan)
+        return (r[0] ** 2 - 1) ** 2 + r[1] ** 2, np.array([4 * r[0] * (r[0] ** 2 - 1), 2 * r[1]])
+
+    saddle = refine_saddle(FunctionLandscape(f, size=2), np.array([-0.2, 0.1]), direction=np.array([1.0, 0.0]))
+    assert not saddle.converged
+    assert "descent" in saddle.reason
+    assert saddle.value == pytest.approx(1, abs=1e-8)
+    assert saddle.evaluations.gradients < 1000
+
+
+@pytest.mark.parametrize(("energy", "length"), [(1e-12, 1.0), (1e12, 1.0), (1.0, 1e-9), (1.0, 1e9)])
+def test_any_unit(energy: float, length: float) -> None:
+    inner = MullerBrown()
+
+    class Scaled(LandscapeDefaults):
+        size = 2
+
+        def values_and_gradients(self, points: Any) -> Any:
+            values, gradients = inner.values_and_gradients(points / length)
+            return energy * values, energy / length * gradients
+
+    a, _, b = inner.minima * length
+    saddle = refine_saddle(Scaled(), find_path(Scaled(), a, b, solver="auto"))
+    assert saddle.converged, saddle.reason
+    assert saddle.connects_ends
+    assert saddle.value / energy == pytest.approx(-40.66484351, abs=1e-6)
+
+
+def test_evaluations_are_exact_and_a_saddle_is_taken_as_a_start() -> None:
+    land = MullerBrown()
+    counted = FunctionLandscape(land.values_and_gradients, size=2, batched=True)
+    saddle = refine_saddle(counted, land.saddles[0])
+    assert saddle.converged, saddle.reason
+    assert saddle.evaluations == counted.evaluations
+    again = refine_saddle(land, land.saddles[0])
+    assert np.array_equal(again.minima, saddle.minima)
+    for wrong in (np.ones(3), np.zeros(2), np.array([np.nan, 1])):
+        with pytest.raises(ValueError, match="direction has shape"):
+            refine_saddle(land, land.saddles[0], wrong)
+    with pytest.raises(ValueError, match="positive"):
+        refine_saddle(land, land.saddles[0], residual=0.0)
+
+
+def test_a_certificate_that_failed_is_saved_as_well(tmp_path: Path) -> None:
+    found = refine_saddle(wells([1, 2]), np.array([0.3, 0.4]))
+    found.save(tmp_path / "s.npz")
+    again = load_saddle(tmp_path / "s.npz")
+    assert (again.converged, again.reason) == (False, found.reason)
+    assert np.isnan(again.minima).all()

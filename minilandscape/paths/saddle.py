@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.sparse.linalg import LinearOperator, cg, eigsh
+from scipy.sparse.linalg import LinearOperator, eigsh
 
 from ..backend import to_device, to_host
 from ..files import read_result, write_result
@@ -15,8 +16,12 @@ from ..landscape import Evaluations, LandscapeError, as_landscape
 from ..optimizers.lbfgs import two_loop
 from .result import Path
 
-#: A residual is small below this part of (range of the values on the path) / (distance of its ends).
+#: A residual is small below this part of (height above the path's lowest value) / (distance of its ends).
 RESIDUAL = 1e-6
+#: Products have an error of about eps^(2/3) of the stiffest mode; an eigenvalue below so many times that has no sign.
+UNSURE = 1000
+#: A curvature that changes its sign within this part of the distance of the ends belongs to a degenerate point.
+NEAR = 1e-3
 #: Steps at most: of the climb, and of each descent.
 MOST_CLIMBS, MOST_DESCENTS = 200, 3000
 #: Longest step, as a part of the distance of the ends: of the climb at first, and of the descents.
@@ -25,14 +30,26 @@ FIRST_TRUST, LONGEST_DESCENT = 0.03, 0.02
 HIGHER_POINTS = 5
 #: Up to this many coordinates the products with all unit vectors give the whole spectrum.
 FEW_COORDINATES = 60
-#: Eigenvalues that are asked for beyond that; vectors and restarts of the Lanczos iterations at most.
-LOWEST, VECTORS, RESTARTS = 3, 40, 200
+#: Beyond that, vectors of the Lanczos iterations: to follow a mode, and to prove which is the lowest; restarts at most.
+VECTORS, PROOF_VECTORS, RESTARTS = 40, 80, 200
+#: An eigenvalue within this part of itself has the right sign.
+SIGN = 0.2
+#: Eigenvalues in the result at most.
+REPORTED = 6
+#: Products of the conjugate gradients for the step across, at most.
+MOST_PRODUCTS = 200
 #: The climb ends when so many steps have not lowered the residual by a tenth.
 STALLS = 25
 #: An end is reached when it lies within this part of the distance of the ends.
 REACHED = 0.02
+#: A descent ends where so many steps in a row had to be cut a thousandfold and more: it stands before a wall.
+WALLS = 5
 #: A descent leaves the saddle by this part of the distance of the ends.
 PUSH = 0.005
+
+
+#: A path is looked at for minima in so many intervals at least.
+INTERVALS = 49
 
 
 @dataclass(frozen=True)
@@ -102,7 +119,11 @@ class _Surface:
         self.evaluations = Evaluations()
 
     def value_and_gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
-        values, gradients = self.stack(x[None])
+        """NaN where the landscape cannot be evaluated."""
+        try:
+            values, gradients = self.stack(x[None])
+        except LandscapeError:
+            return float("nan"), np.full(x.size, np.nan)
         return float(values[0]), gradients[0]
 
     def stack(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -125,6 +146,11 @@ class _Surface:
         ahead, behind = gradients[: len(units)], gradients[len(units) :]
         return sizes * (ahead - behind) / (2 * self.step)
 
+    def error(self, values: np.ndarray) -> float:
+        """Eigenvalues smaller than this may be zero."""
+        stiffest = max(self.stiffest, float(np.abs(values).max(initial=0)))
+        return UNSURE * float(np.finfo(self.landscape.dtype).eps) ** (2 / 3) * stiffest
+
     def zero_modes(self, x: np.ndarray) -> np.ndarray:
         """(Z, D), orthonormal."""
         modes = np.asarray(to_host(self.landscape.zero_modes(x)), dtype=np.float64).reshape(-1, x.size)
@@ -133,31 +159,52 @@ class _Surface:
         _, sizes, rows = np.linalg.svd(modes, full_matrices=False)
         return rows[sizes > 1e-10 * sizes.max()]
 
-    def lowest(self, x: np.ndarray, zero: np.ndarray, guess: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """Eigenvalues, ascending, and eigenvectors (rows) of the Hessian without its zero modes: all, or n of them."""
+    def lowest(
+        self, x: np.ndarray, zero: np.ndarray, guess: np.ndarray | None, tol: float = 1e-3
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Eigenvalues, ascending, and eigenvectors (rows) of the Hessian without its zero modes.
+
+        All of them with few coordinates. With many, the lowest that a guess leads to, within a part ``tol`` of it; or,
+        without a guess, the two lowest, proved to be so as well as Lanczos iterations can.
+        """
         D, Z = x.size, len(zero)
         if D <= FEW_COORDINATES:
             # The complement's own basis, so that zero modes cannot mix in.
             basis = np.linalg.svd(zero, full_matrices=True)[2][Z:] if Z else np.eye(D)
             H = basis @ self.products(x, basis).T
+            if not np.isfinite(H).all():
+                raise LandscapeError("the gradient is not finite beside it", x)
             values, vectors = np.linalg.eigh(0.5 * (H + H.T))
             return values, vectors.T @ basis
 
-        def product(v: np.ndarray) -> np.ndarray:
-            along = zero @ v.ravel()
-            Hv = self.products(x, (v.ravel() - zero.T @ along)[None])[0]
-            result: np.ndarray = Hv - zero.T @ (zero @ Hv) + self.stiffest * (zero.T @ along)
+        def product(v: np.ndarray, aside: np.ndarray) -> np.ndarray:
+            along = aside @ v.ravel()
+            Hv = self.products(x, (v.ravel() - aside.T @ along)[None])[0]
+            if not np.isfinite(Hv).all():
+                raise LandscapeError("the gradient is not finite beside it", x)
+            result: np.ndarray = Hv - aside.T @ (aside @ Hv) + self.stiffest * (aside.T @ along)
             return result
 
-        operator = LinearOperator((D, D), matvec=product, dtype=np.float64)
-        if self.stiffest == 0:  # zero modes are put where they are in nobody's way
-            (largest,) = eigsh(operator, k=1, which="LM", v0=guess, tol=0.1, return_eigenvectors=False)
-            self.stiffest = abs(float(largest))
-        # The signs have to be right, and the first vector good enough to follow.
-        options = {"k": n, "which": "SA", "v0": guess, "ncv": VECTORS, "maxiter": RESTARTS}
-        values, vectors = eigsh(operator, tol=1e-3 if n == 1 else 1e-2, **options)
+        def lanczos(aside: np.ndarray, start: np.ndarray, ncv: int, tol: float, which: str = "SA") -> Any:
+            operator = LinearOperator((D, D), matvec=lambda v: product(v, aside), dtype=np.float64)
+            options = {"ncv": min(ncv, D - 1), "maxiter": RESTARTS, "tol": tol}
+            values, vectors = eigsh(operator, k=1, which=which, v0=start, **options)
+            return values, vectors.T
+
+        rng = np.random.default_rng(1)
+        if self.stiffest == 0 or guess is None:  # modes are put there aside, where they are in nobody's way
+            self.stiffest = abs(float(lanczos(zero, rng.standard_normal(D), VECTORS, 0.1, "LM")[0][0]))
+        if guess is not None:
+            vectors_kept = VECTORS if tol < SIGN else PROOF_VECTORS
+            return lanczos(zero, guess, vectors_kept, tol)
+        # From one start Lanczos iterations see one vector of a degenerate pair, and of a symmetric start nothing that
+        # breaks the symmetry. So they start anywhere, and what they found is put aside for a second look, which has to
+        # tell no more than a sign.
+        first, mode = lanczos(zero, rng.standard_normal(D), PROOF_VECTORS, 1e-2)
+        second, other = lanczos(np.concatenate([zero, mode]), rng.standard_normal(D), PROOF_VECTORS, SIGN)
+        values, vectors = np.concatenate([first, second]), np.concatenate([mode, other])
         order = np.argsort(values)
-        return values[order], vectors.T[order]
+        return values[order], vectors[order]
 
 
 def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, residual: float | None = None) -> Saddle:
@@ -178,7 +225,9 @@ def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, re
         (D,): the uphill direction at the start; None takes the path's tangent.
     residual
         The largest component of the gradient that counts as none; None takes 1e-6 of the values' range on the path
-        over the distance of its ends (of a point: 1e-6 of the largest component of the gradient there).
+        over the distance of its ends, the range cut to the saddle's own height so that a spike does not count (of a
+        point: 1e-6 of the largest component of the gradients there and a short way, in units of about the
+        coordinates' size, but no less than one, on both sides).
 
     Returns
     -------
@@ -190,8 +239,17 @@ def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, re
     LandscapeError
         If the start itself cannot be evaluated.
     ValueError
-        If the point is not finite or of another size.
+        If the point or the direction is not finite or of another size, or the residual is not positive.
+
+    Notes
+    -----
+    What cannot be told from a saddle of exactly one negative eigenvalue is refused: eigenvalues that are zero within
+    the error of the differences (directions that leave the value alone belong into ``zero_modes``), and degenerate
+    points, along whose two lowest modes the curvature changes its sign within 0.1 % of the distance of the ends. A
+    descent that comes to rest where the Hessian has a negative eigenvalue goes on from there.
     """
+    if residual is not None and not residual > 0:
+        raise ValueError(f"residual is {residual}; expected a positive number")
     if isinstance(path, Path):
         land = as_landscape(landscape, path.start.size)
         ends = np.stack([path.start, path.end]).astype(np.float64)
@@ -200,7 +258,7 @@ def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, re
         x = path.points(t)[0].astype(np.float64)
         around = np.clip([t - 1e-3, t + 1e-3], 0, 1)
         tangent = np.subtract(*path.points(around)[::-1]).astype(np.float64)
-        tolerance = RESIDUAL * float(np.ptp(path.values)) / scale
+        tolerance = _tolerance(path, scale)
         at_an_end = t in (0.0, 1.0)
     else:
         x = np.asarray(to_host(path), dtype=np.float64)
@@ -211,20 +269,28 @@ def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, re
         scale = max(1.0, float(np.sqrt((x**2).mean())))
     if direction is not None:
         tangent = np.asarray(to_host(direction), dtype=np.float64)
+        if tangent.shape != x.shape or not np.isfinite(tangent).all() or not tangent.any():
+            raise ValueError(f"direction has shape {tangent.shape}; expected {x.shape}, finite and not zero")
     eps = float(np.finfo(land.dtype).eps)
     surface = _Surface(land, eps ** (1 / 3) * scale)
-    value, g = surface.value_and_gradient(x)
+    values, gradients = surface.stack(x[None])
+    value, g = float(values[0]), gradients[0]
     if not (np.isfinite(value) and np.isfinite(g).all()):
         raise LandscapeError(f"the value or gradient at the start of the climb is not finite ({value})", x)
+    guess = tangent if tangent is not None and tangent.any() else np.random.default_rng(0).standard_normal(x.size)
+    guess = guess / np.linalg.norm(guess)
+    if tolerance is None:
+        largest = np.abs(g).max()
+        for side in (-1, 1):
+            beside = np.abs(surface.value_and_gradient(x + side * FIRST_TRUST * scale * guess)[1]).max()
+            largest = max(largest, beside) if np.isfinite(beside) else largest
+        tolerance = _constant(RESIDUAL * float(largest))
     if residual is not None:
-        tolerance = residual
-    elif tolerance is None:
-        tolerance = RESIDUAL * float(np.abs(g).max())
-    climb = _Climb(surface, x, tangent, scale, tolerance)
+        tolerance = _constant(residual)
+    climb = _Climb(surface, x, value, g, guess, scale, tolerance)
     reason = "the highest point of the path is its end: there is no barrier" if at_an_end else climb.run()
+    reason = climb.doubt() if reason is None else reason
     values, vectors = climb.values, climb.vectors
-    if reason is None and not (values[0] < 0 and (len(values) == 1 or values[1] > 0)):
-        reason = f"{int((values < 0).sum())} eigenvalues are negative; a saddle has exactly one"
     minima, minima_values = np.full((2, x.size), np.nan), np.full(2, np.nan)
     connects = False
     mode = vectors[0] if len(vectors) else np.zeros(x.size)
@@ -233,17 +299,22 @@ def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, re
             mode = -mode
         finished = True
         for k, sign in enumerate((-1, 1)):
-            minima[k], minima_values[k], ended = _descend(surface, climb.x, sign * mode, climb.value, scale, tolerance)
+            way = sign * mode
+            found = _descend(surface, climb.x, way, climb.value, scale, tolerance(climb.value))
+            minima[k], minima_values[k], ended = found
             finished &= ended
         if not finished:
-            reason = "a descent has not come to rest: a valley goes on, or the gradient is not that of the values"
+            reason = (
+                "a descent has not come to rest: a valley goes on or ends at a wall, or the gradient is not that of "
+                "the values"
+            )
         elif ends is not None:
             connects = _connects(land, surface, ends, minima, scale)
     return Saddle(
         point=climb.x,
         value=climb.value,
         residual=float(np.abs(climb.g).max()),
-        eigenvalues=values[: 2 * LOWEST],
+        eigenvalues=values[:REPORTED],
         zero_modes=len(climb.zero),
         mode=mode,
         minima=minima,
@@ -255,26 +326,74 @@ def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, re
     )
 
 
+def _constant(tolerance: float) -> Callable[[float], float]:
+    return lambda value: tolerance
+
+
+def _tolerance(path: Path, scale: float) -> Callable[[float], float]:
+    """The residual that is small at a point of some value: a spike of the path must not make everything small."""
+    low, middle, high = (float(f(path.values)) for f in (np.min, np.median, np.max))
+    return lambda value: RESIDUAL * min(high - low, max(middle - low, abs(value - low))) / scale
+
+
 class _Climb:
-    """Eigenvector following from x; ``run`` says why it failed, or None."""
+    """Eigenvector following from x; ``run`` says why it failed, or None, and ``doubt`` why it is no saddle."""
 
-    def __init__(self, surface: _Surface, x: np.ndarray, tangent: Any, scale: float, tolerance: float) -> None:
-        self.surface, self.x, self.scale, self.tolerance = surface, x, scale, tolerance
-        self.guess = np.random.default_rng(0).standard_normal(x.size) if tangent is None else tangent
-        self.zero = np.zeros((0, x.size))
+    def __init__(
+        self,
+        surface: _Surface,
+        x: np.ndarray,
+        value: float,
+        gradient: np.ndarray,
+        guess: np.ndarray,
+        scale: float,
+        tolerance: Callable[[float], float],
+    ) -> None:
+        self.surface, self.x, self.value, self.whole = surface, x, value, gradient
+        self.guess, self.scale, self.limit = guess, scale, tolerance
         self.values, self.vectors = np.zeros(0), np.zeros((0, x.size))
-        self._look()
+        self._project()
 
-    def _look(self) -> None:
-        """Value and gradient at x, the zero modes taken out."""
-        self.value, self.whole = self.surface.value_and_gradient(self.x)
-        g = self.whole
+    @property
+    def tolerance(self) -> float:
+        return self.limit(self.value)
+
+    def _look(self, x: np.ndarray) -> None:
+        self.x = x
+        self.value, self.whole = self.surface.value_and_gradient(x)
+        self._project()
+
+    def _project(self) -> None:
+        """The gradient without the zero modes."""
         self.zero = self.surface.zero_modes(self.x)
-        self.g = g - self.zero.T @ (self.zero @ g)
+        self.g = self.whole - self.zero.T @ (self.zero @ self.whole)
+
+    def doubt(self) -> str | None:
+        values, error = self.values, self.surface.error(self.values)
+        if (np.abs(values[:2]) <= error).any():
+            return (
+                f"an eigenvalue is zero within its error of {error:.3g}: the surface is flat or degenerate there; a "
+                "direction that leaves the value alone belongs into the landscape's zero_modes"
+            )
+        negative = int((values < 0).sum())
+        if negative != 1:
+            several = len(values) < self.x.size - len(self.zero) and negative == len(values)
+            count = f"{'at least ' if several else ''}{negative} eigenvalue{'' if negative == 1 else 's'}"
+            return f"{count} negative; a saddle has exactly one"
+        step, modes = NEAR * self.scale, self.vectors[:2]
+        try:
+            _, gradients = self.surface.stack(np.concatenate([self.x + step * modes, self.x - step * modes]))
+        except LandscapeError as failure:
+            return f"the landscape beside the stationary point could not be evaluated: {failure}"
+        slopes = np.einsum("smd,md->sm", gradients.reshape(2, len(modes), -1), modes)
+        bent = np.abs(slopes.sum(axis=0) - 2 * modes @ self.whole) / step
+        if not (bent < np.abs(values[:2])).all():
+            return "the point is degenerate: the curvature along one of its lowest modes changes its sign close by"
+        return None
 
     def run(self) -> str | None:
         trust, left = FIRST_TRUST * self.scale, 0
-        followed = self.guess / np.linalg.norm(self.guess) if np.any(self.guess) else self.guess
+        followed = self.guess
         least, stalled = float("inf"), 0
         for _ in range(MOST_CLIMBS):
             if np.abs(self.g).max() < 0.9 * least:
@@ -283,35 +402,33 @@ class _Climb:
                 break
             try:
                 arrived = bool(np.abs(self.g).max() <= self.tolerance)
-                n, self.surface.known = (LOWEST, None) if arrived else (1, self.whole)
-                self.values, self.vectors = self.surface.lowest(self.x, self.zero, followed, n)
-            except (LandscapeError, ArithmeticError, RuntimeError, np.linalg.LinAlgError) as error:
-                return f"the Hessian could not be looked at: {error}"
-            # Where not just one mode is negative, the one along the path is climbed, not the softest one beside it.
-            one = (self.values < 0).sum() == 1
-            up = 0 if one else int(np.argmax(np.abs(self.vectors @ followed)))
-            if arrived:
-                if len(self.values) < 2 or self.values[1] >= 0 or left == HIGHER_POINTS:
+                self.surface.known = None if arrived else self.whole
+                self.values, self.vectors = self.surface.lowest(self.x, self.zero, None if arrived else followed)
+                # Where not just one mode is negative, the one along the path is climbed, not the softest beside it.
+                one = (self.values < 0).sum() == 1
+                up = 0 if one else int(np.argmax(np.abs(self.vectors @ followed)))
+                step, saddle_like = (None, True) if arrived else self._step(up, trust)
+            except (LandscapeError, RuntimeError, np.linalg.LinAlgError) as error:
+                return f"the Hessian at a residual of {np.abs(self.g).max():.3g} could not be looked at: {error}"
+            before = self.x, self.value, self.g, self.zero, self.whole
+            if step is None:
+                if len(self.values) < 2 or self.values[1] >= -self.surface.error(self.values) or left == HIGHER_POINTS:
                     return None
                 # A point of higher index, where symmetry has led: another negative mode leads down from it.
                 left += 1
                 followed = self.vectors[up]
-                self.x = self.x + FIRST_TRUST * self.scale * self.vectors[int(up == 0)]
-                self._look()
+                self._look(self.x + FIRST_TRUST * self.scale * self.vectors[int(up == 0)])
+                if not (np.isfinite(self.value) and np.isfinite(self.g).all()):
+                    self.x, self.value, self.g, self.zero, self.whole = before
+                    return None
                 continue
-            step = self._step(up)
             size = float(np.linalg.norm(step))
             if size > trust:
                 step, size = step * (trust / size), trust
-            before = self.x, self.value, self.g, self.zero, self.whole
             predicted = float(np.linalg.norm(self.g))
-            self.x = self.x + step
-            try:
-                self._look()
-            except LandscapeError:
-                self.value = float("nan")
-            index_one = self.values[0] < 0 and (len(self.values) == 1 or self.values[1] > 0)
-            grew = float(np.linalg.norm(self.g)) > (1.0 if index_one else 3.0) * predicted
+            self._look(self.x + step)
+            index_one = saddle_like and self.values[0] < 0 and (len(self.values) == 1 or self.values[1] > 0)
+            grew = float(np.linalg.norm(self.g)) > predicted
             if not (np.isfinite(self.value) and np.isfinite(self.g).all()) or (grew and index_one):
                 self.x, self.value, self.g, self.zero, self.whole = before
                 trust = 0.3 * size
@@ -322,8 +439,8 @@ class _Climb:
             followed = self.vectors[up]
         return f"the climb stopped at a residual of {np.abs(self.g).max():.3g}; expected {self.tolerance:.3g}"
 
-    def _step(self, up: int) -> np.ndarray:
-        """Uphill along one mode, downhill along all others, each by its Newton length."""
+    def _step(self, up: int, trust: float) -> tuple[np.ndarray, bool]:
+        """Uphill along one mode, downhill along all others, each by its Newton length; whether all else curves up."""
         along = self.vectors @ self.g
         floor = 1e-8 * float(np.abs(self.values).max()) or 1.0
         lengths = -along / np.maximum(np.abs(self.values), floor)
@@ -332,26 +449,37 @@ class _Climb:
             lengths[up] = FIRST_TRUST * self.scale
         step: np.ndarray = self.vectors.T @ lengths
         known = np.concatenate([self.vectors, self.zero])
-        rest = self.g - known.T @ (known @ self.g)
-        if len(known) < self.x.size and np.linalg.norm(rest) > 1e-10 * np.linalg.norm(self.g):
+        if len(known) == self.x.size:
+            return step, True
+        across, curves_up = self._across(known, trust)
+        return step + across, curves_up
 
-            def product(v: np.ndarray) -> np.ndarray:
-                v = v - known.T @ (known @ v)
-                Hv = self.surface.products(self.x, v[None])[0]
-                projected: np.ndarray = Hv - known.T @ (known @ Hv)
-                return projected
-
-            operator = LinearOperator((self.x.size,) * 2, matvec=product, dtype=np.float64)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                found, _ = cg(operator, -rest, rtol=0.01, maxiter=200)
-            step = step + found if np.isfinite(found).all() else step
-        return step
+    def _across(self, known: np.ndarray, trust: float) -> tuple[np.ndarray, bool]:
+        """Downhill in the rest by conjugate gradients, which follow a negative curvature down instead of up."""
+        p = known.T @ (known @ self.g) - self.g
+        r, step = p, np.zeros_like(p)
+        enough = max(0.01 * float(np.linalg.norm(r)), 1e-10 * float(np.linalg.norm(self.g)))
+        for _ in range(MOST_PRODUCTS):
+            if np.linalg.norm(r) <= enough:
+                break
+            Hp = self.surface.products(self.x, p[None])[0]
+            if not np.isfinite(Hp).all():
+                raise LandscapeError("the gradient is not finite beside it", self.x)
+            Hp = Hp - known.T @ (known @ Hp)
+            curvature = float(p @ Hp)
+            if curvature <= 0:
+                return step + p * (trust / np.linalg.norm(p)), False
+            new = r - float(r @ r) / curvature * Hp
+            step = step + float(r @ r) / curvature * p
+            p = new + float(new @ new) / float(r @ r) * p
+            r = new
+        return step, True
 
 
 def _descend(
     surface: _Surface, saddle: np.ndarray, way: np.ndarray, top: float, scale: float, tolerance: float
 ) -> tuple[np.ndarray, float, bool]:
-    """Downhill from beside the saddle by L-BFGS with short steps that never rise: the end, its value, if at rest."""
+    """Downhill from beside the saddle to a minimum: it, its value, and whether it is at rest."""
     push = PUSH * scale
     x = saddle + push * way
     value, g = surface.value_and_gradient(x)
@@ -359,41 +487,70 @@ def _descend(
         push *= 0.5
         x = saddle + push * way
         value, g = surface.value_and_gradient(x)
+    if not (np.isfinite(value) and np.isfinite(g).all()):
+        return x, value, False
+    for _ in range(HIGHER_POINTS):
+        x, value, g, ended = _relax(surface, x, value, g, scale, tolerance)
+        if not ended:
+            return x, value, False
+        # Symmetry leads from a saddle to the next one as well as to a minimum.
+        zero, start = surface.zero_modes(x), np.random.default_rng(2).standard_normal(x.size)
+        surface.known = None
+        try:
+            values, vectors = surface.lowest(x, zero, start, SIGN)
+            if not values[0] < 0:
+                return x, value, True
+            beside = x + PUSH * scale * np.array([[1.0], [-1.0]]) * vectors[0]
+            new_values, gradients = surface.stack(beside)
+        except (LandscapeError, RuntimeError, np.linalg.LinAlgError):
+            return x, value, False
+        k = int(np.argmin(new_values))
+        # Where a valley levels off its curvature may be negative, but nothing is gained by going on.
+        if not new_values[k] < value - 2 * tolerance * PUSH * scale:
+            return x, value, bool(np.isfinite(new_values).all())
+        x, value, g = beside[k], float(new_values[k]), gradients[k]
+    return x, value, False
+
+
+def _relax(
+    surface: _Surface, x: np.ndarray, value: float, g: np.ndarray, scale: float, tolerance: float
+) -> tuple[np.ndarray, float, np.ndarray, bool]:
+    """L-BFGS with short steps that never rise: the point, its value and gradient, and whether it is at rest."""
     s: tuple[np.ndarray, ...] = ()
     y: tuple[np.ndarray, ...] = ()
+    walls = 0
     for _ in range(MOST_DESCENTS):
         if np.abs(g).max() <= tolerance:
-            return x, value, True
+            return x, value, g, True
         p = two_loop(g, s, y)
         if not p @ g > 0:
             s, y, p = (), (), g
         step = -p if s else -g * (LONGEST_DESCENT * scale / np.linalg.norm(g))
         size = float(np.linalg.norm(step))
         step *= min(1.0, LONGEST_DESCENT * scale / size)
-        moved = False
+        full, moved = float(np.linalg.norm(step)), False
         for _ in range(40):
-            try:
-                new_value, new_g = surface.value_and_gradient(x + step)
-            except LandscapeError:
-                new_value = float("inf")
+            new_value, new_g = surface.value_and_gradient(x + step)
             # At the bottom values no longer resolve what gradients do.
             flat = abs(new_value - value) <= 1e-14 * abs(value)
-            if np.isfinite(new_value) and (
-                new_value <= value + 1e-4 * float(step @ g) or (flat and np.abs(new_g).max() < np.abs(g).max())
-            ):
-                moved = True
+            lower = new_value <= value + 1e-4 * float(step @ g)
+            if np.isfinite(new_g).all() and (lower or (flat and np.abs(new_g).max() < np.abs(g).max())):
+                moved = np.isfinite(new_value)
                 break
             step *= 0.3
         if not moved:
             if not s:
-                return x, value, False
+                break
             s, y = (), ()
             continue
+        walls = walls + 1 if float(np.linalg.norm(step)) < 1e-3 * full else 0
+        if walls == WALLS:
+            break
         ds, dy = step, new_g - g
         if float(ds @ dy) > 1e-12 * float(np.linalg.norm(ds) * np.linalg.norm(dy)):
             s, y = (*s, ds)[-10:], (*y, dy)[-10:]
         x, value, g = x + step, new_value, new_g
-    return x, value, False
+    return x, value, g, bool(np.abs(g).max() <= tolerance)
 
 
 def _connects(land: Any, surface: _Surface, ends: np.ndarray, minima: np.ndarray, scale: float) -> bool:
@@ -421,19 +578,24 @@ def split_at_minima(landscape: Any, path: Path, *, least: float = 0.02) -> np.nd
     ndarray
         (K, D), K of at least 2; each low point followed downhill to rest, those left out that come to rest where
         another did.
+
+    Notes
+    -----
+    Low points are looked for at the path's M points, and between them where that makes fewer than 49 intervals. A
+    minimum narrower than those is not seen; the certificate of the piece then does not connect its ends.
     """
     land = as_landscape(landscape, path.start.size)
     scale = float(np.linalg.norm(np.asarray(to_host(land.displacement(path.start, path.end)), dtype=np.float64)))
     span = float(np.ptp(path.values))
     surface = _Surface(land, float(np.finfo(land.dtype).eps) ** (1 / 3) * scale)
     chain = [path.start.astype(np.float64)]
-    values = path.values
+    t, values = _finely(land, path)
     for k in range(1, len(values) - 1):
         if not (values[k] <= values[k - 1] and values[k] < values[k + 1]):
             continue
         if min(values[:k].max(), values[k + 1 :].max()) - values[k] < least * span:
             continue
-        x = path.points(path.t[k])[0].astype(np.float64)
+        x = path.points(t[k])[0].astype(np.float64)
         still = np.zeros_like(x)
         found, _, ended = _descend(surface, x, still, float("inf"), scale, RESIDUAL * span / scale)
         others = [*chain, path.end]
@@ -441,3 +603,14 @@ def split_at_minima(landscape: Any, path: Path, *, least: float = 0.02) -> np.nd
         if ended and min(apart) > REACHED * scale:
             chain.append(found)
     return np.stack([*chain, path.end.astype(np.float64)])
+
+
+def _finely(land: Any, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """t and values of a path, with points put between its own where those are few."""
+    parts = -(-INTERVALS // (len(path.t) - 1))
+    between = np.concatenate([np.linspace(a, b, parts + 1)[1:-1] for a, b in zip(path.t[:-1], path.t[1:], strict=True)])
+    if not between.size:
+        return path.t, path.values
+    more = land.values(to_device(path.points(between), land.device, land.dtype))
+    order = np.argsort(t := np.concatenate([path.t, between]), kind="stable")
+    return t[order], np.concatenate([path.values, np.where(np.isfinite(more), more, np.inf)])[order]
