@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,10 @@ Weights = np.ndarray | Callable[[np.ndarray], np.ndarray] | None
 
 #: What a landscape that says nothing of its own wants from a path finder; None is worked out from the straight line.
 PATH_DEFAULTS: dict[str, Any] = {"objective": "maxflux", "lam": None, "steps": None, "lr": None}
+
+
+#: Bytes of results that a FunctionLandscape keeps.
+MEMORY = 64 << 20
 
 
 class LandscapeError(ArithmeticError):
@@ -204,6 +209,17 @@ class FunctionLandscape(LandscapeDefaults):
     workers
         How many points (stacks, if batched) are evaluated side by side, in threads. More than 1 asks for functions
         that may be called from several threads at a time.
+    zero_modes
+        ``zero_modes(x) -> (Z, D)``: directions at x that leave the value alone, such as a molecule's rigid motions;
+        None for none. Saddle certificates leave them out.
+    memory
+        Bytes for results that are kept, so that f is never called twice at the same point, bit for bit; the oldest go
+        first. 0 keeps nothing, as a random f may want. None takes 64 MiB, and 0 where f takes stacks.
+
+    Attributes
+    ----------
+    evaluations
+        The points at which f was called.
 
     Raises
     ------
@@ -227,6 +243,8 @@ class FunctionLandscape(LandscapeDefaults):
         gradient: Callable[[Any], Any] | str | None = None,
         batched: bool = False,
         workers: int = 1,
+        zero_modes: Callable[[np.ndarray], Any] | None = None,
+        memory: int | None = None,
     ) -> None:
         if not callable(f):
             raise TypeError(f"f is {type(f).__name__}; expected a function of a point")
@@ -234,6 +252,11 @@ class FunctionLandscape(LandscapeDefaults):
             raise ValueError(f"gradient is {gradient!r}; expected None, a function, or 'autograd'")
         if workers < 1:
             raise ValueError(f"workers is {workers}; expected at least 1")
+        if zero_modes is not None and not callable(zero_modes):
+            raise TypeError(f"zero_modes is {type(zero_modes).__name__}; expected a function of a point, or None")
+        memory = (0 if batched else MEMORY) if memory is None else memory
+        if memory < 0:
+            raise ValueError(f"memory is {memory}; expected a number of bytes, at least 0")
         self.size = size or 0
         self._f = f
         self._batched = batched
@@ -241,20 +264,66 @@ class FunctionLandscape(LandscapeDefaults):
         self._f_and_gradient = _with_gradient(f, gradient, batched)
         self._pool = ThreadPoolExecutor(workers) if workers > 1 else None
         self._workers = workers
+        self._zero_modes = zero_modes
+        self._memory, self._known = memory, OrderedDict[bytes, tuple[float, np.ndarray | None]]()
         self.evaluations = Evaluations()
 
     def values(self, points: Any) -> np.ndarray:
-        points = self._checked(points)
-        self.evaluations.values += len(points)
-        results = self._call(self._f, points)
-        if self._gradient is None:
-            results = [r[0] if isinstance(r, tuple) else r for r in results]
-        return self._gather_values(results, points)
+        return self._remembered(points, gradient=False)[0]
 
     def values_and_gradients(self, points: Any) -> tuple[np.ndarray, np.ndarray]:
+        values, gradients = self._remembered(points, gradient=True)
+        assert gradients is not None
+        return values, gradients
+
+    def zero_modes(self, point: Any) -> np.ndarray:
+        if self._zero_modes is None:
+            return np.zeros((0, self.size))
+        modes = np.asarray(self._zero_modes(np.array(point, dtype=np.float64)), dtype=np.float64)
+        if modes.ndim != 2 or modes.shape[1] != self.size:
+            raise LandscapeError(
+                f"zero_modes returned an array of shape {modes.shape}; expected (Z, {self.size})", point
+            )
+        return modes
+
+    def _remembered(self, points: Any, gradient: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        """Values and gradients (None if not asked for), evaluated where they are not known."""
         points = self._checked(points)
-        self.evaluations.gradients += len(points)
-        results = self._call(self._f_and_gradient, points)
+        if not self._memory:
+            return self._evaluated(points, gradient)
+        keys = [point.tobytes() for point in points]
+        new = {key: k for k, key in enumerate(keys) if not self._knows(key, gradient)}
+        found: dict[bytes, tuple[float, np.ndarray | None]] = {key: self._known[key] for key in keys if key not in new}
+        if new:
+            values, gradients = self._evaluated(points[list(new.values())], gradient)
+            for k, key in enumerate(new):
+                # A copy: a row of a large array would keep all of it.
+                found[key] = float(values[k]), None if gradients is None else gradients[k].copy()
+        for key in keys:
+            self._known[key] = found[key]
+            self._known.move_to_end(key)
+        while len(self._known) * (16 * self.size + 400) > self._memory:
+            self._known.popitem(last=False)
+        values = np.array([found[key][0] for key in keys])
+        return values, np.array([found[key][1] for key in keys]).reshape(points.shape) if gradient else None
+
+    def _knows(self, key: bytes, gradient: bool) -> bool:
+        return key in self._known and not (gradient and self._known[key][1] is None)
+
+    def _evaluated(self, points: np.ndarray, gradient: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        """Values, and gradients where they are asked for or come with the values anyway."""
+        if not gradient:
+            self.evaluations.values += len(points)
+            results = self._call(self._f, points)
+            if self._gradient is not None or not all(isinstance(r, tuple) and len(r) == 2 for r in results):
+                results = [r[0] if self._gradient is None and isinstance(r, tuple) else r for r in results]
+                return self._gather_values(results, points), None
+        else:
+            self.evaluations.gradients += len(points)
+            results = self._call(self._f_and_gradient, points)
+        return self._gather_both(results, points)
+
+    def _gather_both(self, results: list[Any], points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         for where, result in zip(self._parts(points), results, strict=True):
             if not (isinstance(result, tuple) and len(result) == 2):
                 point = points[where.start]

@@ -44,12 +44,27 @@ def worker_processes(
         initargs=(os.getpid(), initializer, initargs),
         env={name: str(threads) for name in variables},
     )
+    with _sigint_blocked():  # a Ctrl-C for the whole terminal must not meet them before they ignore it
+        executor.submit(os.getpid)
     try:
         yield executor
     except BaseException:
         executor.shutdown(wait=False, kill_workers=True)
         raise
     executor.shutdown()
+
+
+@contextmanager
+def _sigint_blocked() -> Iterator[None]:
+    """Ctrl-C waits; processes started meanwhile never see one. Nothing, where there are no signal masks."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def start_worker(parent: int, initializer: Callable[..., None] | None = None, initargs: tuple[Any, ...] = ()) -> None:

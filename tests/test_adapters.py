@@ -13,7 +13,7 @@ from scipy.optimize import minimize, rosen, rosen_der
 
 import minilandscape as ml
 from minilandscape.adapters import scipy as to_scipy
-from minilandscape.potentials import LennardJones, MullerBrown, Rosenbrock
+from minilandscape.potentials import LennardJones, MullerBrown, Rosenbrock, rigid_motions
 
 
 def test_scipy_both_ways() -> None:
@@ -166,8 +166,8 @@ def ml_camelback() -> Any:
     return Camelback()
 
 
-def test_pele_both_ways() -> None:
-    """pele's interface is two methods; a class that has them stands in where the package is not installed."""
+def test_pele_is_two_methods() -> None:
+    """What a class must have to go for a potential of pele, with or without the package."""
     from minilandscape.adapters.pele import LandscapePotential, from_potential
 
     ours = LandscapePotential(LennardJones(3))
@@ -180,3 +180,60 @@ def test_pele_both_ways() -> None:
     assert (values[0], *gradients[0]) == (energy, *gradient)
     with pytest.raises(TypeError, match="no getEnergyGradient"):
         from_potential(object(), 9)
+
+
+class TestPele:
+    @pytest.fixture(autouse=True)
+    def _installed(self) -> None:
+        pytest.importorskip("pele")
+
+    def test_its_potential_is_ours(self) -> None:
+        from pele.potentials import LJ
+
+        from minilandscape.adapters.pele import from_potential
+
+        points = np.random.default_rng(1).uniform(-1.5, 1.5, (4, 18))
+        theirs = from_potential(LJ(), 18, workers=1).values_and_gradients(points)
+        ours = LennardJones(6).values_and_gradients(points)
+        assert theirs[0] == pytest.approx(ours[0], rel=1e-10)
+        assert theirs[1] == pytest.approx(ours[1], rel=1e-10)
+
+    def test_a_saddle_of_ours_is_theirs(self) -> None:
+        """Their two lowest minima of LJ6, joined by our path; their eigenvector following from its top stays there."""
+        from pele.potentials import LJ
+        from pele.transition_states import findTransitionState
+
+        from minilandscape.adapters.pele import from_potential
+        from minilandscape.analysis.symmetry import align_atoms
+
+        potential = LJ()
+        land = from_potential(potential, 18, zero_modes=lambda x: rigid_motions(x.reshape(-1, 3)))
+        minima = lj6_minima()
+        path = ml.find_path(land, minima[0], align_atoms(minima[0], minima[1]), solver="auto")
+        saddle = ml.refine_saddle(land, path)
+        assert saddle.converged
+        assert saddle.value == pytest.approx(-12.079031, abs=1e-5)
+        assert saddle.zero_modes == 6
+        theirs = findTransitionState(path.points(path.dense_t)[0], potential, eigenvec0=saddle.mode)
+        assert theirs.energy == pytest.approx(saddle.value, abs=1e-6)
+        assert theirs.eigenval == pytest.approx(saddle.eigenvalues[0], rel=1e-3)
+
+    def test_their_optimisers_take_our_landscapes(self) -> None:
+        from pele.optimize import lbfgs_cpp, lbfgs_py, modifiedfire_cpp
+
+        from minilandscape.adapters.pele import LandscapePotential
+
+        land = MullerBrown()
+        for minimise in (lbfgs_cpp, lbfgs_py, modifiedfire_cpp):
+            found = minimise(land.minima[0] + 0.05, LandscapePotential(land))
+            assert found.coords == pytest.approx(land.minima[0], abs=1e-4)
+
+
+def lj6_minima() -> np.ndarray:
+    """(2, 18): the octahedron, and three tetrahedra face on face, relaxed by SciPy."""
+    octahedron = 0.8 * np.concatenate([np.eye(3), -np.eye(3)])
+    corners = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1.0]]) * 0.4
+    caps = [2 / 3 * (corners.sum(axis=0) - corners[k]) - corners[k] for k in (0, 1)]
+    start = np.array([octahedron, [*corners, *caps]]).reshape(2, 18)
+    options = {"gtol": 1e-9, "maxiter": 5000}
+    return np.array([minimize(to_scipy.objective(LennardJones(6)), x, jac=True, options=options).x for x in start])

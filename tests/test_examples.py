@@ -77,6 +77,16 @@ def test_autograd_function(tmp_path: Path) -> None:
     assert "converged" in text
 
 
+@pytest.mark.skipif(importlib.util.find_spec("pele") is None, reason="pele is not installed")
+def test_pele_potential(tmp_path: Path) -> None:
+    text = output("pele_potential.py", tmp_path)
+    lines = [line for line in text.splitlines() if re.search(r"\d\.\d", line)]
+    assert numbers(lines[0]) == pytest.approx([-12.712062, -12.302928, -12.079031], abs=1e-4)
+    assert numbers(lines[1]) == pytest.approx([-12.079031], abs=1e-5)
+    assert "converged True" in lines[1]
+    assert numbers(lines[2]) == pytest.approx([-146.699517], abs=1e-5)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
 def test_torch_module(tmp_path: Path, small_mnist: Any) -> None:
     repeated = {"x_train": np.tile(small_mnist.train.images, (4, 1)), "y_train": np.tile(small_mnist.train.labels, 4)}

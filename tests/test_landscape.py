@@ -9,7 +9,9 @@ import autograd.numpy as anp
 import numpy as np
 import pytest
 
-from minilandscape.landscape import FunctionLandscape, LandscapeError, as_landscape, check_gradient
+import minilandscape as ml
+from minilandscape.landscape import Evaluations, FunctionLandscape, LandscapeError, as_landscape, check_gradient
+from minilandscape.potentials import MullerBrown, rigid_motions
 
 POINTS = np.random.default_rng(0).standard_normal((7, 3))
 
@@ -240,3 +242,89 @@ def test_check_gradient_takes_directions_and_foreign_objects() -> None:
     check = check_gradient(Foreign(), POINTS[:2], directions=2 * np.eye(3))
     assert check.analytic == pytest.approx(gradient(POINTS[:2]))
     assert check.numeric == pytest.approx(gradient(POINTS[:2]), rel=1e-8)
+
+
+class TestMemory:
+    @staticmethod
+    def counted(**options: Any) -> tuple[ml.FunctionLandscape, list[bytes]]:
+        calls: list[bytes] = []
+
+        def f(x: np.ndarray) -> tuple[float, np.ndarray]:
+            calls.append(x.tobytes())
+            return float(np.sum(x**2)), 2 * x
+
+        return ml.FunctionLandscape(f, 3, **options), calls
+
+    def test_no_point_is_evaluated_twice(self) -> None:
+        land, calls = self.counted()
+        points = np.arange(12.0).reshape(4, 3)
+        values, gradients = land.values_and_gradients(points[[0, 1, 1, 2]])
+        assert values == pytest.approx(np.sum(points**2, axis=1)[[0, 1, 1, 2]])
+        assert np.array_equal(gradients, 2 * points[[0, 1, 1, 2]])
+        assert np.array_equal(land.values(points), np.sum(points**2, axis=1))
+        values, gradients = land.values_and_gradients(points[::-1])  # the last one's gradient came with its value
+        assert np.array_equal(gradients, 2 * points[::-1])
+        assert len(calls) == len(set(calls)) == 4
+        assert land.evaluations == Evaluations(values=1, gradients=3)
+        gradients[:] = 0  # the caller's
+        assert np.array_equal(land.values_and_gradients(points)[1], 2 * points)
+
+    def test_a_gradient_that_was_not_asked_for_is_asked_for_later(self) -> None:
+        land = ml.FunctionLandscape(lambda x: float(np.sum(x**2)), 3, gradient=lambda x: 2 * x)
+        points = np.ones((1, 3))
+        assert land.values(points) == 3.0
+        assert np.array_equal(land.values_and_gradients(points)[1], 2 * points)
+        assert land.evaluations == Evaluations(values=1, gradients=1)
+
+    def test_what_is_kept_is_bounded(self) -> None:
+        land, calls = self.counted(memory=2000)  # four points
+        points = np.arange(30.0).reshape(10, 3)
+        values = [land.values(points[[k, 0]]) for k in range(10)]
+        assert len(land._known) == 4
+        assert np.array_equal(values, np.sum(points**2, axis=1)[[[k, 0] for k in range(10)]])
+        assert len(calls) == 10  # the first point is asked for every time, and stays
+        land.values(points[1:2])
+        assert len(calls) == 11
+
+    def test_nothing_is_kept_where_points_come_in_stacks_or_it_is_not_wanted(self) -> None:
+        land, calls = self.counted(memory=0)
+        for _ in range(2):
+            land.values(np.ones((1, 3)))
+        assert len(calls) == 2
+        batches: list[int] = []
+
+        def f(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            batches.append(len(x))
+            return np.sum(x**2, axis=1), 2 * x
+
+        batched = ml.FunctionLandscape(f, 3, batched=True)
+        for _ in range(2):
+            batched.values(np.ones((4, 3)))
+        assert batches == [4, 4]
+        with pytest.raises(ValueError, match="memory is -1"):
+            self.counted(memory=-1)
+
+    @pytest.mark.parametrize("options", [{"solver": "auto"}, {"method": "neb"}, {"method": "linear"}])
+    def test_searches_call_nothing_twice(self, options: dict[str, Any]) -> None:
+        surface, calls = MullerBrown(), []
+
+        def f(x: np.ndarray) -> tuple[float, np.ndarray]:
+            calls.append(x.tobytes())
+            values, gradients = surface.values_and_gradients(x[None])
+            return values[0], gradients[0]
+
+        land = ml.FunctionLandscape(f, 2)
+        path = ml.find_path(land, *surface.minima[:2], steps=30, **options)
+        ml.refine_saddle(land, path)
+        assert len(calls) == len(set(calls)) == land.evaluations.values + land.evaluations.gradients
+
+
+def test_zero_modes_of_a_function() -> None:
+    land = ml.FunctionLandscape(lambda x: (0.0, 0 * x), 6, zero_modes=lambda x: rigid_motions(x.reshape(-1, 3)))
+    assert land.zero_modes(np.arange(6.0)).shape == (5, 6)
+    assert ml.FunctionLandscape(lambda x: (0.0, 0 * x), 6).zero_modes(np.zeros(6)).shape == (0, 6)
+    wrong = ml.FunctionLandscape(lambda x: (0.0, 0 * x), 6, zero_modes=lambda x: x)
+    with pytest.raises(LandscapeError, match=r"shape \(6,\); expected \(Z, 6\)"):
+        wrong.zero_modes(np.zeros(6))
+    with pytest.raises(TypeError, match="zero_modes is ndarray"):
+        ml.FunctionLandscape(lambda x: (0.0, 0 * x), 6, zero_modes=np.zeros((1, 6)))

@@ -98,6 +98,21 @@ def test_peles_database(tmp_path: Path) -> None:
         assert np.array_equal(pickle.loads(blob), points.minima[0])
 
 
+def test_pele_itself(tmp_path: Path) -> None:
+    storage: Any = pytest.importorskip("pele.storage")
+    points = muller_brown()
+    points.write_pele(tmp_path / "ours.sqlite")
+    theirs = storage.Database(str(tmp_path / "ours.sqlite"), createdb=False)
+    assert (theirs.number_of_minima(), theirs.number_of_transition_states()) == (3, 2)
+    assert [m.energy for m in theirs.minima()] == pytest.approx(sorted(points.minima_values))
+    assert min(t.energy for t in theirs.transition_states()) == pytest.approx(-72.248940, abs=1e-6)
+    again = storage.Database(str(tmp_path / "theirs.sqlite"))
+    minima = [again.addMinimum(float(v), x) for x, v in zip(points.minima, points.minima_values, strict=True)]
+    for (i, j), x, v in zip(points.pairs, points.saddles, points.saddles_values, strict=True):
+        again.addTransitionState(float(v), x, minima[i], minima[j])
+    equal(read_pele(tmp_path / "theirs.sqlite"), points)
+
+
 class Evil:
     """A pickle that would run a command."""
 

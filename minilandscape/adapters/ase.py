@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,12 @@ from ase.geometry import find_mic
 from ase.io import write
 
 from ..analysis.symmetry import align_atoms
-from ..landscape import LandscapeDefaults, LandscapeError, describe_point
+from ..landscape import FunctionLandscape, LandscapeError, describe_point
 from ..paths import Path
 from ..potentials import rigid_motions
 
 
-class AseLandscape(LandscapeDefaults):
+class AseLandscape(FunctionLandscape):
     """The energy of atoms over the positions of those that are free, (x₁, y₁, z₁, x₂, …).
 
     Energies in eV, positions in Å, gradients (minus the forces) in eV/Å.
@@ -59,10 +58,9 @@ class AseLandscape(LandscapeDefaults):
         self._atoms = atoms.copy()
         self._atoms.set_constraint()
         self._free = np.flatnonzero(~fixed)
-        self.size = 3 * len(self._free)
         self._make: Callable[[], Any] = calculator if makes else lambda: calculator
         self._local = threading.local()
-        self._pool = ThreadPoolExecutor(workers) if workers > 1 else None
+        super().__init__(self._evaluate, size=3 * len(self._free), workers=workers)
 
     def vector(self, atoms: Atoms) -> np.ndarray:
         """(D,): the free positions of other atoms of the same kind."""
@@ -77,12 +75,6 @@ class AseLandscape(LandscapeDefaults):
         if len(self._free) < len(atoms):
             atoms.set_constraint(FixAtoms(np.setdiff1d(np.arange(len(atoms)), self._free)))
         return atoms
-
-    def values_and_gradients(self, points: Any) -> tuple[np.ndarray, np.ndarray]:
-        """(P, D) -> (P,) in eV, (P, D) in eV/Å."""
-        points = np.asarray(points, dtype=np.float64)
-        results = list((map if self._pool is None else self._pool.map)(self._evaluate, points))
-        return np.array([e for e, _ in results]), np.array([g for _, g in results]).reshape(points.shape)
 
     def _evaluate(self, point: np.ndarray) -> tuple[float, np.ndarray]:
         if not hasattr(self._local, "atoms"):

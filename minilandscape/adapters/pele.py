@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,32 @@ from ..landscape import FunctionLandscape
 from .scipy import objective
 
 
-def from_potential(potential: Any, size: int) -> FunctionLandscape:
-    """A potential with ``getEnergyGradient(coords) -> (E, gradient)`` as a landscape."""
+def from_potential(
+    potential: Any, size: int, *, zero_modes: Callable[[np.ndarray], Any] | None = None, workers: int = 1
+) -> FunctionLandscape:
+    """A potential with ``getEnergyGradient(coords) -> (E, gradient)`` as a landscape.
+
+    Parameters
+    ----------
+    potential
+        Of pele.
+    size
+        D, the number of coordinates.
+    zero_modes
+        ``zero_modes(x) -> (Z, D)``: directions that leave the energy alone; None for none. For a cluster,
+        ``lambda x: rigid_motions(x.reshape(-1, 3))``.
+    workers
+        How many points are evaluated side by side, in threads; more than 1 asks for a potential that may be called
+        from several threads at a time.
+
+    Raises
+    ------
+    TypeError
+        If the potential has no ``getEnergyGradient``.
+    """
     if not hasattr(potential, "getEnergyGradient"):
         raise TypeError(f"{type(potential).__name__} has no getEnergyGradient; expected a potential of pele")
-    return FunctionLandscape(potential.getEnergyGradient, size=size)
+    return FunctionLandscape(potential.getEnergyGradient, size=size, zero_modes=zero_modes, workers=workers)
 
 
 class LandscapePotential:
