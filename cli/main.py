@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import campaign, demo, info, networks, paths, sets
+from . import campaign, demo, info, networks, paths, points, sets
 from .options import UsageError
 
 INTERRUPTED = 130
@@ -31,6 +31,8 @@ for command in (
     paths.figure3,
     sets.kpca,
     sets.statistics,
+    points.curvature,
+    points.surface,
     campaign.reproduce,
     campaign.status,
     campaign.report,

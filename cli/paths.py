@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
+from .landscapes import Landscape, Limit, Split, Where
 from .options import (
     Data,
     Device,
@@ -22,29 +21,12 @@ from .options import (
     Variant,
     check_outputs,
     check_pictures,
-    load_data,
     note,
     one_vector,
     print_json,
     progress_bar,
     save_figure,
-    settle,
 )
-
-
-def _own_landscape(spec: str) -> Any:
-    """The landscape that MODULE:FACTORY makes; the current folder is searched first."""
-    module, colon, factory = spec.partition(":")
-    if not colon or not module or not factory:
-        raise UsageError(f"--landscape is {spec!r}; expected MODULE:FACTORY, such as my_energy:make")
-    sys.path.insert(0, "")
-    try:
-        loaded = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise ValueError(f"--landscape {spec}: no module named {error.name!r} here or installed") from None
-    if not hasattr(loaded, factory):
-        raise ValueError(f"--landscape {spec}: {module} has no {factory!r}")
-    return getattr(loaded, factory)()
 
 
 def connect(
@@ -52,10 +34,7 @@ def connect(
         str, typer.Argument(help="Where the path starts (t = 0): A.npy, or SET.npy:ROW.", metavar="A.npy")
     ],
     end: Annotated[str, typer.Argument(help="Where it ends (t = 1).", metavar="B.npy")],
-    landscape: Annotated[
-        str | None,
-        typer.Option(help="MODULE:FACTORY of your own landscape, or of a function x -> (value, gradient)."),
-    ] = None,
+    landscape: Landscape = None,
     method: Annotated[
         str, typer.Option(help="fourier, linear (the straight line), bezier, polyline, neb or autoneb.")
     ] = "fourier",
@@ -95,8 +74,8 @@ def connect(
             "--split-at-minima", help="Split the path where it passes through minima; refine and certify every saddle."
         ),
     ] = False,
-    split: Annotated[str, typer.Option(help="The images of the landscape: train or test.")] = "train",
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N images of the split.")] = None,
+    split: Split = "train",
+    limit: Limit = None,
     model: Model = "auto",
     variant: Variant = None,
     data: Data = "auto",
@@ -114,8 +93,6 @@ def connect(
     from minilandscape.landscape import LandscapeDefaults
     from minilandscape.paths import FourierPathFinder, SearchInterrupted, find_path, load_path
 
-    if split not in ("train", "test"):
-        raise UsageError(f"--split is {split!r}; expected train or test")
     if steps not in (None, "auto") and not str(steps).isdigit():
         raise UsageError(f"--steps is {steps!r}; expected a whole number or auto")
     try:
@@ -128,7 +105,10 @@ def connect(
     check_outputs(out)
     if plot is not None:
         check_pictures(plot)
-    land, ends, facts = _pair(start, end, landscape, model, variant, data, train_size, split, limit, device, dtype)
+    where = Where(landscape, model, variant, data, train_size, split, limit, device, dtype)
+    a, b = one_vector(start), one_vector(end)
+    land, facts = where.landscape([a, b])
+    ends = a.values, b.values
     if align:
         ends = ends[0], _aligned(land, facts, *ends)
     total = int(steps) if steps not in (None, "auto") else None
@@ -195,8 +175,8 @@ def connect(
     print(f"steps         {len(path.history['height']) - 1}, the best {path.best_step}; ended: {path.reason}")
     print(f"evaluations   {path.evaluations.gradients} gradients, {path.evaluations.values} values alone")
     for k, piece in enumerate(pieces):
-        where = "between its ends" if piece["connects_ends"] else "not between its ends"
-        what = f"saddle {piece['value']:.8g}, {where}" if piece["converged"] else f"no saddle proved: {piece['reason']}"
+        place = "between its ends" if piece["connects_ends"] else "not between its ends"
+        what = f"saddle {piece['value']:.8g}, {place}" if piece["converged"] else f"no saddle proved: {piece['reason']}"
         print(f"piece {k + 1:<7} {piece['height_ends'][0]:.6g} to {piece['height_ends'][1]:.6g}: {what}")
 
 
@@ -215,43 +195,16 @@ def _aligned(land: Any, facts: dict[str, Any], a: Any, b: Any) -> Any:
     return nearer
 
 
-def _pair(
-    start: str,
-    end: str,
-    landscape: str | None,
-    model: str,
-    variant: str | None,
-    data: str,
-    train_size: int | None,
-    split: str,
-    limit: int | None,
-    device: str,
-    dtype: str,
-) -> tuple[Any, tuple[Any, Any], dict[str, Any]]:
-    """The landscape that two files' vectors belong to, the vectors, and what a result says of where they lie."""
-    from minilandscape.networks import network_landscape
-
-    a, b = one_vector(start), one_vector(end)
-    if landscape is not None:
-        return _own_landscape(landscape), (a.values, b.values), {"landscape": landscape}
-    name, chosen = settle([a, b], model, variant)
-    mnist = load_data(data, train_size, chosen)
-    images = getattr(mnist, split)[:limit]
-    land = network_landscape(name, images, variant=chosen, device=device, dtype=dtype)
-    facts = {"model": name, "variant": chosen, "key": mnist.key, "split": split, "n_images": len(images)}
-    return land, (a.values, b.values), facts
-
-
 def compare(
     start: Annotated[str, typer.Argument(help="A.npy, or SET.npy:ROW.", metavar="A.npy")],
     end: Annotated[str, typer.Argument(help="B.npy, or SET.npy:ROW.", metavar="B.npy")],
     budget: Annotated[int, typer.Option(min=1, help="Points that each method may evaluate.")] = 5000,
-    landscape: Annotated[str | None, typer.Option(help="MODULE:FACTORY of your own landscape.")] = None,
+    landscape: Landscape = None,
     terms: Annotated[int, typer.Option(min=1, help="Sine terms, control points, or corners.")] = 10,
     points: Annotated[int, typer.Option(min=3, help="Points on the curves, both ends included.")] = 50,
     images: Annotated[int, typer.Option(min=3, help="Images of the bands, both ends included.")] = 13,
-    split: Annotated[str, typer.Option(help="The images of the landscape: train or test.")] = "train",
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N images of the split.")] = None,
+    split: Split = "train",
+    limit: Limit = None,
     model: Model = "auto",
     variant: Variant = None,
     data: Data = "auto",
@@ -264,11 +217,12 @@ def compare(
     """Every path method on one pair: height against the points evaluated."""
     from minilandscape.paths import compare_methods
 
-    if split not in ("train", "test"):
-        raise UsageError(f"--split is {split!r}; expected train or test")
     if plot is not None:
         check_pictures(plot)
-    land, ends, facts = _pair(start, end, landscape, model, variant, data, train_size, split, limit, device, dtype)
+    where = Where(landscape, model, variant, data, train_size, split, limit, device, dtype)
+    a, b = one_vector(start), one_vector(end)
+    land, facts = where.landscape([a, b])
+    ends = a.values, b.values
     with progress_bar("comparing", None):
         result = compare_methods(land, *ends, budget, n_terms=terms, n_points=points, n_images=images)
     if plot is not None:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .analysis.curvature import Curvature, curvature, load_curvature
     from .analysis.disconnectivity import DisconnectivityGraph, disconnectivity_graph
     from .analysis.kpca import KernelPCA, kernel_pca, load_kernel_pca
     from .analysis.stationary import StationaryPoints, load_stationary_points
     from .analysis.statistics import compare_sets, component_statistics, shell_lengths
+    from .analysis.surface import Surface, load_surface, surface
     from .analysis.symmetry import align, align_atoms
     from .backend import DeviceError, set_threads
     from .data import DataError, load_mnist
@@ -32,6 +34,12 @@ if TYPE_CHECKING:
 
 #: Public name -> the module that holds it, imported when it is first asked for.
 _HOMES = {
+    "Curvature": "analysis.curvature",
+    "curvature": "analysis.curvature",
+    "load_curvature": "analysis.curvature",
+    "Surface": "analysis.surface",
+    "surface": "analysis.surface",
+    "load_surface": "analysis.surface",
     "DisconnectivityGraph": "analysis.disconnectivity",
     "disconnectivity_graph": "analysis.disconnectivity",
     "KernelPCA": "analysis.kpca",
@@ -73,6 +81,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Curvature",
     "DataError",
     "DeviceError",
     "DisconnectivityGraph",
@@ -86,6 +95,7 @@ __all__ = [
     "Run",
     "Saddle",
     "StationaryPoints",
+    "Surface",
     "__version__",
     "align",
     "align_atoms",
@@ -94,21 +104,25 @@ __all__ = [
     "compare_methods",
     "compare_sets",
     "component_statistics",
+    "curvature",
     "disconnectivity_graph",
     "find_path",
     "initial_vector",
     "kernel_pca",
+    "load_curvature",
     "load_kernel_pca",
     "load_mnist",
     "load_path",
     "load_runs",
     "load_saddle",
     "load_stationary_points",
+    "load_surface",
     "network_landscape",
     "refine_saddle",
     "set_threads",
     "shell_lengths",
     "split_at_minima",
+    "surface",
     "train",
     "train_to_folder",
     "train_together",

@@ -42,7 +42,8 @@ def worker_processes(
         n,
         initializer=start_worker,
         initargs=(os.getpid(), initializer, initargs),
-        env={name: str(threads) for name in variables},
+        # The data and landscapes that a worker keeps are no leak, for which loky would restart it with a warning.
+        env={**{name: str(threads) for name in variables}, "LOKY_MAX_MEMORY_LEAK_SIZE": "1e15"},
     )
     with _sigint_blocked():  # a Ctrl-C for the whole terminal must not meet them before they ignore it
         executor.submit(os.getpid)

@@ -246,3 +246,37 @@ def test_info_and_version(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert set(run_json(capsys, "info")) == {"versions", "devices", "data"}
     assert run("--version") == 0
     assert capsys.readouterr().out.startswith("minilandscape ")
+
+
+def test_curvature_and_surface(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in range(2):
+        np.save(f"v{seed}.npy", initial_vector("fcp", seed))
+    (folder / "bowl.py").write_text(
+        "import numpy as np\na = np.arange(1.0, 5)\ndef make():\n    return lambda x: (float(x @ (a * x)), 2 * a * x)\n"
+    )
+    np.save("set.npy", np.array([[0.0, 0, 0, 1], [1.0, 0, 0, 0]]))
+    found = run_json(capsys, "curvature", "set.npy", "--landscape", "bowl:make", "--eigenvalues", "2")
+    assert [point["row"] for point in found["points"]] == [0, 1]
+    assert found["points"][0]["highest"] == pytest.approx([8, 6])
+    assert found["points"][0]["lowest"] == pytest.approx([2, 4])
+    assert (found["points"][1]["value"], found["points"][1]["trace"]) == pytest.approx((1, 20))
+    assert run("curvature", "set.npy", "--landscape", "bowl:make", "--plot", "c.png") == 2
+    assert run("curvature", "set.npy:0", "--landscape", "bowl:make", "--plot", "c.png") == 0
+    text = capsys.readouterr().out
+    assert "highest       8, 6, 4, 2" in text
+
+    path = ("connect", "v0.npy", "v1.npy", "--data", "data.npz", "--limit", "50", "--steps", "3", "--out", "p.npz")
+    assert run(*path) == 0
+    capsys.readouterr()
+    grid = ("surface", "--path", "p.npz", "--data", "data.npz", "--limit", "50", "--n", "5")
+    found = run_json(capsys, *grid, "--out", "s.npz", "--plot", "s.png")
+    assert (len(found["values"]), len(found["marks"]), len(found["curve"])) == (5, 2, 50)
+    assert found["data"]["n_images"] == 50
+    assert (folder / "s.npz").exists()
+    assert (folder / "s.png").exists()
+    assert run("surface", "v0.npy", "--data", "data.npz", "--limit", "50", "--n", "3") == 0
+    assert "nothing was written" in capsys.readouterr().out
+    assert run("surface", "v0.npy", "set.npy:0", "--landscape", "bowl:make") == 1
+    assert "expected vectors of one landscape" in capsys.readouterr().err
+    assert run("surface") == 2
+    assert run("surface", *["v0.npy"] * 4) == 2

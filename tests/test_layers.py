@@ -14,6 +14,7 @@ ROOT = Path(minilandscape.__file__).parent
 LAYERS = (
     ("backend", "files", "workers"),
     ("landscape",),
+    ("hessian",),
     ("potentials", "data"),
     ("networks",),
     ("optimizers",),

@@ -295,3 +295,9 @@ def test_a_certificate_that_failed_is_saved_as_well(tmp_path: Path) -> None:
     again = load_saddle(tmp_path / "s.npz")
     assert (again.converged, again.reason) == (False, found.reason)
     assert np.isnan(again.minima).all()
+
+
+def test_a_flat_landscape_is_called_flat() -> None:
+    found = refine_saddle(lambda x: (1.0, np.zeros_like(x)), np.zeros(100))
+    assert not found.converged
+    assert "the landscape is flat there" in found.reason

@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from minilandscape.workers import worker_processes
@@ -65,3 +67,23 @@ def alive(pid: int) -> bool:
     except OSError:
         return False
     return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def _grow(size: int) -> int:
+    _kept.append(np.ones(size))
+    return os.getpid()
+
+
+_kept: list[np.ndarray] = []
+
+
+def test_a_worker_may_keep_what_it_loaded() -> None:
+    """loky takes a process that grows by 300 MB for one that leaks, and restarts it with a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with worker_processes(1) as executor:
+            first = executor.submit(_grow, 1).result()
+            assert executor.submit(_grow, 50_000_000).result() == first
+            time.sleep(1.1)  # it looks once a second
+            assert executor.submit(_grow, 1).result() == first
+            assert executor.submit(_grow, 1).result() == first

@@ -74,9 +74,15 @@ def get_network(model: str, variant: str) -> Network:
     return NETWORKS[model](variant)
 
 
-def initial_vector(model: str, rng: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
-    """PyTorch's default initialisation of a model, (D,): uniform ±1/√fan_in, ±1/√48 for the LSTM."""
-    return get_network(model, "paper").layout.draw(rng, dtype)
+def initial_vector(model: str, rng: np.random.Generator | int, dtype: Any = np.float32) -> np.ndarray:
+    """PyTorch's default initialisation of a model, (D,): uniform ±1/√fan_in, ±1/√48 for the LSTM.
+
+    Parameters
+    ----------
+    rng
+        A generator, or the seed of one.
+    """
+    return get_network(model, "paper").layout.draw(np.random.default_rng(rng), dtype)
 
 
 class NetworkLandscape(LandscapeDefaults):

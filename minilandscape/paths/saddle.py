@@ -12,6 +12,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 
 from ..backend import to_device, to_host
 from ..files import read_result, write_result
+from ..hessian import FEW_COORDINATES, Differences
 from ..landscape import Evaluations, LandscapeError, as_landscape
 from ..optimizers.lbfgs import two_loop
 from .result import Path
@@ -28,8 +29,6 @@ MOST_CLIMBS, MOST_DESCENTS = 200, 3000
 FIRST_TRUST, LONGEST_DESCENT = 0.03, 0.02
 #: Stationary points with several negative eigenvalues that a climb leaves before it takes one.
 HIGHER_POINTS = 5
-#: Up to this many coordinates the products with all unit vectors give the whole spectrum.
-FEW_COORDINATES = 60
 #: Beyond that, vectors of the Lanczos iterations: to follow a mode, and to prove which is the lowest; restarts at most.
 VECTORS, PROOF_VECTORS, RESTARTS = 40, 80, 200
 #: An eigenvalue within this part of itself has the right sign.
@@ -109,55 +108,17 @@ def load_saddle(path: str | os.PathLike[str]) -> Saddle:
     return Saddle(**known, evaluations=counts)
 
 
-class _Surface:
-    """A landscape with counts, in float64 on the host, and products with its Hessian by differences of gradients."""
+class _Surface(Differences):
+    """A landscape, and the lowest modes of its Hessian."""
 
     def __init__(self, landscape: Any, step: float) -> None:
-        self.landscape, self.step = landscape, step
+        super().__init__(landscape, step)
         self.stiffest = 0.0
-        self.known: np.ndarray | None = None
-        self.evaluations = Evaluations()
-
-    def value_and_gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
-        """NaN where the landscape cannot be evaluated."""
-        try:
-            values, gradients = self.stack(x[None])
-        except LandscapeError:
-            return float("nan"), np.full(x.size, np.nan)
-        return float(values[0]), gradients[0]
-
-    def stack(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        self.evaluations.gradients += len(points)
-        points = to_device(points, self.landscape.device, self.landscape.dtype)
-        values, gradients = self.landscape.values_and_gradients(points)
-        return values, to_host(gradients).astype(np.float64)
-
-    def products(self, x: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """H v for rows v (n, D), all in one batch, by [∇f(x + h v) − ∇f(x − h v)] / 2h.
-
-        Where the gradient at x is known, and the product need not be exact, by [∇f(x + h v) − ∇f(x)] / h.
-        """
-        sizes = np.linalg.norm(directions, axis=1, keepdims=True)
-        units = np.divide(directions, sizes, out=np.zeros_like(directions), where=sizes > 0)
-        if self.known is not None:
-            _, gradients = self.stack(x + self.step * units)
-            return sizes * (gradients - self.known) / self.step
-        _, gradients = self.stack(np.concatenate([x + self.step * units, x - self.step * units]))
-        ahead, behind = gradients[: len(units)], gradients[len(units) :]
-        return sizes * (ahead - behind) / (2 * self.step)
 
     def error(self, values: np.ndarray) -> float:
         """Eigenvalues smaller than this may be zero."""
         stiffest = max(self.stiffest, float(np.abs(values).max(initial=0)))
         return UNSURE * float(np.finfo(self.landscape.dtype).eps) ** (2 / 3) * stiffest
-
-    def zero_modes(self, x: np.ndarray) -> np.ndarray:
-        """(Z, D), orthonormal."""
-        modes = np.asarray(to_host(self.landscape.zero_modes(x)), dtype=np.float64).reshape(-1, x.size)
-        if not len(modes):
-            return modes
-        _, sizes, rows = np.linalg.svd(modes, full_matrices=False)
-        return rows[sizes > 1e-10 * sizes.max()]
 
     def lowest(
         self, x: np.ndarray, zero: np.ndarray, guess: np.ndarray | None, tol: float = 1e-3
@@ -167,15 +128,9 @@ class _Surface:
         All of them with few coordinates. With many, the lowest that a guess leads to, within a part ``tol`` of it; or,
         without a guess, the two lowest, proved to be so as well as Lanczos iterations can.
         """
-        D, Z = x.size, len(zero)
+        D = x.size
         if D <= FEW_COORDINATES:
-            # The complement's own basis, so that zero modes cannot mix in.
-            basis = np.linalg.svd(zero, full_matrices=True)[2][Z:] if Z else np.eye(D)
-            H = basis @ self.products(x, basis).T
-            if not np.isfinite(H).all():
-                raise LandscapeError("the gradient is not finite beside it", x)
-            values, vectors = np.linalg.eigh(0.5 * (H + H.T))
-            return values, vectors.T @ basis
+            return self.whole_spectrum(x, zero)
 
         def product(v: np.ndarray, aside: np.ndarray) -> np.ndarray:
             along = aside @ v.ravel()
@@ -193,6 +148,8 @@ class _Surface:
 
         rng = np.random.default_rng(1)
         if self.stiffest == 0 or guess is None:  # modes are put there aside, where they are in nobody's way
+            if not product(rng.standard_normal(D), zero).any():
+                raise LandscapeError("its products with vectors are all zero: the landscape is flat there", x)
             self.stiffest = abs(float(lanczos(zero, rng.standard_normal(D), VECTORS, 0.1, "LM")[0][0]))
         if guess is not None:
             vectors_kept = VECTORS if tol < SIGN else PROOF_VECTORS

@@ -1,0 +1,72 @@
+"""Which landscape the vectors of a command lie on: a network's loss over images, or one of the user's own."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from .options import UsageError, Vector, load_data, settle
+
+Landscape = Annotated[
+    str | None,
+    typer.Option(help="MODULE:FACTORY of your own landscape, or of a function x -> (value, gradient)."),
+]
+Split = Annotated[str, typer.Option(help="The images of the landscape: train or test.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N images of the split.")]
+
+
+@dataclass(frozen=True)
+class Where:
+    """The options that name a landscape, checked.
+
+    Raises
+    ------
+    UsageError
+        If there is no such split.
+    """
+
+    own: str | None
+    model: str
+    variant: str | None
+    data: str
+    train_size: int | None
+    split: str
+    limit: int | None
+    device: str
+    dtype: str
+
+    def __post_init__(self) -> None:
+        if self.split not in ("train", "test"):
+            raise UsageError(f"--split is {self.split!r}; expected train or test")
+
+    def landscape(self, vectors: list[Vector]) -> tuple[Any, dict[str, Any]]:
+        """The landscape of some vectors, and what a result says of where they lie."""
+        from minilandscape.networks import network_landscape
+
+        if self.own is not None:
+            return _own_landscape(self.own), {"landscape": self.own}
+        name, chosen = settle(vectors, self.model, self.variant)
+        mnist = load_data(self.data, self.train_size, chosen)
+        images = getattr(mnist, self.split)[: self.limit]
+        land = network_landscape(name, images, variant=chosen, device=self.device, dtype=self.dtype)
+        facts = {"model": name, "variant": chosen, "key": mnist.key, "split": self.split, "n_images": len(images)}
+        return land, facts
+
+
+def _own_landscape(spec: str) -> Any:
+    """The landscape that MODULE:FACTORY makes; the current folder is searched first."""
+    module, colon, factory = spec.partition(":")
+    if not colon or not module or not factory:
+        raise UsageError(f"--landscape is {spec!r}; expected MODULE:FACTORY, such as my_energy:make")
+    sys.path.insert(0, "")
+    try:
+        loaded = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ValueError(f"--landscape {spec}: no module named {error.name!r} here or installed") from None
+    if not hasattr(loaded, factory):
+        raise ValueError(f"--landscape {spec}: {module} has no {factory!r}")
+    return getattr(loaded, factory)()

@@ -1,0 +1,182 @@
+"""Commands about the surroundings of points: curvature and surface."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .landscapes import Landscape, Limit, Split, Where
+from .options import (
+    Data,
+    Device,
+    Dtype,
+    Json,
+    Model,
+    TrainSize,
+    UsageError,
+    Variant,
+    Vector,
+    check_outputs,
+    check_pictures,
+    one_vector,
+    print_json,
+    progress_bar,
+    read_vector_file,
+    save_figure,
+)
+
+
+def curvature(
+    files: Annotated[list[str], typer.Argument(help="A.npy, a set, or SET.npy:ROW.", metavar="FILE…")],
+    landscape: Landscape = None,
+    eigenvalues: Annotated[int, typer.Option(min=1, help="How many at each end of the spectrum.")] = 5,
+    probes: Annotated[int, typer.Option(min=0, help="Random vectors for the trace.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random vectors.")] = 0,
+    split: Split = "train",
+    limit: Limit = None,
+    model: Model = "auto",
+    variant: Variant = None,
+    data: Data = "auto",
+    train_size: TrainSize = None,
+    device: Device = "cpu",
+    dtype: Dtype = "float64",
+    plot: Annotated[Path | None, typer.Option(help="Draw the eigenvalues here; one vector.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The Hessian's highest and lowest eigenvalues, and its trace, at points of a landscape.
+
+    From differences of gradients, which want double precision: a network's Hessian takes some hundred of them.
+    """
+    from minilandscape.analysis.curvature import curvature as measure
+
+    where = Where(landscape, model, variant, data, train_size, split, limit, device, dtype)
+    vectors = [vector for file in files for vector in read_vector_file(file)]
+    if plot is not None:
+        if len(vectors) > 1:
+            raise UsageError(f"--plot draws one vector; {len(vectors)} were given")
+        check_pictures(plot)
+    land, facts = where.landscape(vectors)
+    rows: list[dict[str, Any]] = []
+    for vector in vectors:
+        with progress_bar(vector.file, None) as advance:
+
+            def show(products: int, advance: Any = advance) -> None:
+                advance(products, f"{products} products")
+
+            found = measure(land, vector.values, eigenvalues, probes=probes, seed=seed, callback=show)
+        row = {"file": vector.file, "row": vector.row}
+        row |= {name: getattr(found, name) for name in ("value", "gradient_norm", "trace", "trace_error", "converged")}
+        for name in ("lowest", "lowest_residuals", "highest", "highest_residuals"):
+            row[name] = getattr(found, name).tolist()
+        rows.append({**row, "zero_modes": found.zero_modes, "evaluations": vars(found.evaluations).copy()})
+        if not as_json:
+            _print_curvature(rows[-1])
+    if plot is not None:
+        save_figure(found.plot().figure, plot)
+    if as_json:
+        print_json({"points": rows, "data": facts})
+
+
+def _print_curvature(row: dict[str, Any]) -> None:
+    print(f"{row['file']}{'' if row['row'] is None else ':' + str(row['row'])}")
+    print(f"value         {row['value']:.6g}, gradient {row['gradient_norm']:.3g}")
+    for name in ("highest", "lowest"):
+        print(f"{name:<13} " + ", ".join(f"{value:.5g}" for value in row[name]))
+    error = f" ± {row['trace_error']:.2g}" if row["trace_error"] else ""
+    print(f"trace         {row['trace']:.5g}{error}")
+    if row["zero_modes"]:
+        print(f"zero modes    {row['zero_modes']}, left out")
+    if not row["converged"]:
+        worst = max(row["highest_residuals"] + row["lowest_residuals"], default=float("nan"))
+        print(f"not converged: an eigenvalue may be off by {worst:.2g}; --dtype float64 is more exact than float32")
+
+
+def surface(
+    files: Annotated[
+        list[str] | None, typer.Argument(help="Up to three points: A.npy, or SET.npy:ROW.", metavar="[FILE…]")
+    ] = None,
+    path: Annotated[
+        Path | None, typer.Option(help="A path of connect (.npz), drawn too; its ends are A and B if none is given.")
+    ] = None,
+    landscape: Landscape = None,
+    n: Annotated[int, typer.Option("--n", min=2, help="Grid points along each axis.")] = 51,
+    margin: Annotated[
+        float, typer.Option(min=0, help="Room around the points, as a part of the plane's extent.")
+    ] = 0.25,
+    radius: Annotated[
+        float | None,
+        typer.Option(help="Around one point: in lengths of its weights on a network, else a distance. Default: 1."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of random directions, where points are missing.")] = 0,
+    split: Split = "train",
+    limit: Limit = None,
+    model: Model = "auto",
+    variant: Variant = None,
+    data: Data = "auto",
+    train_size: TrainSize = None,
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+    out: Annotated[Path | None, typer.Option(help="Write the values here, SURFACE.npz.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw them here, SURFACE.png.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Values on a plane through up to three points, or through a path, or around one point."""
+    import numpy as np
+
+    from minilandscape.analysis.surface import surface as measure
+    from minilandscape.paths import load_path
+
+    if not files and path is None:
+        raise UsageError("there is nothing to lay a plane through; give one to three vectors, or --path")
+    if files and len(files) > 3:
+        raise UsageError(f"a plane goes through three points at most; {len(files)} were given")
+    if radius is not None and not radius > 0:
+        raise UsageError(f"--radius is {radius}; expected a positive number")
+    check_outputs(out)
+    if plot is not None:
+        check_pictures(plot)
+    where = Where(landscape, model, variant, data, train_size, split, limit, device, dtype)
+    curve = None if path is None else load_path(path)
+    vectors = [one_vector(file) for file in files or ()]
+    if not vectors and curve is not None:
+        known = curve.facts.get("data", {}).get("variant")
+        vectors = [Vector(str(path), None, end, known) for end in (curve.start, curve.end)]
+    sizes = {vector.values.size: vector.file for vector in vectors}
+    if len(sizes) > 1:
+        (a, file_a), (b, file_b) = list(sizes.items())[:2]
+        raise ValueError(f"{file_a} holds {a} numbers, {file_b} {b}; expected vectors of one landscape")
+    land, facts = where.landscape(vectors)
+    with progress_bar("surface", n) as advance:
+        found = measure(
+            land, np.stack([vector.values for vector in vectors]), path=curve, n=n, margin=margin, radius=radius,
+            seed=seed, callback=lambda row, _: advance(row, "rows"),
+        )  # fmt: skip
+    found.facts["data"] = facts
+    if out is not None:
+        found.save(out)
+    if plot is not None:
+        save_figure(found.plot().figure, plot)
+    marks = found.marks.tolist()
+    low, high = float(np.nanmin(found.values)), float(np.nanmax(found.values))
+    missing = int(np.isnan(found.values).sum())
+    if as_json:
+        grid = {"x": found.x.tolist(), "y": found.y.tolist(), "values": found.values.tolist(), "marks": marks}
+        print_json(
+            {
+                **grid, "min": low, "max": high, "not_evaluated": missing, "curve": found.curve.tolist(),
+                "curve_distance": found.curve_distance, "data": facts,
+            }
+        )  # fmt: skip
+        return
+    ((y, x),) = np.argwhere(found.values == low)[:1]
+    print(f"values        {low:.6g} at ({found.x[x]:.4g}, {found.y[y]:.4g}) to {high:.6g}")
+    for name, (a, b) in zip("ABC", marks, strict=False):
+        print(f"{name}             ({a:.4g}, {b:.4g})")
+    if curve is not None:
+        print(f"path          leaves the plane by at most {found.curve_distance:.3g}")
+    if missing:
+        print(f"left out      {missing} of {found.values.size} points, which could not be evaluated")
+    if out is None and plot is None:
+        print("nothing was written; --plot SURFACE.png draws the plane, --out SURFACE.npz keeps it")

@@ -1,0 +1,255 @@
+"""Planes through a landscape: values on a grid, the points that span it, and a path's shadow on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..backend import to_host
+from ..files import read_result, write_result
+from ..landscape import LandscapeError, as_landscape
+from ..paths.result import Path
+
+#: Contours are drawn up to this quantile of the values: landscapes of molecules rise without bound.
+HIGHEST_DRAWN = 0.9
+#: Positive values that span more than this ratio are drawn on a logarithmic scale.
+LOGARITHMIC = 50.0
+_ARRAYS = ("origin", "axes", "x", "y", "values", "marks", "curve", "curve_values")
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Values on a plane of a landscape.
+
+    Attributes
+    ----------
+    origin, axes
+        (D,) and (2, D), orthonormal: the points are ``origin + x axes[0] + y axes[1]``.
+    x, y, values
+        (nx,), (ny,) and (ny, nx); NaN where the landscape could not be evaluated.
+    marks
+        (K, 2): the points that span the plane.
+    curve, curve_values
+        (M, 2), (M,): a path's shadow on the plane, and its own values; no rows without a path.
+    curve_distance
+        How far the path leaves the plane at most.
+    facts
+        Options and data.
+    """
+
+    origin: np.ndarray
+    axes: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    values: np.ndarray
+    marks: np.ndarray
+    curve: np.ndarray
+    curve_values: np.ndarray
+    curve_distance: float
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def points(self, x: Any, y: Any) -> np.ndarray:
+        """Points (n, D) of the plane at coordinates (n,)."""
+        x, y = np.atleast_1d(x), np.atleast_1d(y)
+        moved: np.ndarray = self.origin + x[:, None] * self.axes[0] + y[:, None] * self.axes[1]
+        return moved
+
+    def plot(self, axes: Any = None, labels: Sequence[str] = "ABC") -> Any:
+        """Draws the values as contours, the points and the path's shadow, on new axes if None; returns them."""
+        import matplotlib
+        from matplotlib.colors import LogNorm, Normalize
+
+        if axes is None:
+            from matplotlib.figure import Figure
+
+            axes = Figure(figsize=(6.2, 5), layout="constrained").subplots()
+        values = np.ma.masked_invalid(self.values)
+        known = values.compressed()
+        low, high = known.min(), np.quantile(known, HIGHEST_DRAWN)
+        if low == high:
+            high = low + 1
+        logarithmic = low > 0 and high > LOGARITHMIC * low
+        levels = np.geomspace(low, high, 25) if logarithmic else np.linspace(low, high, 25)
+        norm = LogNorm(low, high) if logarithmic else Normalize(low, high)
+        filled = axes.contourf(
+            self.x, self.y, np.ma.clip(values, low, None), levels, norm=norm, cmap="viridis", extend="max"
+        )
+        with matplotlib.rc_context({"contour.negative_linestyle": "solid"}):
+            axes.contour(self.x, self.y, values, levels[::4], colors="k", linewidths=0.4, alpha=0.5)
+        axes.figure.colorbar(filled, ax=axes, label="value", format="%.3g")
+        if len(self.curve):
+            extent = float(np.ptp(self.x))
+            off = f"at most {self.curve_distance:.3g} off" if self.curve_distance > 1e-6 * extent else "in the plane"
+            axes.plot(*self.curve.T, "-", color="w", lw=1.8, label=f"path, {off}")
+            axes.legend(loc="best", fontsize="small")
+        for mark, label in zip(self.marks, labels, strict=False):
+            axes.plot(*mark, "o", color="tab:red", mec="w", ms=7, zorder=3)
+            axes.annotate(label, mark, (6, 6), textcoords="offset points", color="w", weight="bold")
+        axes.set(xlabel="distance along the first direction", ylabel="along the second", aspect="equal")
+        return axes
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes an ``.npz`` that :func:`load_surface` reads."""
+        facts = {"curve_distance": self.curve_distance, "facts": self.facts}
+        write_result(path, "surface", {name: getattr(self, name) for name in _ARRAYS}, facts)
+
+
+def load_surface(path: str | os.PathLike[str]) -> Surface:
+    """Reads what :meth:`Surface.save` wrote; ValueError names the file where it is damaged."""
+    arrays, facts = read_result(path, "surface")
+    return Surface(**arrays, curve_distance=facts["curve_distance"], facts=facts["facts"])
+
+
+def surface(
+    landscape: Any,
+    points: Any,
+    *,
+    path: Path | None = None,
+    n: int = 51,
+    margin: float = 0.25,
+    radius: float | None = None,
+    seed: int = 0,
+    callback: Callable[[int, int], Any] | None = None,
+) -> Surface:
+    """Values of a landscape on the plane through up to three points.
+
+    Three points span a plane (Garipov et al., 2018). What is missing is filled up: of a path, by the point of it that
+    stands highest, or farthest from the straight line where the highest stands on it; else by random directions. On
+    a network these are normalised filter by filter (Li et al., 2018): the weights that lead into a unit or channel have
+    the length of the point's own, and biases stay. The first direction leads from the first point to the second; the
+    second is orthogonal to it.
+
+    Parameters
+    ----------
+    landscape
+        Anything that :func:`~minilandscape.landscape.as_landscape` takes.
+    points
+        (D,), or (K, D) with K up to 3.
+    path
+        Drawn as a shadow; its ends are the first two points if ``points`` is None.
+    n
+        Grid points along each axis.
+    margin
+        Room around the points and the path, as a part of the plane's larger extent.
+    radius
+        Of the grid around a single point, along random directions: in lengths of the normalised directions on a
+        network (None takes 1), as a distance elsewhere (None takes 1).
+    seed
+        Of random directions.
+    callback
+        ``callback(rows, n)`` after every row of the grid.
+
+    Returns
+    -------
+    Surface
+
+    Raises
+    ------
+    ValueError
+        If the points are not finite, too many, equal or on one line.
+    LandscapeError
+        If no point of the grid can be evaluated.
+    """
+    if points is None and path is None:
+        raise ValueError("there is nothing to lay a plane through; give points or a path")
+    X = np.atleast_2d(np.asarray(to_host(np.stack([path.start, path.end]) if points is None else points), np.float64))  # type: ignore[union-attr]
+    if X.ndim != 2 or not 1 <= len(X) <= 3 or not np.isfinite(X).all():
+        raise ValueError(f"points have shape {X.shape}; expected (D,) or up to three finite rows (K, D)")
+    if n < 2 or not margin >= 0 or not (radius is None or radius > 0):
+        raise ValueError(f"n is {n}, margin {margin}, radius {radius}; expected at least 2, at least 0, and positive")
+    D = X.shape[1]
+    if D < 2:
+        raise ValueError(f"the points have {D} coordinate; a plane needs two")
+    if path is not None and path.start.size != D:
+        raise ValueError(f"the points have {D} coordinates, the path {path.start.size}")
+    land = as_landscape(landscape, D)
+
+    def away(x: np.ndarray) -> np.ndarray:
+        return np.asarray(to_host(land.displacement(X[0], x)), dtype=np.float64)
+
+    on_path = None if path is None else np.array([away(x) for x in path.points(path.t).astype(np.float64)])
+    directions = [away(x) for x in X[1:]]
+    if on_path is not None and len(directions) == 1:
+        directions.append(_aside(path, on_path, directions[0]))  # type: ignore[arg-type]
+    rng = np.random.default_rng(seed)
+    random = [_random_direction(land, X[0], rng) for _ in range(2 - len(directions))]
+    axes = _orthonormal([*directions, *random])
+    marks = np.concatenate([np.zeros((1, 2)), np.array([away(x) for x in X[1:]]).reshape(-1, D) @ axes.T])
+    shadow = np.zeros((0, 2)) if on_path is None else on_path @ axes.T
+    off = 0.0 if on_path is None else float(np.linalg.norm(on_path - shadow @ axes, axis=1).max())
+    if len(X) == 1 and on_path is None:
+        reach = (1.0 if radius is None else radius) * np.linalg.norm(random, axis=1)
+        low, high = -reach, reach
+    else:
+        seen = np.concatenate([marks, shadow])
+        low, high = seen.min(axis=0), seen.max(axis=0)
+        extent = float((high - low).max())
+        if len(random):  # nothing says how far to go along a random direction: as far as along the other
+            low[1], high[1] = -extent / 2, extent / 2
+        low, high = low - margin * extent, high + margin * extent
+    x, y = np.linspace(low[0], high[0], n), np.linspace(low[1], high[1], n)
+    span = land.span(np.stack([X[0], *axes]))
+    values = np.full((n, n), np.nan)
+    failure: LandscapeError | None = None
+    for k in range(n):
+        coefficients = np.stack([np.ones(n), x, np.full(n, y[k])], axis=1)
+        try:
+            values[k] = span.values(coefficients)
+        except LandscapeError:
+            for m in range(n):  # one bad point must not cost the row
+                try:
+                    values[k, m] = span.values(coefficients[m : m + 1])[0]
+                except LandscapeError as error:
+                    failure = error
+        if callback is not None:
+            callback(k + 1, n)
+    values[~np.isfinite(values)] = np.nan
+    if np.isnan(values).all():
+        raise LandscapeError(f"no point of the plane could be evaluated{f': {failure}' if failure else ''}", X[0])
+    own = np.zeros(0) if path is None else np.asarray(path.values, dtype=np.float64)
+    return Surface(X[0], axes, x, y, values, marks, shadow, own, off, {"n": n, "seed": seed if random else None})
+
+
+def _aside(path: Path, on_path: np.ndarray, line: np.ndarray) -> np.ndarray:
+    """Where a path's highest point lies, or the farthest from its straight line if the highest stands on that."""
+    length = np.linalg.norm(line)
+    if not length:
+        return on_path[np.linalg.norm(on_path, axis=1).argmax()]
+    unit = line / length
+    off = np.linalg.norm(on_path - np.outer(on_path @ unit, unit), axis=1)
+    highest = int(np.argmax(path.values))
+    chosen: np.ndarray = on_path[highest if off[highest] > 0.1 * off.max() else int(off.argmax())]
+    return chosen
+
+
+def _random_direction(land: Any, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Of length 1; on a network as long as the weights, unit by unit, and nothing on biases."""
+    direction = rng.standard_normal(x.size)
+    network = getattr(land, "network", None)
+    if network is None:
+        return direction / np.linalg.norm(direction)
+    for block in network.layout.blocks:
+        part = direction[block.start : block.stop]
+        if len(block.shape) < 2:
+            part[:] = 0
+            continue
+        rows, own = part.reshape(block.shape[0], -1), x[block.start : block.stop].reshape(block.shape[0], -1)
+        rows *= np.linalg.norm(own, axis=1, keepdims=True) / np.linalg.norm(rows, axis=1, keepdims=True)
+    return direction
+
+
+def _orthonormal(directions: list[np.ndarray]) -> np.ndarray:
+    first, second = directions
+    length, size = np.linalg.norm(first), np.linalg.norm(second)
+    if not length:
+        raise ValueError("the first two points are equal: they span no plane")
+    axis = first / length
+    rest = second - (second @ axis) * axis
+    rest -= (rest @ axis) * axis  # once more, for the rounding of a small remainder
+    if not np.linalg.norm(rest) > 1e-9 * max(size, length):
+        raise ValueError("the points lie on one line: they span no plane")
+    return np.stack([axis, rest / np.linalg.norm(rest)])

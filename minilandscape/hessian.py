@@ -1,0 +1,79 @@
+"""Products with the Hessian of any landscape, by differences of its gradients; the Hessian itself is never formed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .backend import to_device, to_host
+from .landscape import Evaluations, LandscapeError
+
+#: Up to this many coordinates the products with all unit vectors give the whole spectrum.
+FEW_COORDINATES = 60
+
+
+class Differences:
+    """A landscape with counts, in float64 on the host, and products with its Hessian.
+
+    Attributes
+    ----------
+    step
+        h, the distance between the gradients that are subtracted.
+    known
+        The gradient at the point of the next products, where they need not be exact: one gradient a product, not two.
+    evaluations
+        Points evaluated.
+    """
+
+    def __init__(self, landscape: Any, step: float) -> None:
+        self.landscape, self.step = landscape, step
+        self.known: np.ndarray | None = None
+        self.evaluations = Evaluations()
+
+    def value_and_gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        """NaN where the landscape cannot be evaluated."""
+        try:
+            values, gradients = self.stack(x[None])
+        except LandscapeError:
+            return float("nan"), np.full(x.size, np.nan)
+        return float(values[0]), gradients[0]
+
+    def stack(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Values (P,) and gradients (P, D)."""
+        self.evaluations.gradients += len(points)
+        points = to_device(points, self.landscape.device, self.landscape.dtype)
+        values, gradients = self.landscape.values_and_gradients(points)
+        return values, to_host(gradients).astype(np.float64)
+
+    def products(self, x: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        """H v for rows v (n, D), all in one batch, by [∇f(x + h v) − ∇f(x − h v)] / 2h.
+
+        Where the gradient at x is known, and the product need not be exact, by [∇f(x + h v) − ∇f(x)] / h.
+        """
+        sizes = np.linalg.norm(directions, axis=1, keepdims=True)
+        units = np.divide(directions, sizes, out=np.zeros_like(directions), where=sizes > 0)
+        if self.known is not None:
+            _, gradients = self.stack(x + self.step * units)
+            return sizes * (gradients - self.known) / self.step
+        _, gradients = self.stack(np.concatenate([x + self.step * units, x - self.step * units]))
+        ahead, behind = gradients[: len(units)], gradients[len(units) :]
+        return sizes * (ahead - behind) / (2 * self.step)
+
+    def zero_modes(self, x: np.ndarray) -> np.ndarray:
+        """(Z, D), orthonormal."""
+        modes = np.asarray(to_host(self.landscape.zero_modes(x)), dtype=np.float64).reshape(-1, x.size)
+        if not len(modes):
+            return modes
+        _, sizes, rows = np.linalg.svd(modes, full_matrices=False)
+        return rows[sizes > 1e-10 * sizes.max()]
+
+    def whole_spectrum(self, x: np.ndarray, zero: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """All eigenvalues, ascending, and eigenvectors (rows), without some zero modes (Z, D): 2 (D − Z) gradients."""
+        # The complement's own basis, so that zero modes cannot mix in.
+        basis = np.linalg.svd(zero, full_matrices=True)[2][len(zero) :] if len(zero) else np.eye(x.size)
+        H = basis @ self.products(x, basis).T
+        if not np.isfinite(H).all():
+            raise LandscapeError("the gradient is not finite beside it", x)
+        values, vectors = np.linalg.eigh(0.5 * (H + H.T))
+        return values, vectors.T @ basis

@@ -1,0 +1,101 @@
+"""Curvature against exact Hessians, autograd's and analytic ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import autograd
+import autograd.numpy as anp
+import numpy as np
+import pytest
+
+import minilandscape as ml
+from minilandscape.potentials import LennardJones, MullerBrown, rigid_motions
+
+
+def energy(x: Any, n: int) -> Any:
+    """Lennard-Jones, written once more for autograd."""
+    r = anp.reshape(x, (n, 3))
+    i, j = np.triu_indices(n, 1)
+    s = 1 / anp.sum((r[i] - r[j]) ** 2, axis=1) ** 3
+    return anp.sum(4 * (s**2 - s))
+
+
+def grid(n: int) -> np.ndarray:
+    """(3n,): a disturbed cubic lattice."""
+    sites = np.array(np.meshgrid(*[np.arange(4.0)] * 3)).reshape(3, -1).T[:n]
+    return (1.1 * sites + 0.02 * np.random.default_rng(0).standard_normal((n, 3))).ravel()
+
+
+@pytest.mark.parametrize("n", [5, 30])  # the whole spectrum, and Lanczos iterations
+def test_against_autograd(n: int) -> None:
+    x = grid(n)
+    H = autograd.hessian(energy)(x, n)
+    modes = rigid_motions(x.reshape(-1, 3))
+    P = np.eye(x.size) - modes.T @ modes
+    exact = np.delete(np.linalg.eigvalsh(P @ H @ P + 1e6 * modes.T @ modes), np.arange(-6, 0))
+    products: list[int] = []
+    found = ml.curvature(LennardJones(n), x, 4, probes=200, callback=products.append)
+    assert found.converged
+    assert found.zero_modes == 6
+    assert found.lowest == pytest.approx(exact[:4], abs=1e-4 * exact[-1])
+    assert found.highest == pytest.approx(exact[::-1][:4], rel=1e-4)
+    for values, vectors in ((found.lowest, found.lowest_modes), (found.highest, found.highest_modes)):
+        assert np.linalg.norm(vectors @ P @ H @ P - values[:, None] * vectors, axis=1).max() < 1e-2 * exact[-1]
+    if n == 5:
+        assert found.trace == pytest.approx(np.trace(P @ H @ P), rel=1e-6)
+        assert found.trace_error == 0
+    else:
+        assert abs(found.trace - np.trace(P @ H @ P)) < 4 * found.trace_error < 0.1 * found.trace
+        assert products == list(range(1, len(products) + 1))
+        assert found.evaluations.gradients == 1 + 2 * len(products)
+    assert found.value == pytest.approx(energy(x, n))
+    assert found.gradient_norm == pytest.approx(np.linalg.norm(autograd.grad(energy)(x, n)), rel=1e-8)
+
+
+def test_a_network_has_the_hessian_that_its_gradients_say(small_mnist: Any) -> None:
+    """Rayleigh quotients along the eigenvectors, from values alone: f(x + hv) + f(x - hv) - 2 f(x)."""
+    land = ml.network_landscape("fcp", small_mnist.train[:100], "authors", dtype="float64")  # smooth
+    x = ml.initial_vector("fcp", 0, np.float64)
+    found = ml.curvature(land, x, 2, probes=2)
+    assert found.converged
+    assert found.highest[0] > found.highest[1] > 0 > found.lowest[1] > found.lowest[0]
+    h = 1e-3
+    for value, v in ((found.highest[0], found.highest_modes[0]), (found.lowest[0], found.lowest_modes[0])):
+        ahead, at, behind = land.values(np.stack([x + h * v, x, x - h * v]))
+        assert (ahead + behind - 2 * at) / h**2 == pytest.approx(value, rel=0.02, abs=1e-3 * found.highest[0])
+
+
+def test_single_precision_is_not_called_converged(small_mnist: Any) -> None:
+    land = ml.network_landscape("fcp", small_mnist.train[:100], "paper", dtype="float32")
+    found = ml.curvature(land, ml.initial_vector("fcp", 0), 2, probes=0, tolerance=1e-5)
+    assert not found.converged
+    assert np.isnan(found.trace)
+
+
+def test_what_it_refuses() -> None:
+    land = MullerBrown()
+    with pytest.raises(ValueError, match="n is 0"):
+        ml.curvature(land, land.minima[0], 0)
+    with pytest.raises(ValueError, match="expected positive numbers"):
+        ml.curvature(land, land.minima[0], tolerance=0)
+    with pytest.raises(ValueError, match=r"shape \(1, 2\)"):
+        ml.curvature(land, land.minima[:1])
+    with pytest.raises(ValueError, match="landscape has 2 coordinates, the point 3"):
+        ml.curvature(land, np.zeros(3))
+    with pytest.raises(ml.LandscapeError, match="not finite"):
+        ml.curvature(lambda x: (np.nan, x), np.zeros(3))
+    with pytest.raises(ml.LandscapeError, match="times a random vector is zero"):
+        ml.curvature(lambda x: (1.0, 0 * x), np.zeros(100))
+
+
+def test_it_plots_saves_and_loads(tmp_path: Path) -> None:
+    land = MullerBrown()
+    found = ml.curvature(land, land.saddles[0])
+    assert found.lowest[0] < 0 < found.highest[0]
+    found.save(tmp_path / "c.npz")
+    again = ml.load_curvature(tmp_path / "c.npz")
+    assert np.array_equal(again.lowest, found.lowest)
+    assert (again.trace, again.evaluations) == (found.trace, found.evaluations)
+    assert len(found.plot().containers) == 2

@@ -1,0 +1,108 @@
+"""Planes through landscapes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minilandscape as ml
+from minilandscape.potentials import LennardJones, MullerBrown
+
+
+def square(x: Any) -> Any:
+    return np.sum(x**2, axis=1), 2 * x
+
+
+def test_three_points_span_it() -> None:
+    land = ml.FunctionLandscape(square, 4, batched=True)
+    points = np.random.default_rng(0).standard_normal((3, 4))
+    rows: list[int] = []
+    found = ml.surface(land, points, n=7, margin=0.1, callback=lambda row, n: rows.append(row))
+    assert found.axes @ found.axes.T == pytest.approx(np.eye(2))
+    assert found.points(*found.marks.T) == pytest.approx(points)
+    x, y = np.meshgrid(found.x, found.y)
+    assert found.values.ravel() == pytest.approx(np.sum(found.points(x.ravel(), y.ravel()) ** 2, axis=1))
+    assert found.values.shape == (7, 7)
+    assert rows == list(range(1, 8))
+    low, high = found.marks.min(axis=0), found.marks.max(axis=0)
+    margin = 0.1 * (high - low).max()
+    assert [found.x[0], found.x[-1], found.y[0], found.y[-1]] == pytest.approx(
+        [low[0] - margin, high[0] + margin, low[1] - margin, high[1] + margin]
+    )
+
+
+def test_a_path_lies_on_it() -> None:
+    land = MullerBrown()
+    path = ml.find_path(land, *land.minima[:2], solver="auto")
+    found = ml.surface(land, None, path=path, n=60)
+    assert found.curve_distance < 1e-12
+    assert found.points(*found.curve.T) == pytest.approx(path.points(path.t))
+    assert land.values(found.points(*found.curve.T)) == pytest.approx(found.curve_values, rel=1e-9)
+    assert found.values.min() == pytest.approx(land.values(land.minima[:1])[0], rel=0.01)
+    axes = found.plot()
+    assert axes.get_legend().get_texts()[0].get_text() == "path, in the plane"
+
+
+def test_random_directions_of_a_network_are_as_long_as_its_weights(small_mnist: Any) -> None:
+    land = ml.network_landscape("lenet", small_mnist.train[:20], "paper", dtype="float64")
+    x = ml.initial_vector("lenet", 0, np.float64)
+    found = ml.surface(land, x, n=3, seed=1)
+    axis, reach = found.axes[0], found.x[-1]
+    for block in land.network.layout.blocks:
+        part, own = (v[block.start : block.stop].reshape(block.shape[0], -1) for v in (reach * axis, x))
+        expected = np.linalg.norm(own, axis=1) if len(block.shape) > 1 else np.zeros(len(part))
+        assert np.linalg.norm(part, axis=1) == pytest.approx(expected, abs=1e-9)
+    assert found.values[1, 1] == pytest.approx(land.values(x[None])[0])
+    u, v = np.meshgrid(found.x, found.y)
+    assert found.values.ravel() == pytest.approx(land.values(found.points(u.ravel(), v.ravel())), rel=1e-9)
+    assert np.array_equal(ml.surface(land, x, n=3, seed=1).values, found.values)
+    assert not np.array_equal(ml.surface(land, x, n=3, seed=2).values, found.values)
+
+
+def test_points_that_cannot_be_evaluated_are_left_out() -> None:
+    def f(x: np.ndarray) -> tuple[float, np.ndarray]:
+        if x[0] > 1:
+            raise ZeroDivisionError("beyond the wall")
+        return (np.inf if x[0] < -1 else float(x @ x)), 2 * x
+
+    found = ml.surface(f, np.zeros(2), n=21, radius=2.0, seed=0)
+    x, y = np.meshgrid(found.x, found.y)
+    outside = np.abs(found.points(x.ravel(), y.ravel())[:, 0]).reshape(21, 21) > 1
+    assert np.array_equal(np.isnan(found.values), outside)
+    found.plot()
+    with pytest.raises(ml.LandscapeError, match=r"no point of the plane could be evaluated: .*beyond the wall"):
+        ml.surface(f, np.full(2, 100.0), n=3)
+
+
+def test_atoms_rise_without_bound_and_are_drawn_all_the_same() -> None:
+    rng = np.random.default_rng(0)
+    found = ml.surface(LennardJones(4), rng.standard_normal((2, 12)), n=15)
+    assert found.values.max() > 1e6
+    assert found.plot().get_xlabel()
+
+
+def test_what_it_refuses() -> None:
+    land = MullerBrown()
+    with pytest.raises(ValueError, match="nothing to lay a plane through"):
+        ml.surface(land, None)
+    with pytest.raises(ValueError, match="on one line"):
+        ml.surface(land, [[0, 0], [1, 1], [2, 2]])
+    with pytest.raises(ValueError, match="are equal"):
+        ml.surface(land, [[0, 0], [0, 0], [2, 2]])
+    with pytest.raises(ValueError, match="up to three"):
+        ml.surface(land, np.zeros((4, 2)))
+    with pytest.raises(ValueError, match="landscape has 2 coordinates, the point 3"):
+        ml.surface(land, np.zeros(3))
+    with pytest.raises(ValueError, match="radius -1"):
+        ml.surface(land, np.zeros(2), radius=-1)
+
+
+def test_it_saves_and_loads(tmp_path: Path) -> None:
+    found = ml.surface(MullerBrown(), np.zeros(2), n=5)
+    found.save(tmp_path / "s.npz")
+    again = ml.load_surface(tmp_path / "s.npz")
+    assert np.array_equal(again.values, found.values)
+    assert (again.facts, again.curve_distance) == (found.facts, 0.0)
