@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +19,13 @@ def _time(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def _cost(tasks: list[Any], model: str) -> float:
+    """Seconds of one core that the tasks of a network are expected to take."""
+    return sum(task.cost for task in tasks if task.name.startswith(model))
+
+
 def reproduce(
+    context: typer.Context,
     scale: Annotated[str, typer.Option(help="smoke (minutes), small (hours on two cores) or full (a cluster).")],
     out: Annotated[Path, typer.Option(help="Folder for results, figures and report.html.")],
     only: Annotated[str | None, typer.Option(help="Networks, such as fcp,lstm. Default: all four.")] = None,
@@ -39,6 +46,7 @@ def reproduce(
     scheduler: Annotated[str | None, typer.Option(help="A Dask scheduler, tcp://HOST:8786. Default: here.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Local processes. Default: one a core.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run tasks again that failed before.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would run and cost, and stop.")] = False,
     as_json: Json = False,
 ) -> None:
     """Every table and figure of the paper, from nothing but the data; goes on where it was stopped."""
@@ -69,12 +77,16 @@ def reproduce(
         note(
             f"{model}: {network.runs} runs an optimiser, {network.kept} kept, {network.pairs} pairs a set, "
             f"{network.train_size:,} images; {len(of_model)} tasks, about "
-            f"{_time(sum(task.cost for task in of_model))} on one core"
+            f"{_time(_cost(tasks, model))} on one core"
         )
     place = f"the scheduler {scheduler}" if scheduler else f"{n_workers} processes"
     total = sum(task.cost for task in tasks)
     note(f"{len(tasks)} tasks on {place}, in all about {_time(total)} of one core")
-    command = f"minilandscape reproduce --scale {scale} --out {out}"
+    if dry_run:
+        if as_json:
+            facts = {**plan.facts(), "tasks": len(tasks), "core_seconds": total}
+            print_json({**facts, "core_seconds_by_network": {m: _cost(tasks, m) for m in plan.networks}})
+        return
     try:
         with progress_bar("reproduce", len(tasks)) as advance:
 
@@ -92,7 +104,8 @@ def reproduce(
                 progress=show,
             )
     except KeyboardInterrupt:
-        note(f"{len(campaign_status(out).done)} tasks are finished and kept; the same command goes on: {command} …")
+        command = shlex.join(["minilandscape", *context.obj])
+        note(f"{len(campaign_status(out).done)} tasks are finished and kept; the same command goes on: {command}")
         raise
     _print(summary, out, as_json)
     if summary.failed:

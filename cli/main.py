@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in arguments
     arguments = (["--debug"] if debug else []) + [a for a in arguments if a != "--debug"]
     try:
-        code = app(arguments, prog_name="minilandscape", standalone_mode=False)
+        code = app(arguments, prog_name="minilandscape", standalone_mode=False, obj=arguments)
         if code == INTERRUPTED:  # newer Typer makes an exit code of Ctrl-C itself
             raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)

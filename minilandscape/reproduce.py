@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from .campaign.plan import Costs, Plan, load_plan, measure_costs, save_plan
+from .campaign.plan import Costs, Plan, load_costs, load_plan, measure_costs, save_costs, save_plan
 from .campaign.results import collect
 from .campaign.run import Summary, run_tasks, summarize
 from .campaign.store import Store
@@ -57,6 +57,7 @@ def reproduce(
     """
     store = Store(folder)
     save_plan(plan, store)
+    save_costs(costs or {}, store)
     tasks = plan.tasks(costs)
 
     def show(task: Task, how: str) -> None:
@@ -81,7 +82,7 @@ def campaign_status(folder: str | os.PathLike[str]) -> Summary:
     if not Path(folder).is_dir():
         raise ValueError(f"{folder} holds no campaign; minilandscape reproduce --out {folder} makes one")
     store = Store(folder)
-    return summarize(load_plan(store).tasks(), store)
+    return summarize(load_plan(store).tasks(load_costs(store)), store)
 
 
 def write_report(folder: str | os.PathLike[str]) -> Path:

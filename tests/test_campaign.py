@@ -236,3 +236,17 @@ def test_a_scheduler_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(dask_module, "CONNECT_WITHIN", 1)
     with pytest.raises(ConnectionError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"):
         run_tasks(squares(1), Store(tmp_path), scheduler="tcp://127.0.0.1:1")
+
+
+def test_the_time_left_learns_from_what_is_finished(tmp_path: Path) -> None:
+    """Of a kind that none is finished of, the estimates are as wrong as those of the other kinds were."""
+    done = [Task(f"square-{k}", "campaign_tasks:square", {"k": k}, cost=2.0) for k in range(2)]
+    left = [
+        Task("square-2", "campaign_tasks:square", {"k": 2}, cost=2.0),
+        Task("cube-0", "campaign_tasks:square", {"k": 9}, cost=7.0),
+    ]
+    store = Store(tmp_path)
+    assert summarize([*done, *left], store).seconds_left == 13
+    for task, seconds in zip(done, (4.0, 8.0), strict=True):
+        store.write(task, ({}, {}), seconds)
+    assert summarize([*done, *left], store).seconds_left == pytest.approx(6 + 7 * 12 / 4)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from minilandscape_cli.main import main
 from scipy.stats import permutation_test
 
 from minilandscape.campaign.plan import NetworkPlan, Plan
@@ -59,6 +63,19 @@ def test_numbers_can_be_overridden_and_are_checked() -> None:
     assert NetworkPlan(12, 20, 5000).sgd_epochs == 886
 
 
+def test_a_dry_run_says_what_it_costs_and_writes_nothing(
+    data_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["reproduce", "--scale", "small", "--only", "fcp", "--data", str(data_file), "--out", str(tmp_path / "f")]
+    with pytest.raises(SystemExit) as ended:
+        main([*options, "--train-size", "100", "--dry-run", "--json"])
+    assert not ended.value.code
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["networks"]["fcp"]["train_size"] == 100
+    assert facts["core_seconds"] == facts["core_seconds_by_network"]["fcp"] > 0
+    assert not (tmp_path / "f").exists()
+
+
 def test_tests_permute_runs() -> None:
     rng = np.random.default_rng(3)
     a, b = rng.standard_normal(6) + 1, rng.standard_normal(5)
@@ -94,6 +111,41 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
+BROWSER = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+#: A frame as wide as the screen to be tried: windows of browsers are no narrower than 500 pixels.
+FRAME = """<!doctype html><title>waiting</title><script>
+var errors = 0
+function look(frame) {
+  const page = frame.contentDocument, images = [...page.images]
+  document.title = JSON.stringify({title: page.querySelector("h1").textContent, images: images.length, errors,
+    broken: images.filter(image => !image.naturalWidth).length, width: page.documentElement.scrollWidth})
+}
+</script><iframe style="border:0" width=WIDTH height=800 onload="look(this)" srcdoc="PAGE"></iframe>"""
+
+
+def rendered(page: str, width: int, folder: Path) -> dict[str, Any]:
+    """What a real browser makes of a page on a screen of some width."""
+    assert BROWSER is not None
+    watched = page.replace("<head>", "<head><script>onerror = () => { parent.errors++ }</script>", 1)
+    assert watched != page
+    frame = FRAME.replace("WIDTH", str(width)).replace("PAGE", escape(watched))
+    (folder / "frame.html").write_text(frame, encoding="utf-8")
+    options = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    options += f" --disable-component-update --disable-sync --user-data-dir={folder / 'browser'} --dump-dom"
+    done = subprocess.run(
+        [BROWSER, *options.split(), "--virtual-time-budget=20000", (folder / "frame.html").as_uri()],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    (title,) = re.findall("<title>(.*?)</title>", done.stdout)[:1]
+    seen: dict[str, Any] = json.loads(unescape(title))
+    return seen
+
+
 def test_smoke_is_killed_again_and_again_and_comes_to_the_same_files(data_file: Path, tmp_path: Path) -> None:
     code = "from minilandscape_cli.main import main; main()"
     common = ["reproduce", "--scale", "smoke", "--data", str(data_file), "--workers", "2"]
@@ -127,7 +179,16 @@ def test_smoke_is_killed_again_and_again_and_comes_to_the_same_files(data_file: 
     page = (tmp_path / "whole/report.html").read_text()
     assert page.count("<img") == len(list((tmp_path / "whole/figures").glob("*.png")))
     assert "http" not in page.replace("http://www.w3.org", "")
+    if BROWSER is not None:
+        for width in (360, 1280):
+            seen = rendered(page, width, tmp_path)
+            assert seen["title"].startswith("Neural network optimization strategies")
+            assert (seen["images"], seen["broken"]) == (page.count("<img"), 0)
+            assert (seen["width"] <= width, seen["errors"]) == (True, 0), (
+                "the page is wider than the screen, or has errors"
+            )
     assert len(campaign_status(tmp_path / "whole").done) == len(summary["done"])
+    assert set(json.loads((tmp_path / "whole/costs.json").read_text())) == set(MODELS)
 
 
 def test_text_in_the_report_is_escaped() -> None:

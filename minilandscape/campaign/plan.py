@@ -405,6 +405,22 @@ def save_plan(plan: Plan, store: Store) -> None:
     write_json(path, plan.facts())
 
 
+def save_costs(costs: Mapping[str, Costs], store: Store) -> None:
+    """Keeps measured costs beside the plan, so that others can tell how long it still takes."""
+    from ..files import write_json
+
+    kept = {**load_costs(store), **costs}
+    write_json(store.folder / "costs.json", {model: vars(cost).copy() for model, cost in kept.items()})
+
+
+def load_costs(store: Store) -> dict[str, Costs]:
+    """The costs of a folder, by network; none where none were measured."""
+    from ..files import read_json
+
+    path = store.folder / "costs.json"
+    return {model: Costs(**cost) for model, cost in read_json(path).items()} if path.exists() else {}
+
+
 def load_plan(store: Store) -> Plan:
     """The plan of a folder.
 

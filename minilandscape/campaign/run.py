@@ -79,7 +79,10 @@ def _estimate(task: Task, measured: dict[str, list[tuple[float, float]]]) -> flo
     alike = measured.get(_kind(task))
     if alike:
         return sum(seconds for seconds, _ in alike) / len(alike)
-    return task.cost
+    # Of its kind none is finished: its own estimate, as wrong as those of the others were.
+    others = [pair for pairs in measured.values() for pair in pairs if pair[1] > 0]
+    expected = sum(cost for _, cost in others)
+    return task.cost * (sum(seconds for seconds, _ in others) / expected if expected else 1.0)
 
 
 def run_tasks(
