@@ -20,6 +20,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +246,7 @@ def user_cache() -> Path | None:
     return home / ("Library/Caches" if platform == "darwin" else ".cache") / "minilandscape"
 
 
+@cache
 def lstm_permutation() -> np.ndarray:
     """The fixed permutation of the 784 pixels before the LSTM reads them, 28 at a time: ``images[:, permutation]``.
 
@@ -263,6 +265,7 @@ def lstm_permutation() -> np.ndarray:
     for i, draw in enumerate(twister.random_raw(PIXELS - 1)):
         j = i + int(draw) % (PIXELS - i)
         permutation[[i, j]] = permutation[[j, i]]
+    permutation.flags.writeable = False  # the one array that all callers get
     return permutation
 
 

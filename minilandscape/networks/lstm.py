@@ -33,9 +33,9 @@ class Sequences(NamedTuple):
 
 
 def _pack_batch(xp: Any, images: Any, labels: Any) -> Sequences:
-    order = xp.asarray(lstm_permutation())
-    steps = images[..., order].reshape(*images.shape[:-1], STEPS, FEATURES)
-    return Sequences(xp.ascontiguousarray(xp.moveaxis(steps, -3, -1)), labels)
+    # Images innermost first, so that whole rows are put in order.
+    rows = xp.ascontiguousarray(images.swapaxes(-1, -2)).take(xp.asarray(lstm_permutation()), axis=-2)
+    return Sequences(rows.reshape(*images.shape[:-2], STEPS, FEATURES, images.shape[-2]), labels)
 
 
 def _pack(xp: Any, images: np.ndarray, labels: np.ndarray, dtype: Any) -> Sequences:
@@ -60,7 +60,6 @@ def _first(work: Workspace, inputs: Sequences, rows: Any) -> Any:
 
 def _first_backward(work: Workspace, inputs: Sequences, dZ: Any, into: Any) -> None:
     dW = work.xp.matmul(dZ, inputs.X.swapaxes(-1, -2)).sum(axis=1)
-    dW *= _halves(work.xp, work.dtype)
     into += dW.reshape(len(dW), -1)
 
 
@@ -99,7 +98,11 @@ def _forward(work: Workspace, inputs: Sequences, Z: Any, rest: Any) -> tuple[Any
     Y = xp.matmul(W_fc, last, out=work("Y", n_points, 10, n_images))  # 6
 
     def backward(dY: Any) -> tuple[Any, Any]:
-        """dY (P, 10, N) -> dZ (P, T, 192, N) in place of Z, d rest."""
+        """dY (P, 10, N) -> dZ (P, T, 192, N) in place of Z, d rest.
+
+        Z is seen as the sum before a gate, so its weights are the plain ones here: half of them, times two from the
+        slope 2 σ (1 − σ) of σ = ½ + ½ tanh(z/2) along z/2, is σ (1 − σ) times all of them.
+        """
         d_rest = work("d_rest", *rest.shape)
         dW = LAYOUT.unpack(d_rest, FIRST)
         xp.matmul(dY, last.swapaxes(1, 2), out=dW["fc.weight"])  # 6
@@ -107,32 +110,33 @@ def _forward(work: Workspace, inputs: Sequences, Z: Any, rest: Any) -> tuple[Any
         dC = work("dC", n_points, UNITS, n_images)
         dC[...] = 0
         slope = work("slope", n_points, GATES, n_images)
-        buffer = work("buffer", n_points, UNITS, n_images)
-        W_back = W_h[:, :, :UNITS].swapaxes(1, 2)
+        by_gate = slope.reshape(n_points, 4, UNITS, n_images)
+        through = work("through", n_points, UNITS, n_images)
+        W_back = W["lstm.weight_hh"].swapaxes(1, 2)
         for t in reversed(range(STEPS)):
             gates = Z[:, t]
-            # 2: the slope of tanh is 1 − g²; that of σ = ½ + ½ tanh(z'), z' = z/2, is 2 σ (1 − σ) along z'.
-            xp.subtract(1, gates, out=slope)
+            # What the gates' sums do to the cell and, the last, to the output.
+            xp.subtract(1, gates, out=slope)  # 2
             slope *= gates
-            slope *= 2
             xp.multiply(gates[:, CELL], gates[:, CELL], out=slope[:, CELL])
             xp.subtract(1, slope[:, CELL], out=slope[:, CELL])
-            xp.multiply(dH, tanh_C[:, t], out=buffer)  # 5
-            slope[:, OUT] *= buffer
-            dH *= gates[:, OUT]  # 5
-            xp.multiply(tanh_C[:, t], tanh_C[:, t], out=buffer)  # 4
-            xp.subtract(1, buffer, out=buffer)
-            buffer *= dH
-            dC += buffer
-            slope[:, IN] *= xp.multiply(dC, gates[:, CELL], out=buffer)  # 3
-            slope[:, CELL] *= xp.multiply(dC, gates[:, IN], out=buffer)
-            slope[:, FORGET] *= xp.multiply(dC, C[:, t], out=buffer)
-            dC *= gates[:, FORGET]
-            gates[...] = slope
+            slope[:, IN] *= gates[:, CELL]  # 3
+            slope[:, CELL] *= gates[:, IN]
+            slope[:, FORGET] *= C[:, t]
+            slope[:, OUT] *= tanh_C[:, t]  # 5
+            xp.multiply(tanh_C[:, t], tanh_C[:, t], out=through)  # 4
+            xp.subtract(1, through, out=through)
+            through *= gates[:, OUT]
+            through *= dH
+            dC += through
+            dZ = gates.reshape(n_points, 4, UNITS, n_images)
+            xp.multiply(dC, gates[:, FORGET], out=through)  # 3
+            xp.multiply(by_gate[:, :3], dC[:, None], out=dZ[:, :3])
+            xp.multiply(slope[:, OUT], dH, out=gates[:, OUT])
+            dC, through = through, dC
             if t:
-                xp.matmul(W_back, slope, out=dH)  # 1
+                xp.matmul(W_back, gates, out=dH)  # 1
         dW_h = xp.matmul(Z, H[:, :STEPS].swapaxes(2, 3)).sum(axis=1)  # 1
-        dW_h *= halves
         dW["lstm.weight_hh"][...] = dW_h[:, :, :UNITS]
         dW["lstm.bias_ih"][...] = dW_h[:, :, UNITS]
         dW["lstm.bias_hh"][...] = dW_h[:, :, UNITS]
