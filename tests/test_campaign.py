@@ -250,3 +250,5 @@ def test_the_time_left_learns_from_what_is_finished(tmp_path: Path) -> None:
     for task, seconds in zip(done, (4.0, 8.0), strict=True):
         store.write(task, ({}, {}), seconds)
     assert summarize([*done, *left], store).seconds_left == pytest.approx(6 + 7 * 12 / 4)
+    unknown = [Task("cube-0", "campaign_tasks:square", {"k": 9})]  # as where no costs were kept
+    assert summarize([*done, *unknown], store).seconds_left == pytest.approx(6)

@@ -79,10 +79,12 @@ def _estimate(task: Task, measured: dict[str, list[tuple[float, float]]]) -> flo
     alike = measured.get(_kind(task))
     if alike:
         return sum(seconds for seconds, _ in alike) / len(alike)
-    # Of its kind none is finished: its own estimate, as wrong as those of the others were.
-    others = [pair for pairs in measured.values() for pair in pairs if pair[1] > 0]
-    expected = sum(cost for _, cost in others)
-    return task.cost * (sum(seconds for seconds, _ in others) / expected if expected else 1.0)
+    # Of its kind none is finished: its own estimate, as wrong as those of the others were; or their mean.
+    others = [pair for pairs in measured.values() for pair in pairs]
+    seconds, expected = sum(pair[0] for pair in others), sum(pair[1] for pair in others)
+    if task.cost > 0:
+        return task.cost * (seconds / expected if expected else 1.0)
+    return seconds / len(others) if others else 0.0
 
 
 def run_tasks(
