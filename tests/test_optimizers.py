@@ -85,7 +85,8 @@ def test_two_loop_is_dense_bfgs() -> None:
 
 
 def rosenbrock(size: int) -> FunctionLandscape:
-    return FunctionLandscape(lambda x: (scipy.optimize.rosen(x), scipy.optimize.rosen_der(x)), size=size)
+    """Every call is counted."""
+    return FunctionLandscape(lambda x: (scipy.optimize.rosen(x), scipy.optimize.rosen_der(x)), size=size, memory=0)
 
 
 @pytest.mark.parametrize("unit_step", [False, True])

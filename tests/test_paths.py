@@ -282,6 +282,11 @@ def test_standing_still() -> None:
     assert not stands_still([1.0] + [0.0] * 50, "adam")
     assert stands_still([1.0] + [0.0] * 100, "adam")
     assert stands_still([1.0] + [0.0] * 10, "lbfgs-gss")
+    deep = [1e3] + [0.1 - 0.001 * k for k in range(20)]  # little of what there was, much of what there is
+    assert stands_still(deep, "auto")
+    assert not stands_still(deep, "auto", chord=0.01)
+    assert stands_still(deep, "auto", chord=0.5)
+    assert stands_still(deep, "auto", chord=-0.5)
 
 
 def test_the_scale_of_the_energies_does_not_matter_to_lbfgs_gss() -> None:

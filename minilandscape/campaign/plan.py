@@ -324,14 +324,16 @@ class NetworkTasks:
     ) -> Task:
         n = self.network
         path: dict[str, Any] = {"n_terms": n.n_terms, "n_points": n.n_points, "lam": lam}
+        rule: dict[str, Any] = {}
         if solver == "adam":
             path |= {"solver": "adam", "steps": n.steps}
         else:
             path |= {"solver": "auto", "steps": "auto" if n.still_steps >= 500 else n.still_steps}
+            rule = {"rule": "stands still above the chord"}  # results by an older rule do not count
         scan = "" if lam == n.lam else f"-lam{lam:.0e}"
         options: dict[str, Any] = {"model": self.model, "variant": self.plan.variant}
         options |= {"landscape": landscape, "weights": weights}
-        options |= {"images": n.train_size, "pair": list(pair), "path": path, **self._data}
+        options |= {"images": n.train_size, "pair": list(pair), "path": path, **self._data, **rule}
         cost = 0.0 if self.costs is None else self.costs.path * (n.steps if solver == "adam" else 40)
         return Task(
             f"{self.model}-{self._label(optimizer, floor)}-{weights}-on-{landscape}-{solver}{scan}-pair{k:03d}",

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..backend import array_module, to_device, to_host
 from ..landscape import Evaluations, as_landscape
-from .line_search import Minimum, search_step
+from .line_search import GOLDEN, Minimum, search_step
 
 #: Below this cosine between y and s a pair says nothing of the curvature.
 LEAST_COSINE = 1e-4
@@ -18,6 +18,8 @@ LEAST_COSINE = 1e-4
 LEAST_CURVATURE = float(np.finfo(np.float64).tiny)
 #: Sufficient decrease, as a part of the slope, that accepts a unit step.
 SUFFICIENT_DECREASE = 1e-4
+#: Where even the gradient's own search found nothing lower, it is repeated so often, each time just below the last.
+SHORTER = 3
 #: A line's products are computed afresh at multiples of this many iterations; a run may resume there bit for bit.
 REFRESH = 10
 
@@ -227,7 +229,8 @@ def lbfgs_gss(
         last = (x, gradient)
         yield current
         found = after = None
-        for _attempt in range(2):
+        shrunk = 1.0
+        for _attempt in range(2 + SHORTER):
             p = two_loop(gradient, s, y)
             slope, size = _scalars(_dot(p, gradient), _dot(p, p))
             if s and not (np.isfinite(size) and slope > 0):
@@ -236,6 +239,8 @@ def lbfgs_gss(
             if not s and first_length is not None and first_step * np.sqrt(size) > first_length:
                 shorter = first_length / (first_step * float(np.sqrt(size)))
                 p, slope = p * shorter, slope * shorter
+            if shrunk < 1:
+                p, slope = p * shrunk, slope * shrunk
             line.direction(p.astype(gradient.dtype))
             if unit_step and s:
                 after = line.value_and_gradient(1.0)
@@ -244,8 +249,10 @@ def lbfgs_gss(
                     break
                 after = None
             found = search_step(line.value, value, first=first_step, budget=budget, tolerance=tolerance)
-            if found.u != 0 or not s:
+            if found.u != 0:
                 break
+            if not s:  # the whole search lay beyond the point where it goes up again
+                shrunk *= GOLDEN**budget
             s, y = (), ()
         assert found is not None
         if found.u == 0:

@@ -25,8 +25,9 @@ METHODS = ("fourier", "linear", "bezier", "polyline", "neb", "autoneb")
 #: The basis of each path family.
 FAMILIES = {"fourier": "sine", "linear": "sine", "bezier": "bernstein", "polyline": "hat"}
 OBJECTIVES = ("sum", "maxflux", "smoothmax")
-#: A path stands still when the last tenth of its steps lowered L by less than this part of all that was gained.
-STILL = 1e-4
+#: A path stands still when the last tenth of its steps lowered L by less than this part of all that was gained, and,
+#: where that is asked for, of all that is left above the chord.
+STILL, STILL_ABOVE = 1e-4, 0.01
 LEAST_STEPS = {"adam": 100, "lbfgs-gss": 10, "auto": 10}
 #: β stages at most, and how little a stage has to lower the height, in units of the objective's scale, to be the last.
 MOST_STAGES, HEIGHT_STILL = 12, 1e-4
@@ -174,6 +175,11 @@ class _Problem:
     def terms(self, values: np.ndarray, b: Any) -> Terms:
         """L of a path."""
         return self.objective.terms(values, self.lengths(b))
+
+    def chord(self) -> float:
+        """L of a straight line whose values go straight from end to end: about the lowest that L can become."""
+        values = self.ends[0] + self.t * (self.ends[1] - self.ends[0])
+        return self.terms(values, array_module(self.b).zeros_like(self.b)).value
 
     def gradient(
         self, span: Any, C: np.ndarray, rows: Any, b: Any, trial: bool = False
@@ -471,13 +477,26 @@ class FourierPathFinder:
                 yield problem.state(step + iterate.iteration, line.b, line.values, iterate.reason)
 
 
-def stands_still(objectives: list[float], solver: str) -> bool:
-    """Whether L has stopped falling: L*_⌈0.9k⌉ − L*_k ≤ 1e-4 (L_0 − L*_k) at k of at least 100 (L-BFGS-GSS: 10)."""
+def stands_still(objectives: list[float], solver: str, chord: float | None = None) -> bool:
+    """Whether L has stopped falling: L*_⌈0.9k⌉ − L*_k ≤ 1e-4 (L_0 − L*_k) at k of at least 100 (L-BFGS-GSS: 10).
+
+    Between deep ends 1e-4 of the straight line's L may be all that there is to be found. So, where ``chord`` is given,
+    the last tenth of the steps must also have gained no more than 1 % of what L*_k still lies above it.
+
+    Parameters
+    ----------
+    objectives
+        L_0 … L_k.
+    chord
+        L of a straight line whose values go straight from end to end.
+    """
     k = len(objectives) - 1
     if k < LEAST_STEPS[solver]:
         return False
     lowest = np.minimum.accumulate(objectives)
-    return bool(lowest[ceil(0.9 * k)] - lowest[k] <= STILL * (objectives[0] - lowest[k]))
+    gain = lowest[ceil(0.9 * k)] - lowest[k]
+    left = np.inf if chord is None or lowest[k] <= chord else STILL_ABOVE * (lowest[k] - chord)
+    return bool(gain <= min(STILL * (objectives[0] - lowest[k]), left))
 
 
 def find_path(
@@ -577,6 +596,11 @@ def find_path(
     before: PathState | None = None
     objectives: list[float] = []
     reason = "straight line" if method == "linear" else "steps"
+
+    def chord() -> float | None:
+        """Only for auto: when the others stand still is theirs by contract."""
+        return problem.chord() if solver == "auto" and problem.settled and not problem.objective.staged else None
+
     try:
         for state in finder._steps(problem, most) if most else finder._adam(problem, 0):
             if states and states[-1].stage != state.stage and state.reason is None:
@@ -598,7 +622,7 @@ def find_path(
             if state.reason is not None:
                 reason = state.reason
                 break
-            if steps == "auto" and not problem.objective.staged and stands_still(objectives, solver):
+            if steps == "auto" and not problem.objective.staged and stands_still(objectives, solver, chord()):
                 reason = "stands still"
                 break
             if state.step >= most:
@@ -621,7 +645,7 @@ def find_path(
             kept = _result(problem, states, best, False, "interrupted", facts, best.height, float("nan"))
             raise SearchInterrupted(kept) from interrupt
         raise
-    converged = stands_still(objectives, solver)
+    converged = stands_still(objectives, solver, chord())
     return _result(problem, states, best, converged, reason, facts, dense_height, dense_t)
 
 
