@@ -289,6 +289,16 @@ def test_standing_still() -> None:
     assert stands_still(deep, "auto", chord=-0.5)
 
 
+def test_auto_ends_where_nothing_stands_above_the_ends() -> None:
+    stiff = np.geomspace(1e-4, 1, 40)  # far down, for long
+    land = FunctionLandscape(lambda x: (x**2 @ stiff, 2 * stiff * x), size=40, batched=True)
+    ends = np.random.default_rng(0).standard_normal((2, 40)) + 3
+    path = find_path(land, *ends, objective="sum", lam=0, solver="auto")
+    assert (path.reason, path.converged, path.height) == ("no barrier", True, max(path.height_ends))
+    assert len(path.history["height"]) == 11
+    assert len(find_path(land, *ends, objective="sum", lam=0, solver="lbfgs-gss").history["height"]) > 11
+
+
 def test_the_scale_of_the_energies_does_not_matter_to_lbfgs_gss() -> None:
     heights = []
     for scale in (1.0, 1e5):

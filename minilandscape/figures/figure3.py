@@ -63,7 +63,7 @@ def plot_figure3(result: Figure3, axes: Any) -> Any:
         profile.annotate(
             f"$H_{k}$ = {path.height:.3f}",
             (path.t[top], path.height),
-            (4, 4 + 9 * (k % 3)),
+            ((4, 4), (-14, 20), (-52, 6), (6, 5))[k],
             textcoords="offset points",
             fontsize=8,
         )

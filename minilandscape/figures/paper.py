@@ -20,6 +20,7 @@ SETS = {
     ("sgd", "train"): ("SGD, train weights", "lightcoral"),
     ("sgd", "test"): ("SGD, test weights", "gold"),
 }
+LETTERS = "abcdefgh"
 SOLVERS = {"adam": "Adam, published budget", "still": "quasi-Newton, until it stands still"}
 
 
@@ -77,6 +78,7 @@ def plot_heights(
             axes.set_xscale("log")
         else:
             edges = np.histogram_bin_edges(values, bins)
+            axes.locator_params(axis="x", nbins=5)
         for entry in heights:
             label, colour = SETS[(entry["optimizer"], entry["weights"])]
             shown = np.asarray(entry[what], dtype=np.float64)
@@ -174,8 +176,8 @@ def paper_figures(results: Mapping[str, Any], images: Any = None) -> dict[str, A
 
     def over_networks(title: str, draw: Any) -> Any:
         figure, axes = panels((len(networks) + 1) // 2, min(2, len(networks)), title)
-        for ax, model in zip(axes.flat, networks, strict=False):
-            draw(ax, model, f"{NAMES[model]}: {behind(model)}")
+        for ax, model, letter in zip(axes.flat, networks, LETTERS, strict=False):
+            draw(ax, model, f"{letter}  {NAMES[model]}: {behind(model)}")
         for ax in axes.flat[len(networks) :]:
             ax.axis("off")
         return figure
@@ -190,8 +192,10 @@ def paper_figures(results: Mapping[str, Any], images: Any = None) -> dict[str, A
         models = [model for model in models if model in networks]
         if models:
             figure, axes = panels(len(models), 2, "Loss curves of the best run")
-            for pair, model in zip(axes, models, strict=True):
-                plot_loss_curves(pair, networks[model]["curves"], NAMES[model])
+            for row, model in enumerate(models):
+                plot_loss_curves(axes[row], networks[model]["curves"], NAMES[model])
+            for ax, letter in zip(axes.flat, LETTERS, strict=False):
+                ax.set_title(f"{letter}  {ax.get_title()}")
             figures[name] = figure
     if not networks:
         return figures

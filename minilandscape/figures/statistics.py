@@ -31,7 +31,12 @@ def plot_shell_lengths(
         How many, over the lengths of both.
     """
     sets = (result.lengths_a, result.lengths_b)
-    edges = np.histogram_bin_edges(np.concatenate(sets), bins=bins)
+    lengths = np.concatenate(sets)
+    low, high = float(lengths.min()), float(lengths.max())
+    # Lengths that agree better than can be drawn beside the dotted line share one bar that can be seen.
+    reach = max(high, result.centroid_distance) - min(low, result.centroid_distance)
+    width = max((high - low) / bins, 0.01 * reach) or 1.0
+    edges = low - width / 2 + width * np.arange(int((high - low) / width) + 2)
     for values, label, colour in zip(sets, labels, colours, strict=True):
         axes.hist(values, edges, color=colour, alpha=0.8, label=label)
     axes.axvline(result.centroid_distance, color="k", ls=":", label="centroids")

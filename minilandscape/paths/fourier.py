@@ -529,8 +529,9 @@ def find_path(
         ``"autoneb"``, which inserts them where the band is worst (Kolsbjerg et al., 2016; Draxler et al., 2018). Bands
         have no objective, terms or solver.
     steps
-        How many; ``"auto"`` goes on until L stands still. None takes the landscape's own number (100 Adam steps on
-        networks), else ``"auto"``.
+        How many; ``"auto"`` goes on until L stands still, and, with the solver of that name, until nothing on the path
+        stands above its ends (reason ``"no barrier"``), but no shorter than ten steps. None takes the landscape's own
+        number (100 Adam steps on networks), else ``"auto"``.
     budget
         Points, with and without gradients, after which the search ends at the next step.
     initial
@@ -601,6 +602,11 @@ def find_path(
         """Only for auto: when the others stand still is theirs by contract."""
         return problem.chord() if solver == "auto" and problem.settled and not problem.objective.staged else None
 
+    def no_barrier(state: PathState, best: PathState) -> bool:
+        """Nothing on the path stands above its ends, whose height no path can lower; for auto alone, as well."""
+        asked = solver == "auto" and not problem.objective.staged and state.step >= LEAST_STEPS[solver]
+        return asked and best.height <= problem.ends.max()
+
     try:
         for state in finder._steps(problem, most) if most else finder._adam(problem, 0):
             if states and states[-1].stage != state.stage and state.reason is None:
@@ -625,6 +631,9 @@ def find_path(
             if steps == "auto" and not problem.objective.staged and stands_still(objectives, solver, chord()):
                 reason = "stands still"
                 break
+            if steps == "auto" and no_barrier(state, best):
+                reason = "no barrier"
+                break
             if state.step >= most:
                 break
             if budget is not None and state.evaluations.gradients + state.evaluations.values >= budget:
@@ -645,7 +654,7 @@ def find_path(
             kept = _result(problem, states, best, False, "interrupted", facts, best.height, float("nan"))
             raise SearchInterrupted(kept) from interrupt
         raise
-    converged = stands_still(objectives, solver, chord())
+    converged = reason == "no barrier" or stands_still(objectives, solver, chord())
     return _result(problem, states, best, converged, reason, facts, dense_height, dense_t)
 
 
