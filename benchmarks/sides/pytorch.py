@@ -28,7 +28,7 @@ class LastState(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.order: torch.Tensor
-        self.register_buffer("order", torch.from_numpy(lstm_permutation()))
+        self.register_buffer("order", torch.from_numpy(lstm_permutation().copy()))
         self.lstm = torch.nn.LSTM(28, 48, batch_first=True)
         self.fc = torch.nn.Linear(48, 10, bias=False)
 
