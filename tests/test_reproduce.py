@@ -20,7 +20,14 @@ from minilandscape_cli.main import main
 from scipy.stats import permutation_test
 
 from minilandscape.campaign.plan import NetworkPlan, Plan
-from minilandscape.campaign.results import compare_runs, compare_same_runs, heights_by_run, separation
+from minilandscape.campaign.results import (
+    compare_runs,
+    compare_same_runs,
+    expected,
+    heights_by_run,
+    separation,
+    verdict,
+)
 from minilandscape.data import Mnist
 from minilandscape.figures.report import render_report
 from minilandscape.networks import MODELS
@@ -189,6 +196,21 @@ def test_smoke_is_killed_again_and_again_and_comes_to_the_same_files(data_file: 
             )
     assert len(campaign_status(tmp_path / "whole").done) == len(summary["done"])
     assert set(json.loads((tmp_path / "whole/costs.json").read_text())) == set(MODELS)
+
+
+def test_verdicts_say_what_can_be_told() -> None:
+    assert expected("autoencoder", "rise of the test curve, log10, L-BFGS less SGD") == "about equal"
+    assert expected("lenet", "height (adam), sgd, train less test weights on the train landscape") == "not higher"
+    assert expected("lstm", "height (adam), sgd, train less test weights on the train landscape") == "higher"
+    assert expected("fcp", "length, L-BFGS test less SGD test weights (Fig. S3)") == "about equal"
+    assert expected("lstm", "length, L-BFGS test less SGD test weights (Fig. S3)") == "higher"
+    cases = [(1.0, 0.01, "higher", "seen"), (-1.0, 0.01, "higher", "not seen"), (1.0, 0.2, "higher", "cannot be told")]
+    cases += [(0.0, 1.0, "higher", "not seen"), (-1.0, 0.01, "lower", "seen"), (1.0, 0.2, "about equal", "seen")]
+    cases += [(1.0, 0.01, "about equal", "not seen"), (1.0, 0.01, "not higher", "not seen")]
+    cases += [(-1.0, 0.01, "not higher", "seen"), (1.0, 0.3, "not higher", "seen")]
+    for difference, p, paper, here in cases:
+        assert verdict({"difference": difference, "p": p}, paper) == here
+    assert verdict({"difference": 1.0, "p": 0.01}, None) == ""
 
 
 def test_text_in_the_report_is_escaped() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import comb
 from typing import Any
@@ -45,6 +46,54 @@ KERNELS = ("rbf", "linear", "polynomial", "sigmoid")
 WEIGHTS = ("train", "test")
 #: Permutations that are tried where there are too many to try all.
 PERMUTATIONS = 20_000
+
+
+#: A difference whose p is no larger is called one.
+SIGNIFICANT = 0.05
+#: Two sets are apart where their separation along a component reaches this; 0.5 is none at all, 1 all of it.
+APART = 0.9
+
+
+def expected(model: str, test: str) -> str | None:
+    """What the paper says of a difference: "higher", "lower", "about equal" or "not higher"; None if nothing."""
+    if test.startswith("train loss"):
+        return "lower"
+    if test.startswith("test loss"):
+        return "about equal"
+    if test.startswith("rise"):
+        return "about equal" if model == "autoencoder" else "higher"
+    if test.startswith("length"):
+        return "about equal" if "S3" in test and model in ("fcp", "lenet") else "higher"
+    if "L-BFGS less SGD" in test:
+        return "not higher" if model == "autoencoder" else "higher"
+    if "train less test" in test:
+        return "higher" if model in ("fcp", "lstm") else "not higher"
+    return None
+
+
+def expected_apart(model: str, weights: str, kernel: str) -> bool:
+    """Whether the paper sees L-BFGS and SGD vectors apart along PC1 (Figs. 6, S4)."""
+    return kernel == "rbf" and (weights == "train" or model in ("autoencoder", "lstm"))
+
+
+def verdict(test: Mapping[str, Any], paper: str | None) -> str:
+    """Of a statement: "seen", "not seen", "cannot be told", or "" where the paper says nothing.
+
+    Parameters
+    ----------
+    test
+        ``difference`` and ``p`` of a comparison.
+    paper
+        Of :func:`expected`.
+    """
+    if paper is None:
+        return ""
+    difference, clear = test["difference"], test["p"] <= SIGNIFICANT
+    if paper in ("higher", "lower"):
+        if not clear:
+            return "not seen" if difference == 0 else "cannot be told"
+        return "seen" if (difference > 0) == (paper == "higher") else "not seen"
+    return "not seen" if clear and (paper == "about equal" or difference > 0) else "seen"
 
 
 @dataclass(frozen=True)
@@ -175,7 +224,7 @@ def _network(tasks: NetworkTasks, store: Store) -> dict[str, Any] | None:
             {"optimizer": o, "lam": lam, **_heights([tasks.scan(o, lam)], store)} for o in OPTIMIZERS for lam in SCAN
         ]
         found["floors"] = _floors(tasks, store, sets["lbfgs-gss"])
-    found["statements"] = _statements(found, sets)
+    found["statements"] = _statements(tasks.model, found, sets)
     return found
 
 
@@ -278,8 +327,8 @@ def _floors(tasks: NetworkTasks, store: Store, usual: dict[str, np.ndarray]) -> 
     return sorted(floors, key=lambda entry: -entry["floor"])
 
 
-def _statements(found: dict[str, Any], sets: Any) -> dict[str, Any]:
-    """The tests behind the paper's statements; each compares runs."""
+def _statements(model: str, found: dict[str, Any], sets: Any) -> dict[str, Any]:
+    """The tests behind the paper's statements, each comparing runs, with what the paper says and what is seen here."""
     a, b = sets["lbfgs-gss"], sets["sgd"]
     tests: dict[str, Any] = {
         "train loss, L-BFGS less SGD": compare_runs(a["train_loss"], b["train_loss"]).facts(),
@@ -310,6 +359,9 @@ def _statements(found: dict[str, Any], sets: Any) -> dict[str, Any]:
                 if both.sum() > 1:
                     name = f"{what} ({solver}), {o}, train less test weights on the train landscape"
                     tests[name] = compare_same_runs(of_train[both], of_test[both]).facts()
+    for name, test in tests.items():
+        paper = expected(model, name)
+        test |= {"paper": paper, "here": verdict(test, paper)}
     return tests
 
 
