@@ -148,6 +148,8 @@ def write_result(path: str | os.PathLike[str], kind: str, arrays: Mapping[str, A
 def read_result(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """``(arrays, facts)`` of a result; ValueError names the file where it is damaged or of another kind."""
     path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist")
     content = path.read_bytes()
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:

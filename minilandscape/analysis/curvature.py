@@ -16,7 +16,7 @@ from ..hessian import FEW_COORDINATES, Differences
 from ..landscape import Evaluations, LandscapeError, as_landscape, describe_point
 
 _ARRAYS = ("point", "lowest", "lowest_residuals", "lowest_modes", "highest", "highest_residuals", "highest_modes")
-_FACTS = ("value", "gradient_norm", "trace", "trace_error", "zero_modes", "converged")
+_FACTS = ("value", "gradient_norm", "trace", "trace_error", "step", "zero_modes", "converged")
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Curvature:
         (k,): |H v − λ v|; there is an eigenvalue as near to λ as that.
     trace, trace_error
         Σ λ, and its standard error; 0 where all eigenvalues are known.
+    step
+        h of the differences of gradients.
     zero_modes
         How many directions were left out because they leave the value alone.
     converged
@@ -54,6 +56,7 @@ class Curvature:
     highest_modes: np.ndarray
     trace: float
     trace_error: float
+    step: float
     zero_modes: int
     converged: bool
     evaluations: Evaluations
@@ -206,9 +209,10 @@ def curvature(
         converged &= len(vectors) == min(n, free)
         converged &= bool((residuals <= 10 * tolerance * np.maximum(np.abs(eigenvalues), 1e-3 * largest)).all())
         found.append((eigenvalues, residuals, vectors))
+    norm = float(np.linalg.norm(gradients[0]))
     return Curvature(
-        x, float(values[0]), float(np.linalg.norm(gradients[0])), *found[0], *found[1], trace, trace_error, len(zero),
-        converged, differences.evaluations,
+        x, float(values[0]), norm, *found[0], *found[1], trace, trace_error, step, len(zero), converged,
+        differences.evaluations,
     )  # fmt: skip
 
 

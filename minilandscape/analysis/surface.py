@@ -179,6 +179,7 @@ def surface(
     random = [_random_direction(land, X[0], rng) for _ in range(2 - len(directions))]
     axes = _orthonormal([*directions, *random])
     marks = np.concatenate([np.zeros((1, 2)), np.array([away(x) for x in X[1:]]).reshape(-1, D) @ axes.T])
+    marks[np.abs(marks) < 1e-12 * np.abs(marks).max()] = 0  # what rounding has left
     shadow = np.zeros((0, 2)) if on_path is None else on_path @ axes.T
     off = 0.0 if on_path is None else float(np.linalg.norm(on_path - shadow @ axes, axis=1).max())
     if len(X) == 1 and on_path is None:
