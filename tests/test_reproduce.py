@@ -202,7 +202,7 @@ def test_verdicts_say_what_can_be_told() -> None:
     assert expected("autoencoder", "rise of the test curve, log10, L-BFGS less SGD") == "about equal"
     assert expected("lenet", "height (adam), sgd, train less test weights on the train landscape") == "not higher"
     assert expected("lstm", "height (adam), sgd, train less test weights on the train landscape") == "higher"
-    assert expected("fcp", "length, L-BFGS test less SGD test weights (Fig. S3)") == "about equal"
+    assert expected("fcp", "length, L-BFGS test less SGD test weights (Fig. S3)") == "much smaller"
     assert expected("lstm", "length, L-BFGS test less SGD test weights (Fig. S3)") == "higher"
     cases = [(1.0, 0.01, "higher", "seen"), (-1.0, 0.01, "higher", "not seen"), (1.0, 0.2, "higher", "cannot be told")]
     cases += [(0.0, 1.0, "higher", "not seen"), (-1.0, 0.01, "lower", "seen"), (1.0, 0.2, "about equal", "seen")]
@@ -211,6 +211,8 @@ def test_verdicts_say_what_can_be_told() -> None:
     for difference, p, paper, here in cases:
         assert verdict({"difference": difference, "p": p}, paper) == here
     assert verdict({"difference": 1.0, "p": 0.01}, None) == ""
+    for difference, here in ((2.0, "seen"), (3.0, "not seen")):
+        assert verdict({"difference": difference, "p": 0.01}, "much smaller", {"difference": 10.0}) == here
 
 
 def test_text_in_the_report_is_escaped() -> None:

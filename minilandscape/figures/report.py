@@ -28,11 +28,12 @@ CAPTIONS = {
     "figure3": "Fig. 3: paths on a two-dimensional landscape, λ = 10, 100, 1000.",
     "figure4": "Fig. 4: path heights on the training landscape, by the published budget.",
     "figure5": "Fig. 5: lengths of L-BFGS-GSS training and SGD test weights; dotted line: the centroids' distance.",
-    "figure6": "Fig. 6: kernel PCA (RBF) of L-BFGS-GSS training (blue) and SGD test weights (red).",
+    "figure6": "Fig. 6: kernel PCA (RBF, 2σ² = N_prm; narrow: N_prm / 64) of L-BFGS-GSS training (blue) and SGD test "
+    "weights (red).",
     "figureS1": "Fig. S1: loss curves of the other networks.",
     "figureS2": "Fig. S2: path heights on the test landscape, by the published budget.",
     "figureS3": "Fig. S3: lengths of L-BFGS-GSS and SGD test weights.",
-    "figureS4": "Fig. S4: kernel PCA (RBF) of L-BFGS-GSS and SGD test weights.",
+    "figureS4": "Fig. S4: kernel PCA (RBF, 2σ² = N_prm; narrow: N_prm / 64) of L-BFGS-GSS and SGD test weights.",
 }
 
 
