@@ -74,8 +74,9 @@ def reproduce(
     n_workers = workers or thread_count()
     for model, network in plan.networks.items():
         of_model = [task for task in tasks if task.name.startswith(model)]
+        pairs_of = f"{network.pairs} pair{'' if network.pairs == 1 else 's'} a set"
         note(
-            f"{model}: {network.runs} runs an optimiser, {network.kept} kept, {network.pairs} pairs a set, "
+            f"{model}: {network.runs} runs an optimiser, {network.kept} kept, {pairs_of}, "
             f"{network.train_size:,} images; {len(of_model)} tasks, about "
             f"{_time(_cost(tasks, model))} on one core"
         )

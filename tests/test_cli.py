@@ -98,9 +98,11 @@ def test_an_interrupted_search_keeps_its_best_path(folder: Path, capsys: pytest.
     process = subprocess.Popen(
         [*command, "--steps", "1000000", "--out", "p.npz"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    time.sleep(4)
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("data:")  # the search begins
+    time.sleep(5)
     process.send_signal(signal.SIGINT)
-    out, error = process.communicate(timeout=30)
+    out, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert out == ""
     assert "interrupted" in error.splitlines()[-1]
