@@ -292,23 +292,26 @@ class FunctionLandscape(LandscapeDefaults):
         if not self._memory:
             return self._evaluated(points, gradient)
         keys = [point.tobytes() for point in points]
-        new = {key: k for k, key in enumerate(keys) if not self._knows(key, gradient)}
-        found: dict[bytes, tuple[float, np.ndarray | None]] = {key: self._known[key] for key in keys if key not in new}
+        found: dict[bytes, tuple[float, np.ndarray | None]] = {}
+        new: dict[bytes, int] = {}
+        for k, key in enumerate(keys):
+            known = self._known.get(key)
+            if known is None or (gradient and known[1] is None):
+                new[key] = k
+            else:
+                found[key] = known
         if new:
             values, gradients = self._evaluated(points[list(new.values())], gradient)
             for k, key in enumerate(new):
                 # A copy: a row of a large array would keep all of it.
                 found[key] = float(values[k]), None if gradients is None else gradients[k].copy()
-        for key in keys:
+        for key in keys:  # the newest last
+            self._known.pop(key, None)
             self._known[key] = found[key]
-            self._known.move_to_end(key)
         while len(self._known) * (16 * self.size + 400) > self._memory:
             self._known.popitem(last=False)
         values = np.array([found[key][0] for key in keys])
         return values, np.array([found[key][1] for key in keys]).reshape(points.shape) if gradient else None
-
-    def _knows(self, key: bytes, gradient: bool) -> bool:
-        return key in self._known and not (gradient and self._known[key][1] is None)
 
     def _evaluated(self, points: np.ndarray, gradient: bool) -> tuple[np.ndarray, np.ndarray | None]:
         """Values, and gradients where they are asked for or come with the values anyway."""
