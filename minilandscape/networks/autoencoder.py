@@ -104,7 +104,7 @@ def network(variant: str) -> Network:
         variant=variant,
         layout=LAYOUT,
         n_first=FIRST,
-        chunk=500,
+        chunk=1000,
         floats_per_image=3 * 784 + 9 * UNITS,
         first_floats=UNITS,
         mixed_rows=MANY_ROWS,

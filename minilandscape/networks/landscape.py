@@ -27,6 +27,8 @@ MODELS = tuple(NETWORKS)
 VARIANTS = ("paper", "authors")
 TRAIN_SIZES = {"paper": 50_000, "authors": 60_000}
 
+#: Few images still make so many chunks, for the threads to share, of at least so many images each.
+LEAST_CHUNKS, LEAST_IMAGES = 2, 250
 #: Gradients are summed over this many runs of chunks, and the sums in their order, whatever the number of threads.
 PARTIAL_SUMS = 16
 #: Numbers in the work arrays of one block of points on a CPU: what stays near a core.
@@ -221,10 +223,10 @@ class NetworkLandscape(LandscapeDefaults):
         if self._chunks is None:
             images, labels = self.images.images, self.images.labels
             order = by_label_and_extent(images, labels) if self.network.sorts else None
-            size = self.network.chunk
+            size, least = self.network.chunk, min(LEAST_CHUNKS, self.n_images // LEAST_IMAGES)
             if self.device != "cpu":  # as many as leave room for some points of a path
-                size = int(np.clip(self._budget // (16 * self.network.floats_per_image), size, 20_000))
-            n_chunks = -(-self.n_images // size)
+                size, least = int(np.clip(self._budget // (16 * self.network.floats_per_image), size, 20_000)), 1
+            n_chunks = max(-(-self.n_images // size), least)
             cuts = np.linspace(0, self.n_images, n_chunks + 1).astype(int)
             self._chunks = []
             for a, b in itertools.pairwise(cuts):
@@ -272,7 +274,8 @@ class NetworkLandscape(LandscapeDefaults):
         if self.network.classifies:
             sums, correct, dY = cross_entropy(self._work, Y, inputs.labels, gradient)
         else:
-            (sums, dY), correct = squared_error(self._work, Y, inputs.centred), self._xp.zeros(len(Y))
+            sums, dY = squared_error(self._work, Y, inputs.centred, gradient)
+            correct = self._xp.zeros(len(Y))
         return sums, correct, partial(backward, dY) if gradient else None
 
     def _chunk_of_points(self, points: Any, gradient: bool, inputs: Any, total: Any) -> tuple[Any, Any]:

@@ -55,7 +55,7 @@ def probabilities(xp: Any, Y: Any) -> Any:
     return Y
 
 
-def squared_error(work: Workspace, T: Any, centred: Any) -> tuple[Any, Any]:
+def squared_error(work: Workspace, T: Any, centred: Any, gradient: bool) -> tuple[Any, Any]:
     """Squared error of reconstructions ½ + ½ T, T (P, N, 784), averaged over pixels, summed over images.
 
     Parameters
@@ -67,10 +67,10 @@ def squared_error(work: Workspace, T: Any, centred: Any) -> tuple[Any, Any]:
     -------
     sums : (P,) float64
     E : (P, N, 784)
-        Twice the errors, T − (2x − 1).
+        Twice the errors, T − (2x − 1); in place of T unless ``gradient``, whose backward pass reads T again.
     """
     xp, n_ink = work.xp, centred.shape[-1]
-    E = work("E", *T.shape)
+    E = work("E", *T.shape) if gradient else T
     xp.subtract(T[:, :, :n_ink], centred, out=E[:, :, :n_ink])
     xp.add(T[:, :, n_ink:], 1, out=E[:, :, n_ink:])
     squares = xp.einsum("pnk,pnk->pn", E, E)

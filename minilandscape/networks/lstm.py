@@ -152,7 +152,7 @@ def network(variant: str) -> Network:
         variant=variant,
         layout=LAYOUT,
         n_first=FIRST,
-        chunk=250,
+        chunk=1000,
         floats_per_image=STEPS * (GATES + 3 * UNITS) + 10 * GATES,
         first_floats=STEPS * GATES,
         mixed_rows=0,
