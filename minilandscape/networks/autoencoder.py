@@ -109,7 +109,7 @@ def network(variant: str) -> Network:
         first_floats=UNITS,
         mixed_rows=MANY_ROWS,
         sorts=True,
-        together=1,
+        together=4,
         pack=_pack,
         pack_batch=_pack_batch,
         open=as_they_are,
