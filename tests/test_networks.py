@@ -353,3 +353,12 @@ def _compare_devices(cpu: NetworkLandscape, gpu: NetworkLandscape, points: np.nd
     assert gpu_v == pytest.approx(v, rel=1e-10)
     assert np.abs(backend.to_host(gpu_g) - g).max() <= 1e-10 * np.abs(g).max()
     assert gpu.outputs(on_gpu) == pytest.approx(cpu.outputs(points), rel=1e-9, abs=1e-12)
+
+
+def test_few_images_still_make_two_chunks(small_mnist: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that two threads have work; the cut does not depend on how many there are."""
+    monkeypatch.setattr(landscape_module, "LEAST_IMAGES", 100)
+    for n, parts in ((99, 1), (199, 1), (200, 2), (300, 2)):
+        land = network_landscape("fcp", small_mnist.train[:n], "paper")
+        assert len(land.chunks) == parts
+        assert sum(len(chunk.labels) for chunk in land.chunks) == n
