@@ -96,7 +96,12 @@ def test_an_interrupted_search_keeps_its_best_path(folder: Path, capsys: pytest.
         np.save(f"{seed}.npy", initial_vector("fcp", np.random.default_rng(seed)))
     command = [sys.executable, "-m", "minilandscape_cli.main", "connect", "0.npy", "1.npy", "--data", "data.npz"]
     process = subprocess.Popen(
-        [*command, "--steps", "1000000", "--out", "p.npz"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, "--steps", "1000000", "--out", "p.npz"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell has its background jobs, and so these tests there, ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     assert process.stderr.readline().startswith("data:")  # the search begins
