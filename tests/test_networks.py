@@ -227,7 +227,7 @@ def test_one_thread_and_several_give_the_same_bits(
         object.__setattr__(landscape.network, "chunk", 16)
         span = landscape.span(points_of(model, 3))
         results.append((*landscape.values_and_gradients(points_of(model, 3)), *span.values_and_pullback(np.eye(3))))
-        assert len(landscape.chunks) == 19
+        assert len(landscape.chunks) == 32  # 19, and so many more that the sums are equal
     backend.set_threads(None)
     for one, several in zip(*results, strict=True):
         assert np.array_equal(one, several)

@@ -12,10 +12,30 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..backend import Workspace
 
 KERNEL, WINDOW, POOL = 5, 6, 2
 CORNERS = tuple((a, b) for a in range(POOL) for b in range(POOL))
+#: Up to so many multiplications OpenBLAS works on the arrays as they lie; larger ones it packs first, which takes
+#: longer than multiplying where a factor has few rows.
+UNPACKED = 1_000_000
+
+
+def blocks(xp: Any, n_kernels: int, n_columns: int, n_places: int) -> int:
+    """Into how many blocks the columns of a product with kernels of ``n_kernels`` numbers are cut.
+
+    As few as keep a block below :data:`UNPACKED`, where a cut of the n_places·N columns between places does; else 1,
+    and on a GPU.
+    """
+    fitting = (n for n in range(1, n_places + 1) if n_places % n == 0 and n_kernels * n_columns <= n * UNPACKED)
+    return next(fitting, 1) if xp is np else 1
+
+
+def cut(array: Any, n_blocks: int) -> Any:
+    """(P, K, n_blocks·L) -> its blocks (P, n_blocks, K, L); a view."""
+    return array.reshape(*array.shape[:2], n_blocks, -1).swapaxes(1, 2)
 
 
 def unfold(X: Any, out: Any) -> Any:

@@ -227,6 +227,9 @@ class NetworkLandscape(LandscapeDefaults):
             if self.device != "cpu":  # as many as leave room for some points of a path
                 size, least = int(np.clip(self._budget // (16 * self.network.floats_per_image), size, 20_000)), 1
             n_chunks = max(-(-self.n_images // size), least)
+            if self.device == "cpu":  # the same number in every partial sum, or an even number of sums
+                even = PARTIAL_SUMS if n_chunks > PARTIAL_SUMS else 2
+                n_chunks += -n_chunks % even if n_chunks > 1 else 0
             cuts = np.linspace(0, self.n_images, n_chunks + 1).astype(int)
             self._chunks = []
             for a, b in itertools.pairwise(cuts):
