@@ -23,7 +23,7 @@ CORNERS = tuple((a, b) for a in range(POOL) for b in range(POOL))
 UNPACKED = 1_000_000
 
 
-def blocks(xp: Any, n_kernels: int, n_columns: int, n_places: int) -> int:
+def _blocks(xp: Any, n_kernels: int, n_columns: int, n_places: int) -> int:
     """Into how many blocks the columns of a product with kernels of ``n_kernels`` numbers are cut.
 
     As few as keep a block below :data:`UNPACKED`, where a cut of the n_places·N columns between places does; else 1,
@@ -33,9 +33,24 @@ def blocks(xp: Any, n_kernels: int, n_columns: int, n_places: int) -> int:
     return next(fitting, 1) if xp is np else 1
 
 
-def cut(array: Any, n_blocks: int) -> Any:
+def _cut(array: Any, n_blocks: int) -> Any:
     """(P, K, n_blocks·L) -> its blocks (P, n_blocks, K, L); a view."""
     return array.reshape(*array.shape[:2], n_blocks, -1).swapaxes(1, 2)
+
+
+def kernel_product(xp: Any, K: Any, columns: Any, n_places: int, out: Any) -> Any:
+    """K (P, O, k) @ columns (P, k, n_places·N), either P may be 1, into ``out`` (P, O, n_places·N)."""
+    n_blocks = _blocks(xp, K.shape[1] * K.shape[2], columns.shape[2], n_places)
+    xp.matmul(K[:, None], _cut(columns, n_blocks), out=_cut(out, n_blocks))
+    return out
+
+
+def kernel_product_backward(xp: Any, columns: Any, dZ: Any, n_places: int) -> Any:
+    """dZ (P, O, n_places·N) and columns (P or 1, k, n_places·N) -> dK (P, O, k)."""
+    n_blocks = _blocks(xp, columns.shape[1] * dZ.shape[1], dZ.shape[2], n_places)
+    # The columns first: their transpose as the second factor costs half as much again.
+    dK = xp.matmul(_cut(columns, n_blocks), _cut(dZ, n_blocks).swapaxes(2, 3)).sum(axis=1)
+    return dK.swapaxes(1, 2)
 
 
 def unfold(X: Any, out: Any) -> Any:

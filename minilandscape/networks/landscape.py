@@ -223,13 +223,14 @@ class NetworkLandscape(LandscapeDefaults):
         if self._chunks is None:
             images, labels = self.images.images, self.images.labels
             order = by_label_and_extent(images, labels) if self.network.sorts else None
-            size, least = self.network.chunk, min(LEAST_CHUNKS, self.n_images // LEAST_IMAGES)
-            if self.device != "cpu":  # as many as leave room for some points of a path
-                size, least = int(np.clip(self._budget // (16 * self.network.floats_per_image), size, 20_000)), 1
-            n_chunks = max(-(-self.n_images // size), least)
-            if self.device == "cpu":  # the same number in every partial sum, or an even number of sums
-                even = PARTIAL_SUMS if n_chunks > PARTIAL_SUMS else 2
-                n_chunks += -n_chunks % even if n_chunks > 1 else 0
+            if self.device == "cpu":
+                least = min(LEAST_CHUNKS, self.n_images // LEAST_IMAGES)
+                n_chunks = max(-(-self.n_images // self.network.chunk), least)
+                if n_chunks > 1:  # the same number in every partial sum, or an even number of sums
+                    n_chunks += -n_chunks % (PARTIAL_SUMS if n_chunks > PARTIAL_SUMS else 2)
+            else:  # as large as leaves room for some points of a path
+                size = np.clip(self._budget // (16 * self.network.floats_per_image), self.network.chunk, 20_000)
+                n_chunks = -(-self.n_images // int(size))
             cuts = np.linspace(0, self.n_images, n_chunks + 1).astype(int)
             self._chunks = []
             for a, b in itertools.pairwise(cuts):

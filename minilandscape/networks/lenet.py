@@ -12,7 +12,16 @@ import numpy as np
 
 from ..backend import Workspace
 from .activations import RELU, SOFTPLUS
-from .convolution import blocks, cut, fold, pool, pool_backward, unfold, window_kernels, window_kernels_backward
+from .convolution import (
+    fold,
+    kernel_product,
+    kernel_product_backward,
+    pool,
+    pool_backward,
+    unfold,
+    window_kernels,
+    window_kernels_backward,
+)
 from .network import Network
 from .parameters import Layout
 
@@ -78,18 +87,14 @@ def _first(averaged: bool, work: Workspace, inputs: Planes, rows: Any) -> Any:
     W[..., 36] = rows[:, None, 150:]
     W = W.reshape(len(rows), n_corners * 6, 37)
     Z = work("first", *W.shape[:2], inputs.columns.shape[2])
-    n_blocks = blocks(work.xp, n_corners * 6 * 37, Z.shape[2], 14 * 14)
-    work.xp.matmul(W[:, None], cut(inputs.columns, n_blocks), out=cut(Z, n_blocks))
+    kernel_product(work.xp, W, inputs.columns, 14 * 14, out=Z)
     return Z.reshape(len(rows), n_corners, 6, 14, 14, -1)
 
 
 def _first_backward(work: Workspace, inputs: Planes, dZ: Any, into: Any) -> None:
     n_rows, n_corners = dZ.shape[:2]
     dZ = dZ.reshape(n_rows, n_corners * 6, -1)
-    n_blocks = blocks(work.xp, n_corners * 6 * 37, dZ.shape[2], 14 * 14)
-    # The columns first: their transpose as the second factor costs half as much again.
-    dW = work.xp.matmul(cut(inputs.columns, n_blocks), cut(dZ, n_blocks).swapaxes(2, 3)).sum(axis=1)
-    dW = dW.swapaxes(1, 2).reshape(n_rows, n_corners, 6, 37)
+    dW = kernel_product_backward(work.xp, inputs.columns, dZ, 14 * 14).reshape(n_rows, n_corners, 6, 37)
     into[:, :150] += window_kernels_backward(dW[..., :36]).reshape(n_rows, 150)
     into[:, 150:] += dW[..., 36].sum(axis=1)
 
@@ -105,9 +110,8 @@ def _forward(averaged: bool, work: Workspace, inputs: Planes, Z1: Any, rest: Any
     X2 = pool(work, "X2", A1)  # 2
     columns = unfold(X2, work("columns2", n_points, 6, 6, 6, 5, 5, n_images))  # 3
     columns = columns.reshape(n_points, 216, -1)
-    n_blocks = blocks(xp, n_corners * 16 * 216, columns.shape[2], 5 * 5)
     Z2 = work("Z2", n_points, n_corners * 16, columns.shape[2])
-    xp.matmul(K2[:, None], cut(columns, n_blocks), out=cut(Z2, n_blocks))  # 4
+    kernel_product(xp, K2, columns, 5 * 5, out=Z2)  # 4
     Z2 = Z2.reshape(n_points, n_corners, 16, -1)
     Z2 += W["conv2.bias"][:, None, :, None]
     A2 = activation.forward(work, "A2", Z2)  # 5
@@ -143,10 +147,11 @@ def _forward(averaged: bool, work: Workspace, inputs: Planes, Z1: Any, rest: Any
         dZ2 = activation.backward(work, dA2, A2, Z2)  # 5
         dW["conv2.bias"][...] = dZ2.sum(axis=3).sum(axis=1)  # 4
         dZ2 = dZ2.reshape(n_points, n_corners * 16, -1)
+        # Not cut into blocks: 25 sums of 216 × 16 numbers would cost what the products gain.
         dK2 = xp.matmul(columns, dZ2.swapaxes(1, 2)).swapaxes(1, 2).reshape(n_points, n_corners, 16, 216)  # 4
         dW["conv2.weight"][...] = window_kernels_backward(dK2)
         d_columns = work("d_columns2", *columns.shape)
-        xp.matmul(K2.swapaxes(1, 2)[:, None], cut(dZ2, n_blocks), out=cut(d_columns, n_blocks))  # 4
+        kernel_product(xp, K2.swapaxes(1, 2), dZ2, 5 * 5, out=d_columns)  # 4
         d_columns = d_columns.reshape(n_points, 6, 6, 6, 5, 5, n_images)
         dX2 = fold(d_columns, work("dX2", n_points, 6, 14, 14, n_images))  # 3
         dA1 = pool_backward(work, "dA1", dX2, n_corners)  # 2
