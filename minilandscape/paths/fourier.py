@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import array_module, to_device, to_host
-from ..landscape import Evaluations, LandscapeError, as_landscape
+from ..landscape import Evaluations, LandscapeError, as_landscape, describe_point
 from ..optimizers import Adam, lbfgs_gss
 from .bases import BASES
 from .neb import Band, band_path, nudged_band
@@ -154,7 +154,8 @@ class _Problem:
         if bad.size:
             C = to_device(BASES[self.basis](t[bad[:1]], len(self.b)), self.landscape.device, self.landscape.dtype)
             point = (C @ self.span.basis[: self.C.shape[1]])[0]
-            raise LandscapeError(f"the value at t = {t[bad[0]]:.4g} is {values[bad[0]]}", point, float(t[bad[0]]))
+            what = f"t = {t[bad[0]]:.4g} is {values[bad[0]]}, at {describe_point(to_host(point))}"
+            raise LandscapeError(f"the value at {what}", point, float(t[bad[0]]))
 
     def along(self, interior: np.ndarray) -> np.ndarray:
         """(M,) from the values of the interior points."""
