@@ -164,7 +164,7 @@ def make_module() -> ModuleType:
         def fill(self, value: Any) -> None:
             self._hidden.fill(bare(value))
 
-    for name in ("shape", "dtype", "ndim", "size", "itemsize", "nbytes", "T"):
+    for name in ("shape", "strides", "dtype", "ndim", "size", "itemsize", "nbytes", "T"):
         setattr(ndarray, name, property(lambda self, name=name: wrap_attribute(getattr(self._hidden, name))))
     for name in METHODS:
 
@@ -246,8 +246,13 @@ def make_module() -> ModuleType:
         getDevice=lambda: 0,
         getDeviceProperties=lambda device: {"name": b"strict stand-in"},
     )
+
+    def as_strided(array: Any, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
+        return wrap(np.lib.stride_tricks.as_strided(array._hidden, shape, strides))
+
     module.__dict__.update(
         ndarray=ndarray,
+        lib=SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=as_strided)),
         asarray=transfer,
         array=lambda value, dtype=None: transfer(value, dtype, copy=True),
         asnumpy=lambda value: value.get(),

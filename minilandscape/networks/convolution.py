@@ -1,15 +1,18 @@
-"""A 5×5 convolution and the 2×2 average pooling after it, as one product over 6×6 windows.
+"""A 5×5 convolution and the 2×2 average pooling after it, as products over 6×6 windows.
 
 The four outputs that a pooling window averages see one 6×6 window of the input, two pixels from the next. So the
 kernel becomes four 6×6 kernels, each with the 5×5 one in another corner, and the convolution is one product of these
 with the windows: larger, and so faster, than 5×5 patches at every pixel. Where the pooling comes before the activation
 the four kernels may be averaged first, a quarter of the products.
 
-Arrays are (P, channels, height, width, N), images innermost, so that every copy runs along the images.
+Windows are unfolded along a row only. Arrays are (P, height, channels, width, N): what the windows of one row of
+outputs see is six rows of strips, which lie one after another and are the second factor of a product as they are, so
+that of the 36 copies of every pixel six are made. Images are innermost, so that every copy runs along the images.
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,8 @@ from ..backend import Workspace
 
 KERNEL, WINDOW, POOL = 5, 6, 2
 CORNERS = tuple((a, b) for a in range(POOL) for b in range(POOL))
+#: Windows that see a pixel, along one axis.
+OVERLAP = WINDOW // POOL
 #: Up to so many multiplications OpenBLAS works on the arrays as they lie; larger ones it packs first, which takes
 #: longer than multiplying where a factor has few rows.
 UNPACKED = 1_000_000
@@ -34,83 +39,144 @@ def _blocks(xp: Any, n_kernels: int, n_columns: int, n_places: int) -> int:
 
 
 def _cut(array: Any, n_blocks: int) -> Any:
-    """(P, K, n_blocks·L) -> its blocks (P, n_blocks, K, L); a view."""
-    return array.reshape(*array.shape[:2], n_blocks, -1).swapaxes(1, 2)
+    """(P, h, K, n_blocks·L) -> its blocks (P, h, n_blocks, K, L); a view."""
+    return array.reshape(*array.shape[:3], n_blocks, -1).swapaxes(2, 3)
 
 
-def kernel_product(xp: Any, K: Any, columns: Any, n_places: int, out: Any) -> Any:
-    """K (P, O, k) @ columns (P, k, n_places·N), either P may be 1, into ``out`` (P, O, n_places·N)."""
-    n_blocks = _blocks(xp, K.shape[1] * K.shape[2], columns.shape[2], n_places)
-    xp.matmul(K[:, None], _cut(columns, n_blocks), out=_cut(out, n_blocks))
-    return out
+def _rows(xp: Any, array: Any, n_windows: int, height: int, step: int) -> Any:
+    """Overlapping windows of ``height`` rows of an array (P, H, K, L), (P, n_windows, height·K, L); a view."""
+    n_points, _, n_inner, length = array.shape
+    a, b, c, d = array.strides
+    shape = (n_points, n_windows, height * n_inner, length)
+    return xp.lib.stride_tricks.as_strided(array, shape, (a, step * b, c, d))
 
 
-def kernel_product_backward(xp: Any, columns: Any, dZ: Any, n_places: int) -> Any:
-    """dZ (P, O, n_places·N) and columns (P or 1, k, n_places·N) -> dK (P, O, k)."""
-    n_blocks = _blocks(xp, columns.shape[1] * dZ.shape[1], dZ.shape[2], n_places)
-    # The columns first: their transpose as the second factor costs half as much again.
-    dK = xp.matmul(_cut(columns, n_blocks), _cut(dZ, n_blocks).swapaxes(2, 3)).sum(axis=1)
-    return dK.swapaxes(1, 2)
+def _seen(xp: Any, strips: Any) -> Any:
+    """What each row of outputs sees of strips (P, H, C, 6, w, N): (P, h, 6·C·6, w·N); a view."""
+    n_points, height, n_in, _, width, n_images = strips.shape
+    flat = strips.reshape(n_points, height, n_in * WINDOW, width * n_images)
+    return _rows(xp, flat, height // POOL - OVERLAP + 1, WINDOW, POOL)
+
+
+def _product(xp: Any, K: Any, columns: Any, width: int, out: Any) -> None:
+    """K (P, O, k) @ columns (P, h, k, width·N), either P may be 1, into ``out`` (P, h, O, width·N)."""
+    n_blocks = _blocks(xp, K.shape[1] * K.shape[2], columns.shape[3], width)
+    xp.matmul(K[:, None, None], _cut(columns, n_blocks), out=_cut(out, n_blocks))
+
+
+def strips_shape(X: Any) -> tuple[int, ...]:
+    """The shape of the strips of X (P, H, C, W, N): (P, H, C, 6, w, N) with w = W/2 − 2."""
+    *rows, width, n_images = X.shape
+    return (*rows, WINDOW, width // POOL - OVERLAP + 1, n_images)
 
 
 def unfold(X: Any, out: Any) -> Any:
-    """All windows of X (P, C, H, W, N), into ``out`` (P, C, 6, 6, h, w, N) with h = H/2 − 2, w = W/2 − 2."""
-    h, w = out.shape[4:6]
-    for a in range(WINDOW):
-        for b in range(WINDOW):
-            out[:, :, a, b] = X[:, :, a : a + POOL * h : POOL, b : b + POOL * w : POOL]
+    """The windows of every row of X (P, H, C, W, N), into ``out`` (P, H, C, 6, w, N)."""
+    *rows, _, width, n_images = out.shape
+    pixels = X.reshape(*rows, -1, POOL, n_images)
+    by_pair = out.reshape(*rows, OVERLAP, POOL, width, n_images).swapaxes(-3, -2)
+    for k in range(OVERLAP):
+        by_pair[:, :, :, k] = pixels[:, :, :, k : k + width]
     return out
 
 
-def fold(columns: Any, out: Any) -> Any:
-    """The transpose of :func:`unfold`: adds the windows (P, C, 6, 6, h, w, N) up into ``out`` (P, C, H, W, N)."""
-    h, w = columns.shape[4:6]
-    out[...] = 0
-    for a in range(WINDOW):
-        for b in range(WINDOW):
-            out[:, :, a : a + POOL * h : POOL, b : b + POOL * w : POOL] += columns[:, :, a, b]
+def fold(strips: Any, out: Any) -> Any:
+    """The transpose of :func:`unfold`: adds strips (P, H, C, 6, w, N) up into ``out`` (P, H, C, W, N)."""
+    *rows, _, width, n_images = strips.shape
+    pixels = out.reshape(*rows, -1, POOL, n_images)
+    by_pair = strips.reshape(*rows, OVERLAP, POOL, width, n_images).swapaxes(-3, -2)
+    pixels[:, :, :, :width] = by_pair[:, :, :, 0]
+    pixels[:, :, :, width:] = 0
+    for k in range(1, OVERLAP):
+        pixels[:, :, :, k : k + width] += by_pair[:, :, :, k]
+    return out
+
+
+def convolve(xp: Any, K: Any, strips: Any, out: Any) -> Any:
+    """Kernels (P, O, 6, C·6) over strips (P, H, C, 6, w, N), either P may be 1, into ``out`` (P, h, O, w, N)."""
+    n_points, height, n_out, width, _ = out.shape
+    K = K.reshape(*K.shape[:2], -1)
+    _product(xp, K, _seen(xp, strips), width, out.reshape(n_points, height, n_out, -1))
+    return out
+
+
+def convolve_backward_kernels(xp: Any, strips: Any, dZ: Any) -> Any:
+    """dZ (P, h, O, w, N) and strips (P or 1, H, C, 6, w, N) -> dK (P, O, 6, C·6)."""
+    n_points, height, n_out, width, _ = dZ.shape
+    columns = _seen(xp, strips)
+    n_blocks = _blocks(xp, columns.shape[2] * n_out, columns.shape[3], width)
+    dZ = _cut(dZ.reshape(n_points, height, n_out, -1), n_blocks)
+    # The columns first: their transpose as the second factor costs up to twice as much.
+    dK = xp.matmul(_cut(columns, n_blocks), dZ.swapaxes(3, 4)).sum(axis=2).sum(axis=1)
+    return dK.swapaxes(1, 2).reshape(n_points, n_out, WINDOW, -1)
+
+
+def convolve_backward_strips(xp: Any, K: Any, dZ: Any, out: Any) -> Any:
+    """Kernels (P, O, 6, C·6) and dZ (P, h, O, w, N) -> d strips, into ``out`` (P, H, C, 6, w, N).
+
+    Two rows of strips at a time: both are seen by the same rows of outputs, up to three, each through other rows of the
+    kernels.
+    """
+    n_points, height, n_out, width, _ = dZ.shape
+    K = K.reshape(n_points, n_out, OVERLAP, POOL, -1)[:, :, ::-1]  # the last output row sees a pair with its first rows
+    K = xp.ascontiguousarray(K.transpose(0, 3, 4, 2, 1)).reshape(n_points, -1, OVERLAP * n_out)
+    dZ = dZ.reshape(n_points, height, n_out, -1)
+    pairs = out.reshape(n_points, height + OVERLAP - 1, K.shape[1], -1)
+    edges = OVERLAP - 1
+    cuts = [*range(edges + 1), *range(max(height, edges + 1), height + edges + 1)]
+    for begin, end in itertools.pairwise(cuts):
+        first, last = max(begin - edges, 0), min(begin, height - 1)
+        seeing = slice((first - begin + edges) * n_out, (last - begin + edges + 1) * n_out)
+        rows = _rows(xp, dZ[:, first:], end - begin, last - first + 1, 1)
+        _product(xp, K[:, :, seeing], rows, width, pairs[:, begin:end])
     return out
 
 
 def window_kernels(xp: Any, W: Any, averaged: bool) -> Any:
-    """Kernels (P, O, C, 5, 5) -> (P, 4, O, C·36), one for each corner of a window; (P, 1, O, C·36) if averaged."""
+    """Kernels (P, O, C, 5, 5) -> (P, 4·O, 6, C·6), one for each corner of a window; (P, O, 6, C·6) if averaged."""
     n_points, n_out, n_in = W.shape[:3]
-    K = xp.zeros((n_points, 1 if averaged else len(CORNERS), n_out, n_in, WINDOW, WINDOW), dtype=W.dtype)
+    K = xp.zeros((n_points, 1 if averaged else len(CORNERS), n_out, WINDOW, n_in, WINDOW), dtype=W.dtype)
+    W = W.swapaxes(2, 3)
     for k, (a, b) in enumerate(CORNERS):
         if averaged:
-            K[:, 0, :, :, a : a + KERNEL, b : b + KERNEL] += 0.25 * W
+            K[:, 0, :, a : a + KERNEL, :, b : b + KERNEL] += 0.25 * W
         else:
-            K[:, k, :, :, a : a + KERNEL, b : b + KERNEL] = W
-    return K.reshape(*K.shape[:3], n_in * WINDOW * WINDOW)
+            K[:, k, :, a : a + KERNEL, :, b : b + KERNEL] = W
+    return K.reshape(n_points, -1, WINDOW, n_in * WINDOW)
 
 
-def window_kernels_backward(dK: Any) -> Any:
-    """dK (P, 4 or 1, O, C·36) -> dW (P, O, C, 5, 5)."""
-    n_points, n_corners, n_out, n_windows = dK.shape
-    dK = dK.reshape(n_points, n_corners, n_out, n_windows // WINDOW**2, WINDOW, WINDOW)
+def window_kernels_backward(dK: Any, n_corners: int) -> Any:
+    """dK (P, n_corners·O, 6, C·6) -> dW (P, O, C, 5, 5); n_corners is 4, or 1 if averaged."""
+    n_points, n_kernels, _, n_inner = dK.shape
+    dK = dK.reshape(n_points, n_corners, n_kernels // n_corners, WINDOW, n_inner // WINDOW, WINDOW)
     parts = [
-        dK[:, 0 if n_corners == 1 else k, :, :, a : a + KERNEL, b : b + KERNEL] for k, (a, b) in enumerate(CORNERS)
+        dK[:, 0 if n_corners == 1 else k, :, a : a + KERNEL, :, b : b + KERNEL] for k, (a, b) in enumerate(CORNERS)
     ]
-    dW = parts[0] + parts[1] + parts[2] + parts[3]
+    dW = (parts[0] + parts[1] + parts[2] + parts[3]).swapaxes(2, 3)
     return 0.25 * dW if n_corners == 1 else dW
 
 
-def pool(work: Workspace, name: str, A: Any) -> Any:
-    """The mean over the corners of the windows, (P, 4 or 1, …) -> (P, …); a view where there is one."""
-    if A.shape[1] == 1:
-        return A[:, 0]
-    out = work.xp.add(A[:, 0], A[:, 1], out=work(name, A.shape[0], *A.shape[2:]))
-    out += A[:, 2]
-    out += A[:, 3]
+def pool(work: Workspace, name: str, A: Any, n_corners: int) -> Any:
+    """The mean over the corners of the windows, (P, h, n_corners·C, w, N) -> (P, h, C, w, N); of one corner, itself."""
+    if n_corners == 1:
+        return A
+    n_points, height, n_channels, width, n_images = A.shape
+    A = A.reshape(n_points, height, n_corners, -1, width, n_images)
+    out = work.xp.add(
+        A[:, :, 0], A[:, :, 1], out=work(name, n_points, height, n_channels // n_corners, width, n_images)
+    )
+    out += A[:, :, 2]
+    out += A[:, :, 3]
     out *= 0.25
     return out
 
 
 def pool_backward(work: Workspace, name: str, dF: Any, n_corners: int) -> Any:
-    """dF (P, …) -> dA (P, 4 or 1, …); dF is overwritten."""
+    """dF (P, h, C, w, N) -> dA (P, h, n_corners·C, w, N); dF is overwritten, and is dA where there is one corner."""
     if n_corners == 1:
-        return dF[:, None]
+        return dF
+    n_points, height, n_channels, width, n_images = dF.shape
     dF *= 0.25
-    dA = work(name, dF.shape[0], n_corners, *dF.shape[1:])
-    dA[...] = dF[:, None]
-    return dA
+    dA = work(name, n_points, height, n_corners, n_channels, width, n_images)
+    dA[...] = dF[:, :, None]
+    return dA.reshape(n_points, height, n_corners * n_channels, width, n_images)

@@ -13,11 +13,14 @@ import numpy as np
 from ..backend import Workspace
 from .activations import RELU, SOFTPLUS
 from .convolution import (
+    CORNERS,
+    convolve,
+    convolve_backward_kernels,
+    convolve_backward_strips,
     fold,
-    kernel_product,
-    kernel_product_backward,
     pool,
     pool_backward,
+    strips_shape,
     unfold,
     window_kernels,
     window_kernels_backward,
@@ -46,23 +49,23 @@ class Planes(NamedTuple):
     Attributes
     ----------
     X
-        (1, 1, 32, 32, N); P in place of the first 1 where each point has images of its own.
+        (1, 32, 1, 32, N); P in place of the first 1 where each point has images of its own.
     labels
         (N,) or (P, N).
-    columns
-        (1 or P, 37, 14·14·N): the windows that the first layer sees, and a row of ones for the bias; a work array.
+    strips
+        (1 or P, 32, 1, 6, 14, N): the windows that the first layer sees of each row; a work array.
     """
 
     X: Any
     labels: Any
-    columns: Any = None
+    strips: Any = None
 
 
 def _pack_batch(xp: Any, images: Any, labels: Any) -> Planes:
     n_images = images.shape[-2]
     images = images.reshape(-1, n_images, 28, 28)
-    X = xp.zeros((len(images), 1, 32, 32, n_images), dtype=images.dtype)
-    X[:, 0, 2:30, 2:30] = xp.moveaxis(images, 1, 3)
+    X = xp.zeros((len(images), 32, 1, 32, n_images), dtype=images.dtype)
+    X[:, 2:30, 0, 2:30] = xp.moveaxis(images, 1, 3)
     return Planes(X, labels)
 
 
@@ -71,62 +74,71 @@ def _pack(xp: Any, images: np.ndarray, labels: np.ndarray, dtype: Any) -> Planes
 
 
 def _open(work: Workspace, inputs: Planes) -> Planes:
-    n_sets, n_images = inputs.X.shape[0], inputs.X.shape[-1]
-    columns = work("columns1", n_sets, 37, 14, 14, n_images)
-    unfold(inputs.X, columns[:, :36].reshape(n_sets, 1, 6, 6, 14, 14, n_images))
-    columns[:, 36] = 1
-    return inputs._replace(columns=columns.reshape(n_sets, 37, -1))
+    return inputs._replace(strips=unfold(inputs.X, work("strips1", *strips_shape(inputs.X))))
 
 
 def _first(averaged: bool, work: Workspace, inputs: Planes, rows: Any) -> Any:
-    """The first convolution of weights and biases (R, 156) -> (R, corners, 6, 14, 14, N)."""
+    """The first convolution of weights and biases (R, 156) -> (R, 14, corners·6, 14, N)."""
     K = window_kernels(work.xp, rows[:, :150].reshape(len(rows), 6, 1, 5, 5), averaged)
-    n_corners = K.shape[1]
-    W = work("W_first", len(rows), n_corners, 6, 37)
-    W[..., :36] = K
-    W[..., 36] = rows[:, None, 150:]
-    W = W.reshape(len(rows), n_corners * 6, 37)
-    Z = work("first", *W.shape[:2], inputs.columns.shape[2])
-    kernel_product(work.xp, W, inputs.columns, 14 * 14, out=Z)
-    return Z.reshape(len(rows), n_corners, 6, 14, 14, -1)
+    n_channels = K.shape[1]
+    Z = work("first", len(rows), 14, n_channels, 14, inputs.strips.shape[-1])
+    convolve(work.xp, K, inputs.strips, Z)
+    return _add_bias(Z, rows[:, 150:])
 
 
-def _first_backward(work: Workspace, inputs: Planes, dZ: Any, into: Any) -> None:
-    n_rows, n_corners = dZ.shape[:2]
-    dZ = dZ.reshape(n_rows, n_corners * 6, -1)
-    dW = kernel_product_backward(work.xp, inputs.columns, dZ, 14 * 14).reshape(n_rows, n_corners, 6, 37)
-    into[:, :150] += window_kernels_backward(dW[..., :36]).reshape(n_rows, 150)
-    into[:, 150:] += dW[..., 36].sum(axis=1)
+def _first_backward(averaged: bool, work: Workspace, inputs: Planes, dZ: Any, into: Any) -> None:
+    dK = convolve_backward_kernels(work.xp, inputs.strips, dZ)
+    into[:, :150] += window_kernels_backward(dK, _n_corners(averaged)).reshape(len(dZ), 150)
+    into[:, 150:] += _bias_backward(dZ, 6)
+
+
+def _n_corners(averaged: bool) -> int:
+    """Outputs of a convolution that are kept for each window of the pooling."""
+    return 1 if averaged else len(CORNERS)
+
+
+def _add_bias(Z: Any, bias: Any) -> Any:
+    """Adds bias (P, O) to every corner of Z (P, h, corners·O, w, N)."""
+    n_points, height, _, width, n_images = Z.shape
+    by_corner = Z.reshape(n_points, height, -1, bias.shape[1], width * n_images)
+    by_corner += bias[:, None, None, :, None]
+    return Z
+
+
+def _bias_backward(dZ: Any, n_out: int) -> Any:
+    """dZ (P, h, corners·O, w, N) -> d bias (P, O)."""
+    n_points, height, n_channels, _, _ = dZ.shape
+    return dZ.reshape(n_points, height * n_channels // n_out, n_out, -1).sum(axis=3).sum(axis=1)
 
 
 def _forward(averaged: bool, work: Workspace, inputs: Planes, Z1: Any, rest: Any) -> tuple[Any, Any]:
-    """Z1 (P, corners, 6, 14, 14, N) and the other parameters -> logits (P, 10, N), and the backward pass."""
-    xp, n_points, n_corners, n_images = work.xp, Z1.shape[0], Z1.shape[1], Z1.shape[-1]
+    """Z1 (P, 14, corners·6, 14, N) and the other parameters -> logits (P, 10, N), and the backward pass."""
+    xp, n_points, n_images, n_corners = work.xp, Z1.shape[0], Z1.shape[-1], _n_corners(averaged)
     activation = RELU if averaged else SOFTPLUS
     W = LAYOUT.unpack(rest, FIRST)
-    K2 = window_kernels(xp, W["conv2.weight"], averaged).reshape(n_points, n_corners * 16, 216)
+    K2 = window_kernels(xp, W["conv2.weight"], averaged)
 
     A1 = activation.forward(work, "A1", Z1)  # 1
-    X2 = pool(work, "X2", A1)  # 2
-    columns = unfold(X2, work("columns2", n_points, 6, 6, 6, 5, 5, n_images))  # 3
-    columns = columns.reshape(n_points, 216, -1)
-    Z2 = work("Z2", n_points, n_corners * 16, columns.shape[2])
-    kernel_product(xp, K2, columns, 5 * 5, out=Z2)  # 4
-    Z2 = Z2.reshape(n_points, n_corners, 16, -1)
-    Z2 += W["conv2.bias"][:, None, :, None]
+    X2 = pool(work, "X2", A1, n_corners)  # 2
+    strips = unfold(X2, work("strips2", *strips_shape(X2)))  # 3
+    Z2 = convolve(xp, K2, strips, work("Z2", n_points, 5, n_corners * 16, 5, n_images))  # 4
+    _add_bias(Z2, W["conv2.bias"])
     A2 = activation.forward(work, "A2", Z2)  # 5
-    F = pool(work, "F", A2).reshape(n_points, 400, n_images)  # 6
+    X3 = pool(work, "X3", A2, n_corners)  # 6
+    F = work("F", n_points, 16, 5, 5, n_images)
+    F[...] = X3.swapaxes(1, 2)  # 7: the channels first, as PyTorch flattens
+    F = F.reshape(n_points, 400, n_images)
 
     def dense(name: str, X: Any) -> Any:
         Z = xp.matmul(W[f"{name}.weight"], X, out=work(f"Z_{name}", n_points, W[f"{name}.bias"].shape[1], n_images))
         Z += W[f"{name}.bias"][:, :, None]
         return Z
 
-    Z3 = dense("fc1", F)  # 7
-    A3 = activation.forward(work, "A3", Z3)  # 8
-    Z4 = dense("fc2", A3)  # 9
-    A4 = activation.forward(work, "A4", Z4)  # 10
-    Y = dense("fc3", A4)  # 11
+    Z3 = dense("fc1", F)  # 8
+    A3 = activation.forward(work, "A3", Z3)  # 9
+    Z4 = dense("fc2", A3)  # 10
+    A4 = activation.forward(work, "A4", Z4)  # 11
+    Y = dense("fc3", A4)  # 12
 
     def backward(dY: Any) -> tuple[Any, Any]:
         """dY (P, 10, N) -> dZ1 like Z1, d rest."""
@@ -138,22 +150,20 @@ def _forward(averaged: bool, work: Workspace, inputs: Planes, Z1: Any, rest: Any
             dW[f"{name}.bias"][...] = dZ.sum(axis=2)
             return xp.matmul(W[f"{name}.weight"].swapaxes(1, 2), dZ, out=work(f"dX_{name}", *X.shape))
 
-        dA4 = dense_backward("fc3", A4, dY)  # 11
-        dZ4 = activation.backward(work, dA4, A4, Z4)  # 10
-        dA3 = dense_backward("fc2", A3, dZ4)  # 9
-        dZ3 = activation.backward(work, dA3, A3, Z3)  # 8
-        dF = dense_backward("fc1", F, dZ3)  # 7
-        dA2 = pool_backward(work, "dA2", dF.reshape(n_points, 16, -1), n_corners)  # 6
+        dA4 = dense_backward("fc3", A4, dY)  # 12
+        dZ4 = activation.backward(work, dA4, A4, Z4)  # 11
+        dA3 = dense_backward("fc2", A3, dZ4)  # 10
+        dZ3 = activation.backward(work, dA3, A3, Z3)  # 9
+        dF = dense_backward("fc1", F, dZ3)  # 8
+        dX3 = work("dX3", *X3.shape)
+        dX3[...] = dF.reshape(n_points, 16, 5, 5, n_images).swapaxes(1, 2)  # 7
+        dA2 = pool_backward(work, "dA2", dX3, n_corners)  # 6
         dZ2 = activation.backward(work, dA2, A2, Z2)  # 5
-        dW["conv2.bias"][...] = dZ2.sum(axis=3).sum(axis=1)  # 4
-        dZ2 = dZ2.reshape(n_points, n_corners * 16, -1)
-        # Not cut into blocks: 25 sums of 216 × 16 numbers would cost what the products gain.
-        dK2 = xp.matmul(columns, dZ2.swapaxes(1, 2)).swapaxes(1, 2).reshape(n_points, n_corners, 16, 216)  # 4
-        dW["conv2.weight"][...] = window_kernels_backward(dK2)
-        d_columns = work("d_columns2", *columns.shape)
-        kernel_product(xp, K2.swapaxes(1, 2), dZ2, 5 * 5, out=d_columns)  # 4
-        d_columns = d_columns.reshape(n_points, 6, 6, 6, 5, 5, n_images)
-        dX2 = fold(d_columns, work("dX2", n_points, 6, 14, 14, n_images))  # 3
+        dW["conv2.bias"][...] = _bias_backward(dZ2, 16)  # 4
+        dK2 = convolve_backward_kernels(xp, strips, dZ2)
+        dW["conv2.weight"][...] = window_kernels_backward(dK2, n_corners)
+        d_strips = convolve_backward_strips(xp, K2, dZ2, work("d_strips2", *strips.shape))
+        dX2 = fold(d_strips, work("dX2", *X2.shape))  # 3
         dA1 = pool_backward(work, "dA1", dX2, n_corners)  # 2
         return activation.backward(work, dA1, A1, Z1), d_rest  # 1
 
@@ -170,7 +180,7 @@ def network(variant: str) -> Network:
         n_first=FIRST,
         chunk=250,
         floats_per_image=20_000 if averaged else 40_000,
-        first_floats=6 * 196 * (1 if averaged else 4),
+        first_floats=6 * 196 * _n_corners(averaged),
         mixed_rows=3,
         sorts=False,
         together=1,
@@ -178,6 +188,6 @@ def network(variant: str) -> Network:
         pack_batch=_pack_batch,
         open=_open,
         first=partial(_first, averaged),
-        first_backward=_first_backward,
+        first_backward=partial(_first_backward, averaged),
         forward=partial(_forward, averaged),
     )
