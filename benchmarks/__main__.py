@@ -1,7 +1,8 @@
 """``python -m benchmarks``: this project's work against PyTorch's, JAX's and the authors', side by side.
 
-``table`` (the default) prints the comparison, ``scaling`` how cost and memory grow. Times are medians over alternating
-blocks in one process, ranges the extremes. Every form of every side is checked against minilandscape's results first.
+``table`` (the default) prints the comparison, ``scaling`` how cost and memory grow, ``profile`` where our time goes.
+Times are medians over alternating blocks in one process, ranges the extremes. Every form of every side is checked
+against minilandscape's results first.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 from minilandscape.backend import DeviceError, device_description
 
-from . import scaling
+from . import profile, scaling
 from .rows import TOLERANCES, Disagreement, Outcome, Row, all_rows, measure
 from .sides import SIDES, available
 from .sides.ours import Side as Ours
@@ -55,12 +56,17 @@ def main(arguments: list[str] | None = None) -> int:
         record["series"] = scaling.print_all(where, options.device, options.quick)
         _write(options.json, record)
         return 0
+    if options.what == "profile":
+        record["matrix product"] = matrix_product_rate(options.device)
+        record["profiles"] = profile.print_profiles(rows, record["matrix product"])
+        _write(options.json, record)
+        return 0
     return _table(rows, options, record)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("table", "scaling", "peak"), default="table")
+    parser.add_argument("what", nargs="?", choices=("table", "scaling", "profile", "peak"), default="table")
     parser.add_argument("--quick", action="store_true", help="few images and calls: checks that the sides agree")
     parser.add_argument("--data", help="as for minilandscape train, or 'random'; auto, with --quick random")
     parser.add_argument("--images", type=int, help="10,000, with --quick 400")

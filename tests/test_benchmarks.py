@@ -70,3 +70,18 @@ def test_unknown_row() -> None:
     done = run("-m", "benchmarks", "--only", "perceptron", "--quick")
     assert done.returncode != 0
     assert "no row is called perceptron" in done.stderr
+
+
+def test_the_profile_accounts_for_the_time(tmp_path: Path) -> None:
+    done = run("-m", "benchmarks", "profile", *TINY, "--only", "lenet (paper), loss", "--json", tmp_path / "p.json")
+    assert done.returncode == 0, done.stderr
+    profiles = json.loads((tmp_path / "p.json").read_text())["profiles"]
+    assert {"fcp (paper), loss + gradient", "lenet (paper), loss", "autoencoder (paper), SGD step of 64"} <= set(
+        profiles
+    )
+    for name, found in profiles.items():
+        assert found["products"] > 0, name
+        assert found["elements"] > 0, name
+        assert found["sums"] > 0, name
+        assert 0 <= found["rest"] < 1, name
+        assert found["at rate"] < found["one"], name
