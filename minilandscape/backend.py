@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -22,6 +23,8 @@ T = TypeVar("T")
 
 DEVICES = ("cpu", "gpu")
 DTYPES = ("float32", "float64")
+#: OpenBLAS's names of the processors for which it multiplies small matrices without copying them first.
+SMALL_PRODUCT_KERNELS = ("SkylakeX", "Cooperlake", "SapphireRapids")
 
 
 class DeviceError(RuntimeError):
@@ -190,6 +193,16 @@ def one_blas_thread() -> Iterator[None]:
             _limit_depth -= 1
             if _limit_depth == 0:
                 _limiter.restore_original_limits()
+
+
+@lru_cache(maxsize=1)
+def blas_multiplies_small_factors_in_place() -> bool:
+    """Whether NumPy's BLAS is OpenBLAS with its kernels for small products, which it has for AVX-512."""
+    global _controller
+    with _lock:
+        if _controller is None:
+            _controller = ThreadpoolController()
+        return any(library.get("architecture") in SMALL_PRODUCT_KERNELS for library in _controller.info())
 
 
 def _mark_worker() -> None:

@@ -12,6 +12,7 @@ from .activations import SOFTPLUS
 from .dense import MANY_ROWS, as_they_are, first_dense, first_dense_backward, ink_only
 from .network import Network
 from .parameters import Layout
+from .products import rows_times, sum_over_rows, turned
 
 UNITS = 32
 LAYOUT = Layout.of(
@@ -55,15 +56,14 @@ def _forward(work: Workspace, inputs: Pictures, Z1: Any, rest: Any) -> tuple[Any
     xp, (n_points, n_images, _) = work.xp, Z1.shape
     W = LAYOUT.unpack(rest, FIRST)
     W2, W3, W4 = W["encoder2.weight"], W["decoder1.weight"], W["decoder2.weight"]
-    if inputs.order is not None:
-        W4 = W4[:, inputs.order]
+    W4 = 0.5 * (W4 if inputs.order is None else W4[:, inputs.order])
+    W2_T, W3_T, W4_T = (turned(work, name, W) for name, W in (("W2_T", W2), ("W3_T", W3), ("W4_T", W4)))
     A1 = SOFTPLUS.forward(work, "A1", Z1)  # 1
-    Z2 = xp.matmul(A1, W2.swapaxes(1, 2), out=work("Z2", *A1.shape))  # 2
+    Z2 = rows_times(xp, A1, W2_T, work("Z2", *A1.shape))  # 2
     A2 = SOFTPLUS.forward(work, "A2", Z2)  # 3
-    Z3 = xp.matmul(A2, W3.swapaxes(1, 2), out=work("Z3", *A2.shape))  # 4
+    Z3 = rows_times(xp, A2, W3_T, work("Z3", *A2.shape))  # 4
     A3 = SOFTPLUS.forward(work, "A3", Z3)  # 5
-    W4 = 0.5 * W4
-    T = xp.matmul(A3, W4.swapaxes(1, 2), out=work("T", n_points, n_images, 784))  # 6
+    T = rows_times(xp, A3, W4_T, work("T", n_points, n_images, 784))  # 6
     xp.tanh(T, out=T)  # 7
 
     def backward(E: Any) -> tuple[Any, Any]:
@@ -78,20 +78,20 @@ def _forward(work: Workspace, inputs: Pictures, Z1: Any, rest: Any) -> tuple[Any
         dZ4 = xp.multiply(E, T, out=E)
         d_rest = work("d_rest", *rest.shape)
         dW = LAYOUT.unpack(d_rest, FIRST)
-        dW4 = xp.matmul(dZ4.swapaxes(1, 2), A3, out=work("dW4", *W4.shape))  # 6
+        dW4 = sum_over_rows(xp, dZ4, A3, work("dW4", *W4.shape))  # 6
         dW4 *= 0.5 * factor  # ½ since W4 stands for half the weights
         if inputs.order is None:
             dW["decoder2.weight"][...] = dW4
         else:
             dW["decoder2.weight"][:, inputs.order] = dW4
-        dA3 = xp.matmul(dZ4, W4, out=work("dA3", *A3.shape))
+        dA3 = rows_times(xp, dZ4, W4, work("dA3", *A3.shape))
         dA3 *= factor
         dZ3 = SOFTPLUS.backward(work, dA3, A3, Z3)  # 5
-        xp.matmul(dZ3.swapaxes(1, 2), A2, out=dW["decoder1.weight"])  # 4
-        dA2 = xp.matmul(dZ3, W3, out=work("dA2", *A2.shape))
+        sum_over_rows(xp, dZ3, A2, dW["decoder1.weight"])  # 4
+        dA2 = rows_times(xp, dZ3, W3, work("dA2", *A2.shape))
         dZ2 = SOFTPLUS.backward(work, dA2, A2, Z2)  # 3
-        xp.matmul(dZ2.swapaxes(1, 2), A1, out=dW["encoder2.weight"])  # 2
-        dA1 = xp.matmul(dZ2, W2, out=work("dA1", *A1.shape))
+        sum_over_rows(xp, dZ2, A1, dW["encoder2.weight"])  # 2
+        dA1 = rows_times(xp, dZ2, W2, work("dA1", *A1.shape))
         return SOFTPLUS.backward(work, dA1, A1, Z1), d_rest  # 1
 
     return T, backward

@@ -15,27 +15,13 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-import numpy as np
-
 from ..backend import Workspace
+from .products import blocks
 
 KERNEL, WINDOW, POOL = 5, 6, 2
 CORNERS = tuple((a, b) for a in range(POOL) for b in range(POOL))
 #: Windows that see a pixel, along one axis.
 OVERLAP = WINDOW // POOL
-#: Up to so many multiplications OpenBLAS works on the arrays as they lie; larger ones it packs first, which takes
-#: longer than multiplying where a factor has few rows.
-UNPACKED = 1_000_000
-
-
-def _blocks(xp: Any, n_kernels: int, n_columns: int, n_places: int) -> int:
-    """Into how many blocks the columns of a product with kernels of ``n_kernels`` numbers are cut.
-
-    As few as keep a block below :data:`UNPACKED`, where a cut of the n_places·N columns between places does; else 1,
-    and on a GPU.
-    """
-    fitting = (n for n in range(1, n_places + 1) if n_places % n == 0 and n_kernels * n_columns <= n * UNPACKED)
-    return next(fitting, 1) if xp is np else 1
 
 
 def _cut(array: Any, n_blocks: int) -> Any:
@@ -60,7 +46,7 @@ def _seen(xp: Any, strips: Any) -> Any:
 
 def _product(xp: Any, K: Any, columns: Any, width: int, out: Any) -> None:
     """K (P, O, k) @ columns (P, h, k, width·N), either P may be 1, into ``out`` (P, h, O, width·N)."""
-    n_blocks = _blocks(xp, K.shape[1] * K.shape[2], columns.shape[3], width)
+    n_blocks = blocks(xp, width, K.shape[1] * columns.shape[2] * columns.shape[3] // width, width)
     xp.matmul(K[:, None, None], _cut(columns, n_blocks), out=_cut(out, n_blocks))
 
 
@@ -104,7 +90,7 @@ def convolve_backward_kernels(xp: Any, strips: Any, dZ: Any) -> Any:
     """dZ (P, h, O, w, N) and strips (P or 1, H, C, 6, w, N) -> dK (P, O, 6, C·6)."""
     n_points, height, n_out, width, _ = dZ.shape
     columns = _seen(xp, strips)
-    n_blocks = _blocks(xp, columns.shape[2] * n_out, columns.shape[3], width)
+    n_blocks = blocks(xp, width, n_out * columns.shape[2] * columns.shape[3] // width, width)
     dZ = _cut(dZ.reshape(n_points, height, n_out, -1), n_blocks)
     # The columns first: their transpose as the second factor costs up to twice as much.
     dK = xp.matmul(_cut(columns, n_blocks), dZ.swapaxes(3, 4)).sum(axis=2).sum(axis=1)

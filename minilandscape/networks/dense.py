@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import Workspace
+from .products import rows_times_transposed
 
 #: A wide first layer: mixing its products is always cheaper than multiplying.
 MANY_ROWS = 1 << 30
@@ -62,7 +63,7 @@ def first_dense(work: Workspace, inputs: Pixels, rows: Any, units: int) -> Any:
     if inputs.order is not None:
         W = W[:, :, inputs.columns]
     out = work("first", len(rows), inputs.ink.shape[-2], units)
-    return work.xp.matmul(inputs.ink, W.swapaxes(1, 2), out=out)
+    return rows_times_transposed(work.xp, inputs.ink.reshape(-1, *inputs.ink.shape[-2:]), W, out)
 
 
 def first_dense_backward(work: Workspace, inputs: Pixels, dZ: Any, into: Any) -> None:

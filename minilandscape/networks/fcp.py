@@ -10,6 +10,7 @@ from .activations import RELU, SOFTPLUS, Activation
 from .dense import MANY_ROWS, Pixels, as_they_are, first_dense, first_dense_backward, ink_only, whole_pixels
 from .network import Network
 from .parameters import Layout
+from .products import rows_times, sum_over_rows, turned
 
 UNITS = 50
 LAYOUT = Layout.of(
@@ -24,9 +25,11 @@ def _forward(activation: Activation, work: Workspace, inputs: Pixels, Z1: Any, r
     W = LAYOUT.unpack(rest, FIRST)
     W2, W3 = W["fc2.weight"], W["fc3.weight"]
     A1 = activation.forward(work, "A1", Z1)  # 1
-    Z2 = xp.matmul(A1, W2.swapaxes(1, 2), out=work("Z2", *A1.shape))  # 2
+    Z2 = rows_times(xp, A1, turned(work, "W2_T", W2), work("Z2", *A1.shape))  # 2
     A2 = activation.forward(work, "A2", Z2)  # 3
-    Y = xp.matmul(W3, A2.swapaxes(1, 2), out=work("Y", n_points, 10, n_images))  # 4
+    # W3 lies turned, and is turned back: twice as fast, for few rows, as a factor that lies as W3 does.
+    W3_T = turned(work, "W3_T", W3)
+    Y = xp.matmul(W3_T.swapaxes(1, 2), A2.swapaxes(1, 2), out=work("Y", n_points, 10, n_images))  # 4
 
     def backward(dY: Any) -> tuple[Any, Any]:
         """dY (P, 10, N) -> dZ1 (P, N, 50), d rest (P, 3000)."""
@@ -35,8 +38,8 @@ def _forward(activation: Activation, work: Workspace, inputs: Pixels, Z1: Any, r
         xp.matmul(dY, A2, out=dW["fc3.weight"])  # 4
         dA2 = xp.matmul(dY.swapaxes(1, 2), W3, out=work("dA2", *A2.shape))  # 4
         dZ2 = activation.backward(work, dA2, A2, Z2)  # 3
-        xp.matmul(dZ2.swapaxes(1, 2), A1, out=dW["fc2.weight"])  # 2
-        dA1 = xp.matmul(dZ2, W2, out=work("dA1", *A1.shape))  # 2
+        sum_over_rows(xp, dZ2, A1, dW["fc2.weight"])  # 2
+        dA1 = rows_times(xp, dZ2, W2, work("dA1", *A1.shape))  # 2
         return activation.backward(work, dA1, A1, Z1), d_rest  # 1
 
     return Y, backward

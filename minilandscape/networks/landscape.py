@@ -29,6 +29,8 @@ TRAIN_SIZES = {"paper": 50_000, "authors": 60_000}
 
 #: Few images still make so many chunks, for the threads to share, of at least so many images each.
 LEAST_CHUNKS, LEAST_IMAGES = 2, 250
+#: Chunks hold a multiple of so many images where they are large: it has many divisors, which blocks of products need.
+GRAIN = 48
 #: Gradients are summed over this many runs of chunks, and the sums in their order, whatever the number of threads.
 PARTIAL_SUMS = 16
 #: Numbers in the work arrays of one block of points on a CPU: what stays near a core.
@@ -232,6 +234,8 @@ class NetworkLandscape(LandscapeDefaults):
                 size = np.clip(self._budget // (16 * self.network.floats_per_image), self.network.chunk, 20_000)
                 n_chunks = -(-self.n_images // int(size))
             cuts = np.linspace(0, self.n_images, n_chunks + 1).astype(int)
+            if self.n_images >= 4 * GRAIN * n_chunks:
+                cuts[1:-1] -= cuts[1:-1] % GRAIN
             self._chunks = []
             for a, b in itertools.pairwise(cuts):
                 where = slice(a, b) if order is None else order[a:b]

@@ -18,6 +18,8 @@ def cross_entropy(work: Workspace, Y: Any, labels: Any, gradient: bool) -> tuple
 
     Parameters
     ----------
+    Y
+        Contiguous; overwritten.
     labels
         (N,), or (P, N) where each point has images of its own.
 
@@ -31,19 +33,22 @@ def cross_entropy(work: Workspace, Y: Any, labels: Any, gradient: bool) -> tuple
         The gradient of the sums, in place of Y; meaningless unless ``gradient``.
     """
     xp = work.xp
-    p, n = xp.arange(len(Y))[:, None], xp.arange(labels.shape[-1])
+    n_points, n_classes, n_images = Y.shape
+    # One index into all numbers: four times faster than three indices that are broadcast.
+    flat, at_label = Y.reshape(-1), xp.arange(n_points)[:, None] * (n_classes * n_images)
+    at_label = at_label + (labels * n_images + xp.arange(n_images))
     Y -= Y.max(axis=1)[:, None]
-    y_label = Y[p, labels, n]
+    y_label = flat.take(at_label)
     xp.exp(Y, out=Y)
-    e_label = Y[p, labels, n]
-    Y[p, labels, n] = 0
+    e_label = flat.take(at_label)
+    flat[at_label] = 0
     off = Y.sum(axis=1)
     sums = (xp.log1p(off + (e_label - 1)) - y_label).sum(axis=1, dtype=np.float64)
     correct = (y_label == 0).sum(axis=1)
     if gradient:
         total = off + e_label
         Y /= total[:, None]
-        Y[p, labels, n] = -off / total
+        flat[at_label] = -off / total
     return sums, correct, Y
 
 
