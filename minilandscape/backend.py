@@ -9,8 +9,9 @@ import importlib
 import operator
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import lru_cache
 from types import ModuleType
@@ -205,14 +206,12 @@ def blas_multiplies_small_factors_in_place() -> bool:
         return any(library.get("architecture") in SMALL_PRODUCT_KERNELS for library in _controller.info())
 
 
-def _mark_worker() -> None:
-    _working.now = True
-
-
 def parallel_map(function: Callable[[int], T], n: int, device: str = "cpu") -> list[T]:
     """``[function(0), …, function(n - 1)]``, spread over the worker threads on the CPU, in turn on a GPU.
 
-    Inside a worker thread it works in turn too: a worker that waited for the others could wait for ever.
+    The caller works too, and every thread takes the next number when it is done with one: what is waited for is one
+    thread less, and one task each. Inside a worker thread it works in turn: a worker that waited for the others could
+    wait for ever.
     """
     global _pool
     workers = min(thread_count(), n)
@@ -221,9 +220,36 @@ def parallel_map(function: Callable[[int], T], n: int, device: str = "cpu") -> l
             return [function(k) for k in range(n)]
         with _lock:
             if _pool is None:
-                _pool = ThreadPoolExecutor(thread_count(), "minilandscape", initializer=_mark_worker)
+                _pool = ThreadPoolExecutor(thread_count(), "minilandscape")
             pool = _pool
-        return list(pool.map(function, range(n)))
+        left = deque(range(n))
+        results: dict[int, T] = {}
+        others = [pool.submit(_take, left, function, results) for _ in range(workers - 1)]
+        try:
+            _take(left, function, results)
+        finally:  # after an error, or Ctrl-C, the others end what they are at
+            left.clear()
+            wait(others)
+        for other in others:
+            other.result()  # raises what it raised
+        return [results[k] for k in range(n)]
+
+
+def _take(left: deque[int], function: Callable[[int], T], results: dict[int, T]) -> None:
+    """Works off the numbers that are left; after an error nobody takes another one."""
+    _working.now = True
+    try:
+        while True:
+            try:
+                k = left.popleft()
+            except IndexError:
+                return
+            results[k] = function(k)
+    except BaseException:
+        left.clear()
+        raise
+    finally:
+        _working.now = False
 
 
 class Workspace(threading.local):

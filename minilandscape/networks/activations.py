@@ -16,9 +16,9 @@ class Activation(NamedTuple):
     Attributes
     ----------
     forward
-        ``forward(work, name, Z) -> A``: Z is left as it was, A is the work array ``name``.
+        ``forward(work, name, Z) -> A``: in place of Z, or in the work array ``name`` where ``backward`` needs Z.
     backward
-        ``backward(work, dA, A, Z) -> dZ``, in place of dA.
+        ``backward(work, dA, A, Z) -> dZ``, in place of dA; A and Z as ``forward`` left them.
     """
 
     forward: Callable[[Workspace, str, Any], Any]
@@ -26,7 +26,7 @@ class Activation(NamedTuple):
 
 
 def _relu(work: Workspace, name: str, Z: Any) -> Any:
-    return work.xp.maximum(Z, work.zeros(*Z.shape), out=work(name, *Z.shape))
+    return work.xp.maximum(Z, work.zeros(*Z.shape), out=Z)
 
 
 def _relu_backward(work: Workspace, dA: Any, A: Any, Z: Any) -> Any:

@@ -25,22 +25,26 @@ FIRST = LAYOUT.blocks[0].stop
 
 
 class Pictures(NamedTuple):
-    """As :class:`~minilandscape.networks.dense.Pixels`, and ``centred``, 2 ink − 1, to compare tanh with."""
+    """N images for both ends of the autoencoder.
+
+    Attributes
+    ----------
+    ink, columns, labels
+        As of :class:`~minilandscape.networks.dense.Pixels`.
+    centred
+        (N, 784) or (P, N, 784): 2 x − 1 of all pixels x, to compare tanh with.
+    """
 
     ink: Any
-    order: Any
+    columns: Any
     labels: Any
     centred: Any
 
-    @property
-    def columns(self) -> Any:
-        """The F pixels of ``ink``."""
-        return self.order[: self.ink.shape[-1]]
-
 
 def _pack(xp: Any, images: np.ndarray, labels: np.ndarray, dtype: Any) -> Pictures:
-    pixels = ink_only(xp, images, labels, dtype)
-    return Pictures(*pixels, 2 * pixels.ink - 1)
+    centred = xp.asarray(images, dtype=dtype) * 2
+    centred -= 1
+    return Pictures(*ink_only(xp, images, labels, dtype), centred)
 
 
 def _pack_batch(xp: Any, images: Any, labels: Any) -> Pictures:
@@ -50,13 +54,12 @@ def _pack_batch(xp: Any, images: Any, labels: Any) -> Pictures:
 def _forward(work: Workspace, inputs: Pictures, Z1: Any, rest: Any) -> tuple[Any, Any]:
     """Z1 (P, N, 32) and the other layers' parameters -> T (P, N, 784), and the backward pass.
 
-    The reconstructions are σ(z) = ½ + ½ T with T = tanh(z/2), their pixels in the order of ``inputs.order``, those that
-    hold ink first.
+    The reconstructions are σ(z) = ½ + ½ T with T = tanh(z/2).
     """
     xp, (n_points, n_images, _) = work.xp, Z1.shape
     W = LAYOUT.unpack(rest, FIRST)
     W2, W3, W4 = W["encoder2.weight"], W["decoder1.weight"], W["decoder2.weight"]
-    W4 = 0.5 * (W4 if inputs.order is None else W4[:, inputs.order])
+    W4 = 0.5 * W4
     W2_T, W3_T, W4_T = (turned(work, name, W) for name, W in (("W2_T", W2), ("W3_T", W3), ("W4_T", W4)))
     A1 = SOFTPLUS.forward(work, "A1", Z1)  # 1
     Z2 = rows_times(xp, A1, W2_T, work("Z2", *A1.shape))  # 2
@@ -78,12 +81,8 @@ def _forward(work: Workspace, inputs: Pictures, Z1: Any, rest: Any) -> tuple[Any
         dZ4 = xp.multiply(E, T, out=E)
         d_rest = work("d_rest", *rest.shape)
         dW = LAYOUT.unpack(d_rest, FIRST)
-        dW4 = sum_over_rows(xp, dZ4, A3, work("dW4", *W4.shape))  # 6
+        dW4 = sum_over_rows(xp, dZ4, A3, dW["decoder2.weight"])  # 6
         dW4 *= 0.5 * factor  # ½ since W4 stands for half the weights
-        if inputs.order is None:
-            dW["decoder2.weight"][...] = dW4
-        else:
-            dW["decoder2.weight"][:, inputs.order] = dW4
         dA3 = rows_times(xp, dZ4, W4, work("dA3", *A3.shape))
         dA3 *= factor
         dZ3 = SOFTPLUS.backward(work, dA3, A3, Z3)  # 5

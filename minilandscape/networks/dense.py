@@ -23,20 +23,15 @@ class Pixels(NamedTuple):
     ----------
     ink
         (N, F): the columns that are not 0 throughout; (P, N, 784) where each point has images of its own.
-    order
-        (784,): the pixels that ``ink`` holds, then the others; None where it holds all 784 in their order.
+    columns
+        (F,): the pixels that ``ink`` holds; None where it holds all 784.
     labels
         (N,) or (P, N).
     """
 
     ink: Any
-    order: Any
+    columns: Any
     labels: Any
-
-    @property
-    def columns(self) -> Any:
-        """The F pixels of ``ink``."""
-        return self.order[: self.ink.shape[-1]]
 
 
 def whole_pixels(xp: Any, images: Any, labels: Any) -> Pixels:
@@ -46,10 +41,9 @@ def whole_pixels(xp: Any, images: Any, labels: Any) -> Pixels:
 
 def ink_only(xp: Any, images: np.ndarray, labels: np.ndarray, dtype: Any) -> Pixels:
     """Host images (N, 784) with their blank columns left out, on the device of ``xp``."""
-    blank = ~images.any(axis=0)
-    order = np.argsort(blank, kind="stable")
-    ink = np.ascontiguousarray(images[:, order[: images.shape[1] - int(blank.sum())]], dtype=dtype)
-    return Pixels(xp.asarray(ink), xp.asarray(order), xp.asarray(labels))
+    columns = np.flatnonzero(images.any(axis=0))
+    ink = np.ascontiguousarray(images[:, columns], dtype=dtype)
+    return Pixels(xp.asarray(ink), xp.asarray(columns), xp.asarray(labels))
 
 
 def as_they_are(work: Workspace, inputs: Any) -> Any:
@@ -60,7 +54,7 @@ def as_they_are(work: Workspace, inputs: Any) -> Any:
 def first_dense(work: Workspace, inputs: Pixels, rows: Any, units: int) -> Any:
     """Z = X Wᵀ of weights (R, units·784) -> (R, N, units)."""
     W = rows.reshape(len(rows), units, -1)
-    if inputs.order is not None:
+    if inputs.columns is not None:
         W = W[:, :, inputs.columns]
     out = work("first", len(rows), inputs.ink.shape[-2], units)
     return rows_times_transposed(work.xp, inputs.ink.reshape(-1, *inputs.ink.shape[-2:]), W, out)
@@ -71,7 +65,7 @@ def first_dense_backward(work: Workspace, inputs: Pixels, dZ: Any, into: Any) ->
     n_rows, _, units = dZ.shape
     n_ink = inputs.ink.shape[-1]
     dW = work.xp.matmul(dZ.swapaxes(1, 2), inputs.ink, out=work("dfirst", n_rows, units, n_ink))
-    if inputs.order is None:
+    if inputs.columns is None:
         into += dW.reshape(n_rows, -1)
     else:
         total = into.reshape(n_rows, units, -1)

@@ -52,7 +52,7 @@ def network(variant: str) -> Network:
         variant=variant,
         layout=LAYOUT,
         n_first=FIRST,
-        chunk=1000,
+        chunk=2000,
         floats_per_image=6 * UNITS + 20,
         first_floats=UNITS,
         mixed_rows=MANY_ROWS,

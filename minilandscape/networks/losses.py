@@ -66,7 +66,7 @@ def squared_error(work: Workspace, T: Any, centred: Any, gradient: bool) -> tupl
     Parameters
     ----------
     centred
-        (N, F) or (P, N, F): 2x − 1 of the first F pixels x; the other pixels are 0, and so −1 here.
+        (N, 784) or (P, N, 784): 2x − 1 of the pixels x.
 
     Returns
     -------
@@ -74,9 +74,7 @@ def squared_error(work: Workspace, T: Any, centred: Any, gradient: bool) -> tupl
     E : (P, N, 784)
         Twice the errors, T − (2x − 1); in place of T unless ``gradient``, whose backward pass reads T again.
     """
-    xp, n_ink = work.xp, centred.shape[-1]
-    E = work("E", *T.shape) if gradient else T
-    xp.subtract(T[:, :, :n_ink], centred, out=E[:, :, :n_ink])
-    xp.add(T[:, :, n_ink:], 1, out=E[:, :, n_ink:])
-    squares = xp.einsum("pnk,pnk->pn", E, E)
-    return squares.sum(axis=1, dtype=np.float64) / (4 * T.shape[2]), E
+    xp = work.xp
+    E = xp.subtract(T, centred, out=work("E", *T.shape) if gradient else T)
+    squares = xp.matmul(E[:, :, None], E[:, :, :, None])  # one BLAS dot an image, twice as fast as einsum
+    return squares.sum(axis=(1, 2, 3), dtype=np.float64) / (4 * T.shape[2]), E
