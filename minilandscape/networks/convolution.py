@@ -16,7 +16,7 @@ import itertools
 from typing import Any
 
 from ..backend import Workspace
-from .products import blocks
+from .products import UNPACKED_OUTPUTS, blocks
 
 KERNEL, WINDOW, POOL = 5, 6, 2
 CORNERS = tuple((a, b) for a in range(POOL) for b in range(POOL))
@@ -86,14 +86,19 @@ def convolve(xp: Any, K: Any, strips: Any, out: Any) -> Any:
     return out
 
 
-def convolve_backward_kernels(xp: Any, strips: Any, dZ: Any) -> Any:
+def convolve_backward_kernels(work: Workspace, strips: Any, dZ: Any) -> Any:
     """dZ (P, h, O, w, N) and strips (P or 1, H, C, 6, w, N) -> dK (P, O, 6, C·6)."""
-    n_points, height, n_out, width, _ = dZ.shape
+    xp, (n_points, height, n_out, width, _) = work.xp, dZ.shape
     columns = _seen(xp, strips)
-    n_blocks = blocks(xp, width, n_out * columns.shape[2] * columns.shape[3] // width, width)
-    dZ = _cut(dZ.reshape(n_points, height, n_out, -1), n_blocks)
+    n_inner = columns.shape[2]
+    n_blocks = blocks(xp, width, n_inner * n_out * columns.shape[3] // width, width)
+    turned = _cut(dZ.reshape(n_points, height, n_out, -1), n_blocks).swapaxes(3, 4)
+    if n_inner * n_out > UNPACKED_OUTPUTS:
+        copy = work("dZ_turned", *turned.shape)
+        copy[...] = turned
+        turned = copy
     # The columns first: their transpose as the second factor costs up to twice as much.
-    dK = xp.matmul(_cut(columns, n_blocks), dZ.swapaxes(3, 4)).sum(axis=2).sum(axis=1)
+    dK = xp.matmul(_cut(columns, n_blocks), turned).sum(axis=2).sum(axis=1)
     return dK.swapaxes(1, 2).reshape(n_points, n_out, WINDOW, -1)
 
 

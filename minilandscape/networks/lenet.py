@@ -87,7 +87,7 @@ def _first(averaged: bool, work: Workspace, inputs: Planes, rows: Any) -> Any:
 
 
 def _first_backward(averaged: bool, work: Workspace, inputs: Planes, dZ: Any, into: Any) -> None:
-    dK = convolve_backward_kernels(work.xp, inputs.strips, dZ)
+    dK = convolve_backward_kernels(work, inputs.strips, dZ)
     into[:, :150] += window_kernels_backward(dK, _n_corners(averaged)).reshape(len(dZ), 150)
     into[:, 150:] += _bias_backward(dZ, 6)
 
@@ -160,7 +160,7 @@ def _forward(averaged: bool, work: Workspace, inputs: Planes, Z1: Any, rest: Any
         dA2 = pool_backward(work, "dA2", dX3, n_corners)  # 6
         dZ2 = activation.backward(work, dA2, A2, Z2)  # 5
         dW["conv2.bias"][...] = _bias_backward(dZ2, 16)  # 4
-        dK2 = convolve_backward_kernels(xp, strips, dZ2)
+        dK2 = convolve_backward_kernels(work, strips, dZ2)
         dW["conv2.weight"][...] = window_kernels_backward(dK2, n_corners)
         d_strips = convolve_backward_strips(xp, K2, dZ2, work("d_strips2", *strips.shape))
         dX2 = fold(d_strips, work("dX2", *X2.shape))  # 3
