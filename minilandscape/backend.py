@@ -175,7 +175,7 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Holds the BLAS libraries to one thread; nests at the cost of a counter.
+    """Holds NumPy's BLAS to one thread; nests at the cost of a counter.
 
     Products are then spread over chunks of images by this module's own threads, which beats a threaded BLAS on
     products of this size and makes the bits independent of the number of threads.
