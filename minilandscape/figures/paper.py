@@ -10,8 +10,9 @@ import numpy as np
 
 from ..analysis.statistics import ShellLengths
 from .kpca import plot_kpca
-from .statistics import plot_shell_lengths
+from .statistics import finish_histogram, plot_shell_lengths
 
+#: In the order of the paper's panels.
 NAMES = {"fcp": "FCP", "lenet": "LeNet", "autoencoder": "Autoencoder", "lstm": "LSTM"}
 OPTIMIZERS = {"sgd": ("SGD", "tab:red"), "lbfgs-gss": ("L-BFGS-GSS", "tab:blue")}
 SETS = {
@@ -22,6 +23,8 @@ SETS = {
 }
 LETTERS = "abcdefgh"
 SOLVERS = {"adam": "Adam, published budget", "still": "quasi-Newton, until it stands still"}
+#: Excesses of 0 are drawn at this height on a logarithmic axis.
+LEAST_EXCESS = 1e-8
 
 
 def plot_loss_curves(axes: Sequence[Any], curves: Mapping[str, Mapping[str, Any]], title: str = "") -> Sequence[Any]:
@@ -68,24 +71,24 @@ def plot_heights(
     what
         ``"height"``, Eq. (5), or ``"excess"`` over the higher end's loss.
     """
-    values = np.concatenate([np.asarray(entry[what], dtype=np.float64) for entry in heights] or [np.zeros(0)])
+    shown = [np.asarray(entry[what], dtype=np.float64) for entry in heights]
+    label = "path height" if what == "height" else "height above the higher end"
+    if what == "excess" and any((values < LEAST_EXCESS).any() for values in shown):
+        shown = [np.maximum(values, LEAST_EXCESS) for values in shown]
+        label += f" (from {LEAST_EXCESS:g} down in one bar)"
+    values = np.concatenate([*shown, np.zeros(0)])
     if values.size:
-        if what == "excess":
-            values = np.maximum(values, 1e-8)
-        logarithmic = values.min() > 0 and values.max() > 30 * values.min()
-        if logarithmic:
+        if values.min() > 0 and values.max() > 30 * values.min():
             edges = np.geomspace(values.min() * 0.98, values.max() * 1.02, bins + 1)
             axes.set_xscale("log")
         else:
             edges = np.histogram_bin_edges(values, bins)
             axes.locator_params(axis="x", nbins=5)
-        for entry in heights:
-            label, colour = SETS[(entry["optimizer"], entry["weights"])]
-            shown = np.asarray(entry[what], dtype=np.float64)
-            shown = np.maximum(shown, 1e-8) if what == "excess" else shown
-            axes.hist(shown, edges, color=colour, alpha=0.75, label=f"{label} ({len(shown)})")
-        axes.legend(frameon=False, fontsize=7)
-    axes.set(xlabel="path height" if what == "height" else "height above the higher end", ylabel="paths", title=title)
+        for entry, numbers in zip(heights, shown, strict=True):
+            name, colour = SETS[(entry["optimizer"], entry["weights"])]
+            axes.hist(numbers, edges, color=colour, alpha=0.75, label=f"{name} ({len(numbers)})")
+        finish_histogram(axes)
+    axes.set(xlabel=label, ylabel="paths", title=title)
     return axes
 
 
@@ -162,22 +165,27 @@ def paper_figures(results: Mapping[str, Any], images: Any = None) -> dict[str, A
     """
     from matplotlib.figure import Figure
 
-    networks, plan = results["networks"], results["plan"]
+    plan = results["plan"]
+    networks = {model: results["networks"][model] for model in NAMES if model in results["networks"]}
     figures: dict[str, Any] = {}
 
     def behind(model: str) -> str:
         n = plan["networks"][model]
         return f"{n['train_size']:,} images, {networks[model]['kept']} of {n['runs']} runs"
 
+    def budget(solver: str) -> str:
+        steps = sorted({plan["networks"][model]["steps"] for model in networks})
+        return f"{' or '.join(map(str, steps))} Adam steps" if solver == "adam" else SOLVERS[solver]
+
     def panels(rows: int, columns: int, title: str, size: tuple[float, float] = (4.6, 3.3)) -> tuple[Any, Any]:
         figure = Figure(figsize=(size[0] * columns, size[1] * rows + 0.4), layout="constrained")
-        figure.suptitle(f"{title}\n({plan['variant']}, {plan['scale']})", fontsize=10)
+        figure.suptitle(f"{title}\n(variant {plan['variant']}, scale {plan['scale']})", fontsize=10)
         return figure, figure.subplots(rows, columns, squeeze=False)
 
     def over_networks(title: str, draw: Any) -> Any:
         figure, axes = panels((len(networks) + 1) // 2, min(2, len(networks)), title)
-        for ax, model, letter in zip(axes.flat, networks, LETTERS, strict=False):
-            draw(ax, model, f"{letter}  {NAMES[model]}: {behind(model)}")
+        for ax, model in zip(axes.flat, networks, strict=False):
+            draw(ax, model, f"{LETTERS[list(NAMES).index(model)]}  {NAMES[model]}: {behind(model)}")
         for ax in axes.flat[len(networks) :]:
             ax.axis("off")
         return figure
@@ -191,7 +199,8 @@ def paper_figures(results: Mapping[str, Any], images: Any = None) -> dict[str, A
     for name, models in (("figure2", ["lstm"]), ("figureS1", ["fcp", "lenet", "autoencoder"])):
         models = [model for model in models if model in networks]
         if models:
-            figure, axes = panels(len(models), 2, "Loss curves of the best run")
+            behind_all = "; ".join(f"{NAMES[model]}: {behind(model)}" for model in models)
+            figure, axes = panels(len(models), 2, f"Loss curves of the best run\n{behind_all}")
             for row, model in enumerate(models):
                 plot_loss_curves(axes[row], networks[model]["curves"], NAMES[model])
             for ax, letter in zip(axes.flat, LETTERS, strict=False):
@@ -213,7 +222,7 @@ def paper_figures(results: Mapping[str, Any], images: Any = None) -> dict[str, A
 
                 title = f"{'Heights' if what == 'height' else 'Excess heights'} on the {where} landscape"
                 suffix = "" if (solver, what) == ("adam", "height") else f"-{solver}-{what}"
-                figures[name + suffix] = over_networks(f"{title}: {SOLVERS[solver]}", heights)
+                figures[name + suffix] = over_networks(f"{title}:\n{budget(solver)}", heights)
     for name, weights in (("figure5", "train"), ("figureS3", "test")):
 
         def lengths(ax: Any, model: str, title: str, weights: str = weights) -> None:

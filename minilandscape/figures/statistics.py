@@ -41,5 +41,13 @@ def plot_shell_lengths(
         axes.hist(values, edges, color=colour, alpha=0.8, label=label)
     axes.axvline(result.centroid_distance, color="k", ls=":", label="centroids")
     axes.set(xlabel=r"$|\omega_i - \bar\omega|$", ylabel="vectors")
-    axes.legend(frameon=False)
+    finish_histogram(axes)
     return axes
+
+
+def finish_histogram(axes: Any) -> None:
+    """Counts are whole numbers, and the legend stands above the bars."""
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    legend = axes.legend(frameon=False, fontsize=7, loc="upper left", ncols=2)
+    rows = -(-len(legend.get_texts()) // 2)
+    axes.set_ylim(top=axes.get_ylim()[1] * (1 + 0.09 * rows))
