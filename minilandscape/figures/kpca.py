@@ -49,5 +49,6 @@ def plot_kpca(
         x, y = projections[np.array([label == name for label in labels])][:, components].T
         axes.plot(x, y, "o", color=colour, ms=5, alpha=0.8, label=name)
     axes.set(xlabel=f"PC$_{components[0] + 1}$", ylabel=f"PC$_{components[1] + 1}$", title=title)
+    axes.locator_params(axis="x", nbins=6)
     axes.legend(frameon=False)
     return axes

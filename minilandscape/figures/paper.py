@@ -22,7 +22,7 @@ SETS = {
     ("sgd", "test"): ("SGD, test weights", "gold"),
 }
 LETTERS = "abcdefgh"
-SOLVERS = {"adam": "Adam, published budget", "still": "quasi-Newton, until it stands still"}
+SOLVERS = {"adam": "Adam, published budget", "still": "until it stands still"}
 #: Excesses of 0 are drawn at this height on a logarithmic axis.
 LEAST_EXCESS = 1e-8
 
@@ -73,7 +73,8 @@ def plot_heights(
     """
     shown = [np.asarray(entry[what], dtype=np.float64) for entry in heights]
     label = "path height" if what == "height" else "height above the higher end"
-    if what == "excess" and any((values < LEAST_EXCESS).any() for values in shown):
+    every = np.concatenate([*shown, np.zeros(0)])
+    if what == "excess" and every.size and every.min() < LEAST_EXCESS < every.max():
         shown = [np.maximum(values, LEAST_EXCESS) for values in shown]
         label += f" (from {LEAST_EXCESS:g} down in one bar)"
     values = np.concatenate([*shown, np.zeros(0)])
@@ -196,15 +197,15 @@ def paper_figures(results: Mapping[str, Any], images: Any = None) -> dict[str, A
         axes = [figure.add_subplot(grid[0]), figure.add_subplot(grid[1]), figure.add_subplot(grid[2], projection="3d")]
         plot_figure1(axes, images)
         figures["figure1"] = figure
-    for name, models in (("figure2", ["lstm"]), ("figureS1", ["fcp", "lenet", "autoencoder"])):
-        models = [model for model in models if model in networks]
+    for name, shown in (("figure2", ["lstm"]), ("figureS1", ["fcp", "lenet", "autoencoder"])):
+        models = [model for model in shown if model in networks]
         if models:
             behind_all = "; ".join(f"{NAMES[model]}: {behind(model)}" for model in models)
             figure, axes = panels(len(models), 2, f"Loss curves of the best run\n{behind_all}")
             for row, model in enumerate(models):
                 plot_loss_curves(axes[row], networks[model]["curves"], NAMES[model])
-            for ax, letter in zip(axes.flat, LETTERS, strict=False):
-                ax.set_title(f"{letter}  {ax.get_title()}")
+                for ax, letter in zip(axes[row], LETTERS[2 * shown.index(model) :], strict=False):
+                    ax.set_title(f"{letter}  {ax.get_title()}")
             figures[name] = figure
     if not networks:
         return figures

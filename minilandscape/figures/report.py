@@ -13,11 +13,11 @@ from .paper import NAMES, SETS, SOLVERS
 
 STYLE = """
 :root { color-scheme: light }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 72rem; padding: 1rem; color: #1a1a1a;
+body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 76rem; padding: 1rem; color: #1a1a1a;
        overflow-wrap: anywhere }
 h1 { font-size: 1.6rem } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ddd } h3 { margin-top: 1.6rem }
 .wide { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0 }
-th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #e5e5e5; white-space: nowrap }
+th, td { padding: .25rem .45rem; text-align: right; border-bottom: 1px solid #e5e5e5; white-space: nowrap }
 th:first-child, td:first-child { text-align: left } thead th { border-bottom: 2px solid #999 }
 td.text { text-align: left; white-space: normal; min-width: 16rem }
 figure { margin: 1rem 0 } img { max-width: 100%; height: auto } figcaption { color: #555; font-size: .9rem }
@@ -26,14 +26,25 @@ CAPTIONS = {
     "figure1": "Fig. 1: images, a network, and a sketch of its landscape.",
     "figure2": "Fig. 2: LSTM loss curves; dashed lines at the minima.",
     "figure3": "Fig. 3: paths on a two-dimensional landscape, λ = 10, 100, 1000.",
-    "figure4": "Fig. 4: path heights on the training landscape, by the published budget.",
+    "figure4": "Fig. 4: path heights on the training landscape, by the published budget of Adam.",
+    "figure4-adam-excess": "Beside Fig. 4: the same paths' heights above their higher ends.",
+    "figure4-still-height": "Beside Fig. 4: heights of paths searched until they stand still.",
+    "figure4-still-excess": "Beside Fig. 4: heights above the higher ends, of paths searched until they stand still.",
     "figure5": "Fig. 5: lengths of L-BFGS-GSS training and SGD test weights; dotted line: the centroids' distance.",
-    "figure6": "Fig. 6: kernel PCA (RBF, 2σ² = N_prm; narrow: N_prm / 64) of L-BFGS-GSS training (blue) and SGD test "
-    "weights (red).",
+    "figure6": "Fig. 6: kernel PCA (RBF, 2σ² = N_prm) of L-BFGS-GSS training (blue) and SGD test weights (red).",
     "figureS1": "Fig. S1: loss curves of the other networks.",
-    "figureS2": "Fig. S2: path heights on the test landscape, by the published budget.",
+    "figureS2": "Fig. S2: path heights on the test landscape, by the published budget of Adam.",
+    "figureS2-adam-excess": "Beside Fig. S2: the same paths' heights above their higher ends.",
+    "figureS2-still-height": "Beside Fig. S2: heights of paths searched until they stand still.",
+    "figureS2-still-excess": "Beside Fig. S2: heights above the higher ends, of paths searched until they stand still.",
     "figureS3": "Fig. S3: lengths of L-BFGS-GSS and SGD test weights.",
-    "figureS4": "Fig. S4: kernel PCA (RBF, 2σ² = N_prm; narrow: N_prm / 64) of L-BFGS-GSS and SGD test weights.",
+    "figureS4": "Fig. S4: kernel PCA (RBF, 2σ² = N_prm) of L-BFGS-GSS and SGD test weights.",
+}
+KERNELS = {
+    "narrow-rbf": "an RBF kernel of 2σ² = N_prm / 64",
+    "linear": "the linear kernel",
+    "polynomial": "the polynomial kernel",
+    "sigmoid": "the sigmoid kernel",
 }
 
 
@@ -149,7 +160,7 @@ def _heights(networks: Mapping[str, Any]) -> str:
                     f"{n}/{entry['asked']}",
                 ]
             )
-    head = ["set", "landscape", "solver", "height", "above the ends", "straight line", "steps", "still", "paths"]
+    head = ["set", "landscape", "search", "height", "above the ends", "straight line", "steps", "still", "paths"]
     return _table(head, rows)
 
 
@@ -210,8 +221,10 @@ def _figure(name: str, figure: Any) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
     image = base64.b64encode(buffer.getvalue()).decode()
-    base, _, rest = name.partition("-")
-    caption = CAPTIONS.get(base, base) + (f" {rest.replace('-', ', ')}." if rest else "")
+    caption = CAPTIONS.get(name)
+    if caption is None:  # a figure of the paper with another kernel, "data not shown" there
+        base, _, kernel = name.partition("-")
+        caption = f"Beside {CAPTIONS.get(base, base).partition(':')[0]}: the same with {KERNELS.get(kernel, kernel)}."
     return (
         f'<figure id="{escape(name)}"><img alt="{escape(caption)}" src="data:image/png;base64,{image}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"

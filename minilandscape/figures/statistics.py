@@ -39,7 +39,7 @@ def plot_shell_lengths(
     edges = low - width / 2 + width * np.arange(int((high - low) / width) + 2)
     for values, label, colour in zip(sets, labels, colours, strict=True):
         axes.hist(values, edges, color=colour, alpha=0.8, label=label)
-    axes.axvline(result.centroid_distance, color="k", ls=":", label="centroids")
+    axes.axvline(result.centroid_distance, ymax=0.85, color="k", ls=":", label="centroids")  # below the legend
     axes.set(xlabel=r"$|\omega_i - \bar\omega|$", ylabel="vectors")
     finish_histogram(axes)
     return axes
