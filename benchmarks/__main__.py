@@ -31,7 +31,10 @@ COLUMNS = f"{'':43}{'minilandscape':>24}" + "".join(f"{name:>24}" for name in li
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs what the arguments ask for; 1 where the sides disagree."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.what == "profile" and options.device == "gpu":
+        parser.error("profile times NumPy's operations, so it takes --device cpu")
     if options.quick:  # PyTorch's threads wait for each other at every small product, for ever on a busy machine
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     if options.device == "gpu":
