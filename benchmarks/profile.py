@@ -54,12 +54,6 @@ class NotingArray(np.ndarray):
             return out[0]
         return result.view(NotingArray) if isinstance(result, np.ndarray) else result
 
-    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if func is not np.einsum:  # made of operations that note themselves
-            return super().__array_function__(func, types, args, kwargs)
-        result = _noted("sums", lambda: func(*map(_bare, args), **kwargs))
-        return result.view(NotingArray) if isinstance(result, np.ndarray) else result
-
     def __getitem__(self, key: Any) -> Any:
         return _noted("copies", lambda: super(NotingArray, self).__getitem__(key))
 

@@ -135,7 +135,6 @@ _lock = threading.Lock()
 _working = threading.local()
 _pool: ThreadPoolExecutor | None = None
 _threads: int | None = None
-_controller: ThreadpoolController | None = None
 _limit_depth = 0
 _limiter: Any = None
 
@@ -173,6 +172,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_pool)
 
 
+@lru_cache(maxsize=1)
+def _blas_controller() -> ThreadpoolController:
+    """Of the libraries that are loaded at the first call; looking for them takes too long for every one."""
+    return ThreadpoolController()
+
+
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Holds NumPy's BLAS to one thread; nests at the cost of a counter.
@@ -180,12 +185,10 @@ def one_blas_thread() -> Iterator[None]:
     Products are then spread over chunks of images by this module's own threads, which beats a threaded BLAS on
     products of this size and makes the bits independent of the number of threads.
     """
-    global _limit_depth, _limiter, _controller
+    global _limit_depth, _limiter
     with _lock:
         if _limit_depth == 0:
-            if _controller is None:
-                _controller = ThreadpoolController()
-            _limiter = _controller.limit(limits=1, user_api="blas")
+            _limiter = _blas_controller().limit(limits=1, user_api="blas")
         _limit_depth += 1
     try:
         yield
@@ -199,11 +202,7 @@ def one_blas_thread() -> Iterator[None]:
 @lru_cache(maxsize=1)
 def blas_multiplies_small_factors_in_place() -> bool:
     """Whether NumPy's BLAS is OpenBLAS with its kernels for small products, which it has for AVX-512."""
-    global _controller
-    with _lock:
-        if _controller is None:
-            _controller = ThreadpoolController()
-        return any(library.get("architecture") in SMALL_PRODUCT_KERNELS for library in _controller.info())
+    return any(library.get("architecture") in SMALL_PRODUCT_KERNELS for library in _blas_controller().info())
 
 
 def parallel_map(function: Callable[[int], T], n: int, device: str = "cpu") -> list[T]:

@@ -73,11 +73,10 @@ def plot_heights(
     """
     shown = [np.asarray(entry[what], dtype=np.float64) for entry in heights]
     label = "path height" if what == "height" else "height above the higher end"
-    every = np.concatenate([*shown, np.zeros(0)])
-    if what == "excess" and every.size and every.min() < LEAST_EXCESS < every.max():
-        shown = [np.maximum(values, LEAST_EXCESS) for values in shown]
-        label += f" (from {LEAST_EXCESS:g} down in one bar)"
     values = np.concatenate([*shown, np.zeros(0)])
+    if what == "excess" and values.size and values.min() < LEAST_EXCESS < values.max():
+        values, *shown = (np.maximum(numbers, LEAST_EXCESS) for numbers in (values, *shown))
+        label += f" (from {LEAST_EXCESS:g} down in one bar)"
     if values.size:
         if values.min() > 0 and values.max() > 30 * values.min():
             edges = np.geomspace(values.min() * 0.98, values.max() * 1.02, bins + 1)

@@ -16,7 +16,7 @@ import itertools
 from typing import Any
 
 from ..backend import Workspace
-from .products import UNPACKED_OUTPUTS, blocks
+from .products import UNPACKED_OUTPUTS, blocks, turned
 
 KERNEL, WINDOW, POOL = 5, 6, 2
 CORNERS = tuple((a, b) for a in range(POOL) for b in range(POOL))
@@ -44,9 +44,14 @@ def _seen(xp: Any, strips: Any) -> Any:
     return _rows(xp, flat, height // POOL - OVERLAP + 1, WINDOW, POOL)
 
 
+def _blocks(xp: Any, n_out: int, columns: Any, width: int) -> int:
+    """Into how many blocks, between places of a row, columns (P, h, k, width·N) are cut for ``n_out`` kernels."""
+    return blocks(xp, width, n_out * columns.shape[2] * columns.shape[3] // width, width)
+
+
 def _product(xp: Any, K: Any, columns: Any, width: int, out: Any) -> None:
     """K (P, O, k) @ columns (P, h, k, width·N), either P may be 1, into ``out`` (P, h, O, width·N)."""
-    n_blocks = blocks(xp, width, K.shape[1] * columns.shape[2] * columns.shape[3] // width, width)
+    n_blocks = _blocks(xp, K.shape[1], columns, width)
     xp.matmul(K[:, None, None], _cut(columns, n_blocks), out=_cut(out, n_blocks))
 
 
@@ -90,15 +95,12 @@ def convolve_backward_kernels(work: Workspace, strips: Any, dZ: Any) -> Any:
     """dZ (P, h, O, w, N) and strips (P or 1, H, C, 6, w, N) -> dK (P, O, 6, C·6)."""
     xp, (n_points, height, n_out, width, _) = work.xp, dZ.shape
     columns = _seen(xp, strips)
-    n_inner = columns.shape[2]
-    n_blocks = blocks(xp, width, n_inner * n_out * columns.shape[3] // width, width)
-    turned = _cut(dZ.reshape(n_points, height, n_out, -1), n_blocks).swapaxes(3, 4)
-    if n_inner * n_out > UNPACKED_OUTPUTS:
-        copy = work("dZ_turned", *turned.shape)
-        copy[...] = turned
-        turned = copy
+    n_blocks = _blocks(xp, n_out, columns, width)
+    dZ = _cut(dZ.reshape(n_points, height, n_out, -1), n_blocks)
+    few = columns.shape[2] * n_out <= UNPACKED_OUTPUTS
+    dZ_T = dZ.swapaxes(3, 4) if few else turned(work, "dZ_T", dZ)
     # The columns first: their transpose as the second factor costs up to twice as much.
-    dK = xp.matmul(_cut(columns, n_blocks), turned).sum(axis=2).sum(axis=1)
+    dK = xp.matmul(_cut(columns, n_blocks), dZ_T).sum(axis=2).sum(axis=1)
     return dK.swapaxes(1, 2).reshape(n_points, n_out, WINDOW, -1)
 
 

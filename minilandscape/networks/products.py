@@ -58,9 +58,10 @@ def rows_times_transposed(xp: Any, X: Any, W: Any, out: Any) -> Any:
 
 
 def turned(work: Workspace, name: str, W: Any) -> Any:
-    """A copy of Wᵀ of W (P, M, K), (P, K, M), in the work array ``name``: small, and :func:`rows_times` gains more."""
-    out = work(name, len(W), W.shape[2], W.shape[1])
-    out[...] = W.swapaxes(1, 2)
+    """A copy of Wᵀ of W (…, M, K), (…, K, M), in the work array ``name``: costs less than a product with it gains."""
+    W_T = W.swapaxes(-1, -2)
+    out = work(name, *W_T.shape)
+    out[...] = W_T
     return out
 
 
