@@ -24,6 +24,7 @@ from minilandscape.networks import (
     network_landscape,
 )
 from minilandscape.networks import landscape as landscape_module
+from minilandscape.networks import span as span_module
 
 CASES = [(model, variant) for model in MODELS for variant in VARIANTS]
 
@@ -173,7 +174,7 @@ def test_spans_equal_points(
     model: str, variant: str, dtype: str, keeps: bool, small_mnist: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not keeps:
-        monkeypatch.setattr(landscape_module, "KEPT_PRODUCTS", 0)
+        monkeypatch.setattr(span_module, "KEPT_PRODUCTS", 0)
     tolerance = 2e-4 if dtype == "float32" else 1e-11
     landscape = land(model, variant, small_mnist.test, dtype)
     rng = np.random.default_rng(3)
@@ -195,7 +196,7 @@ def test_spans_equal_points(
     compare(lambda v: np.exp(v - v.max()), [0])
     span.replace([2], points_of(model, 9)[8:])
     compare(None, [2])
-    for k in range(2 * landscape_module.FRESH_AFTER + 3):
+    for k in range(2 * span_module.FRESH_AFTER + 3):
         span.combine([0, 3], [[0.9, 0.05, -0.02, 0.03], [0.1, 0.0, 0.1, 0.7]])
         if k % 5 == 1:
             span.replace([1], points_of(model, 2)[1:] * 0.5)

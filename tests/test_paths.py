@@ -41,7 +41,7 @@ def test_figure_3_has_the_papers_heights() -> None:
 @pytest.mark.parametrize(("power", "offset"), [(1, 0.0), (2, 0.0), (1.5, -0.5)])
 def test_the_gradient_of_L_agrees_with_differences(lam: float, power: float, offset: float) -> None:
     finder = FourierPathFinder(Fig3(), n_terms=4, n_points=17, objective="sum", lam=lam, power=power, offset=offset)
-    problem = finder._problem(START, END)
+    problem = finder.problem(START, END)
     rng = np.random.default_rng(1)
 
     def L(b: np.ndarray) -> float:
@@ -63,7 +63,7 @@ def test_the_gradient_of_L_agrees_with_differences(lam: float, power: float, off
 
 @pytest.mark.parametrize("objective", ["maxflux", "smoothmax"])
 def test_objectives_of_the_top_agree_with_their_formulas_and_differences(objective: str) -> None:
-    problem = FourierPathFinder(Fig3(), n_terms=4, n_points=17, objective=objective)._problem(START, END)
+    problem = FourierPathFinder(Fig3(), n_terms=4, n_points=17, objective=objective).problem(START, END)
     beta, kappa = 7.0, 0.3
     problem.objective = replace(problem.objective, beta=beta, kappa=kappa)  # type: ignore[type-var]
     b, direction = 0.1 * np.random.default_rng(1).standard_normal((2, 4, 2))

@@ -1,9 +1,9 @@
-"""A network over a data set as a landscape: chunks of images, threads, mini-batches, and spans that share products."""
+"""A network over a data set as a landscape: chunks of images, threads, mini-batches."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any
 
@@ -11,11 +11,12 @@ import numpy as np
 
 from .. import backend
 from ..backend import Workspace, parallel_map, to_device, to_host
-from ..landscape import Evaluations, LandscapeDefaults, Weights
+from ..landscape import LandscapeDefaults
 from . import autoencoder, fcp, lenet, lstm
 from .dense import by_label_and_extent
 from .losses import cross_entropy, probabilities, squared_error
 from .network import Network
+from .span import NetworkSpan
 
 NETWORKS: dict[str, Callable[[str], Network]] = {
     "fcp": fcp.network,
@@ -35,12 +36,6 @@ GRAIN = 48
 PARTIAL_SUMS = 16
 #: Numbers in the work arrays of one block of points on a CPU: what stays near a core.
 CPU_BLOCK = 1 << 21
-#: Bytes of first-layer products that a span keeps between evaluations.
-KEPT_PRODUCTS = 256 << 20
-#: Points, about, whose gradients are mixed in one product.
-MIXED_POINTS = 16
-#: Combinations after which a span computes its products afresh, since each one rounds.
-FRESH_AFTER = 10
 
 
 def model_size(model: str) -> int:
@@ -303,176 +298,6 @@ class NetworkLandscape(LandscapeDefaults):
             all_sums.append(sums)
             all_correct.append(correct)
         return self._xp.concatenate(all_sums), self._xp.concatenate(all_correct)
-
-
-class NetworkSpan:
-    """Points that are linear combinations of a few rows, over a network.
-
-    The first layer is linear in its weights, so its products are computed once a row and mixed for the points; in the
-    backward pass the points' gradients are mixed first and multiplied once a row. That pays where the first layer is
-    wide, or the rows are few (:attr:`~minilandscape.networks.network.Network.mixed_rows`); elsewhere the points are
-    multiplied one by one, and share what is unfolded from the images. Products are kept between calls where they fit
-    into :data:`KEPT_PRODUCTS` bytes.
-    """
-
-    def __init__(self, landscape: NetworkLandscape, basis: Any) -> None:
-        basis = to_device(basis, landscape.device, landscape.dtype)
-        if basis.ndim != 2 or basis.shape[1] != landscape.size:
-            raise ValueError(f"a span's rows have shape {tuple(basis.shape)}; expected (R, {landscape.size})")
-        self.basis = basis.copy()
-        self.evaluations = Evaluations()
-        self._landscape = landscape
-        self._products: dict[int, Any] = {}
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Has the next evaluation compute all products afresh."""
-        self._stale = set(range(len(self.basis)))
-        self._pending: np.ndarray | None = None
-        self._combined = 0
-
-    def replace(self, rows: Sequence[int], vectors: Any) -> None:
-        """New vectors (len(rows), D) for some rows; the products of the others stay."""
-        self.basis[list(rows)] = to_device(vectors, self._landscape.device, self._landscape.dtype)
-        self._stale.update(int(row) for row in rows)
-
-    def combine(self, rows: Sequence[int], coefficients: np.ndarray) -> None:
-        """Rows become combinations (len(rows), R) of the old ones, and so do their products."""
-        rows, coefficients = list(rows), np.asarray(coefficients, dtype=np.float64)
-        self.basis[rows] = self._device(coefficients) @ self.basis
-        self._combined += 1
-        if self._combined >= FRESH_AFTER:
-            self.refresh()
-            return
-        if self._pending is None:
-            self._pending = np.eye(len(self.basis))
-        self._pending[rows] = coefficients @ self._pending
-        stale = np.isin(np.arange(len(self.basis)), list(self._stale))
-        for row, used in zip(rows, (coefficients[:, stale] != 0).any(axis=1), strict=True):
-            (self._stale.add if used else self._stale.discard)(row)
-
-    def values(self, coefficients: np.ndarray) -> np.ndarray:
-        """Mean losses (P,) of the points ``coefficients (P, R) @ basis``."""
-        coefficients = np.asarray(coefficients, dtype=np.float64)
-        self.evaluations.values += len(coefficients)
-        sums, _ = self._evaluate(coefficients, None)
-        return sums / self._landscape.n_images
-
-    def values_and_pullback(
-        self, coefficients: np.ndarray, weights: Weights = None, rows: Sequence[int] | None = None
-    ) -> tuple[np.ndarray, Any]:
-        """Mean losses (P,), and ``(weights[:, None] * coefficients).T @ gradients`` for some rows (len(rows), D).
-
-        Weights that are a function of the values cost a second forward pass, which is counted.
-        """
-        coefficients = np.asarray(coefficients, dtype=np.float64)
-        if callable(weights):
-            weights = weights(self.values(coefficients))
-        pull = coefficients if rows is None else coefficients[:, list(rows)]
-        if weights is not None:
-            pull = np.asarray(weights, dtype=np.float64)[:, None] * pull
-        self.evaluations.gradients += len(coefficients)
-        sums, total = self._evaluate(coefficients, pull)
-        total *= 1 / self._landscape.n_images
-        return sums / self._landscape.n_images, total
-
-    def _device(self, array: np.ndarray) -> Any:
-        return to_device(array, self._landscape.device, self._landscape.dtype)
-
-    def _evaluate(self, coefficients: np.ndarray, pull: np.ndarray | None) -> tuple[np.ndarray, Any]:
-        land, xp, network = self._landscape, self._landscape._xp, self._landscape.network
-        n_points, n_rows = coefficients.shape if coefficients.ndim == 2 else (0, 0)
-        if n_rows != len(self.basis):
-            raise ValueError(f"coefficients have shape {coefficients.shape}; expected (P, {len(self.basis)})")
-        keeps = n_rows * land.n_images * network.first_floats * land.dtype.itemsize <= KEPT_PRODUCTS
-        mixes = n_rows <= network.mixed_rows and (keeps or n_points > n_rows)
-        mix, first = self._device(coefficients), network.n_first
-        formed = first if mixes else 0  # of the points themselves only the parameters from here on are needed
-        pull_T: Any = None if pull is None else self._device(np.ascontiguousarray(pull.T))
-        pending = None if self._pending is None else self._device(self._pending)
-        stale = sorted(self._stale)
-
-        def chunk_pass(inputs: Any, total: Any) -> tuple[Any, Any]:
-            work, products, d_rows = land._work, None, None
-            inputs = network.open(work, inputs)
-            if mixes:
-                products = self._chunk_products(inputs, stale, pending, keeps)
-            all_sums, all_correct = [], []
-            block = land._block(inputs.labels.shape[-1])
-            group = block * -(-MIXED_POINTS // block)  # points whose gradients are mixed in one product
-            for start in range(0, n_points, group):
-                part = slice(start, min(start + group, n_points))
-                points = _product(xp, mix[part], self.basis[:, formed:], work, "points")
-                gradients: Any = None
-                if pull is not None:
-                    gradients = work("gradients", *points.shape)
-                if mixes:
-                    Z_group = _product(xp, mix[part], products, work, "mixed")
-                    dZ_group: Any = None if pull is None else work("dZ_group", *Z_group.shape)
-                for begin in range(0, len(points), block):
-                    few = slice(begin, begin + block)
-                    Z = Z_group[few] if mixes else network.first(work, inputs, points[few, :first])
-                    sums, correct, backward = land._rest(inputs, Z, points[few, first - formed :], pull is not None)
-                    all_sums.append(sums)
-                    all_correct.append(correct)
-                    if backward is None:
-                        continue
-                    dZ, gradients[few, first - formed :] = backward()
-                    if mixes:
-                        dZ_group[few] = dZ
-                    else:
-                        gradients[few, :first] = 0
-                        network.first_backward(work, inputs, dZ, gradients[few, :first])
-                if pull is None:
-                    continue
-                weights = pull_T[:, part]
-                total[:, formed:] += _product(xp, weights, gradients, work, "pulled")
-                if mixes:
-                    mixed = _product(xp, weights, dZ_group, work, "d_mixed")
-                    if d_rows is None:
-                        d_rows = work("d_rows", *mixed.shape)
-                        d_rows[...] = mixed
-                    else:
-                        d_rows += mixed
-            if d_rows is not None:
-                network.first_backward(work, inputs, d_rows, total[:, :first])
-            return xp.concatenate(all_sums), xp.concatenate(all_correct)
-
-        sums, _, total = land._run(chunk_pass, 0 if pull is None else pull.shape[1])
-        if mixes and keeps:
-            self._stale, self._pending = set(), None
-        return sums, total
-
-    def _chunk_products(self, inputs: Any, stale: list[int], pending: Any, keeps: bool) -> Any:
-        """The first layer's products of all rows for one chunk, (R, …), kept ones where they are current."""
-        land = self._landscape
-        network, first = land.network, land.network.n_first
-        kept = self._products.get(id(inputs.labels))
-        if kept is None or len(stale) == len(self.basis):
-            products = network.first(land._work, inputs, self.basis[:, :first])
-            if not keeps:
-                return products
-            if kept is None:
-                kept = self._products[id(inputs.labels)] = products.copy()
-            else:
-                kept[...] = products
-            return kept
-        if pending is not None:
-            kept[...] = (pending @ kept.reshape(len(kept), -1)).reshape(kept.shape)
-        if stale:
-            kept[stale] = network.first(land._work, inputs, self.basis[stale, :first])
-        return kept
-
-
-def _product(xp: Any, weights: Any, stack: Any, work: Workspace, name: str) -> Any:
-    """``weights (K, P) @ stack (P, …)`` in the work array ``name``."""
-    flat = stack if stack.ndim == 2 else stack.reshape(len(stack), -1)
-    out = work(name, len(weights), flat.shape[1])
-    if len(stack) == 1:  # BLAS is slow at this one
-        xp.multiply(weights, flat, out=out)
-    else:
-        xp.matmul(weights, flat, out=out)
-    return out.reshape(len(weights), *stack.shape[1:])
 
 
 def network_landscape(

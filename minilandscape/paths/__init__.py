@@ -1,9 +1,11 @@
 """Path finders: low paths between two points of any landscape, and the saddles on them."""
 
 from .compare import PathComparison, compare_methods
-from .fourier import FourierPathFinder, PathState, SearchInterrupted, find_path, stands_still
+from .fourier import FourierPathFinder, stands_still
+from .problem import PathState
 from .result import Path, load_path
 from .saddle import Saddle, load_saddle, refine_saddle, split_at_minima
+from .search import SearchInterrupted, find_path
 
 __all__ = [
     "FourierPathFinder",

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .fourier import METHODS, PathState, find_path
+from .problem import PathState
 from .result import Path
+from .search import METHODS, find_path
 
 #: What each entry of a comparison runs.
 ENTRIES: dict[str, dict[str, Any]] = {

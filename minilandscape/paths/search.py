@@ -1,0 +1,259 @@
+"""find_path: a search of any method, how long it goes on, and its best path as a result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..backend import to_device, to_host
+from ..landscape import Evaluations, LandscapeError
+from .fourier import LEAST_STEPS, MOST_STEPS, FourierPathFinder, stands_still
+from .neb import Band, band_path, nudged_band
+from .problem import PathState, Problem, dense_height
+from .result import HISTORY, Path
+
+METHODS = ("fourier", "linear", "bezier", "polyline", "neb", "autoneb")
+#: The basis of each path family.
+FAMILIES = {"fourier": "sine", "linear": "sine", "bezier": "bernstein", "polyline": "hat"}
+
+
+class SearchInterrupted(KeyboardInterrupt):
+    """A search was interrupted; ``best`` is the best path so far."""
+
+    def __init__(self, best: Path) -> None:
+        super().__init__("interrupted")
+        self.best = best
+
+
+def find_path(
+    landscape: Any,
+    start: Any,
+    end: Any,
+    method: str = "fourier",
+    *,
+    n_terms: int = 10,
+    n_points: int = 50,
+    lam: float | None = None,
+    steps: int | str | None = None,
+    lr: float | None = None,
+    objective: str | None = None,
+    power: float = 1,
+    offset: float = 0.0,
+    solver: str = "adam",
+    budget: int | None = None,
+    initial: Path | None = None,
+    progress: Callable[[PathState], None] | None = None,
+) -> Path:
+    """A low path between two points; the one with the lowest L of all steps is kept.
+
+    Parameters
+    ----------
+    method
+        ``"fourier"`` (:class:`FourierPathFinder`, which explains the other options); ``"linear"``, the straight line;
+        ``"bezier"`` and ``"polyline"``, the same with n_terms control points of a Bézier curve or corners of a polygon
+        (Garipov et al., 2018); ``"neb"``, a nudged elastic band of n_points images with a climbing one, and
+        ``"autoneb"``, which inserts them where the band is worst (Kolsbjerg et al., 2016; Draxler et al., 2018). Bands
+        have no objective, terms or solver.
+    steps
+        How many; ``"auto"`` goes on until L stands still, and, with the solver of that name, until nothing on the path
+        stands above its ends (reason ``"no barrier"``), but no shorter than ten steps. None takes the landscape's own
+        number (100 Adam steps on networks), else ``"auto"``.
+    budget
+        Points, with and without gradients, after which the search ends at the next step.
+    initial
+        A path between the same ends and of the same family to go on from, such as the ``best`` of a search that was
+        interrupted; None begins with the straight line. Terms that it lacks are 0.
+    progress
+        Called with every state.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ValueError
+        If options or ends do not do.
+    LandscapeError
+        If a value on the path is not finite; its ``best`` is the best path so far.
+    SearchInterrupted
+        If Ctrl-C comes once there is a path; its ``best`` is the best so far.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
+    finder = FourierPathFinder(
+        landscape, n_terms, n_points, lam=lam, lr=lr, objective=objective, power=power, offset=offset, solver=solver
+    )
+    solver = finder.solver
+    banded = method in ("neb", "autoneb")
+    no_terms = 0 if method == "linear" or banded else None
+    problem = finder.problem(start, end, FAMILIES.get(method, "sine"), no_terms)
+    if steps is None:
+        steps = (problem.landscape.path_defaults.get("steps") if solver == "adam" else None) or "auto"
+    if method == "linear":
+        steps = 0
+    whole = isinstance(steps, (int, np.integer)) and steps >= 0
+    if not (steps == "auto" or whole):
+        raise ValueError(f"steps is {steps!r}; expected a whole number or 'auto'")
+    steps = int(steps) if whole else "auto"
+    most = MOST_STEPS[solver] if steps == "auto" else int(steps)
+    facts = {
+        "method": method,
+        "solver": solver,
+        "n_terms": n_terms,
+        "n_points": n_points,
+        "power": power,
+        "offset": offset,
+        "steps": steps,
+    }
+    if initial is not None:
+        if banded or method == "linear":
+            raise ValueError(f"initial is for curves; the method {method!r} begins with the straight line")
+        problem.b = _initial_terms(problem, initial)
+        # λ and β's scale come from the straight line, whatever the search begins with.
+        line = problem.inner()
+        problem.settle(line)
+        problem.height_linear = float(line.max())
+    if banded:
+        most = MOST_STEPS["adam"] if steps == "auto" else int(steps)
+        if budget is not None:  # each step evaluates all inner images once
+            most = min(most, max(0, budget // (n_points - 2) - 1))
+        return _banded(problem, n_points, most, facts, progress)
+    states: list[PathState] = []
+    best: PathState | None = None
+    before: PathState | None = None
+    objectives: list[float] = []
+    reason = "straight line" if method == "linear" else "steps"
+
+    def chord() -> float | None:
+        """Only for auto: when the others stand still is theirs by contract."""
+        return problem.chord() if solver == "auto" and problem.settled and not problem.objective.staged else None
+
+    def no_barrier(state: PathState, best: PathState) -> bool:
+        """Nothing on the path stands above its ends, whose height no path can lower; for auto alone, as well."""
+        asked = solver == "auto" and not problem.objective.staged and state.step >= LEAST_STEPS[solver]
+        return asked and best.height <= problem.ends.max()
+
+    try:
+        for state in finder.states(problem, most):
+            if states and states[-1].stage != state.stage and state.reason is None:
+                stage_begins = PathState(**{**vars(state), "coefficients": None})
+                states[-1], before, best, objectives = stage_begins, best, state, [state.objective]
+                continue
+            if state.reason is not None and problem.objective.staged:
+                best, reason = state, state.reason
+                break
+            if states and states[-1].step == state.step:  # says why it ends
+                reason = state.reason or reason
+                break
+            states.append(PathState(**{**vars(state), "coefficients": None}))
+            objectives.append(state.objective)
+            if best is None or state.objective < best.objective:
+                best = state
+            if progress is not None:
+                progress(state)
+            if state.reason is not None:
+                reason = state.reason
+                break
+            if steps == "auto" and not problem.objective.staged and stands_still(objectives, solver, chord()):
+                reason = "stands still"
+                break
+            if steps == "auto" and no_barrier(state, best):
+                reason = "no barrier"
+                break
+            if state.step >= most:
+                break
+            if budget is not None and state.evaluations.gradients + state.evaluations.values >= budget:
+                reason = "budget"
+                break
+        assert best is not None
+        top = dense_height(problem, best)
+        if before is not None and reason != "stands still":  # cut off in a stage that may have done no good yet
+            top_before = dense_height(problem, before)
+            if top_before[0] < top[0]:
+                best, top = before, top_before
+    except LandscapeError as error:
+        if best is not None:
+            error.best = _result(problem, states, best, False, "not finite", facts, (best.height, float("nan")))
+        raise
+    except KeyboardInterrupt as interrupt:
+        if best is not None:
+            kept = _result(problem, states, best, False, "interrupted", facts, (best.height, float("nan")))
+            raise SearchInterrupted(kept) from interrupt
+        raise
+    converged = reason == "no barrier" or stands_still(objectives, solver, chord())
+    return _result(problem, states, best, converged, reason, facts, top)
+
+
+def _initial_terms(problem: Problem, initial: Path) -> Any:
+    """b (N_F, D) of a path to go on from, checked."""
+    if initial.basis != problem.basis:
+        raise ValueError(f"initial is a path in the basis {initial.basis!r}; this family's is {problem.basis!r}")
+    if initial.basis != "sine" and len(initial.coefficients) != len(problem.b):
+        raise ValueError(f"initial has {len(initial.coefficients)} terms, not {len(problem.b)}")
+    for name in ("start", "end"):
+        ours, theirs = to_host(getattr(problem, name)), getattr(initial, name)
+        if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=1e-6, atol=1e-12):
+            raise ValueError(f"initial has another {name}; expected a path between the same two points")
+    b = np.zeros(problem.b.shape)
+    n = min(len(b), len(initial.coefficients))
+    b[:n] = initial.coefficients[:n]
+    return to_device(b, problem.landscape.device, problem.landscape.dtype)
+
+
+def _result(
+    problem: Problem,
+    states: list[PathState],
+    best: PathState,
+    converged: bool,
+    reason: str,
+    facts: dict[str, Any],
+    top: tuple[float, float],
+) -> Path:
+    """``top`` is the dense height and its t."""
+    return Path(
+        start=to_host(problem.start),
+        end=to_host(problem.end),
+        coefficients=to_host(best.coefficients),
+        t=problem.t,
+        values=best.values,
+        height_linear=states[0].height if problem.height_linear is None else problem.height_linear,
+        length=best.length,
+        history={name: np.array([getattr(state, name) for state in states]) for name in HISTORY},
+        best_step=best.step,
+        dense_height=top[0],
+        dense_t=top[1],
+        evaluations=problem.span.evaluations + Evaluations(),
+        converged=converged,
+        reason=reason,
+        facts={**facts, "objective": problem.objective.name, "lam": problem.objective.lam, "lr": problem.lr},
+        basis=problem.basis,
+    )
+
+
+def _banded(
+    problem: Problem, n_points: int, steps: int, facts: dict[str, Any], progress: Callable[[PathState], None] | None
+) -> Path:
+    """A nudged elastic band in the same terms as the other paths."""
+
+    def state(step: int, band: Band) -> PathState:
+        lengths = np.linalg.norm(np.diff(band.images, axis=0), axis=1)
+        total, height = float(band.values.sum()), float(band.values.max())
+        counts = band.evaluations + problem.span.evaluations
+        return PathState(step, None, band.values.copy(), height, total, height, 0.0, float(lengths.sum()), counts)
+
+    start, end = (to_host(point).astype(np.float64) for point in (problem.start, problem.end))
+    band, states, converged = nudged_band(
+        problem.landscape,
+        start,
+        end,
+        problem.ends,
+        n_points - 2,
+        steps,
+        grows=facts["method"] == "autoneb",
+        progress=progress,
+        state=state,
+    )
+    return band_path(band, states, converged, states[-1].evaluations, facts)
