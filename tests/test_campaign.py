@@ -239,7 +239,7 @@ def test_a_scheduler_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pyt
 
 
 def test_the_time_left_learns_from_what_is_finished(tmp_path: Path) -> None:
-    """Of a kind that none is finished of, the estimates are as wrong as those of the other kinds were."""
+    """Of a kind that none is finished of, the estimates are as wrong as those of the same work were."""
     done = [Task(f"square-{k}", "campaign_tasks:square", {"k": k}, cost=2.0) for k in range(2)]
     left = [
         Task("square-2", "campaign_tasks:square", {"k": 2}, cost=2.0),
@@ -250,5 +250,8 @@ def test_the_time_left_learns_from_what_is_finished(tmp_path: Path) -> None:
     for task, seconds in zip(done, (4.0, 8.0), strict=True):
         store.write(task, ({}, {}), seconds)
     assert summarize([*done, *left], store).seconds_left == pytest.approx(6 + 7 * 12 / 4)
+    # Runs that end long before their estimate say nothing about paths.
+    other = Task("other-0", "campaign_tasks:another", cost=5.0)
+    assert summarize([*done, other], store).seconds_left == 5
     unknown = [Task("cube-0", "campaign_tasks:square", {"k": 9})]  # as where no costs were kept
     assert summarize([*done, *unknown], store).seconds_left == pytest.approx(6)

@@ -48,13 +48,14 @@ def summarize(tasks: Sequence[Task], store: Store) -> Summary:
     names: dict[str, list[str]] = {key: [] for key in ("done", "running", "failed", "blocked", "left")}
     reasons: dict[str, str] = {}
     stuck: set[str] = set()
-    measured: dict[str, list[tuple[float, float]]] = {}
+    measured: dict[str, list[tuple[float, float]]] = {}  # of tasks of a kind, and of all that do the same work
     unfinished = []
     for task in tasks:
         if store.has(task):
             names["done"].append(task.name)
             if (seconds := store.seconds(task)) is not None:
-                measured.setdefault(_kind(task), []).append((seconds, task.cost))
+                for alike in (_kind(task), task.function):
+                    measured.setdefault(alike, []).append((seconds, task.cost))
             continue
         unfinished.append(task)
         if (reason := store.failure(task)) is not None:
@@ -76,15 +77,14 @@ def _kind(task: Task) -> str:
 
 
 def _estimate(task: Task, measured: dict[str, list[tuple[float, float]]]) -> float:
-    alike = measured.get(_kind(task))
-    if alike:
+    if alike := measured.get(_kind(task)):
         return sum(seconds for seconds, _ in alike) / len(alike)
-    # Of its kind none is finished: its own estimate, as wrong as those of the others were; or their mean.
-    others = [pair for pairs in measured.values() for pair in pairs]
-    seconds, expected = sum(pair[0] for pair in others), sum(pair[1] for pair in others)
+    # Of its kind none is finished: its own estimate, as wrong as those of the same work were; or their mean.
+    same = measured.get(task.function, [])
+    seconds, expected = sum(pair[0] for pair in same), sum(pair[1] for pair in same)
     if task.cost > 0:
         return task.cost * (seconds / expected if expected else 1.0)
-    return seconds / len(others) if others else 0.0
+    return seconds / len(same) if same else 0.0
 
 
 def run_tasks(
