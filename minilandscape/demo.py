@@ -53,7 +53,7 @@ def plot_demo(demo: Demo) -> Any:
     """A figure of the loss curves, the losses along the paths, and their heights against the steps."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    figure = Figure(figsize=(13, 5), layout="constrained")
     curves, along, heights = figure.subplots(1, 3)
     for optimizer, colour in COLOURS.items():
         run = demo.runs[optimizer][0]
@@ -69,6 +69,6 @@ def plot_demo(demo: Demo) -> Any:
     curves.set(xlabel="epoch (sgd) or iteration (lbfgs-gss)", ylabel="loss", title="Training")
     along.set(xlabel="t", ylabel="training loss", title="Along the paths")
     heights.set(xlabel="step", ylabel="path height", title="Height against steps (dotted: higher end)")
-    for axes in (curves, along, heights):
-        axes.legend(fontsize=7, frameon=False)
+    for axes in (curves, along, heights):  # below: the curves leave no room
+        axes.legend(fontsize=8, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.15))
     return figure
