@@ -566,13 +566,24 @@ def check_gradient(
         The largest relative error that counts as agreement.
     seed
         Of the random directions.
+
+    Raises
+    ------
+    ValueError
+        If there is no point or no direction: nothing would have been compared.
     """
     points = np.atleast_2d(np.asarray(to_host(points)))
+    if points.ndim != 2 or not points.size:
+        raise ValueError(f"points have shape {points.shape}; expected a stack (P, D) of at least one point")
     landscape = as_landscape(landscape, points.shape[1])
     eps = float(np.finfo(landscape.dtype).eps)
     if directions is None:
+        if n_directions < 1:
+            raise ValueError(f"n_directions is {n_directions}; expected at least 1")
         directions = np.random.default_rng(seed).standard_normal((n_directions, points.shape[1]))
     directions = np.atleast_2d(np.asarray(directions, dtype=np.float64))
+    if directions.shape[1:] != points.shape[1:] or not len(directions):
+        raise ValueError(f"directions have shape {directions.shape}; expected (n, {points.shape[1]}), at least one")
     directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
     analytic = np.empty((len(points), len(directions)))
     numeric, floor = np.empty_like(analytic), np.empty_like(analytic)

@@ -328,3 +328,17 @@ def test_zero_modes_of_a_function() -> None:
         wrong.zero_modes(np.zeros(6))
     with pytest.raises(TypeError, match="zero_modes is ndarray"):
         ml.FunctionLandscape(lambda x: (0.0, 0 * x), 6, zero_modes=np.zeros((1, 6)))
+
+
+@pytest.mark.parametrize(
+    ("points", "options", "message"),
+    [
+        (np.ones(2), {"n_directions": 0}, "n_directions is 0"),
+        (np.ones((0, 2)), {}, "at least one point"),
+        (np.ones(2), {"directions": np.ones((0, 2))}, r"expected \(n, 2\), at least one"),
+        (np.ones(2), {"directions": np.ones(3)}, r"expected \(n, 2\)"),
+    ],
+)
+def test_a_check_of_nothing_is_refused(points: np.ndarray, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_gradient(lambda x: (x @ x, -x), points, **options)
