@@ -59,12 +59,23 @@ def test_it_is_single_linkage() -> None:
         ([0.0, 1.0], [(0, 2, 3.0)], "expected two of the minima 0 to 1"),
         ([0.0, 1.0], [(0, 1, np.inf)], "expected a finite energy"),
         ([0.0, np.nan], [], "expected finite values"),
-        ([0.0, 1.0], np.zeros((3, 3)), r"expected \(2, 2\)"),
+        ([0.0, 1.0], np.zeros((2, 4)), r"expected \(2, 2\)"),
+        ([0.0, 1.0], np.array([[np.nan, 2.0], [3.0, np.nan]]), r"barriers\[0, 1\] is 2 and barriers\[1, 0\] is 3"),
+        ([-3.0, -2.0, -1.0], np.array([(1, 2, 0.5), (2, 3, 0.7), (1, 3, 0.9)]), "neither a symmetric matrix nor"),
+        ([-3.0, -2.0, -1.0], np.array([(0, 1, 2.0), (1, 0, 1.0), (2, 1, 0.0)]), "both a symmetric matrix and"),
     ],
 )
 def test_what_cannot_be_is_refused(minima: Any, barriers: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         disconnectivity_graph(minima, barriers)
+
+
+def test_an_array_of_rows_is_told_from_a_matrix() -> None:
+    minima, rows = [-3.0, -2.0, -1.0], np.array([(0, 1, 0.5), (0, 2, 0.7), (1, 2, 0.9)])
+    matrix = np.array([[np.nan, 0.5, 0.7], [0.5, np.nan, 0.9], [0.7, 0.9, np.nan]])
+    expected = disconnectivity_graph(minima, [(0, 1, 0.5), (0, 2, 0.7)]).merge_energies
+    for barriers in (rows, rows[:2], rows.tolist(), matrix, np.triu(matrix, 1) + np.tril(np.full((3, 3), np.nan))):
+        assert np.array_equal(disconnectivity_graph(minima, barriers).merge_energies, expected)
 
 
 def test_the_tree_is_drawn_without_crossings() -> None:

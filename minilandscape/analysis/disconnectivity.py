@@ -144,14 +144,15 @@ def disconnectivity_graph(minima: Any, barriers: Any) -> DisconnectivityGraph:
     minima
         (K,): values of the minima; energies, or losses of weight vectors.
     barriers
-        An array (K, K) with NaN or infinity where nothing is known; or a list of (i, j, energy), several for a pair
-        allowed. Energies of saddles, or heights of paths.
+        An array (K, K), symmetric, with NaN or infinity where nothing is known, such as in one of its halves; or
+        (i, j, energy), several for a pair allowed, as a list or the rows of an array (E, 3). Energies of saddles, or
+        heights of paths. Of three minima an array (3, 3) may be either, and is taken for the one that it can be.
 
     Raises
     ------
     ValueError
-        If shapes do not fit, an index is out of range, a value is not finite, or a barrier lies below one of its
-        minima.
+        If shapes do not fit, an index is out of range, a value is not finite, a matrix is not symmetric, a barrier
+        lies below one of its minima, or an array (3, 3) can be neither a matrix nor rows, or both.
     """
     minima = np.array(minima, dtype=np.float64)
     if minima.ndim != 1 or not len(minima) or not np.isfinite(minima).all():
@@ -175,9 +176,15 @@ def disconnectivity_graph(minima: Any, barriers: Any) -> DisconnectivityGraph:
 
 def _edges(minima: np.ndarray, barriers: Any) -> list[tuple[int, int, float]]:
     K = len(minima)
-    if isinstance(barriers, np.ndarray):
-        if barriers.shape != (K, K):
-            raise ValueError(f"barriers have shape {barriers.shape}; expected ({K}, {K}), or a list of (i, j, energy)")
+    barriers = barriers.astype(np.float64) if isinstance(barriers, np.ndarray) else barriers
+    if isinstance(barriers, np.ndarray) and _is_matrix(barriers, K):
+        one_way = _asymmetry(barriers)
+        if one_way is not None:
+            i, j = one_way
+            raise ValueError(
+                f"barriers[{i}, {j}] is {barriers[i, j]:.8g} and barriers[{j}, {i}] is {barriers[j, i]:.8g}; expected "
+                "one barrier a pair: np.fmin(barriers, barriers.T) takes the lower"
+            )
         return [
             (i, j, float(barriers[i, j])) for i in range(K) for j in range(K) if i != j and np.isfinite(barriers[i, j])
         ]
@@ -189,3 +196,30 @@ def _edges(minima: np.ndarray, barriers: Any) -> list[tuple[int, int, float]]:
             raise ValueError(f"the barrier between {i} and {j} is {energy}; expected a finite energy")
         edges.append((int(i), int(j), float(energy)))
     return edges
+
+
+def _is_matrix(barriers: np.ndarray, K: int) -> bool:
+    """Whether an array is a matrix (K, K); it holds rows (i, j, energy) if not."""
+    matrix, rows = barriers.shape == (K, K), barriers.ndim == 2 and barriers.shape[1] == 3
+    if not (matrix or rows):
+        raise ValueError(
+            f"barriers have shape {barriers.shape}; expected ({K}, {K}), or rows (i, j, energy) in an array (E, 3) or "
+            "a list"
+        )
+    if matrix and rows:
+        ends = barriers[:, :2]
+        matrix, rows = _asymmetry(barriers) is None, bool(np.isin(ends, range(K)).all() and (np.diff(ends) != 0).all())
+        if matrix == rows:
+            either = "both a symmetric matrix and" if matrix else "neither a symmetric matrix nor"
+            raise ValueError(
+                f"barriers of shape (3, 3) are {either} rows (i, j, energy) of the minima 0 to 2: give rows as a list "
+                "of tuples, and a matrix with NaN on its diagonal"
+            )
+    return matrix
+
+
+def _asymmetry(barriers: np.ndarray) -> tuple[int, int] | None:
+    """The first pair (i, j) with two different barriers; None in a symmetric matrix."""
+    known = np.where(np.isfinite(barriers) & np.isfinite(barriers.T), barriers, 0)
+    differ = np.argwhere(np.abs(known - known.T) > ROUNDING * np.abs(known).max(initial=0))
+    return (int(differ[0, 0]), int(differ[0, 1])) if len(differ) else None
