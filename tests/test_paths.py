@@ -156,6 +156,12 @@ def test_a_straight_line_has_no_coefficients() -> None:
     assert path.evaluations.gradients == 0
 
 
+@pytest.mark.parametrize("t", [1.5, -1e-3, np.nan])
+def test_a_path_has_no_points_beyond_its_ends(t: float) -> None:
+    with pytest.raises(ValueError, match="expected numbers from 0"):
+        find_path(Fig3(), START, END, method="linear").points([0.5, t])
+
+
 def test_a_power_below_one_stays_finite_at_the_offset() -> None:
     bowl = FunctionLandscape(lambda x: (float(x @ x), 2 * x), size=2)
     path = find_path(
