@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,11 +71,7 @@ def read_vector_file(argument: str) -> list[Vector]:
     """The vectors of FILE, or the one of FILE:ROW."""
     from minilandscape.files import read_vectors
 
-    file, row = argument, None
-    if not Path(argument).exists() and ":" in argument:
-        head, _, tail = argument.rpartition(":")
-        if tail.isdigit() and head:
-            file, row = head, int(tail)
+    file, row = _file_and_row(argument)
     if not Path(file).exists():
         raise FileNotFoundError(f"{file} does not exist")
     array = read_vectors(file)
@@ -87,6 +83,14 @@ def read_vector_file(argument: str) -> list[Vector]:
         raise ValueError(f"{file} holds {len(array)} vectors; row {row} was asked for (the first is 0)")
     rows = range(len(array)) if row is None else [row]
     return [Vector(file, k, array[k], _variant_beside(file, array[k])) for k in rows]
+
+
+def _file_and_row(argument: str) -> tuple[str, int | None]:
+    """FILE and no row, or FILE and ROW of FILE:ROW; a file whose own name looks like that comes first."""
+    head, _, tail = argument.rpartition(":")
+    if head and tail.isdigit() and not Path(argument).exists():
+        return head, int(tail)
+    return argument, None
 
 
 def one_vector(argument: str) -> Vector:
@@ -195,10 +199,19 @@ def progress_bar(description: str, total: int | None) -> Iterator[Any]:
         yield lambda done, text="": bar.update(task, completed=done, text=text)
 
 
-def check_outputs(*paths: Path | None) -> None:
-    """Refuses, before any work, files that could not be written at its end."""
+def check_outputs(*paths: Path | None, inputs: Iterable[str | Path | None] = (), suffix: str = "") -> None:
+    """Refuses, before any work, files that could not be written at its end, or that the command reads.
+
+    Parameters
+    ----------
+    inputs
+        What the command reads: FILE, or FILE:ROW.
+    suffix
+        What the names of result files end in; "" where any name does.
+    """
     import os
 
+    read = [file for name in inputs if name is not None and Path(file := _file_and_row(str(name))[0]).exists()]
     for path in paths:
         if path is None:
             continue
@@ -207,13 +220,19 @@ def check_outputs(*paths: Path | None) -> None:
             folder = folder.parent
         if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
             raise ValueError(f"{path} cannot be written: {path if path.is_dir() else folder} is no writable folder")
+        if path.exists() and any(path.samefile(file) for file in read):
+            raise UsageError(f"{path} is read by this command and would be overwritten; name another file to write")
+        if path.suffix.lower() != suffix and suffix:
+            raise UsageError(f"{path} is no name of a result; expected one that ends in {suffix}")
 
 
-def check_pictures(*paths: Path | None) -> None:
+def check_pictures(*paths: Path | None, inputs: Iterable[str | Path | None] = ()) -> None:
     """As :func:`check_outputs`, and refuses suffixes that no picture has."""
+    if all(path is None for path in paths):
+        return
     from matplotlib.figure import Figure
 
-    check_outputs(*paths)
+    check_outputs(*paths, inputs=inputs)
     known = Figure().canvas.get_supported_filetypes()
     for path in paths:
         if path is not None and path.suffix[1:].lower() not in known:

@@ -102,9 +102,9 @@ def connect(
         FourierPathFinder(LandscapeDefaults(), terms, points, objective=by_default, **options)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    check_outputs(out)
-    if plot is not None:
-        check_pictures(plot)
+    inputs = (start, end, initial, data)
+    check_outputs(out, inputs=inputs, suffix=".npz")
+    check_pictures(plot, inputs=inputs)
     where = Where(landscape, model, variant, data, train_size, split, limit, device, dtype)
     a, b = one_vector(start), one_vector(end)
     land, facts = where.landscape([a, b])
@@ -139,7 +139,7 @@ def connect(
         interrupt.best.facts["data"] = facts
         if out is not None:
             interrupt.best.save(out)
-            note(f"the best path so far is in {out}; --from {out} goes on from it")
+            note(f"the best path so far is in {out}; --from {out} goes on from it, with another --out")
         raise
     path.facts["data"] = facts
     if out is not None:
@@ -217,8 +217,7 @@ def compare(
     """Every path method on one pair: height against the points evaluated."""
     from minilandscape.paths import compare_methods
 
-    if plot is not None:
-        check_pictures(plot)
+    check_pictures(plot, inputs=(start, end, data))
     where = Where(landscape, model, variant, data, train_size, split, limit, device, dtype)
     a, b = one_vector(start), one_vector(end)
     land, facts = where.landscape([a, b])
@@ -284,8 +283,7 @@ def figure3(
     from minilandscape.figures.figure3 import figure3 as compute
     from minilandscape.figures.figure3 import plot_figure3
 
-    if out is not None:
-        check_pictures(out)
+    check_pictures(out)
     with progress_bar("figure 3", None):
         result = compute(power, steps)
     heights = {str(lam): path.height for lam, path in result.paths.items()}

@@ -60,7 +60,7 @@ def curvature(
     if plot is not None:
         if len(vectors) > 1:
             raise UsageError(f"--plot draws one vector; {len(vectors)} were given")
-        check_pictures(plot)
+        check_pictures(plot, inputs=(*files, data))
     land, facts = where.landscape(vectors)
     rows: list[dict[str, Any]] = []
     for vector in vectors:
@@ -142,9 +142,9 @@ def surface(
         raise UsageError(f"a plane goes through three points at most; {len(files)} were given")
     if radius is not None and not radius > 0:
         raise UsageError(f"--radius is {radius}; expected a positive number")
-    check_outputs(out)
-    if plot is not None:
-        check_pictures(plot)
+    inputs = (*(files or ()), path, data)
+    check_outputs(out, inputs=inputs, suffix=".npz")
+    check_pictures(plot, inputs=inputs)
     where = Where(landscape, model, variant, data, train_size, split, limit, device, dtype)
     curve = None if path is None else load_path(path)
     vectors = [one_vector(file) for file in files or ()]

@@ -37,8 +37,7 @@ def kpca(
     """Kernel PCA of sets of vectors together (Fig. 6)."""
     from minilandscape.analysis.kpca import kernel_pca
 
-    if plot is not None:
-        check_pictures(plot)
+    check_pictures(plot, inputs=files)
     sets = _sets(files)
     result = kernel_pca(np.concatenate(sets), kernel, components, degree=degree, coef0=coef0, gamma=gamma)
     sizes = tuple(len(vectors) for vectors in sets)
@@ -84,8 +83,7 @@ def statistics(
         raise UsageError("--plot draws two sets; give two files")
     if centroids is not None and len(files) != 2:
         raise UsageError("--centroids serves the comparison of two sets; give two files")
-    if plot is not None:
-        check_pictures(plot)
+    check_pictures(plot, inputs=(*files, *(centroids or ())))
     sets = _sets([*files, *(centroids or ())])
     sets, others = sets[: len(files)], sets[len(files) :] or sets
     document: dict[str, Any] = {"sets": []}

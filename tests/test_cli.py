@@ -131,6 +131,30 @@ def test_outputs_that_cannot_be_written_are_refused_first(folder: Path, capsys: 
     assert sorted(p.name for p in (folder / "new").iterdir()) == ["p.npz", "p.svg"]
 
 
+def test_inputs_are_not_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.npy", "b.npy", "a.npz", "b.png"):
+        with open(name, "wb") as file:
+            np.save(file, np.zeros((2, 4)))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for command in (
+        ("connect", "a.npz:0", "b.npy:0", "--out", "a.npz"),
+        ("connect", "a.npy", "b.npy", "--from", "a.npz", "--out", "./a.npz"),
+        ("connect", "a.npy", "b.npy", "--data", "data.npz", "--out", str(folder / "data.npz")),
+        ("surface", "--path", "a.npz", "--out", "a.npz"),
+        ("surface", "b.png:0", "--plot", "b.png"),
+        ("compare", "a.npy:0", "b.png:1", "--plot", "b.png"),
+        ("curvature", "b.png:1", "--plot", "b.png"),
+        ("kpca", "a.npy", "b.png", "--plot", "b.png"),
+        ("statistics", "a.npy", "a.npy", "--centroids", "b.npy", "b.png", "--plot", "b.png"),
+    ):
+        assert run(*command) == 2, command
+        assert "would be overwritten" in capsys.readouterr().err, command
+    for command in (("connect", "a.npy", "b.npy", "--out", "c.npy"), ("surface", "a.npy:0", "--out", "c")):
+        assert run(*command) == 2
+        assert "expected one that ends in .npz" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_a_finished_run_is_not_repeated_nor_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train = (
         "train",
