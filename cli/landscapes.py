@@ -9,25 +9,21 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import UsageError, Vector, load_data, settle
+from .options import UsageError, Vector, load_data, one_of, settle
 
 Landscape = Annotated[
     str | None,
     typer.Option(help="MODULE:FACTORY of your own landscape, or of a function x -> (value, gradient)."),
 ]
-Split = Annotated[str, typer.Option(help="The images of the landscape: train or test.")]
+Split = Annotated[
+    str, typer.Option(help="The images of the landscape: train or test.", callback=one_of("train", "test"))
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N images of the split.")]
 
 
 @dataclass(frozen=True)
 class Where:
-    """The options that name a landscape, checked.
-
-    Raises
-    ------
-    UsageError
-        If there is no such split.
-    """
+    """The options that name a landscape."""
 
     own: str | None
     model: str
@@ -38,10 +34,6 @@ class Where:
     limit: int | None
     device: str
     dtype: str
-
-    def __post_init__(self) -> None:
-        if self.split not in ("train", "test"):
-            raise UsageError(f"--split is {self.split!r}; expected train or test")
 
     def landscape(self, vectors: list[Vector]) -> tuple[Any, dict[str, Any]]:
         """The landscape of some vectors, and what a result says of where they lie."""

@@ -20,6 +20,7 @@ from .options import (
     check_outputs,
     load_data,
     note,
+    one_of,
     print_json,
     progress_bar,
     read_vector_file,
@@ -37,8 +38,13 @@ def _seeds(seed: int, seeds: str | None) -> tuple[list[int], bool]:
 
 
 def train(
-    model: Annotated[str, typer.Argument(help="fcp, lenet, autoencoder or lstm.")],
-    optimizer: Annotated[str, typer.Option(help="lbfgs-gss (Algorithm 1), sgd or adam.")] = "lbfgs-gss",
+    model: Annotated[
+        str,
+        typer.Argument(help="fcp, lenet, autoencoder or lstm.", callback=one_of("fcp", "lenet", "autoencoder", "lstm")),
+    ],
+    optimizer: Annotated[
+        str, typer.Option(help="lbfgs-gss (Algorithm 1), sgd or adam.", callback=one_of("lbfgs-gss", "sgd", "adam"))
+    ] = "lbfgs-gss",
     epochs: Annotated[
         int | None, typer.Option(min=0, help="Epochs; iterations of lbfgs-gss. Default: 75, lbfgs-gss 1,000.")
     ] = None,
@@ -112,7 +118,7 @@ def train(
 
 def evaluate(
     files: Annotated[list[str], typer.Argument(help="Vectors: FILE.npy, or FILE.npy:ROW of a set.")],
-    split: Annotated[str, typer.Option(help="train, test or both.")] = "both",
+    split: Annotated[str, typer.Option(help="train, test or both.", callback=one_of("train", "test", "both"))] = "both",
     model: Model = "auto",
     variant: Variant = None,
     data: Data = "auto",
@@ -124,8 +130,6 @@ def evaluate(
     """Losses and accuracies of weight vectors, one row a vector."""
     from minilandscape.networks import network_landscape
 
-    if split not in ("train", "test", "both"):
-        raise UsageError(f"--split is {split!r}; expected train, test or both")
     vectors = [vector for file in files for vector in read_vector_file(file)]
     name, chosen = settle(vectors, model, variant)
     mnist = load_data(data, train_size, chosen)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +13,37 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+
+class UsageError(ValueError):
+    """Options that do not go together; exit code 2."""
+
+
+def one_of(*names: str) -> Callable[[typer.CallbackParam, str | None], str | None]:
+    """The callback of an option that takes some names: another one is refused as the command line is read."""
+
+    def check(option: typer.CallbackParam, value: str | None) -> str | None:
+        if value is not None and value not in names:
+            expected = ", ".join(names) if len(names) > 2 else " or ".join(names)
+            raise UsageError(f"{option.opts[0]} is {value!r}; expected one of {expected}")
+        return value
+
+    return check
+
+
 Model = Annotated[
-    str, typer.Option(help="Which network a vector belongs to; auto tells it by the vector's length.", metavar="NAME")
+    str,
+    typer.Option(
+        help="Which network a vector belongs to; auto tells it by the vector's length.",
+        metavar="NAME",
+        callback=one_of("auto", "fcp", "lenet", "autoencoder", "lstm"),
+    ),
 ]
 Variant = Annotated[
     str | None,
     typer.Option(
         help="paper (ReLU, pooling before it, 50,000 images) or authors (softplus, pooling after it, 60,000 images: "
-        "what the printed tables come from). Default: what run.json beside a vector says, else paper."
+        "what the printed tables come from). Default: what run.json beside a vector says, else paper.",
+        callback=one_of("paper", "authors"),
     ),
 ]
 Data = Annotated[
@@ -30,8 +53,8 @@ Data = Annotated[
 TrainSize = Annotated[
     int | None, typer.Option(min=1, help="Training images: the first N. Default: the variant's number.")
 ]
-Device = Annotated[str, typer.Option(help="cpu, or gpu (CUDA, through CuPy).")]
-Dtype = Annotated[str, typer.Option(help="float32 or float64.")]
+Device = Annotated[str, typer.Option(help="cpu, or gpu (CUDA, through CuPy).", callback=one_of("cpu", "gpu"))]
+Dtype = Annotated[str, typer.Option(help="float32 or float64.", callback=one_of("float32", "float64"))]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output and nothing else there.")
 ]
@@ -39,10 +62,6 @@ Json = Annotated[
 
 #: Seconds between lines of progress where standard error is no terminal.
 LINE_EVERY = 60.0
-
-
-class UsageError(ValueError):
-    """Options that do not go together; exit code 2."""
 
 
 def note(text: str) -> None:
@@ -118,12 +137,8 @@ def _variant_beside(file: str, vector: np.ndarray) -> str | None:
 
 def settle(vectors: list[Vector], model: str, variant: str | None) -> tuple[str, str]:
     """The model and variant of some vectors; refuses what contradicts."""
-    from minilandscape.networks import MODELS, VARIANTS, model_of_size, model_size
+    from minilandscape.networks import model_of_size, model_size
 
-    if model != "auto" and model not in MODELS:
-        raise UsageError(f"--model is {model!r}; expected auto, {', '.join(MODELS)}")
-    if variant is not None and variant not in VARIANTS:
-        raise UsageError(f"--variant is {variant!r}; expected {' or '.join(VARIANTS)}")
     models = []
     for vector in vectors:
         try:

@@ -22,6 +22,7 @@ from .options import (
     check_outputs,
     check_pictures,
     note,
+    one_of,
     one_vector,
     print_json,
     progress_bar,
@@ -36,16 +37,27 @@ def connect(
     end: Annotated[str, typer.Argument(help="Where it ends (t = 1).", metavar="B.npy")],
     landscape: Landscape = None,
     method: Annotated[
-        str, typer.Option(help="fourier, linear (the straight line), bezier, polyline, neb or autoneb.")
+        str,
+        typer.Option(
+            help="fourier, linear (the straight line), bezier, polyline, neb or autoneb.",
+            callback=one_of("fourier", "linear", "bezier", "polyline", "neb", "autoneb"),
+        ),
     ] = "fourier",
     objective: Annotated[
         str | None,
-        typer.Option(help="sum (Eq. 4; the default on networks), maxflux (the default elsewhere) or smoothmax."),
+        typer.Option(
+            help="sum (Eq. 4; the default on networks), maxflux (the default elsewhere) or smoothmax.",
+            callback=one_of("sum", "maxflux", "smoothmax"),
+        ),
     ] = None,
     power: Annotated[float, typer.Option(help="The path minimises the sum of (f - offset)^power.")] = 1.0,
     offset: Annotated[float, typer.Option(help="See --power; not above the lowest value on the straight line.")] = 0.0,
     solver: Annotated[
-        str, typer.Option(help="adam (Algorithm 2), lbfgs-gss (far fewer evaluations), or auto.")
+        str,
+        typer.Option(
+            help="adam (Algorithm 2), lbfgs-gss (far fewer evaluations), or auto.",
+            callback=one_of("adam", "lbfgs-gss", "auto"),
+        ),
     ] = "adam",
     terms: Annotated[int, typer.Option(min=1, help="Sine terms, N_F.")] = 10,
     points: Annotated[int, typer.Option(min=3, help="Points on the path, M, both ends included.")] = 50,

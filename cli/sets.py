@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from .options import Json, UsageError, Vector, check_pictures, print_json, read_vector_file, save_figure
+from .options import Json, UsageError, Vector, check_pictures, one_of, print_json, read_vector_file, save_figure
 
 
 def _sets(files: list[str]) -> list[np.ndarray]:
@@ -23,7 +23,12 @@ def _sets(files: list[str]) -> list[np.ndarray]:
 
 def kpca(
     files: Annotated[list[str], typer.Argument(help="Sets of vectors, A.npy B.npy …", metavar="FILE…")],
-    kernel: Annotated[str, typer.Option(help="linear, polynomial, sigmoid or rbf.")] = "rbf",
+    kernel: Annotated[
+        str,
+        typer.Option(
+            help="linear, polynomial, sigmoid or rbf.", callback=one_of("linear", "polynomial", "sigmoid", "rbf")
+        ),
+    ] = "rbf",
     components: Annotated[int, typer.Option(min=1, help="How many.")] = 2,
     degree: Annotated[float | None, typer.Option(help="n of the polynomial. Default: 3.")] = None,
     coef0: Annotated[float | None, typer.Option(help="C of the polynomial and the sigmoid. Default: 1.")] = None,

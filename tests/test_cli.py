@@ -12,10 +12,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from minilandscape_cli.main import main
+import typer
+from minilandscape_cli.main import app, main
+from minilandscape_cli.options import UsageError
 
-from minilandscape.networks import initial_vector
+from minilandscape.analysis.kpca import KERNELS
+from minilandscape.backend import DEVICES, DTYPES
+from minilandscape.networks import MODELS, VARIANTS, initial_vector
 from minilandscape.paths import load_path
+from minilandscape.paths.fourier import OBJECTIVES, SOLVERS
+from minilandscape.paths.search import METHODS
+from minilandscape.training import OPTIMIZERS
 
 
 @pytest.fixture
@@ -239,6 +246,12 @@ def test_figure3_and_ones_own_landscape(folder: Path, capsys: pytest.CaptureFixt
         (("train", "fcp", "--seeds", "4-2"), 2, "A-B"),
         (("connect", "a.npy", "b.npy", "--solver", "lbfgs-gss", "--lr", "1"), 2, "lr belongs"),
         (("connect", "a.npy", "b.npy", "--split", "both"), 2, "train or test"),
+        (("connect", "a.npy", "b.npy", "--method", "string"), 2, "--method is 'string'; expected one of fourier, "),
+        (("surface", "a.npy", "--device", "tpu"), 2, "--device is 'tpu'; expected one of cpu or gpu"),
+        (("curvature", "a.npy", "--dtype", "float16"), 2, "--dtype is 'float16'"),
+        (("evaluate", "a.npy", "--variant", "mine"), 2, "--variant is 'mine'"),
+        (("kpca", "a.npy", "--kernel", "cosine"), 2, "--kernel is 'cosine'"),
+        (("train", "fcp", "--optimizer", "lion"), 2, "--optimizer is 'lion'"),
         (("evaluate", "a.npy", "--data", "nowhere"), 1, "a.npy does not exist"),
         (("nonsense",), 2, "nonsense"),
     ],
@@ -249,6 +262,30 @@ def test_wrong_usage(
     assert run(*arguments) == code
     assert message in capsys.readouterr().err
     assert [p.name for p in folder.iterdir()] == ["data.npz"]
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "names"),
+    [
+        ("train", "model", MODELS),
+        ("train", "optimizer", OPTIMIZERS),
+        ("evaluate", "model", ("auto", *MODELS)),
+        ("evaluate", "variant", VARIANTS),
+        ("evaluate", "device", DEVICES),
+        ("evaluate", "dtype", DTYPES),
+        ("connect", "method", METHODS),
+        ("connect", "objective", OBJECTIVES),
+        ("connect", "solver", SOLVERS),
+        ("kpca", "kernel", KERNELS),
+    ],
+)
+def test_names_that_options_take_are_the_librarys(command: str, option: str, names: tuple[str, ...]) -> None:
+    commands: Any = typer.main.get_command(app)
+    (parameter,) = [p for p in commands.commands[command].params if p.name == option]
+    with pytest.raises(UsageError) as refused:
+        parameter.callback(typer.Context(commands), parameter, "none of them")
+    expected = str(refused.value).partition("expected one of ")[2]
+    assert sorted(expected.replace(" or ", ", ").split(", ")) == sorted(names)
 
 
 def test_kpca_and_statistics(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
