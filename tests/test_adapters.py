@@ -83,6 +83,16 @@ class TestAse:
         assert (images[2].positions[:4] == slab.positions[:4]).all()
         barrier, _ = NEBTools(images).get_barrier(fit=False)
         assert barrier == pytest.approx(path.height - path.height_ends[0], abs=1e-9)
+        for wrong, message in self.of_another_system(slab):
+            with pytest.raises(ValueError, match=message):
+                land.vector(wrong)
+        wrapped = slab.copy()
+        wrapped.positions[0] += slab.cell[1]
+        assert np.array_equal(land.vector(wrapped), x)
+        with pytest.raises(TypeError, match=r"start is Atoms .* AseLandscape.vector\(start\) makes one"):
+            ml.find_path(land, slab, slab)
+        with pytest.raises(TypeError, match="the start is Atoms"):
+            ml.refine_saddle(land, slab)
         slab.set_constraint(FixBondLength(0, 1))
         with pytest.raises(ValueError, match="FixBondLength"):
             AseLandscape(slab, EMT())
@@ -91,6 +101,22 @@ class TestAse:
             AseLandscape(slab)
         with pytest.raises(ValueError, match="not thread-safe"):
             AseLandscape(slab, EMT(), workers=2)
+
+    @staticmethod
+    def of_another_system(slab: Any) -> list[tuple[Any, str]]:
+        """What differs from a slab in no free coordinate, and what is said of it."""
+        species, pbc, cell, frozen = (slab.copy() for _ in range(4))
+        species.numbers[5] = 47
+        pbc.pbc = True
+        cell.set_cell(1.03 * cell.cell)
+        frozen.set_constraint()
+        frozen.positions[2, 0] += 1e-3
+        return [
+            (species, "expected Cu8"),
+            (pbc, r"pbc \[True, True, True\]; expected"),
+            (cell, "have the cell"),
+            (frozen, "atom 2 by 0.001 Å"),
+        ]
 
 
 @pytest.mark.parametrize("points", [1, 8])

@@ -19,6 +19,9 @@ from ..landscape import FunctionLandscape, LandscapeError, describe_point
 from ..paths import Path
 from ..potentials import rigid_motions
 
+#: Å by which cells and frozen atoms may differ, as rounding in files does.
+SAME = 1e-6
+
 
 class AseLandscape(FunctionLandscape):
     """The energy of atoms over the positions of those that are free, (x₁, y₁, z₁, x₂, …).
@@ -63,9 +66,33 @@ class AseLandscape(FunctionLandscape):
         super().__init__(self._evaluate, size=3 * len(self._free), workers=workers)
 
     def vector(self, atoms: Atoms) -> np.ndarray:
-        """(D,): the free positions of other atoms of the same kind."""
-        if len(atoms) != len(self._atoms) or (atoms.numbers != self._atoms.numbers).any():
-            raise ValueError(f"the atoms are {atoms.symbols}; expected {self._atoms.symbols}, in this order")
+        """(D,): the free positions of other atoms of the same system.
+
+        Raises
+        ------
+        ValueError
+            If species, periodic boundary conditions, cell vectors of a periodic direction, or positions of frozen atoms
+            (by the shortest way) are not the landscape's: no coordinate holds them, so energies would be another
+            system's.
+        """
+        ours = self._atoms
+        if len(atoms) != len(ours) or (atoms.numbers != ours.numbers).any():
+            raise ValueError(f"the atoms are {atoms.symbols}; expected {ours.symbols}, in this order")
+        if (atoms.pbc != ours.pbc).any():
+            raise ValueError(f"the atoms have pbc {atoms.pbc.tolist()}; expected the landscape's, {ours.pbc.tolist()}")
+        if (np.abs(atoms.cell - ours.cell)[ours.pbc] > SAME).any():
+            raise ValueError(
+                f"the atoms have the cell {atoms.cell.tolist()}; expected the landscape's, {ours.cell.tolist()}: make "
+                "another landscape of these atoms, or relax them in this cell"
+            )
+        frozen = np.setdiff1d(np.arange(len(ours)), self._free)
+        away = find_mic(atoms.positions[frozen] - ours.positions[frozen], ours.cell, ours.pbc)[1]
+        if (away > SAME).any():
+            k = frozen[away.argmax()]
+            raise ValueError(
+                f"frozen atoms stand elsewhere: atom {k} by {away.max():.3g} Å; expected them at the landscape's "
+                "positions: relax the atoms under the same FixAtoms, or move all of them back together"
+            )
         return np.array(atoms.positions[self._free].ravel())
 
     def atoms(self, point: Any) -> Atoms:

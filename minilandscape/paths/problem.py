@@ -59,6 +59,15 @@ class PathState:
     stage: int = 0
 
 
+def vector(name: str, point: Any, landscape: Any) -> np.ndarray:
+    """A point on the host; TypeError, which names it, where it does not hold real numbers."""
+    array = to_host(point)
+    if array.dtype.kind not in "biuf":
+        makes = f": {type(landscape).__name__}.vector({name}) makes one" if hasattr(landscape, "vector") else ""
+        raise TypeError(f"{name} is {type(point).__name__} ({array.dtype}); expected a vector of real numbers (D,){makes}")
+    return array
+
+
 class Problem:
     """L as a function of b, and its gradient, through a span of the rows (start, end, b_1, …, b_NF)."""
 
@@ -101,8 +110,8 @@ class Problem:
         objective: PowerSum | SoftTop,
         basis: str = "sine",
     ) -> Problem:
-        """The problem between two points of a landscape, b = 0; ValueError where they do not do."""
-        start, end = np.asarray(to_host(start)), np.asarray(to_host(end))
+        """The problem between two points of a landscape, b = 0; ValueError or TypeError where they do not do."""
+        start, end = vector("start", start, landscape), vector("end", end, landscape)
         if start.ndim != 1 or start.shape != end.shape:
             raise ValueError(
                 f"start and end have shapes {start.shape} and {end.shape}; expected two vectors of one size"

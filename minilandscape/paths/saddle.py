@@ -15,6 +15,7 @@ from ..files import read_result, write_result
 from ..hessian import FEW_COORDINATES, Differences
 from ..landscape import Evaluations, LandscapeError, as_landscape
 from ..optimizers.lbfgs import two_loop
+from .problem import vector
 from .result import Path
 
 #: A residual is small below this part of (height above the path's lowest value) / (distance of its ends).
@@ -197,6 +198,8 @@ def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, re
         If the start itself cannot be evaluated.
     ValueError
         If the point or the direction is not finite or of another size, or the residual is not positive.
+    TypeError
+        If the point is no vector of real numbers.
 
     Notes
     -----
@@ -218,7 +221,7 @@ def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, re
         tolerance = _tolerance(path, scale)
         at_an_end = t in (0.0, 1.0)
     else:
-        x = np.asarray(to_host(path), dtype=np.float64)
+        x = vector("the start", path, landscape).astype(np.float64)
         if x.ndim != 1 or not np.isfinite(x).all():
             raise ValueError(f"the start has shape {x.shape}; expected one finite point (D,), or a Path")
         land = as_landscape(landscape, x.size)

@@ -76,6 +76,8 @@ def find_path(
     ------
     ValueError
         If options or ends do not do.
+    TypeError
+        If an end is no vector of real numbers, such as atoms in place of their positions.
     LandscapeError
         If a value on the path is not finite; its ``best`` is the best path so far.
     SearchInterrupted
