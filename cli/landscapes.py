@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import UsageError, Vector, load_data, one_of, settle
+from .options import UsageError, Vector, load_data, one_of, refuse_given, settle
 
 Landscape = Annotated[
     str | None,
@@ -19,6 +19,16 @@ Split = Annotated[
     str, typer.Option(help="The images of the landscape: train or test.", callback=one_of("train", "test"))
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N images of the split.")]
+
+
+#: Options of a network and its images.
+OF_NETWORKS = ("model", "variant", "data", "train_size", "split", "limit", "device", "dtype")
+
+
+def check_own(context: typer.Context) -> None:
+    """Refuses options of networks beside a landscape of the user's own, on which they would change nothing."""
+    if context.params["landscape"] is not None:
+        refuse_given(context, OF_NETWORKS, "options of networks, of which --landscape makes no use")
 
 
 @dataclass(frozen=True)

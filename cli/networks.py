@@ -24,6 +24,7 @@ from .options import (
     print_json,
     progress_bar,
     read_vector_file,
+    refuse_given,
     settle,
 )
 
@@ -38,6 +39,7 @@ def _seeds(seed: int, seeds: str | None) -> tuple[list[int], bool]:
 
 
 def train(
+    context: typer.Context,
     model: Annotated[
         str,
         typer.Argument(help="fcp, lenet, autoencoder or lstm.", callback=one_of("fcp", "lenet", "autoencoder", "lstm")),
@@ -72,6 +74,10 @@ def train(
     """
     from minilandscape.training import run_options, train_to_folder
 
+    if optimizer == "lbfgs-gss":
+        refuse_given(context, ("batch_size",), "lbfgs-gss takes all images at every step")
+    if seeds is not None:
+        refuse_given(context, ("seed",), "--seeds names them all")
     numbers, single = _seeds(seed, seeds)
     chosen: dict[str, Any] = {
         "optimizer": optimizer,

@@ -30,6 +30,18 @@ def one_of(*names: str) -> Callable[[typer.CallbackParam, str | None], str | Non
     return check
 
 
+def refuse_given(context: typer.Context, names: Iterable[str], why: str) -> None:
+    """Refuses options that the user gave and that would change nothing; defaults pass."""
+    given = [
+        option.opts[0]
+        for option in context.command.params
+        # By name: newer Typer has an enumeration of its own in Click's place.
+        if option.name in names and getattr(context.get_parameter_source(option.name), "name", "") == "COMMANDLINE"
+    ]
+    if given:
+        raise UsageError(f"{', '.join(given)}: {why}; leave {'it' if len(given) == 1 else 'them'} out")
+
+
 Model = Annotated[
     str,
     typer.Option(

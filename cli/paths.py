@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from .landscapes import Landscape, Limit, Split, Where
+from .landscapes import Landscape, Limit, Split, Where, check_own
 from .options import (
     Data,
     Device,
@@ -26,11 +26,20 @@ from .options import (
     one_vector,
     print_json,
     progress_bar,
+    refuse_given,
     save_figure,
 )
 
+#: Options that a method makes no use of.
+OF_CURVES = ("terms", "solver", "lr", "initial")
+UNUSED = {
+    "linear": (*OF_CURVES, "steps"),
+    **dict.fromkeys(("neb", "autoneb"), (*OF_CURVES, "objective", "power", "offset", "lam")),
+}
+
 
 def connect(
+    context: typer.Context,
     start: Annotated[
         str, typer.Argument(help="Where the path starts (t = 0): A.npy, or SET.npy:ROW.", metavar="A.npy")
     ],
@@ -105,6 +114,8 @@ def connect(
     from minilandscape.landscape import LandscapeDefaults
     from minilandscape.paths import FourierPathFinder, SearchInterrupted, find_path, load_path
 
+    check_own(context)
+    refuse_given(context, UNUSED.get(method, ()), f"nothing that the method {method} makes use of")
     if steps not in (None, "auto") and not str(steps).isdigit():
         raise UsageError(f"--steps is {steps!r}; expected a whole number or auto")
     try:
@@ -208,6 +219,7 @@ def _aligned(land: Any, facts: dict[str, Any], a: Any, b: Any) -> Any:
 
 
 def compare(
+    context: typer.Context,
     start: Annotated[str, typer.Argument(help="A.npy, or SET.npy:ROW.", metavar="A.npy")],
     end: Annotated[str, typer.Argument(help="B.npy, or SET.npy:ROW.", metavar="B.npy")],
     budget: Annotated[int, typer.Option(min=1, help="Points that each method may evaluate.")] = 5000,
@@ -229,6 +241,7 @@ def compare(
     """Every path method on one pair: height against the points evaluated."""
     from minilandscape.paths import compare_methods
 
+    check_own(context)
     check_pictures(plot, inputs=(start, end, data))
     where = Where(landscape, model, variant, data, train_size, split, limit, device, dtype)
     a, b = one_vector(start), one_vector(end)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .landscapes import Landscape, Limit, Split, Where
+from .landscapes import Landscape, Limit, Split, Where, check_own
 from .options import (
     Data,
     Device,
@@ -24,11 +24,13 @@ from .options import (
     print_json,
     progress_bar,
     read_vector_file,
+    refuse_given,
     save_figure,
 )
 
 
 def curvature(
+    context: typer.Context,
     files: Annotated[list[str], typer.Argument(help="A.npy, a set, or SET.npy:ROW.", metavar="FILE…")],
     landscape: Landscape = None,
     eigenvalues: Annotated[int, typer.Option(min=1, help="How many at each end of the spectrum.")] = 5,
@@ -55,6 +57,7 @@ def curvature(
     """
     from minilandscape.analysis.curvature import curvature as measure
 
+    check_own(context)
     where = Where(landscape, model, variant, data, train_size, split, limit, device, dtype)
     vectors = [vector for file in files for vector in read_vector_file(file)]
     if plot is not None:
@@ -102,6 +105,7 @@ def _print_curvature(row: dict[str, Any]) -> None:
 
 
 def surface(
+    context: typer.Context,
     files: Annotated[
         list[str] | None, typer.Argument(help="Up to three points: A.npy, or SET.npy:ROW.", metavar="[FILE…]")
     ] = None,
@@ -136,12 +140,15 @@ def surface(
     from minilandscape.analysis.surface import surface as measure
     from minilandscape.paths import load_path
 
+    check_own(context)
     if not files and path is None:
         raise UsageError("there is nothing to lay a plane through; give one to three vectors, or --path")
     if files and len(files) > 3:
         raise UsageError(f"a plane goes through three points at most; {len(files)} were given")
     if radius is not None and not radius > 0:
         raise UsageError(f"--radius is {radius}; expected a positive number")
+    if path is not None or len(files or ()) > 1:
+        refuse_given(context, ("radius",), "the size of a plane around one point alone")
     inputs = (*(files or ()), path, data)
     check_outputs(out, inputs=inputs, suffix=".npz")
     check_pictures(plot, inputs=inputs)

@@ -254,6 +254,19 @@ def test_figure3_and_ones_own_landscape(folder: Path, capsys: pytest.CaptureFixt
         (("train", "fcp", "--optimizer", "lion"), 2, "--optimizer is 'lion'"),
         (("evaluate", "a.npy", "--data", "nowhere"), 1, "a.npy does not exist"),
         (("nonsense",), 2, "nonsense"),
+        (("connect", "a.npy", "b.npy", "--landscape", "e:f", "--device", "cpu"), 2, "--device: options of networks"),
+        (("surface", "a.npy", "--landscape", "e:f", "--limit", "5", "--split", "test"), 2, "--split, --limit: "),
+        (("curvature", "a.npy", "--landscape", "e:f", "--variant", "paper"), 2, "--variant: "),
+        (("compare", "a.npy", "b.npy", "--landscape", "e:f", "--data", "d.npz"), 2, "--data: "),
+        (("connect", "a.npy", "b.npy", "--method", "neb", "--solver", "adam", "--terms", "77"), 2, "--solver, --terms"),
+        (
+            ("connect", "a.npy", "b.npy", "--method", "linear", "--from", "p.npz"),
+            2,
+            "--from: nothing that the method linear",
+        ),
+        (("surface", "a.npy", "b.npy", "--radius", "2"), 2, "--radius: "),
+        (("train", "fcp", "--batch-size", "32"), 2, "--batch-size: "),
+        (("train", "fcp", "--seeds", "0-1", "--seed", "3"), 2, "--seed: "),
     ],
 )
 def test_wrong_usage(
