@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -13,7 +14,10 @@ from .options import UsageError, Vector, load_data, one_of, refuse_given, settle
 
 Landscape = Annotated[
     str | None,
-    typer.Option(help="MODULE:FACTORY of your own landscape, or of a function x -> (value, gradient)."),
+    typer.Option(
+        help="Your own landscape: MODULE:NAME of what makes it when called, or of a function x -> (value, gradient).",
+        metavar="MODULE:NAME",
+    ),
 ]
 Split = Annotated[
     str, typer.Option(help="The images of the landscape: train or test.", callback=one_of("train", "test"))
@@ -60,15 +64,57 @@ class Where:
 
 
 def _own_landscape(spec: str) -> Any:
-    """The landscape that MODULE:FACTORY makes; the current folder is searched first."""
-    module, colon, factory = spec.partition(":")
-    if not colon or not module or not factory:
-        raise UsageError(f"--landscape is {spec!r}; expected MODULE:FACTORY, such as my_energy:make")
+    """What MODULE:NAME makes when called, or is itself; the current folder is searched first."""
+    module, colon, name = spec.partition(":")
+    if not colon or not module or not name:
+        raise UsageError(f"--landscape is {spec!r}; expected MODULE:NAME, such as my_energy:make")
     sys.path.insert(0, "")
     try:
         loaded = importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise ValueError(f"--landscape {spec}: no module named {error.name!r} here or installed") from None
-    if not hasattr(loaded, factory):
-        raise ValueError(f"--landscape {spec}: {module} has no {factory!r}")
-    return getattr(loaded, factory)()
+    except Exception as error:  # the user's own code can raise anything
+        raise ValueError(f"--landscape {spec}: {module} raised {type(error).__name__}: {error}") from error
+    if not hasattr(loaded, name):
+        raise ValueError(f"--landscape {spec}: {module} has no {name!r}")
+    found = getattr(loaded, name)
+    if not _is_factory(spec, found):
+        return found
+    try:
+        return found()
+    except Exception as error:
+        raise ValueError(f"--landscape {spec}: {name}() raised {type(error).__name__}: {error}") from error
+
+
+def _is_factory(spec: str, found: Any) -> bool:
+    """Whether it is to be called for the landscape; it is one itself if it takes a point, or has a landscape's methods.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    if not isinstance(found, type) and hasattr(found, "values_and_gradients"):
+        return False
+    expected = "expected a function that makes a landscape and takes no arguments, or one of a point, "
+    expected += "x -> (value, gradient)"
+    if not callable(found):
+        raise ValueError(f"--landscape {spec} is {type(found).__name__}; {expected}")
+    try:
+        signature = inspect.signature(found)
+    except ValueError:  # of compiled functions, which may have none
+        return True
+    if _takes(signature, 0):
+        return True
+    if isinstance(found, type) or not _takes(signature, 1):
+        raise ValueError(f"--landscape {spec} takes the arguments {signature}; {expected}")
+    return False
+
+
+def _takes(signature: inspect.Signature, n: int) -> bool:
+    """Whether a call with n arguments would go through."""
+    try:
+        signature.bind(*range(n))
+    except TypeError:
+        return False
+    return True

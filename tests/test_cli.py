@@ -238,6 +238,34 @@ def test_figure3_and_ones_own_landscape(folder: Path, capsys: pytest.CaptureFixt
     assert path["converged"]
 
 
+def test_what_landscape_may_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "energies.py").write_text(
+        "import numpy as np\n"
+        "class Bowl:\n"
+        "    size = 2\n"
+        "    def values_and_gradients(self, X): return np.sum(X**2, axis=1), 2 * X\n"
+        "class Named(Bowl):\n"
+        "    def __init__(self, name): pass\n"
+        "def f(x): return float(x @ x), 2 * x\n"
+        "def two(x, y): return 0.0\n"
+        "def breaks(): return 1 / 0\n"
+        "bowl, number = Bowl(), 7\n"
+    )
+    np.save("a.npy", np.ones(2))
+    point = ("curvature", "a.npy", "--landscape")
+    for name in ("f", "Bowl", "bowl"):
+        (found,) = run_json(capsys, *point, f"energies:{name}", "--eigenvalues", "1")["points"]
+        assert found["value"] == pytest.approx(2)
+    for name, message in {
+        "two": "takes the arguments (x, y); expected a function that makes a landscape",
+        "Named": "takes the arguments (name); expected",
+        "number": "energies:number is int; expected",
+        "breaks": "breaks() raised ZeroDivisionError: division by zero",
+    }.items():
+        assert run(*point, f"energies:{name}") == 1
+        assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
