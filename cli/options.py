@@ -90,12 +90,24 @@ def print_json(document: Any) -> None:
 
 @dataclass(frozen=True)
 class Vector:
-    """One vector of a file, its model, and the variant that its run.json names."""
+    """One vector of a file.
+
+    Attributes
+    ----------
+    variant
+        Of its network; None where nothing names it.
+    named_by
+        What names the variant.
+    certain
+        Whether that says so of this very vector.
+    """
 
     file: str
     row: int | None
     values: np.ndarray
-    variant: str | None
+    variant: str | None = None
+    named_by: str = ""
+    certain: bool = True
 
 
 def read_vector_file(argument: str) -> list[Vector]:
@@ -109,11 +121,11 @@ def read_vector_file(argument: str) -> list[Vector]:
     if array.ndim == 1:
         if row not in (None, 0):
             raise ValueError(f"{file} holds one vector; row {row} was asked for")
-        return [Vector(file, None, array, _variant_beside(file, array))]
+        return [Vector(file, None, array, *_variant(array, file, _records_beside(file)))]
     if row is not None and row >= len(array):
         raise ValueError(f"{file} holds {len(array)} vectors; row {row} was asked for (the first is 0)")
-    rows = range(len(array)) if row is None else [row]
-    return [Vector(file, k, array[k], _variant_beside(file, array[k])) for k in rows]
+    rows, records = range(len(array)) if row is None else [row], _records_beside(file)
+    return [Vector(file, k, array[k], *_variant(array[k], file, records)) for k in rows]
 
 
 def _file_and_row(argument: str) -> tuple[str, int | None]:
@@ -132,19 +144,34 @@ def one_vector(argument: str) -> Vector:
     return vectors[0]
 
 
-def _variant_beside(file: str, vector: np.ndarray) -> str | None:
-    """The variant of the run.json in the same folder, where its checksum is this vector's."""
-    from minilandscape.files import read_json, sha256
+def _records_beside(file: str) -> list[dict[str, Any]]:
+    """The runs of the run.json in the same folder; none where there is no such file, or it is of another program."""
+    from minilandscape.files import read_json
 
     record = Path(file).with_name("run.json")
     if not record.exists():
-        return None
+        return []
     documents = read_json(record)
-    digest = sha256(vector)
-    for facts in documents if isinstance(documents, list) else [documents]:
-        if isinstance(facts, dict) and digest in facts.get("sha256", {}).values():
-            return facts.get("variant")
-    return None
+    documents = documents if isinstance(documents, list) else [documents]
+    return [run for run in documents if isinstance(run, dict) and isinstance(run.get("sha256"), dict)]
+
+
+def _variant(vector: np.ndarray, file: str, records: list[dict[str, Any]]) -> tuple[str | None, str, bool]:
+    """The variant that the runs beside a file name, what names it, and whether the vector is one of theirs.
+
+    Of a vector that is none of theirs, such as a mean of them, the variant is theirs where all agree.
+    """
+    from minilandscape.files import sha256
+
+    # A copy in the other precision is the same vector.
+    with np.errstate(over="ignore"):
+        digests = {sha256(vector.astype(dtype)) for dtype in (vector.dtype, np.float32, np.float64)}
+    named_by = f"run.json beside {file}"
+    for run in records:
+        if digests.intersection(run["sha256"].values()):
+            return run.get("variant"), named_by, True
+    variants = {run.get("variant") for run in records}
+    return (variants.pop(), named_by, False) if len(variants) == 1 else (None, "", False)
 
 
 def settle(vectors: list[Vector], model: str, variant: str | None) -> tuple[str, str]:
@@ -168,18 +195,38 @@ def settle(vectors: list[Vector], model: str, variant: str | None) -> tuple[str,
             f"{vectors[0].file} is a vector of {models[0]}, {vectors[other].file} of {models[other]}; "
             "expected vectors of one model"
         )
-    known = {vector.variant: vector.file for vector in vectors if vector.variant}
-    if len(known) > 1:
-        (a, file_a), (b, file_b) = list(known.items())[:2]
-        raise ValueError(f"{file_a} was trained as variant {a}, {file_b} as {b}; expected vectors of one variant")
-    if known:
-        (recorded,) = known
-        if variant is not None and variant != recorded:
-            raise ValueError(f"{known[recorded]} was trained as variant {recorded}; --variant {variant} contradicts")
-        if variant is None:
-            note(f"variant {recorded}, from run.json beside {known[recorded]}")
-        return models[0], recorded
-    return models[0], variant or "paper"
+    return models[0], _settle_variant(vectors, variant)
+
+
+def _settle_variant(vectors: list[Vector], asked: str | None) -> str:
+    """The one variant of some vectors; says on standard error which, and whether it was found or assumed."""
+    known = {vector.variant: vector for vector in vectors if vector.variant and vector.certain}
+    likely = {vector.variant: vector for vector in vectors if vector.variant}
+    found = known if len(known) > 1 or asked is not None else likely
+    if len(found) > 1:
+        (a, first), (b, second) = list(found.items())[:2]
+        raise ValueError(
+            f"{first.named_by} names the variant {a}, {second.named_by} {b}; expected vectors of one variant"
+            + ("" if len(known) > 1 else ": name it with --variant, since they hold other vectors")
+        )
+    for variant, vector in known.items():
+        assert variant is not None
+        if asked not in (None, variant):
+            raise ValueError(f"{vector.named_by} names the variant {variant}; --variant {asked} contradicts")
+        others = [other.file for other in vectors if not (other.variant and other.certain)]
+        note(f"variant {variant}, from {vector.named_by}" + (f"; assumed of {others[0]}" if others else ""))
+        return variant
+    if asked is not None:
+        note(f"variant {asked}, from --variant")
+        return asked
+    for variant, vector in likely.items():
+        assert variant is not None
+        note(
+            f"variant {variant}, assumed: {vector.named_by} names it, though of other vectors; --variant names another"
+        )
+        return variant
+    note(f"variant paper, assumed: no run.json beside {vectors[0].file} names one; --variant authors is the other")
+    return "paper"
 
 
 def load_data(where: str, train_size: int | None, variant: str) -> Any:

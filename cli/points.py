@@ -155,17 +155,19 @@ def surface(
     where = Where(landscape, model, variant, data, train_size, split, limit, device, dtype)
     curve = None if path is None else load_path(path)
     vectors = [one_vector(file) for file in files or ()]
-    if not vectors and curve is not None:
+    on_path = []
+    if curve is not None:
         known = curve.facts.get("data", {}).get("variant")
-        vectors = [Vector(str(path), None, end, known) for end in (curve.start, curve.end)]
-    sizes = {vector.values.size: vector.file for vector in vectors}
+        on_path = [Vector(str(path), None, end, known, str(path)) for end in (curve.start, curve.end)]
+    sizes = {vector.values.size: vector.file for vector in (*vectors, *on_path)}
     if len(sizes) > 1:
         (a, file_a), (b, file_b) = list(sizes.items())[:2]
         raise ValueError(f"{file_a} holds {a} numbers, {file_b} {b}; expected vectors of one landscape")
-    land, facts = where.landscape(vectors)
+    land, facts = where.landscape([*vectors, *on_path])
+    points = np.stack([vector.values for vector in vectors]) if vectors else None
     with progress_bar("surface", n) as advance:
         found = measure(
-            land, np.stack([vector.values for vector in vectors]), path=curve, n=n, margin=margin, radius=radius,
+            land, points, path=curve, n=n, margin=margin, radius=radius,
             seed=seed, callback=lambda row, _: advance(row, "rows"),
         )  # fmt: skip
     found.facts["data"] = facts

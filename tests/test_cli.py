@@ -76,6 +76,41 @@ def test_train_evaluate_connect(folder: Path, capsys: pytest.CaptureFixture[str]
     assert "contradicts" in capsys.readouterr().err
 
 
+def test_the_variant_is_found_or_said_to_be_assumed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train = ("train", "fcp", "--optimizer", "sgd", "--data", "data.npz", "--epochs", "0")
+    for variant, seeds in (("authors", "0-1"), ("paper", "2-3")):
+        assert run(*train, "--variant", variant, "--seeds", seeds, "--out", variant) == 0
+    vectors = np.load("authors/train.npy")
+    np.save("authors/double.npy", vectors.astype(np.float64))
+    np.save("authors/mean.npy", vectors.mean(axis=0))
+    np.save("paper/mean.npy", vectors.mean(axis=0))
+    np.save("alone.npy", vectors[0])
+    capsys.readouterr()
+
+    def settled(*arguments: str) -> tuple[str, str]:
+        assert run("evaluate", *arguments, "--data", "data.npz", "--split", "test", "--json") == 0
+        captured = capsys.readouterr()
+        return json.loads(captured.out)[0]["variant"], captured.err.splitlines()[0]
+
+    assert settled("authors/double.npy:1") == ("authors", "variant authors, from run.json beside authors/double.npy")
+    assert settled("authors/mean.npy") == (
+        "authors",
+        "variant authors, assumed: run.json beside authors/mean.npy names it, though of other vectors; "
+        "--variant names another",
+    )
+    assert settled("authors/mean.npy", "--variant", "paper") == ("paper", "variant paper, from --variant")
+    assert settled("alone.npy")[1].startswith("variant paper, assumed: no run.json beside alone.npy")
+    variant, note = settled("alone.npy", "authors/train.npy:0")
+    assert (variant, note) == (
+        "authors",
+        "variant authors, from run.json beside authors/train.npy; assumed of alone.npy",
+    )
+    for refused in (("paper/train.npy:0",), ("paper/mean.npy",), ("--variant", "paper")):
+        assert run("evaluate", "authors/train.npy:0", *refused, "--data", "data.npz") == 1
+        assert "names the variant" in capsys.readouterr().err
+    assert settled("paper/mean.npy", "authors/train.npy", "--variant", "authors")[0] == "authors"
+
+
 def test_a_killed_run_goes_on_with_the_same_bits(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train = ["train", "fcp", "--variant", "authors", "--data", "data.npz", "--epochs", "400", "--loss-floor", "0"]
     code = (
@@ -111,6 +146,7 @@ def test_an_interrupted_search_keeps_its_best_path(folder: Path, capsys: pytest.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
+    assert process.stderr.readline().startswith("variant paper, assumed: no run.json beside 0.npy")
     assert process.stderr.readline().startswith("data:")  # the search begins
     time.sleep(5)
     process.send_signal(signal.SIGINT)
