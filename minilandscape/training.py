@@ -46,7 +46,8 @@ class Run:
         ``train_loss``, ``test_loss``, ``train_accuracy``, ``test_accuracy``, one entry an epoch (iteration of
         L-BFGS-GSS), the first before any step; no accuracies for the autoencoder.
     reason
-        Why it ended: ``"epochs"``, ``"loss floor"``, ``"line search"``, ``"zero gradient"``, ``"not finite"``.
+        Why it ended: ``"epochs"``, ``"loss floor"``, ``"line search"``, ``"zero gradient"``, or ``"not finite"``: so
+        is the last training loss, a sign of too large an ``lr``.
     evaluations
         Points on the training landscape: values, and gradients (over mini-batches for SGD and Adam).
     options
@@ -176,6 +177,8 @@ def run_options(
     if not loss_floor >= 0:
         raise ValueError(f"loss_floor is {loss_floor}; expected a loss, or 0, which turns it off")
     options["loss_floor"] = loss_floor
+    if lr is not None and not 0 < lr < np.inf:
+        raise ValueError(f"lr is {lr}; expected a finite number above 0")
     if optimizer == "lbfgs-gss":
         return options
     return {**options, "lr": RATES[optimizer] if lr is None else lr, "batch_size": batch_size}
@@ -265,14 +268,14 @@ def train_together(
         if isinstance(state, LbfgsState) and state.reason:
             reason = state.reason
             break
-        if epoch >= common["epochs"] or records.reached().all():
+        if epoch >= common["epochs"] or records.over().all():
             break
         may_resume = not isinstance(state, LbfgsState) or epoch % REFRESH == 0
         if checkpoint is not None and may_resume and time.monotonic() - written > CHECKPOINT_EVERY:
             _write(checkpoint, settings, facts, state, records)
             written = time.monotonic()
     runs = []
-    for k, (reached, end) in enumerate(zip(records.reached(), records.ends(), strict=True)):
+    for k, (why, end) in enumerate(zip(records.reasons(), records.ends(), strict=True)):
         counts = state.evaluations + Evaluations()
         if end < epoch:
             counts.gradients = counts.gradients // epoch * int(end)
@@ -281,7 +284,7 @@ def train_together(
                 train_weights=records.best["train"][k],
                 test_weights=records.best["test"][k],
                 curves={name: np.array([at[k] for at in curve[: end + 1]]) for name, curve in records.curves.items()},
-                reason="loss floor" if reached else reason,
+                reason=why or reason,
                 evaluations=counts,
                 options=settings[k],
                 data=facts,
@@ -463,24 +466,36 @@ class _Records:
         self.curves: dict[str, list[np.ndarray]] = {name: [] for name in CURVES}
         self.best: dict[str, np.ndarray] = {}
 
-    def reached(self) -> np.ndarray:
-        """(K,): which runs have reached the floor, and so are over."""
+    def _ending(self) -> np.ndarray:
+        """(epochs, K): where a training loss ends its run, at the floor or not finite."""
         losses = np.array(self.curves["train_loss"])
-        return np.asarray(np.any(losses <= (self.floor or -1.0), axis=0))
+        return (losses <= (self.floor or -1.0)) | ~np.isfinite(losses)
+
+    def over(self) -> np.ndarray:
+        """(K,): which runs are over."""
+        return np.asarray(self._ending().any(axis=0))
 
     def ends(self) -> np.ndarray:
-        """(K,): the epochs at which the runs reached the floor, the last one so far where they have not."""
-        losses = np.array(self.curves["train_loss"])
-        return np.where(self.reached(), (losses <= self.floor).argmax(axis=0), len(losses) - 1)
+        """(K,): the epochs at which the runs were over, the last one so far where they are not."""
+        ending = self._ending()
+        return np.where(self.over(), ending.argmax(axis=0), len(ending) - 1)
+
+    def reasons(self) -> list[str | None]:
+        """Why each run is over; None where it is not."""
+        losses = np.array(self.curves["train_loss"])[self.ends(), range(len(self.ends()))]
+        return [
+            None if not over else "loss floor" if np.isfinite(loss) else "not finite"
+            for over, loss in zip(self.over(), losses, strict=True)
+        ]
 
     def add(self, lands: list[Any], points: Any) -> None:
         """Measures points (K, D), and keeps those that are the lowest so far, of the runs that are not over."""
-        going = ~self.reached() if self.best else True
+        going = ~self.over() if self.best else True
         for name, landscape in zip(("train", "test"), lands, strict=True):
             losses, accuracies = landscape.measure(points)
             curve = self.curves[f"{name}_loss"]
             if curve:
-                lower = (losses < np.min(curve, axis=0)) & going
+                lower = (losses < np.fmin.reduce(curve, axis=0, initial=np.inf)) & going
                 if lower.any():
                     self.best[name][lower] = to_host(points)[lower]
             else:

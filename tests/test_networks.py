@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import autograd
@@ -249,6 +250,24 @@ def test_tiny_losses_are_resolved(dtype: str, few: Images) -> None:
         slope = 3 * margin ** (2 / 3) / 30**0.5  # d margin along the unit vector of all entries that are set
         direction = (vector != 0) / np.sqrt(30)
         assert gradients[0] @ direction == pytest.approx(-values[0] * slope, rel=1e-3)
+
+
+@pytest.mark.parametrize(("model", "variant"), CASES)
+def test_what_overflows_is_a_value_and_no_warning(model: str, variant: str, small_mnist: Any) -> None:
+    land = network_landscape(model, small_mnist.train, variant)
+    vector = initial_vector(model, 0).astype(np.float64)
+    points = np.stack([1e12 * vector, 1e30 * vector, np.full_like(vector, np.nan)]).astype(np.float32)
+    backend.set_threads(2)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            values, _ = land.values_and_gradients(points)
+            land.batch_values_and_gradients(points, np.arange(20))
+            land.span(points[:2]).values_and_pullback(np.array([[0.5, 0.5], [1.0, -1.0]]))
+            land.outputs(points)
+    finally:
+        backend.set_threads(None)
+    assert np.isnan(values[2])
 
 
 def test_accuracies_and_outputs(small_mnist: Any) -> None:

@@ -54,6 +54,8 @@ def test_an_epoch_sees_every_image_once_and_keeps_the_last_batch() -> None:
     assert state.evaluations.gradients == 6
     with pytest.raises(ValueError, match="batch_size is 0"):
         next(sgd(landscape, np.zeros(1), np.random.default_rng(3), batch_size=0))
+    with pytest.raises(ValueError, match="lr is inf"):
+        next(adam_batches(landscape, np.zeros(1), np.random.default_rng(3), lr=np.inf))
 
 
 @pytest.mark.parametrize("method", [sgd, adam_batches])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from minilandscape import training
 from minilandscape.backend import set_threads
+from minilandscape.files import json_text
 from minilandscape.networks import network_landscape
 from minilandscape.training import load_runs, run_options, train, train_to_folder, train_together
 
@@ -65,6 +67,9 @@ def test_what_does_not_go_together_is_refused() -> None:
         run_options("fcp", optimizer="newton")
     with pytest.raises(ValueError, match="expected one of paper"):
         run_options("fcp", variant="mine")
+    for lr in (0.0, -1.0, np.nan, np.inf):
+        with pytest.raises(ValueError, match="expected a finite number above 0"):
+            run_options("fcp", optimizer="sgd", lr=lr)
 
 
 @pytest.mark.parametrize("model", ["fcp", "lenet", "autoencoder", "lstm"])
@@ -133,3 +138,37 @@ def test_each_run_of_a_population_ends_at_its_own_floor(small_mnist: Any) -> Non
         assert run.facts() == train("fcp", small_mnist, seed=seed, **options).facts()
         assert run.reason == "loss floor"
         assert run.curves["train_loss"][-1] <= floor < run.curves["train_loss"][-2]
+
+
+def test_a_run_that_overflows_ends_by_itself_without_warnings(small_mnist: Any, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"optimizer": "sgd", "lr": 20.0, "epochs": 6, "train_size": 150, "batch_size": 32}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        together = train_together("fcp", small_mnist, [0, 1, 3], **options)
+        alone = [train("fcp", small_mnist, seed=seed, **options) for seed in (0, 1, 3)]
+    assert [run.reason for run in together] == ["not finite", "epochs", "not finite"]
+    assert len({len(run.curves["train_loss"]) for run in together}) == 3
+    for run, other in zip(together, alone, strict=True):
+        finite = np.isfinite(run.curves["train_loss"])
+        assert finite[:-1].all()
+        assert finite[-1] == (run.reason == "epochs")
+        assert np.isfinite([run.train_weights, run.test_weights]).all()
+        assert json_text(run.facts()) == json_text(other.facts())
+    together[0].save(tmp_path)
+    assert json_text(load_runs(tmp_path)[0].facts()) == json_text(together[0].facts())
+
+
+def test_a_test_loss_that_is_not_finite_for_a_while_hides_no_lower_one() -> None:
+    class Losses:
+        def __init__(self, *losses: float) -> None:
+            self.left = list(losses)
+
+        def measure(self, points: np.ndarray) -> tuple[np.ndarray, None]:
+            return np.array([self.left.pop(0)]), None
+
+    records = training._Records(0.0)
+    lands = [Losses(3.0, 2.0, 1.0), Losses(3.0, np.nan, 2.5)]
+    for epoch in range(3):
+        records.add(lands, np.full((1, 2), float(epoch)))
+    assert records.best["test"][0, 0] == 2
+    assert not records.over().any()

@@ -36,6 +36,8 @@ GRAIN = 48
 PARTIAL_SUMS = 16
 #: Numbers in the work arrays of one block of points on a CPU: what stays near a core.
 CPU_BLOCK = 1 << 21
+#: What overflows is seen in the values, infinite or NaN; NumPy's warnings would name lines in here.
+OVERFLOW: dict[str, Any] = {"over": "ignore", "invalid": "ignore"}
 
 
 def model_size(model: str) -> int:
@@ -163,7 +165,7 @@ class NetworkLandscape(LandscapeDefaults):
         n_batch = indices.shape[-1]
         together = len(points) if indices.ndim == 1 else self._block(n_batch)
         sums = []
-        with backend.one_blas_thread():
+        with backend.one_blas_thread(), np.errstate(**OVERFLOW):
             for start in range(0, len(points), together):
                 part = slice(start, start + together)
                 where = to_device(indices if indices.ndim == 1 else indices[part], self.device)
@@ -190,7 +192,7 @@ class NetworkLandscape(LandscapeDefaults):
             raise ValueError(f"images have shape {images.shape}; expected (N, 784)")
         network, work, first = self.network, self._work, self.network.n_first
         outputs = np.empty((len(points), len(images), 10 if network.classifies else 784), dtype=self.dtype)
-        with backend.one_blas_thread():
+        with backend.one_blas_thread(), np.errstate(**OVERFLOW):
             for start in range(0, len(images), network.chunk):
                 part = slice(start, start + network.chunk)
                 batch = to_device(images[part], self.device, self.dtype)
@@ -257,16 +259,18 @@ class NetworkLandscape(LandscapeDefaults):
 
         def task(k: int) -> tuple[Any, Any, Any]:
             total = self._xp.zeros((n_rows, self.size), dtype=self.dtype) if n_rows else None
-            sums, correct = zip(*(chunk_pass(c, total) for c in chunks[cuts[k] : cuts[k + 1]]), strict=True)
-            return sum(sums[1:], sums[0]), sum(correct[1:], correct[0]), total
+            with np.errstate(**OVERFLOW):  # of this thread
+                sums, correct = zip(*(chunk_pass(c, total) for c in chunks[cuts[k] : cuts[k + 1]]), strict=True)
+                return sum(sums[1:], sums[0]), sum(correct[1:], correct[0]), total
 
         parts = parallel_map(task, n_tasks, self.device)
         sums, correct, total = parts[0]
-        for more_sums, more_correct, more_total in parts[1:]:
-            sums = sums + more_sums
-            correct = correct + more_correct
-            if n_rows:
-                total += more_total
+        with np.errstate(**OVERFLOW):
+            for more_sums, more_correct, more_total in parts[1:]:
+                sums = sums + more_sums
+                correct = correct + more_correct
+                if n_rows:
+                    total += more_total
         return to_host(sums), to_host(correct), total
 
     def _rest(

@@ -68,13 +68,18 @@ def sgd(
     ------
     EpochState
         Epoch 0 before any step (or ``state`` again), then one after each pass; without end.
+
+    Raises
+    ------
+    ValueError
+        If lr is not finite and above 0, batch_size is below 1, or the start and the generators do not fit.
     """
 
     def update(x: Any, g: Any) -> None:
         g *= lr
         x -= g
 
-    return _epochs(landscape, x, rng, batch_size, state, update, tuple)
+    return _epochs(landscape, x, rng, lr, batch_size, state, update, tuple)
 
 
 def adam_batches(
@@ -88,13 +93,14 @@ def adam_batches(
 ) -> Iterator[EpochState]:
     """Adam over mini-batches; parameters and states as in :func:`sgd`."""
     moments = Adam(lr=lr) if state is None or not state.moments else Adam(lr=lr, state=state.moments)
-    return _epochs(landscape, x, rng, batch_size, state, moments.update, lambda: moments.state)
+    return _epochs(landscape, x, rng, lr, batch_size, state, moments.update, lambda: moments.state)
 
 
 def _epochs(
     landscape: Any,
     x: Any,
     rng: np.random.Generator | Sequence[np.random.Generator],
+    lr: float,
     batch_size: int,
     state: EpochState | None,
     update: Callable[[Any, Any], None],
@@ -102,6 +108,8 @@ def _epochs(
 ) -> Iterator[EpochState]:
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; expected at least 1")
+    if not 0 < lr < np.inf:
+        raise ValueError(f"lr is {lr}; expected a finite number above 0")
     rngs = [rng] if isinstance(rng, np.random.Generator) else list(rng)
     if state is None:
         x = to_device(x, landscape.device, landscape.dtype).copy()
@@ -120,7 +128,8 @@ def _epochs(
     n = landscape.n_images
     while True:
         orders = np.stack([generator.permutation(n) for generator in rngs])
-        with one_blas_thread():
+        # A rate that is too large is seen in the losses; NumPy's warnings would name lines in here.
+        with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
             for start in range(0, n, batch_size):
                 _, g = landscape.batch_values_and_gradients(stack, orders[:, start : start + batch_size])
                 update(stack, g)

@@ -64,7 +64,9 @@ def vector(name: str, point: Any, landscape: Any) -> np.ndarray:
     array = to_host(point)
     if array.dtype.kind not in "biuf":
         makes = f": {type(landscape).__name__}.vector({name}) makes one" if hasattr(landscape, "vector") else ""
-        raise TypeError(f"{name} is {type(point).__name__} ({array.dtype}); expected a vector of real numbers (D,){makes}")
+        raise TypeError(
+            f"{name} is {type(point).__name__} ({array.dtype}); expected a vector of real numbers (D,){makes}"
+        )
     return array
 
 
