@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import UsageError, Vector, load_data, one_of, refuse_given, settle
+from .options import UsageError, Vector, load_data, note, one_of, refuse_given, settle
 
 Landscape = Annotated[
     str | None,
@@ -58,6 +58,8 @@ class Where:
         name, chosen = settle(vectors, self.model, self.variant)
         mnist = load_data(self.data, self.train_size, chosen)
         images = getattr(mnist, self.split)[: self.limit]
+        if self.limit is not None and len(images) < self.limit:
+            note(f"--limit asks for {self.limit:,} images; there are {len(images):,}, and all of them are used")
         land = network_landscape(name, images, variant=chosen, device=self.device, dtype=self.dtype)
         facts = {"model": name, "variant": chosen, "key": mnist.key, "split": self.split, "n_images": len(images)}
         return land, facts

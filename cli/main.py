@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
     except (KeyboardInterrupt, typer.Abort):
-        print("minilandscape: interrupted; what was finished is kept", file=sys.stderr)
+        print("minilandscape: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except ClickException as error:
         error.show()

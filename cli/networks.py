@@ -38,6 +38,16 @@ def _seeds(seed: int, seeds: str | None) -> tuple[list[int], bool]:
     return list(range(int(first), int(last or first) + 1)), False
 
 
+def _check_complete(folder: Path) -> None:
+    """Refuses a finished run whose vectors are gone."""
+    missing = [name for name in ("train.npy", "test.npy") if not (folder / name).exists()]
+    if missing and (folder / "run.json").exists():
+        raise ValueError(
+            f"{folder} holds a run.json without {' and '.join(missing)}; bring that back, remove run.json to train "
+            "again, or name another folder with --out"
+        )
+
+
 def train(
     context: typer.Context,
     model: Annotated[
@@ -72,7 +82,7 @@ def train(
 
     A repeated command goes on where an interrupted one stopped, and does nothing where all is done.
     """
-    from minilandscape.training import run_options, train_to_folder
+    from minilandscape.training import CHECKPOINTS, run_options, train_to_folder
 
     if optimizer == "lbfgs-gss":
         refuse_given(context, ("batch_size",), "lbfgs-gss takes all images at every step")
@@ -96,6 +106,7 @@ def train(
         raise UsageError(str(error)) from None
     folder = out or Path(f"{model}-{chosen['variant']}-{optimizer}-seed{seeds or seed}")
     check_outputs(folder / "run.json")
+    _check_complete(folder)
     mnist = load_data(data, train_size, chosen["variant"])
     total = options["epochs"] * len(numbers)
     with progress_bar(f"{model}, {optimizer}", total) as advance:
@@ -105,7 +116,12 @@ def train(
             reached[number] = epoch
             advance(sum(reached.values()), f"seed {number}: train {train_loss:.3e}, test {test_loss:.3e}")
 
-        runs, worked = train_to_folder(folder, model, mnist, numbers, single=single, progress=show, **chosen)
+        try:
+            runs, worked = train_to_folder(folder, model, mnist, numbers, single=single, progress=show, **chosen)
+        except KeyboardInterrupt:
+            kept = [*folder.glob(CHECKPOINTS), *folder.glob(".seed*/run.json")]
+            note(f"{folder} keeps what is done; the same command goes on" if kept else "nothing is kept so far")
+            raise
     if not worked:
         note(f"{folder} holds this run, finished; nothing to do")
     if as_json:

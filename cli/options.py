@@ -144,6 +144,19 @@ def one_vector(argument: str) -> Vector:
     return vectors[0]
 
 
+def read_path(file: Path) -> Any:
+    """The path of a file that connect wrote; ValueError says what else the file is."""
+    from minilandscape.paths import load_path
+
+    if file.is_file():
+        with file.open("rb") as content:
+            if content.read(6) == b"\x93NUMPY":
+                raise ValueError(f"{file} holds vectors (.npy); expected a path (.npz), which connect --out writes")
+    elif file.is_dir():
+        raise ValueError(f"{file} is a folder; expected a path (.npz), which connect --out writes")
+    return load_path(file)
+
+
 def _records_beside(file: str) -> list[dict[str, Any]]:
     """The runs of the run.json in the same folder; none where there is no such file, or it is of another program."""
     from minilandscape.files import read_json
@@ -236,6 +249,8 @@ def load_data(where: str, train_size: int | None, variant: str) -> Any:
 
     data = load_mnist(where, notify=note)
     data = data.cut(variant_train_size(variant) if train_size is None else train_size)
+    if train_size is not None and len(data.train) < train_size:
+        note(f"--train-size asks for {train_size:,} images; there are {len(data.train):,}, and all of them are used")
     note(f"data: {data.describe()}")
     return data
 

@@ -26,6 +26,7 @@ from .options import (
     one_vector,
     print_json,
     progress_bar,
+    read_path,
     refuse_given,
     save_figure,
 )
@@ -112,7 +113,7 @@ def connect(
     On the loss of a network over images, or on any energy of your own (--landscape).
     """
     from minilandscape.landscape import LandscapeDefaults
-    from minilandscape.paths import FourierPathFinder, SearchInterrupted, find_path, load_path
+    from minilandscape.paths import FourierPathFinder, SearchInterrupted, find_path
 
     check_own(context)
     refuse_given(context, UNUSED.get(method, ()), f"nothing that the method {method} makes use of")
@@ -130,6 +131,7 @@ def connect(
     check_pictures(plot, inputs=inputs)
     where = Where(landscape, model, variant, data, train_size, split, limit, device, dtype)
     a, b = one_vector(start), one_vector(end)
+    before = None if initial is None else read_path(initial)
     land, facts = where.landscape([a, b])
     ends = a.values, b.values
     if align:
@@ -146,7 +148,6 @@ def connect(
         "offset": offset,
         "solver": solver,
     }
-    before = None if initial is None else load_path(initial)
     pieces: list[dict[str, Any]] = []
     try:
         with progress_bar("path", total) as advance:
@@ -155,18 +156,20 @@ def connect(
                 advance(state.step, f"step {state.step}, height {state.height:.5g}")
 
             path = find_path(land, *ends, method, progress=show, initial=before, **settings)
-        if split_at_minima:
-            with progress_bar("saddles", None):
-                pieces = _certified(land, path, method, settings)
     except SearchInterrupted as interrupt:
         interrupt.best.facts["data"] = facts
-        if out is not None:
-            interrupt.best.save(out)
-            note(f"the best path so far is in {out}; --from {out} goes on from it, with another --out")
+        _keep(interrupt.best, out)
         raise
     path.facts["data"] = facts
     if out is not None:
         path.save(out)
+    if split_at_minima:
+        try:
+            with progress_bar("saddles", None):
+                pieces = _certified(land, path, method, settings)
+        except KeyboardInterrupt:
+            _keep(path, out)
+            raise
     if plot is not None:
         save_figure(path.plot().figure, plot)
     if as_json:
@@ -201,6 +204,15 @@ def connect(
         place = "between its ends" if piece["connects_ends"] else "not between its ends"
         what = f"saddle {piece['value']:.8g}, {place}" if piece["converged"] else f"no saddle proved: {piece['reason']}"
         print(f"piece {k + 1:<7} {piece['height_ends'][0]:.6g} to {piece['height_ends'][1]:.6g}: {what}")
+
+
+def _keep(best: Any, out: Path | None) -> None:
+    """Writes what an interrupted search has found; says on standard error where it is, or that it is lost."""
+    if out is None:
+        note("no path is kept, since --out names no file for it")
+        return
+    best.save(out)
+    note(f"the best path so far is in {out}; --from {out} goes on from it, with another --out")
 
 
 def _aligned(land: Any, facts: dict[str, Any], a: Any, b: Any) -> Any:

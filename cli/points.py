@@ -23,6 +23,7 @@ from .options import (
     one_vector,
     print_json,
     progress_bar,
+    read_path,
     read_vector_file,
     refuse_given,
     save_figure,
@@ -138,7 +139,6 @@ def surface(
     import numpy as np
 
     from minilandscape.analysis.surface import surface as measure
-    from minilandscape.paths import load_path
 
     check_own(context)
     if not files and path is None:
@@ -153,7 +153,7 @@ def surface(
     check_outputs(out, inputs=inputs, suffix=".npz")
     check_pictures(plot, inputs=inputs)
     where = Where(landscape, model, variant, data, train_size, split, limit, device, dtype)
-    curve = None if path is None else load_path(path)
+    curve = None if path is None else read_path(path)
     vectors = [one_vector(file) for file in files or ()]
     on_path = []
     if curve is not None:

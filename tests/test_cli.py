@@ -159,6 +159,59 @@ def test_an_interrupted_search_keeps_its_best_path(folder: Path, capsys: pytest.
     assert path.history["cumulative_loss"][path.best_step] < path.history["cumulative_loss"][0]
 
 
+def test_what_an_interrupt_keeps_is_said(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "slow.py").write_text(
+        "import numpy as np\n"
+        "calls = 0\n"
+        "def f(x):\n"
+        "    global calls\n"
+        "    calls += 1\n"
+        "    if calls % 300 == 0: raise KeyboardInterrupt\n"
+        "    return (x[0]**2 - 1)**2 + x[1]**2, np.array([4 * x[0] * (x[0]**2 - 1), 2 * x[1]])\n"
+    )
+    np.save("a.npy", np.array([-1.0, 0.3]))
+    np.save("b.npy", np.array([1.0, -0.2]))
+    ends = ("connect", "a.npy", "b.npy", "--landscape", "slow:f")
+    assert run(*ends) == 130
+    assert capsys.readouterr().err.splitlines()[-2:] == [
+        "no path is kept, since --out names no file for it",
+        "minilandscape: interrupted",
+    ]
+    assert run(*ends, "--out", "p.npz") == 130
+    assert "the best path so far is in p.npz" in capsys.readouterr().err
+    assert load_path("p.npz").reason == "interrupted"
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("minilandscape.training.train_to_folder", interrupted)
+    train = ("train", "fcp", "--data", "data.npz", "--out", "r")
+    assert run(*train) == 130
+    assert capsys.readouterr().err.splitlines()[-2:] == ["nothing is kept so far", "minilandscape: interrupted"]
+    (folder / "r").mkdir()
+    (folder / "r/checkpoint-0-0.npz").touch()
+    assert run(*train) == 130
+    assert "r keeps what is done; the same command goes on" in capsys.readouterr().err
+
+
+def test_an_interrupt_among_the_saddles_keeps_the_whole_path(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    (folder / "bowl.py").write_text("def f(x): return float(x @ x), 2 * x\n")
+    np.save("a.npy", np.array([-1.0, 0.3]))
+    np.save("b.npy", np.array([1.0, -0.2]))
+    monkeypatch.setattr("minilandscape.paths.split_at_minima", interrupted)
+    ends = ("connect", "a.npy", "b.npy", "--landscape", "bowl:f", "--steps", "2", "--split-at-minima")
+    assert run(*ends, "--out", "p.npz") == 130
+    assert "the best path so far is in p.npz" in capsys.readouterr().err
+    assert np.array_equal(load_path("p.npz").start, np.load("a.npy"))
+
+
 def test_outputs_that_cannot_be_written_are_refused_first(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for seed in (0, 1):
         np.save(f"{seed}.npy", initial_vector("fcp", np.random.default_rng(seed)))
@@ -254,6 +307,28 @@ def test_bad_weight_files_are_refused_in_one_line(folder: Path, capsys: pytest.C
         assert message in line
         assert captured.out == ""
     assert sorted(folder.iterdir()) == before
+
+
+def test_files_of_another_kind_are_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("a.npy", initial_vector("fcp", 0))
+    for command in (("connect", "a.npy", "a.npy", "--from", "a.npy"), ("surface", "--path", "a.npy")):
+        assert run(*command, "--data", "data.npz") == 1
+        assert "a.npy holds vectors (.npy); expected a path (.npz)" in capsys.readouterr().err
+    assert run("surface", "--path", ".") == 1
+    assert "is a folder; expected a path" in capsys.readouterr().err
+    train = ("train", "fcp", "--data", "data.npz", "--epochs", "0", "--out", "r")
+    assert run(*train) == 0
+    (folder / "r/test.npy").unlink()
+    assert run(*train) == 1
+    assert "r holds a run.json without test.npy; bring that back" in capsys.readouterr().err
+
+
+def test_more_images_than_there_are_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    more = ("--data", "data.npz", "--train-size", "100000")
+    assert run("train", "fcp", *more, "--epochs", "0", "--out", "r") == 0
+    assert "--train-size asks for 100,000 images; there are 300, and all of them are used" in capsys.readouterr().err
+    assert run("surface", "r/train.npy", *more, "--limit", "400", "--n", "2") == 0
+    assert "--limit asks for 400 images; there are 300" in capsys.readouterr().err
 
 
 def test_figure3_and_ones_own_landscape(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
