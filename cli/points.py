@@ -111,7 +111,8 @@ def surface(
         list[str] | None, typer.Argument(help="Up to three points: A.npy, or SET.npy:ROW.", metavar="[FILE…]")
     ] = None,
     path: Annotated[
-        Path | None, typer.Option(help="A path of connect (.npz), drawn too; its ends are A and B if none is given.")
+        Path | None,
+        typer.Option(help="A path of connect (.npz), drawn too; its ends stand in for points that are not given."),
     ] = None,
     landscape: Landscape = None,
     n: Annotated[int, typer.Option("--n", min=2, help="Grid points along each axis.")] = 51,

@@ -202,11 +202,11 @@ def test_an_interrupt_among_the_saddles_keeps_the_whole_path(
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    (folder / "bowl.py").write_text("def f(x): return float(x @ x), 2 * x\n")
+    (folder / "dish.py").write_text("def f(x): return float(x @ x), 2 * x\n")
     np.save("a.npy", np.array([-1.0, 0.3]))
     np.save("b.npy", np.array([1.0, -0.2]))
     monkeypatch.setattr("minilandscape.paths.split_at_minima", interrupted)
-    ends = ("connect", "a.npy", "b.npy", "--landscape", "bowl:f", "--steps", "2", "--split-at-minima")
+    ends = ("connect", "a.npy", "b.npy", "--landscape", "dish:f", "--steps", "2", "--split-at-minima")
     assert run(*ends, "--out", "p.npz") == 130
     assert "the best path so far is in p.npz" in capsys.readouterr().err
     assert np.array_equal(load_path("p.npz").start, np.load("a.npy"))
@@ -494,6 +494,7 @@ def test_curvature_and_surface(folder: Path, capsys: pytest.CaptureFixture[str])
     assert found["data"]["n_images"] == 50
     assert (folder / "s.npz").exists()
     assert (folder / "s.png").exists()
+    assert run_json(capsys, "surface", "v0.npy", *grid[1:])["values"] == found["values"]
     assert run("surface", "v0.npy", "--data", "data.npz", "--limit", "50", "--n", "3") == 0
     assert "nothing was written" in capsys.readouterr().out
     assert run("surface", "v0.npy", "set.npy:0", "--landscape", "bowl:make") == 1

@@ -46,6 +46,35 @@ def test_a_path_lies_on_it() -> None:
     assert axes.get_legend().get_texts()[0].get_text() == "path, in the plane"
 
 
+def test_a_path_on_one_line_is_seen_from_a_random_direction() -> None:
+    land = ml.FunctionLandscape(square, 4, batched=True)
+    ends = np.array([[-1.0, 0, 0, 0], [2.0, 0, 0, 0]])
+    path = ml.find_path(land, *ends, method="linear")
+    for points in (None, ends, ends[:1], 0.5 * ends[:1]):
+        found = ml.surface(land, points, path=path, n=5, seed=1)
+        assert found.axes @ found.axes.T == pytest.approx(np.eye(2))
+        assert abs(found.axes[0, 0]) == pytest.approx(1)
+        assert found.curve_distance < 1e-12
+        assert np.ptp(found.y) == pytest.approx(np.ptp(found.x))
+        assert found.plot().get_xlabel()
+
+
+@pytest.mark.parametrize("end", [0, 1])
+def test_beside_one_point_a_path_lies_inside_the_grid(end: int) -> None:
+    land = MullerBrown()
+    path = ml.find_path(land, *land.minima[:2], solver="auto")
+    own = (path.start, path.end)[end]
+    found = ml.surface(land, own, path=path, n=5)
+    assert found.points(*found.marks.T) == pytest.approx(np.stack([own, (path.start, path.end)[1 - end]]))
+    other = np.array([0.2, 1.9])
+    beside = ml.surface(land, other, path=path, n=5)
+    assert beside.points(*beside.marks.T) == pytest.approx(np.stack([other, path.start, path.end]))
+    for surface in (found, beside):
+        assert surface.curve_distance < 1e-12
+        low, high = np.array([[surface.x[0], surface.y[0]], [surface.x[-1], surface.y[-1]]])
+        assert ((surface.curve > low) & (surface.curve < high)).all()
+
+
 def test_random_directions_of_a_network_are_as_long_as_its_weights(small_mnist: Any) -> None:
     land = ml.network_landscape("lenet", small_mnist.train[:20], "paper", dtype="float64")
     x = ml.initial_vector("lenet", 0, np.float64)

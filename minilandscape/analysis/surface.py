@@ -18,6 +18,9 @@ from ..paths.result import Path
 HIGHEST_DRAWN = 0.9
 #: Positive values that span more than this ratio are drawn on a logarithmic scale.
 LOGARITHMIC = 50.0
+#: Points are one where they lie closer than this part of the plane's extent, and on one line where a third lies nearer
+#: to it. The ends of a path may have been rounded to single precision.
+SAME, ON_LINE = 1e-6, 1e-9
 _ARRAYS = ("origin", "axes", "x", "y", "values", "marks", "curve", "curve_values")
 
 
@@ -85,7 +88,7 @@ class Surface:
             extent = float(np.ptp(self.x))
             off = f"at most {self.curve_distance:.3g} off" if self.curve_distance > 1e-6 * extent else "in the plane"
             axes.plot(*self.curve.T, "-", color="w", lw=1.8, label=f"path, {off}")
-            axes.legend(loc="best", fontsize="small")
+            axes.legend(loc="best", fontsize="small", facecolor="0.3", labelcolor="w")  # the line is white
         for mark, label in zip(self.marks, labels, strict=False):
             axes.plot(*mark, "o", color="tab:red", mec="w", ms=7, zorder=3)
             axes.annotate(label, mark, (6, 6), textcoords="offset points", color="w", weight="bold")
@@ -117,11 +120,12 @@ def surface(
 ) -> Surface:
     """Values of a landscape on the plane through up to three points.
 
-    Three points span a plane (Garipov et al., 2018). What is missing is filled up: of a path, by the point of it that
-    stands highest, or farthest from the straight line where the highest stands on it; else by random directions. On
-    a network these are normalised filter by filter (Li et al., 2018): the weights that lead into a unit or channel have
-    the length of the point's own, and biases stay. The first direction leads from the first point to the second; the
-    second is orthogonal to it.
+    Three points span a plane (Garipov et al., 2018). What is missing is filled up. Where there is a path, a single
+    point is joined by those of the path's ends that it is not, and two by the point of the path that stands highest, or
+    farthest from the straight line where the highest stands on it. Else, and where all of these lie on one line, by
+    random directions. On a network these are normalised filter by filter (Li et al., 2018): the weights that lead into
+    a unit or channel have the length of the point's own, and biases stay. The first direction leads from the first
+    point to the second; the second is orthogonal to it.
 
     Parameters
     ----------
@@ -130,7 +134,7 @@ def surface(
     points
         (D,), or (K, D) with K up to 3.
     path
-        Drawn as a shadow; its ends are the first two points if ``points`` is None.
+        Drawn as a shadow; its ends are the points if ``points`` is None.
     n
         Grid points along each axis.
     margin
@@ -150,7 +154,7 @@ def surface(
     Raises
     ------
     ValueError
-        If the points are not finite, too many, equal or on one line.
+        If the points are not finite or too many, the first two are equal, or three lie on one line.
     LandscapeError
         If no point of the grid can be evaluated.
     """
@@ -172,9 +176,14 @@ def surface(
         return np.asarray(to_host(land.displacement(X[0], x)), dtype=np.float64)
 
     on_path = None if path is None else np.array([away(x) for x in path.points(path.t).astype(np.float64)])
+    n_given = len(X)
+    if path is not None and n_given == 1:
+        X = _with_ends(X, path, away)
     directions = [away(x) for x in X[1:]]
-    if on_path is not None and len(directions) == 1:
-        directions.append(_aside(path, on_path, directions[0]))  # type: ignore[arg-type]
+    if path is not None and on_path is not None and n_given < 3 and _on_one_line(directions):
+        directions = [directions[0], _aside(path, on_path, directions[0])]
+    if n_given < 3 and _on_one_line(directions):
+        directions = directions[:1]
     rng = np.random.default_rng(seed)
     random = [_random_direction(land, X[0], rng) for _ in range(2 - len(directions))]
     axes = _orthonormal([*directions, *random])
@@ -182,7 +191,7 @@ def surface(
     marks[np.abs(marks) < 1e-12 * np.abs(marks).max()] = 0  # what rounding has left
     shadow = np.zeros((0, 2)) if on_path is None else on_path @ axes.T
     off = 0.0 if on_path is None else float(np.linalg.norm(on_path - shadow @ axes, axis=1).max())
-    if len(X) == 1 and on_path is None:
+    if on_path is None and n_given == 1:
         reach = (1.0 if radius is None else radius) * np.linalg.norm(random, axis=1)
         low, high = -reach, reach
     else:
@@ -215,12 +224,17 @@ def surface(
     return Surface(X[0], axes, x, y, values, marks, shadow, own, off, {"n": n, "seed": seed if random else None})
 
 
+def _with_ends(X: np.ndarray, path: Path, away: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """A single point (1, D) and those of a path's ends that it is not."""
+    ends = np.stack([path.start, path.end]).astype(np.float64)
+    distances = np.array([np.linalg.norm(away(end)) for end in ends])
+    rows: np.ndarray = np.concatenate([X, ends[distances > SAME * distances.max()]])
+    return rows
+
+
 def _aside(path: Path, on_path: np.ndarray, line: np.ndarray) -> np.ndarray:
     """Where a path's highest point lies, or the farthest from its straight line if the highest stands on that."""
-    length = np.linalg.norm(line)
-    if not length:
-        return on_path[np.linalg.norm(on_path, axis=1).argmax()]
-    unit = line / length
+    unit = line / (np.linalg.norm(line) or 1.0)
     off = np.linalg.norm(on_path - np.outer(on_path @ unit, unit), axis=1)
     highest = int(np.argmax(path.values))
     chosen: np.ndarray = on_path[highest if off[highest] > 0.1 * off.max() else int(off.argmax())]
@@ -243,14 +257,26 @@ def _random_direction(land: Any, x: np.ndarray, rng: np.random.Generator) -> np.
     return direction
 
 
-def _orthonormal(directions: list[np.ndarray]) -> np.ndarray:
-    first, second = directions
-    length, size = np.linalg.norm(first), np.linalg.norm(second)
-    if not length:
-        raise ValueError("the first two points are equal: they span no plane")
-    axis = first / length
+def _on_one_line(directions: list[np.ndarray]) -> bool:
+    """As fewer than two directions always are."""
+    if len(directions) < 2:
+        return True
+    return not np.linalg.norm(_across(*directions)) > ON_LINE * max(np.linalg.norm(d) for d in directions)
+
+
+def _across(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """What of the second stands at right angles to the first."""
+    axis = first / (np.linalg.norm(first) or 1.0)
     rest = second - (second @ axis) * axis
     rest -= (rest @ axis) * axis  # once more, for the rounding of a small remainder
-    if not np.linalg.norm(rest) > 1e-9 * max(size, length):
+    return rest
+
+
+def _orthonormal(directions: list[np.ndarray]) -> np.ndarray:
+    first, second = directions
+    if not first.any():
+        raise ValueError("the first two points are equal: they span no plane")
+    if _on_one_line(directions):
         raise ValueError("the points lie on one line: they span no plane")
-    return np.stack([axis, rest / np.linalg.norm(rest)])
+    rest = _across(first, second)
+    return np.stack([first / np.linalg.norm(first), rest / np.linalg.norm(rest)])
