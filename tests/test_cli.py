@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from minilandscape_cli.options import UsageError
 from minilandscape.analysis.kpca import KERNELS
 from minilandscape.backend import DEVICES, DTYPES
 from minilandscape.networks import MODELS, VARIANTS, initial_vector
-from minilandscape.paths import load_path
+from minilandscape.paths import PathComparison, compare_methods, load_path
 from minilandscape.paths.fourier import OBJECTIVES, SOLVERS
 from minilandscape.paths.search import METHODS
+from minilandscape.potentials import MullerBrown
 from minilandscape.training import OPTIMIZERS
 
 
@@ -466,6 +468,31 @@ def test_info_and_version(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert set(run_json(capsys, "info")) == {"versions", "devices", "data"}
     assert run("--version") == 0
     assert capsys.readouterr().out.startswith("minilandscape ")
+
+
+def test_the_plot_of_a_comparison_tells_its_curves_apart() -> None:
+    land = MullerBrown()
+    names = ("linear", "fourier, auto", "bezier", "polyline", "neb")
+    found = compare_methods(land, *land.minima[:2], 400, entries=names)
+    axes = found.plot()
+    assert axes.get_yscale() == "linear"
+    labelled = {line.get_label().partition(":")[0]: line for line in axes.lines if line.get_label()[0] != "_"}
+    assert list(labelled) == [*names[1:], "straight line"]
+    assert len({(line.get_linestyle(), line.get_marker()) for line in labelled.values()}) == 5
+    joins = [line for line in axes.lines if line.get_label()[0] == "_"]
+    for name, join in zip(names[1:], joins, strict=True):
+        higher = max(found.paths[name].height_ends)
+        assert join.get_ydata() == pytest.approx(
+            [found.curves[name][-1, 1] - higher, found.paths[name].dense_height - higher]
+        )
+    # As on networks: nothing stands below the higher end, and no path above it.
+    flat = {name: replace(found.paths[name], values=np.zeros(5), dense_height=0.0, height_linear=1.0) for name in names}
+    axes = PathComparison(flat, {name: np.array([[50, 1.0], [100, 1e-2], [200, 0.0]]) for name in names}).plot()
+    assert axes.get_yscale() == "symlog"
+    low, high = axes.get_ylim()
+    assert -0.01 < low < 0
+    assert high > 1.5
+    assert len([tick for tick in axes.get_yticks() if low <= tick <= high]) > 2
 
 
 def test_curvature_and_surface(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,6 +22,11 @@ ENTRIES: dict[str, dict[str, Any]] = {
     "neb": {"method": "neb"},
     "autoneb": {"method": "autoneb"},
 }
+#: What tells curves apart that lie upon each other.
+STYLES = ("-", "--", "-.", (0, (1, 1)), (0, (6, 1.5)), (0, (4, 1, 1, 1, 1, 1)), (0, (2, 2)))
+MARKERS = "osD^vPX"
+#: Heights that span more than this ratio are drawn on a logarithmic scale.
+LOGARITHMIC = 50.0
 
 
 @dataclass(frozen=True)
@@ -42,26 +47,43 @@ class PathComparison:
     def plot(self, axes: Any = None) -> Any:
         """Draws height above the higher end against points evaluated on some axes, new ones if None; returns them.
 
-        Lines are heights at the paths' own points, which may miss the top between them; dots are the dense heights of
-        the paths that are kept.
+        Lines are heights at the paths' own points, which may miss the top between them. Each leads on to a marker, the
+        dense height of the path that is kept. The scale is logarithmic, but for a linear piece about 0, where the
+        heights span more than a factor of 50.
         """
         if axes is None:
             from matplotlib.figure import Figure
 
-            axes = Figure(figsize=(7, 4.5), layout="constrained").subplots()
-        higher = max(next(iter(self.paths.values())).height_ends)
-        for name, curve in self.curves.items():
-            if len(curve) > 1:
-                (line,) = axes.plot(curve[:, 0], curve[:, 1] - higher, lw=1.2, label=name)
-                axes.plot(curve[-1, 0], self.paths[name].dense_height - higher, "o", color=line.get_color(), ms=5)
-        straight = next(iter(self.paths.values())).height_linear - higher
-        axes.axhline(straight, color="0.5", lw=0.8, ls=":", label="straight line")
-        axes.set(xlabel="points evaluated", ylabel="height above the higher end")
-        if straight > 0:
-            axes.set_yscale("symlog", linthresh=1e-3 * straight)
-        axes.set_xscale("log")
-        axes.legend(frameon=False, fontsize=8)
+            axes = Figure(figsize=(8.5, 4.8), layout="constrained").subplots()
+        first = next(iter(self.paths.values()))
+        higher = max(first.height_ends)
+        straight = first.height_linear - higher
+        drawn = [straight]
+        searched = {name: curve for name, curve in self.curves.items() if len(curve) > 1}
+        for k, (name, curve) in enumerate(searched.items()):
+            heights, dense = curve[:, 1] - higher, self.paths[name].dense_height - higher
+            style, marker = STYLES[k % len(STYLES)], MARKERS[k % len(MARKERS)]
+            look = {"ls": style, "marker": marker, "lw": 1.5, "ms": 6}
+            (line,) = axes.plot(curve[:, 0], heights, markevery=[], label=f"{name}: {dense:.4g}", **look)
+            axes.plot([curve[-1, 0]] * 2, [heights[-1], dense], color=line.get_color(), markevery=[1], **look)
+            drawn += [dense, *heights]
+        axes.axhline(straight, color="0.5", lw=1, ls=":", label=f"straight line: {straight:.4g}")
+        axes.set(xlabel="points evaluated", ylabel="height above the higher end", xscale="log")
+        axes.set_title(
+            "lines: at the path's own points; markers and numbers: dense, of the path kept", fontsize="small"
+        )
+        _fit_heights(axes, np.array(drawn))
+        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
         return axes
+
+
+def _fit_heights(axes: Any, heights: np.ndarray) -> None:
+    """A scale on which low heights are told apart, with room above the highest, and none below 0 where none is."""
+    top, positive = heights.max(), heights[heights > 0]
+    if positive.size and top > LOGARITHMIC * max(heights.min(), 0):
+        linear = 10 ** np.floor(np.log10(max(positive.min(), 1e-3 * top)))
+        axes.set_yscale("symlog", linthresh=linear)
+        axes.set_ylim(min(heights.min(), 0) - 0.2 * linear, 2 * top)
 
 
 def compare_methods(
