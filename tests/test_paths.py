@@ -13,7 +13,7 @@ import pytest
 from minilandscape.figures.figure3 import figure3
 from minilandscape.landscape import FunctionLandscape, LandscapeError, check_gradient
 from minilandscape.networks import initial_vector, network_landscape
-from minilandscape.paths import FourierPathFinder, compare_methods, find_path, load_path, stands_still
+from minilandscape.paths import FourierPathFinder, compare_methods, find_path, fourier, load_path, stands_still
 from minilandscape.paths.bases import BASES, sine_basis
 from minilandscape.potentials import Fig3, LepsOscillator, MullerBrown
 
@@ -314,6 +314,45 @@ def test_the_scale_of_the_energies_does_not_matter_to_lbfgs_gss() -> None:
         heights.append(find_path(land, START, END, n_points=40, solver="lbfgs-gss").height / scale)
     assert heights[1] == pytest.approx(heights[0], rel=1e-2)
     assert heights[0] < 0.8
+
+
+def double_well(x: np.ndarray) -> tuple[float, np.ndarray]:
+    return (x[0] ** 2 - 1) ** 2 + x[1] ** 2, np.array([4 * x[0] * (x[0] ** 2 - 1), 2 * x[1]])
+
+
+@pytest.mark.parametrize("solver", ["lbfgs-gss", "auto"])
+@pytest.mark.parametrize("objective", ["maxflux", "smoothmax"])
+@pytest.mark.parametrize("scale", [1e-12, 1, 1e6])
+def test_a_stage_without_a_way_down_is_not_the_end(solver: str, objective: str, scale: float) -> None:
+    """Its straight line is the lowest path, so L-BFGS soon finds nothing lower."""
+
+    def f(x: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = double_well(x)
+        return scale * value, scale * gradient
+
+    options: dict[str, Any] = {"solver": solver, "objective": objective}
+    path = find_path(f, np.array([-1.0, 0.0]), np.array([1.0, 0.0]), **options)
+    assert (path.converged, path.reason) == (True, "stands still")
+    assert path.dense_height == pytest.approx(scale, rel=1e-9)
+    again = find_path(f, np.array([-1.0, 0.0]), np.array([1.0, 0.0]), initial=path, **options)
+    assert (again.converged, again.reason) == (True, "stands still")
+
+
+@pytest.mark.parametrize("solver", ["lbfgs-gss", "auto"])
+@pytest.mark.parametrize(("factor", "reason"), [(-1.0, "line search"), (np.nan, "not finite")])
+def test_a_wrong_gradient_has_not_converged(solver: str, factor: float, reason: str) -> None:
+    def f(x: np.ndarray) -> tuple[float, np.ndarray]:
+        values, gradients = Fig3().values_and_gradients(x[None])
+        return float(values[0]), factor * gradients[0]
+
+    path = find_path(f, START, END, solver=solver)
+    assert (path.converged, path.reason) == (False, reason)
+
+
+def test_a_height_that_falls_until_the_last_stage_has_not_converged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fourier, "MOST_STAGES", 2)
+    path = find_path(MullerBrown(), *MullerBrown.minima[:2], solver="auto")
+    assert (path.converged, path.reason) == (False, "stages")
 
 
 def test_a_function_learns_its_size_from_the_ends() -> None:

@@ -105,6 +105,8 @@ class LbfgsState:
         x and gradient of the step before, from which the next pair comes; None where the history was cleared.
     reason
         Why the run ends here; None while it goes on.
+    slope
+        |∇f(x)|.
     """
 
     iteration: int
@@ -115,6 +117,7 @@ class LbfgsState:
     y: tuple[Any, ...] = ()
     last: tuple[Any, Any] | None = None
     reason: str | None = None
+    slope: float = float("nan")
 
 
 def _scalars(*arrays: Any) -> np.ndarray:
@@ -209,6 +212,7 @@ def lbfgs_gss(
     while True:
         x = current.x
         squared = float(_scalars(_dot(gradient, gradient))[0])
+        current = replace(current, slope=float(np.sqrt(squared)))
         if not (np.isfinite(value) and np.isfinite(squared)):
             yield replace(current, reason="not finite")
             return

@@ -29,6 +29,9 @@ MOST_STAGES, HEIGHT_STILL = 12, 1e-4
 FEW_POINTS, ITERATIONS_A_STEP, FEW_STILL = 1.5, 10, 0.01
 #: The longest first trial step of L-BFGS-GSS, as a part of the distance between the ends.
 FIRST_BEND = 0.1
+#: A path from which no line search leads down is at rest where so long a bend along its gradient would lower L by less
+#: than this part of the objective's scale. Elsewhere the gradient is not that of the values, or these are too rough.
+AT_REST = 1e-2
 
 
 class FourierPathFinder:
@@ -113,7 +116,7 @@ class FourierPathFinder:
         """The states of a problem, beginning with its own b, as far as step ``last``.
 
         Those of all stages, where there are stages, until one lowers the height no more; last again the best of the
-        lowest stage.
+        lowest stage, with the reason for which there is no other.
         """
         if last == 0:
             yield from self._adam(problem, 0)
@@ -121,14 +124,17 @@ class FourierPathFinder:
         if not isinstance(problem.objective, SoftTop):
             yield from self._stage(problem, last)
             return
-        step, kept, before = 0, None, float("inf")
+        step, kept, before, reason = 0, None, float("inf"), "stages"
         for stage in range(MOST_STAGES):
             objectives: list[float] = []
             best: PathState | None = None
+            reached = -1
             for state in self._stage(problem, None):
                 state = replace(state, step=step + state.step, stage=stage)
-                yield replace(state, reason=None)
-                objectives.append(state.objective)
+                if state.step > reached:  # else it is the last one again, which says why the stage ends
+                    yield replace(state, reason=None)
+                    objectives.append(state.objective)
+                reached = state.step
                 if best is None or state.objective < best.objective:
                     best = state
                 if state.reason or stands_still(objectives, self.solver):
@@ -140,12 +146,16 @@ class FourierPathFinder:
             height, _ = dense_height(problem, best)
             if height < before:
                 kept = best
+            if state.reason in ("line search", "not finite"):
+                reason = state.reason
+                break
             if before - height <= HEIGHT_STILL * problem.objective.scale:
+                reason = "stands still"
                 break
             before, problem.b = height, best.coefficients
             problem.objective = problem.objective.next_stage()
         assert kept is not None
-        yield replace(kept, reason="stands still")
+        yield replace(kept, reason=reason)
 
     def _stage(self, problem: Problem, last: int | None) -> Iterator[PathState]:
         return self._adam(problem, last) if self.solver == "adam" else self._lbfgs(problem)
@@ -206,7 +216,16 @@ class FourierPathFinder:
             line.problem = problem
         for iterate in search():
             if iterate.iteration or iterate.reason:
-                yield problem.state(step + iterate.iteration, line.b, line.values, iterate.reason)
+                reason = iterate.reason
+                if reason == "line search" and _at_rest(problem, iterate.slope):
+                    reason = "at rest"
+                yield problem.state(step + iterate.iteration, line.b, line.values, reason)
+
+
+def _at_rest(problem: Problem, slope: float) -> bool:
+    """Whether L of one stage has no slope to speak of; the sum's line searches end as they always do."""
+    objective = problem.objective
+    return isinstance(objective, SoftTop) and slope * FIRST_BEND * problem.distance() <= AT_REST * objective.scale
 
 
 def stands_still(objectives: list[float], solver: str, chord: float | None = None) -> bool:

@@ -41,9 +41,11 @@ class Path:
     evaluations
         Points evaluated.
     converged
-        Whether L stood still.
+        Whether L stood still; of an objective with stages, whether the height did from stage to stage.
     reason
-        Why the search ended.
+        Why the search ended: ``"stands still"``, ``"no barrier"``, ``"steps"``, ``"budget"``, ``"stages"`` (the height
+        fell until the last), ``"line search"`` (nothing lower lies along the gradient, be it at rest or wrong),
+        ``"zero gradient"``, ``"not finite"``, ``"interrupted"`` or ``"straight line"``.
     facts
         Options and data.
     basis

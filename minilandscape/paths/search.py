@@ -58,8 +58,9 @@ def find_path(
         have no objective, terms or solver.
     steps
         How many; ``"auto"`` goes on until L stands still, and, with the solver of that name, until nothing on the path
-        stands above its ends (reason ``"no barrier"``), but no shorter than ten steps. None takes the landscape's own
-        number (100 Adam steps on networks), else ``"auto"``.
+        stands above its ends (reason ``"no barrier"``), but no shorter than ten steps, nor longer than 10,000 of Adam
+        or 500 of the other solvers (reason ``"steps"``). None takes the landscape's own number (100 Adam steps on
+        networks), else ``"auto"``.
     budget
         Points, with and without gradients, after which the search ends at the next step.
     initial
@@ -185,7 +186,10 @@ def find_path(
             kept = _result(problem, states, best, False, "interrupted", facts, (best.height, float("nan")))
             raise SearchInterrupted(kept) from interrupt
         raise
-    converged = reason == "no barrier" or stands_still(objectives, solver, chord())
+    if problem.objective.staged:  # L of one stage says nothing of the next one's
+        converged = reason == "stands still"
+    else:
+        converged = reason == "no barrier" or stands_still(objectives, solver, chord())
     return _result(problem, states, best, converged, reason, facts, top)
 
 
