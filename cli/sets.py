@@ -36,7 +36,7 @@ def kpca(
         float | None,
         typer.Option(help="Factor of x.x', or of the squared distance (1/2 sigma^2). Default: 1/D; polynomial 1."),
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the first two components here.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the first two components here, or the one.")] = None,
     as_json: Json = False,
 ) -> None:
     """Kernel PCA of sets of vectors together (Fig. 6)."""
@@ -53,7 +53,8 @@ def kpca(
 
         figure = Figure(figsize=(5.5, 4.5), layout="constrained")
         labels = [file for file, size in zip(files, sizes, strict=True) for _ in range(size)]
-        plot_kpca(figure.subplots(), result.projections, labels, title=f"{kernel} kernel")
+        shown = (0,) if components == 1 else (0, 1)
+        plot_kpca(figure.subplots(), result.projections, labels, components=shown, title=f"{kernel} kernel")
         save_figure(figure, plot)
     parts = np.split(result.projections, np.cumsum(sizes)[:-1])
     if as_json:

@@ -449,6 +449,9 @@ def test_kpca_and_statistics(folder: Path, capsys: pytest.CaptureFixture[str]) -
         np.save(name, vectors)
     document = run_json(capsys, "kpca", "a.npy", "b.npy", "--plot", "k.png")
     assert [len(row["projections"]) for row in document["sets"]] == [6, 5]
+    document = run_json(capsys, "kpca", "a.npy", "b.npy", "--components", "1", "--plot", "one.png")
+    assert [len(row["projections"][0]) for row in document["sets"]] == [1, 1]
+    assert (folder / "one.png").exists()
     assert run("kpca", "a.npy", "b.npy", "--degree", "2") == 1
     assert "has no degree" in capsys.readouterr().err
     document = run_json(capsys, "statistics", "a.npy", "b.npy", "--plot", "l.png")

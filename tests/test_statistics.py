@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.patches import StepPatch
 from scipy.spatial.distance import cosine, euclidean, squareform
 
 from minilandscape.analysis.statistics import (
@@ -179,3 +180,16 @@ def test_drawn() -> None:
     line = axes.lines[0]
     assert line.get_linestyle() == ":"
     assert list(line.get_xdata()) == [result.centroid_distance] * 2
+
+
+def test_bars_of_single_vectors_are_wide_enough_and_equal_ones_are_told_apart() -> None:
+    result = shell_lengths(1e3 * A[:1], 1e3 * B[:1])
+    axes = plot_shell_lengths(Figure().subplots(), result, ("a", "b"))
+    low, high = axes.get_xlim()
+    for (bar,) in axes.containers:
+        assert 0.01 < bar.get_width() / (high - low) < 0.5
+        assert bar.get_x() <= result.lengths_a[0] <= bar.get_x() + bar.get_width()
+        assert bar.get_height() == 1
+    first, second = (patch for patch in axes.patches if isinstance(patch, StepPatch))
+    assert first.get_linestyle() != second.get_linestyle()
+    assert first.get_edgecolor() != second.get_edgecolor()

@@ -15,11 +15,11 @@ def plot_kpca(
     projections: Any,
     labels: Sequence[str],
     *,
-    components: tuple[int, int] = (0, 1),
+    components: tuple[int] | tuple[int, int] = (0, 1),
     colours: Mapping[str, str] | None = None,
     title: str = "",
 ) -> Any:
-    """Draws two components, one colour a set (Fig. 6: L-BFGS-GSS blue, SGD red); returns the axes.
+    """Draws one or two components, one colour a set (Fig. 6: L-BFGS-GSS blue, SGD red); returns the axes.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def plot_kpca(
     labels
         N names, one a point, of the set that it belongs to.
     components
-        Which two, counted from 0.
+        Which two, counted from 0; or one, drawn along one axis with a line for each set.
     colours
         Name to colour; by default blue, red, … in the order in which the names first appear.
 
@@ -44,11 +44,19 @@ def plot_kpca(
         raise ValueError(f"projections have shape {projections.shape}; expected (N, k) with components {components}")
     if len(labels) != len(projections):
         raise ValueError(f"{len(labels)} labels for {len(projections)} points; expected one a point")
-    for k, name in enumerate(dict.fromkeys(labels)):
+    names = list(dict.fromkeys(labels))
+    for k, name in enumerate(names):
         colour = (colours or {}).get(name, COLOURS[k % len(COLOURS)])
-        x, y = projections[np.array([label == name for label in labels])][:, components].T
+        own = projections[np.array([label == name for label in labels])]
+        x = own[:, components[0]]
+        y = own[:, components[1]] if len(components) == 2 else np.full(len(own), float(k))
         axes.plot(x, y, "o", color=colour, ms=5, alpha=0.8, label=name)
-    axes.set(xlabel=f"PC$_{components[0] + 1}$", ylabel=f"PC$_{components[1] + 1}$", title=title)
+    axes.set(xlabel=f"PC$_{components[0] + 1}$", title=title)
     axes.locator_params(axis="x", nbins=6)
+    if len(components) == 1:
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        return axes
+    axes.set_ylabel(f"PC$_{components[1] + 1}$")
     axes.legend(frameon=False)
     return axes

@@ -33,12 +33,16 @@ def plot_shell_lengths(
     sets = (result.lengths_a, result.lengths_b)
     lengths = np.concatenate(sets)
     low, high = float(lengths.min()), float(lengths.max())
-    # Lengths that agree better than can be drawn beside the dotted line share one bar that can be seen.
+    # Lengths that agree better than can be drawn beside the dotted line, or at all, share one bar that can be seen.
     reach = max(high, result.centroid_distance) - min(low, result.centroid_distance)
-    width = max((high - low) / bins, 0.01 * reach) or 1.0
+    width = max((high - low) / bins, 0.01 * reach, 1e-4 * high) or 1.0
     edges = low - width / 2 + width * np.arange(int((high - low) / width) + 2)
-    for values, label, colour in zip(sets, labels, colours, strict=True):
-        axes.hist(values, edges, color=colour, alpha=0.8, label=label)
+    # Outlines: where bars are equal, the second's dashes leave the first's line to be seen.
+    for values, label, colour, style in zip(sets, labels, colours, ("-", (0, (3, 3))), strict=True):
+        counts, _, _ = axes.hist(values, edges, color=colour, alpha=0.6, label=label)
+        axes.stairs(counts, edges, color=colour, ls=style, lw=1.5)
+    if reach < width:
+        axes.set_xlim(low - 5 * width, high + 5 * width)
     axes.axvline(result.centroid_distance, ymax=0.85, color="k", ls=":", label="centroids")  # below the legend
     axes.set(xlabel=r"$|\omega_i - \bar\omega|$", ylabel="vectors")
     finish_histogram(axes)
