@@ -56,7 +56,7 @@ class Where:
         if self.own is not None:
             return _own_landscape(self.own), {"landscape": self.own}
         name, chosen = settle(vectors, self.model, self.variant)
-        mnist = load_data(self.data, self.train_size, chosen)
+        mnist = load_data(self.data, self.train_size, chosen, self.device)
         images = getattr(mnist, self.split)[: self.limit]
         if self.limit is not None and len(images) < self.limit:
             note(f"--limit asks for {self.limit:,} images; there are {len(images):,}, and all of them are used")

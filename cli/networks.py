@@ -107,7 +107,7 @@ def train(
     folder = out or Path(f"{model}-{chosen['variant']}-{optimizer}-seed{seeds or seed}")
     check_outputs(folder / "run.json")
     _check_complete(folder)
-    mnist = load_data(data, train_size, chosen["variant"])
+    mnist = load_data(data, train_size, chosen["variant"], device)
     total = options["epochs"] * len(numbers)
     with progress_bar(f"{model}, {optimizer}", total) as advance:
         reached = dict.fromkeys(numbers, 0)
@@ -154,7 +154,7 @@ def evaluate(
 
     vectors = [vector for file in files for vector in read_vector_file(file)]
     name, chosen = settle(vectors, model, variant)
-    mnist = load_data(data, train_size, chosen)
+    mnist = load_data(data, train_size, chosen, device)
     rows: list[dict[str, Any]] = [{"file": v.file, "row": v.row, "model": name, "variant": chosen} for v in vectors]
     stack = np.stack([vector.values for vector in vectors])
     for part in ("train", "test") if split == "both" else (split,):

@@ -213,8 +213,9 @@ def settle(vectors: list[Vector], model: str, variant: str | None) -> tuple[str,
 
 def _settle_variant(vectors: list[Vector], asked: str | None) -> str:
     """The one variant of some vectors; says on standard error which, and whether it was found or assumed."""
-    known = {vector.variant: vector for vector in vectors if vector.variant and vector.certain}
-    likely = {vector.variant: vector for vector in vectors if vector.variant}
+    backwards = vectors[::-1]  # of several vectors of a variant, the first is named
+    known = {vector.variant: vector for vector in backwards if vector.variant and vector.certain}
+    likely = {vector.variant: vector for vector in backwards if vector.variant}
     found = known if len(known) > 1 or asked is not None else likely
     if len(found) > 1:
         (a, first), (b, second) = list(found.items())[:2]
@@ -242,11 +243,13 @@ def _settle_variant(vectors: list[Vector], asked: str | None) -> str:
     return "paper"
 
 
-def load_data(where: str, train_size: int | None, variant: str) -> Any:
-    """The data, cut to the training size; says on standard error which."""
+def load_data(where: str, train_size: int | None, variant: str, device: str) -> Any:
+    """The data, cut to the training size; says on standard error which. A device that is missing is refused first."""
+    from minilandscape.backend import device_module
     from minilandscape.data import load_mnist
     from minilandscape.networks import variant_train_size
 
+    device_module(device)
     data = load_mnist(where, notify=note)
     data = data.cut(variant_train_size(variant) if train_size is None else train_size)
     if train_size is not None and len(data.train) < train_size:

@@ -113,6 +113,16 @@ def test_the_variant_is_found_or_said_to_be_assumed(folder: Path, capsys: pytest
     assert settled("paper/mean.npy", "authors/train.npy", "--variant", "authors")[0] == "authors"
 
 
+def test_a_missing_device_is_refused_before_the_data_are_read(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    np.save("a.npy", initial_vector("fcp", 0))
+    for command in (("evaluate", "a.npy"), ("surface", "a.npy"), ("train", "fcp")):
+        assert run(*command, "--device", "gpu", "--data", "nowhere") == 1
+        assert "device 'gpu'" in capsys.readouterr().err
+
+
 def test_a_killed_run_goes_on_with_the_same_bits(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train = ["train", "fcp", "--variant", "authors", "--data", "data.npz", "--epochs", "400", "--loss-floor", "0"]
     code = (
