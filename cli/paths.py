@@ -254,6 +254,8 @@ def compare(
     from minilandscape.paths import compare_methods
 
     check_own(context)
+    if budget < points:
+        raise UsageError(f"--budget is {budget} points; expected at least the {points} of one path")
     check_pictures(plot, inputs=(start, end, data))
     where = Where(landscape, model, variant, data, train_size, split, limit, device, dtype)
     a, b = one_vector(start), one_vector(end)

@@ -8,7 +8,17 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from .options import Json, UsageError, Vector, check_pictures, one_of, print_json, read_vector_file, save_figure
+from .options import (
+    Json,
+    UsageError,
+    Vector,
+    check_pictures,
+    one_of,
+    print_json,
+    read_vector_file,
+    refuse_given,
+    save_figure,
+)
 
 
 def _sets(files: list[str]) -> list[np.ndarray]:
@@ -21,7 +31,12 @@ def _sets(files: list[str]) -> list[np.ndarray]:
     return [np.stack([vector.values for vector in vectors]).astype(np.float64) for vectors in sets]
 
 
+#: Parameters that a kernel has not.
+UNUSED = {"linear": ("degree", "coef0", "gamma"), "sigmoid": ("degree",), "rbf": ("degree", "coef0")}
+
+
 def kpca(
+    context: typer.Context,
     files: Annotated[list[str], typer.Argument(help="Sets of vectors, A.npy B.npy …", metavar="FILE…")],
     kernel: Annotated[
         str,
@@ -42,6 +57,7 @@ def kpca(
     """Kernel PCA of sets of vectors together (Fig. 6)."""
     from minilandscape.analysis.kpca import kernel_pca
 
+    refuse_given(context, UNUSED.get(kernel, ()), f"nothing that the {kernel} kernel has")
     check_pictures(plot, inputs=files)
     sets = _sets(files)
     result = kernel_pca(np.concatenate(sets), kernel, components, degree=degree, coef0=coef0, gamma=gamma)

@@ -416,6 +416,7 @@ def test_what_landscape_may_name(folder: Path, capsys: pytest.CaptureFixture[str
             "--from: nothing that the method linear",
         ),
         (("surface", "a.npy", "b.npy", "--radius", "2"), 2, "--radius: "),
+        (("compare", "a.npy", "b.npy", "--budget", "20"), 2, "expected at least the 50 of one path"),
         (("train", "fcp", "--batch-size", "32"), 2, "--batch-size: "),
         (("train", "fcp", "--seeds", "0-1", "--seed", "3"), 2, "--seed: "),
     ],
@@ -462,8 +463,8 @@ def test_kpca_and_statistics(folder: Path, capsys: pytest.CaptureFixture[str]) -
     document = run_json(capsys, "kpca", "a.npy", "b.npy", "--components", "1", "--plot", "one.png")
     assert [len(row["projections"][0]) for row in document["sets"]] == [1, 1]
     assert (folder / "one.png").exists()
-    assert run("kpca", "a.npy", "b.npy", "--degree", "2") == 1
-    assert "has no degree" in capsys.readouterr().err
+    assert run("kpca", "a.npy", "b.npy", "--degree", "2") == 2
+    assert "--degree: nothing that the rbf kernel has" in capsys.readouterr().err
     document = run_json(capsys, "statistics", "a.npy", "b.npy", "--plot", "l.png")
     assert document["sets"][1]["sigma"] == pytest.approx(sets["b.npy"].std())
     assert document["within_b"]["distance"][0] > document["within_a"]["distance"][0]
