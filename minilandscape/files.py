@@ -17,6 +17,10 @@ import numpy as np
 FORMAT = 1
 
 
+class DamagedFileError(ValueError):
+    """A file is cut off or changed, or another program's; the message names it."""
+
+
 def write_atomic(path: str | os.PathLike[str], content: bytes) -> Path:
     """Writes a file through a temporary one in the same folder, flushed and renamed; returns its path."""
     path = Path(path)
@@ -146,21 +150,35 @@ def write_result(path: str | os.PathLike[str], kind: str, arrays: Mapping[str, A
 
 
 def read_result(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """``(arrays, facts)`` of a result; ValueError names the file where it is damaged or of another kind."""
+    """``(arrays, facts)`` of a result.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    DamagedFileError
+        If it does not verify.
+    ValueError
+        If it is a result of another kind, or was written by a newer version.
+    """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
     content = path.read_bytes()
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        facts = json.loads(str(arrays.pop("json")))
-        found, version = str(facts["kind"]), int(facts["format"])
-        listed = facts.pop("arrays")
-        if sorted(arrays) != listed:  # a damaged archive may lack members without a word
-            raise ValueError(f"it holds the arrays {sorted(arrays)}; expected {listed}")
+            facts = json.loads(str(file["json"]))
+            found, version = str(facts["kind"]), int(facts["format"])
+            arrays: dict[str, np.ndarray] = {}
+            if found == kind and version <= FORMAT:
+                arrays = {name: file[name] for name in file.files if name != "json"}
+                listed = facts.pop("arrays")
+                if sorted(arrays) != listed:  # a damaged archive may lack members without a word
+                    raise ValueError(f"it holds the arrays {sorted(arrays)}; expected {listed}")
+    except MemoryError:  # says nothing about the file
+        raise
     except Exception as error:  # zip, NumPy and JSON each have many words for a damaged file
-        raise ValueError(f"{path} is not a {kind} file of minilandscape, or is damaged: {error}") from None
+        raise DamagedFileError(f"{path} is not a {kind} file of minilandscape, or is damaged: {error}") from None
     if found != kind:
         raise ValueError(f"{path} is a {found} file; expected a {kind} file")
     if version > FORMAT:

@@ -39,3 +39,19 @@ def dies(options: dict[str, Any], inputs: list[Any], checkpoint: Path) -> Any:
     if len(Path(options["log"]).read_text().splitlines()) <= options["times"]:
         os.kill(os.getpid(), signal.SIGKILL)
     return {"x": np.array(2.0)}, {}
+
+
+def damages(options: dict[str, Any], inputs: list[Any], checkpoint: Path) -> Any:
+    """Cuts a file off, once, as a full disk or another program may."""
+    path = Path(options["path"])
+    if path.exists() and not Path(options["once"]).exists():
+        Path(options["once"]).touch()
+        path.write_bytes(path.read_bytes()[:100])
+    return {"x": np.array(0.0)}, {}
+
+
+def reads_checkpoint(options: dict[str, Any], inputs: list[Any], checkpoint: Path) -> Any:
+    """Reads what it left when it was stopped."""
+    from minilandscape.files import read_result
+
+    return (read_result(checkpoint, "checkpoint")[0] if checkpoint.exists() else {"x": np.array(3.0)}), {}

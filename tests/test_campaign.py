@@ -7,16 +7,20 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
+from minilandscape import files
 from minilandscape.campaign import Store, Task, run_tasks
 from minilandscape.campaign import dask as dask_module
+from minilandscape.campaign import run as run_module
 from minilandscape.campaign import store as store_module
 from minilandscape.campaign.run import summarize
 
@@ -73,6 +77,68 @@ def test_what_is_damaged_is_set_aside_and_run_again(tmp_path: Path) -> None:
     assert len(list((tmp_path / "results").glob("*.damaged"))) == 2
 
 
+def test_a_result_that_is_damaged_while_others_wait_for_it_is_made_again(tmp_path: Path) -> None:
+    store, first = Store(tmp_path), Task("first", "campaign_tasks:square", {"k": 1})
+    broken = Task(
+        "broken", "campaign_tasks:damages", {"path": str(store.result_path(first)), "once": str(tmp_path / "x")}
+    )
+    last = Task("last", "campaign_tasks:square", {"k": 2}, (first, broken))
+    seen: list[str] = []
+    summary = run_tasks([first, broken, last], store, workers=1, progress=lambda task, how: seen.append(task.name))
+    assert (sorted(seen), summary.done) == (["broken", "first", "first", "last"], ["first", "broken", "last"])
+    assert len(list((tmp_path / "results").glob("first-*.damaged"))) == 1
+
+
+def test_a_damaged_checkpoint_is_set_aside(tmp_path: Path) -> None:
+    store, task = Store(tmp_path), Task("task", "campaign_tasks:reads_checkpoint")
+    store.checkpoint(task).parent.mkdir()
+    store.checkpoint(task).write_bytes(b"cut off")
+    assert run_tasks([task], store, executor=ThreadPoolExecutor(1)).done == ["task"]
+    assert store.checkpoint(task).with_suffix(".damaged").exists()
+
+
+def test_what_says_nothing_about_a_result_leaves_it_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, (task, _) = Store(tmp_path), squares(1)
+    with monkeypatch.context() as newer:
+        newer.setattr(files, "FORMAT", files.FORMAT + 1)
+        store.write(task, ({}, {}), 1.0)
+    with pytest.raises(ValueError, match="written by a newer minilandscape"):
+        store.read(task)
+
+    def full(*args: Any, **options: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(np, "load", full)
+    with pytest.raises(MemoryError):
+        store.read(task)
+    assert store.has(task)
+
+
+def test_looking_at_a_folder_leaves_nothing_there(tmp_path: Path) -> None:
+    store, tasks = Store(tmp_path), squares(1)
+    assert summarize(tasks, store).left == [task.name for task in tasks]
+    assert (store.read(tasks[0]), store.running(tasks[0])) == (None, False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failure_that_another_command_forgives_is_left_to_it(tmp_path: Path) -> None:
+    """Neither waited for nor looked at for ever."""
+    store = Store(tmp_path / "store")
+    bad = Task("bad", "campaign_tasks:fails", {"unless": str(tmp_path / "there")})
+    slow, needs = (
+        Task("slow", "campaign_tasks:square", {"k": 1}),
+        Task("needs", "campaign_tasks:square", {"k": 2}, (bad,)),
+    )
+    store.fail(bad, "as before")
+    with store.claimed(bad):
+        summary = run_tasks(
+            [bad, slow, needs], store, executor=ThreadPoolExecutor(1), progress=lambda task, how: store.forgive(bad)
+        )
+    assert (summary.done, summary.left) == (["slow"], ["needs"])
+
+
 def test_failures_are_recorded_block_what_needs_them_and_are_retried(tmp_path: Path) -> None:
     unless = tmp_path / "there"
     bad = Task("bad", "campaign_tasks:fails", {"unless": str(unless)})
@@ -95,6 +161,30 @@ def test_a_worker_that_is_killed_loses_only_its_task(times: int, survives: bool,
     assert len(summary.done) == 5 + survives
     assert summary.failed == ([] if survives else ["deadly"])
     assert len((tmp_path / "log").read_text().split()) == (2 if survives else 3)
+
+
+def test_a_task_that_kills_its_process_takes_no_other_with_it(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    deadly = Task("deadly", "campaign_tasks:dies", {"k": 0, "log": str(tmp_path / "log"), "times": 9})
+    beside = Task("beside", "campaign_tasks:square", {"k": 1, "seconds": 1.5})
+    apart = Task("apart", "campaign_tasks:square", {"k": 2})
+    claim = store.claimed(apart)  # by another command, which is alive
+    assert claim.__enter__()
+    over = threading.Timer(4, claim.__exit__, (None, None, None))
+    over.start()
+    summary = run_tasks([beside, deadly, apart], store, workers=2)
+    over.join()
+    assert (summary.failed, sorted(summary.done)) == (["deadly"], ["apart", "beside"])
+
+
+def test_pools_that_die_before_they_do_anything_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Dead(ThreadPoolExecutor):
+        def submit(self, *args: Any, **options: Any) -> Any:
+            raise BrokenExecutor("no process starts")
+
+    monkeypatch.setattr(run_module, "worker_processes", lambda n: Dead(1))
+    with pytest.raises(BrokenExecutor, match="no process starts"):
+        run_tasks(squares(1), Store(tmp_path))
 
 
 CAMPAIGN = """
@@ -236,6 +326,28 @@ def test_a_scheduler_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(dask_module, "CONNECT_WITHIN", 1)
     with pytest.raises(ConnectionError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"):
         run_tasks(squares(1), Store(tmp_path), scheduler="tcp://127.0.0.1:1")
+
+
+def test_an_interrupt_takes_back_what_a_client_has_not_begun(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+
+    class Client:
+        futures: ClassVar[list[Future[str]]] = []
+
+        def submit(self, *args: Any, **options: Any) -> Future[str]:
+            self.futures.append(Future())
+            return self.futures[-1]
+
+        def cancel(self, futures: list[Future[str]]) -> None:
+            for future in futures:
+                future.set_exception(CancelledError())
+
+    with pytest.raises(KeyboardInterrupt), dask_module.dask_executor(Client()) as executor:  # noqa: PT012
+        futures = [executor.submit(store_module.perform, str(tmp_path), task) for task in squares(3)]
+        while len(Client.futures) < 4:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+    assert all(isinstance(future.exception(timeout=10), ConnectionError) for future in futures)
 
 
 def test_the_time_left_learns_from_what_is_finished(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor
@@ -12,7 +13,7 @@ from typing import Any
 
 from ..backend import set_threads
 from ..files import write_atomic
-from .store import Store, needed, perform
+from .store import ResultMissing, Store, needed, perform
 from .task import Result, Task
 
 #: Tasks that may be with the scheduler at a time; each waits in a thread of its own.
@@ -37,14 +38,26 @@ def dask_executor(scheduler: Any) -> Iterator[Executor]:
     except ImportError:
         raise ImportError("a scheduler needs Dask: pip install 'minilandscape[cluster]'") from None
     if not isinstance(scheduler, str):
-        yield _DaskExecutor(scheduler)
+        with _running(_DaskExecutor(scheduler)) as executor:
+            yield executor
         return
     try:
         client = Client(scheduler, timeout=CONNECT_WITHIN)
     except (OSError, ValueError) as error:
         raise ConnectionError(f"no Dask scheduler answers at {scheduler}: {error}") from None
-    with client:
-        yield _DaskExecutor(client)
+    with client, _running(_DaskExecutor(client)) as executor:
+        yield executor
+
+
+@contextmanager
+def _running(executor: _DaskExecutor) -> Iterator[Executor]:
+    """On an error, Ctrl-C included, what no worker has begun is taken back, and nothing is waited for."""
+    try:
+        yield executor
+    except BaseException:
+        executor.cancel()
+        raise
+    executor.shutdown()
 
 
 class _DaskExecutor(Executor):
@@ -53,6 +66,9 @@ class _DaskExecutor(Executor):
     def __init__(self, client: Any) -> None:
         self._client = client
         self._threads = ThreadPoolExecutor(MOST_AT_ONCE, "minilandscape-dask")
+        self._futures: set[Any] = set()
+        self._lock = threading.Lock()
+        self._cancelled = False
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
         assert fn is perform
@@ -60,6 +76,14 @@ class _DaskExecutor(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         self._threads.shutdown(wait=wait, cancel_futures=cancel_futures)
+
+    def cancel(self) -> None:
+        """Takes back what no worker has begun; the threads that wait for it end."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            self._cancelled = True
+            futures = list(self._futures)
+        self._client.cancel(futures)
 
     def _carry(self, folder: str, task: Task) -> str:
         mark = _mark(folder)
@@ -73,7 +97,10 @@ class _DaskExecutor(Executor):
         with store.claimed(task) as mine:
             if not mine:
                 return "elsewhere"
-            inputs = [needed(store, need) for need in task.needs]
+            try:
+                inputs = [needed(store, need) for need in task.needs]
+            except ResultMissing:
+                return "again"
             outcome = self._result(_perform_apart, task, inputs)
             if isinstance(outcome, str):
                 store.fail(task, outcome)
@@ -83,11 +110,18 @@ class _DaskExecutor(Executor):
             return "done"
 
     def _result(self, function: Any, *args: Any) -> Any:
-        future = self._client.submit(function, *args, pure=False)
+        with self._lock:
+            if self._cancelled:
+                raise ConnectionError("cancelled")
+            future = self._client.submit(function, *args, pure=False)
+            self._futures.add(future)
         try:
             return future.result()
         except CancelledError as error:
             raise ConnectionError(f"the Dask scheduler is gone: {error}") from None
+        finally:
+            with self._lock:
+                self._futures.discard(future)
 
 
 def _mark(folder: str) -> Path:

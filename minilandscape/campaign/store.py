@@ -13,11 +13,11 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ..files import read_json, read_result, write_atomic, write_json, write_result
+from ..files import DamagedFileError, read_json, read_result, write_atomic, write_json, write_result
 from .task import Result, Task
 
 #: Seconds between signs of life of a running task, and without one until it counts as dead.
@@ -30,13 +30,21 @@ class Store:
     Parameters
     ----------
     folder
-        Made where it does not exist.
+        Made where something is written and it does not exist.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
-        for name in ("results", "claims", "checkpoints", "failed", "seconds"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        self._seconds: dict[str, float] = {}
+
+    def ids(self, what: str) -> set[str]:
+        """The tasks that have a file in ``"results"``, ``"claims"`` or ``"failed"``, from one listing."""
+        suffix = ".npz" if what == "results" else ".json"
+        try:
+            names = [entry.name for entry in os.scandir(self.folder / what)]
+        except FileNotFoundError:
+            return set()
+        return {name.removesuffix(suffix) for name in names if name.endswith(suffix)}
 
     # Results -----------------------------------------------------------------------------------------------------
 
@@ -49,14 +57,21 @@ class Store:
         return self.result_path(task).exists()
 
     def read(self, task: Task) -> Result | None:
-        """The result; None where there is none. One that does not verify is set aside as ``.damaged``."""
+        """The result; None where there is none. One that does not verify is set aside as ``.damaged``.
+
+        Raises
+        ------
+        ValueError
+            If a newer version wrote it.
+        """
         path = self.result_path(task)
         try:
             return read_result(path, "task")
         except FileNotFoundError:
             return None
-        except ValueError:
-            os.replace(path, path.with_suffix(".damaged"))
+        except DamagedFileError:
+            with suppress(FileNotFoundError):  # another process has seen it as well
+                os.replace(path, path.with_suffix(".damaged"))
             return None
 
     def write(self, task: Task, result: Result, seconds: float) -> None:
@@ -72,10 +87,12 @@ class Store:
 
     def seconds(self, task: Task) -> float | None:
         """What the task took; None where that is not known."""
-        try:
-            return float(read_json(self.folder / "seconds" / f"{task.id}.json")["seconds"])
-        except (OSError, ValueError, KeyError):
-            return None
+        if task.id not in self._seconds:
+            try:
+                self._seconds[task.id] = float(read_json(self.folder / "seconds" / f"{task.id}.json")["seconds"])
+            except (OSError, ValueError, KeyError, TypeError):
+                return None
+        return self._seconds[task.id]
 
     # Checkpoints -------------------------------------------------------------------------------------------------
 
@@ -102,7 +119,7 @@ class Store:
             return str(read_json(self._failure(task))["reason"])
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, TypeError):
             return "unknown: its record is damaged"
 
     def forgive(self, task: Task) -> None:
@@ -114,10 +131,23 @@ class Store:
     def _claim(self, task: Task) -> Path:
         return self.folder / "claims" / f"{task.id}.json"
 
-    @contextmanager
-    def claimed(self, task: Task) -> Iterator[bool]:
+    def claimed(self, task: Task) -> AbstractContextManager[bool]:
         """Claims a task while the block runs, with signs of life; False where another process has it."""
-        path, token = self._claim(task), f"{socket.gethostname()} {os.getpid()} {uuid.uuid4().hex}"
+        return self._held(self._claim(task))
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """One process at a time; the others wait."""
+        while True:
+            with self._held(self.folder / "claims" / f"{name}.lock") as mine:
+                if mine:
+                    yield
+                    return
+            time.sleep(0.02)
+
+    @contextmanager
+    def _held(self, path: Path) -> Iterator[bool]:
+        token = f"{socket.gethostname()} {os.getpid()} {uuid.uuid4().hex}"
         if not (self._create(path, token) or (self._break_dead(path) and self._create(path, token))):
             yield False
             return
@@ -137,7 +167,13 @@ class Store:
         path = self._claim(task)
         return path.exists() and not self._dead(path)
 
+    def abandoned(self, task: Task) -> bool:
+        """Whether a process that worked on it is dead."""
+        path = self._claim(task)
+        return path.exists() and self._dead(path)
+
     def _create(self, path: Path, token: str) -> bool:
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         except FileExistsError:
@@ -210,10 +246,14 @@ def _give_signs(path: Path, over: threading.Event) -> None:
             return
 
 
-def perform(folder: str, task: Task) -> str:
-    """Runs a task in this process on a store; says how it went: "done", "elsewhere" or "failed".
+class ResultMissing(RuntimeError):
+    """The result of a task that another needs is gone, or was damaged and set aside."""
 
-    What the task needs must be in the store.
+
+def perform(folder: str, task: Task) -> str:
+    """Runs a task in this process on a store; says how it went: "done", "elsewhere", "failed" or "again".
+
+    "again": a result that the task needs, or its own checkpoint, was damaged and set aside, or is gone.
     """
     import traceback
 
@@ -229,7 +269,13 @@ def perform(folder: str, task: Task) -> str:
         try:
             inputs = [needed(store, need) for need in task.needs]
             result = task.resolve()({**task.options, **task.hints}, inputs, store.checkpoint(task))
+        except ResultMissing:
+            return "again"
         except Exception as error:
+            checkpoint = store.checkpoint(task)
+            if isinstance(error, DamagedFileError) and checkpoint.exists():
+                os.replace(checkpoint, checkpoint.with_suffix(".damaged"))
+                return "again"
             store.fail(task, f"{type(error).__name__}: {error}", traceback.format_exc())
             return "failed"
         store.write(task, result, time.monotonic() - started)
@@ -246,7 +292,7 @@ def needed(store: Store, task: Task) -> Result:
     if key not in _cache:
         result = store.read(task)
         if result is None:
-            raise RuntimeError(f"the result of {task.name}, which it needs, was damaged; run it again")
+            raise ResultMissing(f"the result of {task.name} is missing")
         while len(_cache) >= 8:
             del _cache[next(iter(_cache))]
         _cache[key] = result
