@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .options import Data, Json, UsageError, check_outputs, load_all_data, note, print_json, progress_bar
+from .options import Data, Json, UsageError, check_outputs, load_all_data, note, one_of, print_json, progress_bar
 
 Folder = Annotated[Path, typer.Argument(help="A folder that reproduce has written to.")]
 
@@ -24,13 +25,34 @@ def _cost(tasks: list[Any], model: str) -> float:
     return sum(task.cost for task in tasks if task.name.startswith(model))
 
 
+def _overrides(config: Path | None, given: dict[str, Any]) -> dict[str, Any]:
+    """The plan's numbers of a TOML file, and those of options, which go before what the file says of a network."""
+    from minilandscape.campaign.plan import read_overrides
+
+    overrides = read_overrides(config) if config is not None else {}
+    for name, value in overrides.items():
+        if isinstance(value, dict):
+            overrides[name] = {k: v for k, v in value.items() if k not in given}
+    return {**overrides, **given}
+
+
 def reproduce(
     context: typer.Context,
-    scale: Annotated[str, typer.Option(help="smoke (minutes), small (hours on two cores) or full (a cluster).")],
+    scale: Annotated[
+        str,
+        typer.Option(
+            help="smoke (minutes), small (hours on two cores) or full (a cluster).",
+            callback=one_of("smoke", "small", "full"),
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for results, figures and report.html.")],
     only: Annotated[str | None, typer.Option(help="Networks, such as fcp,lstm. Default: all four.")] = None,
     variant: Annotated[
-        str, typer.Option(help="authors (what the printed tables come from) or paper (what the text says).")
+        str,
+        typer.Option(
+            help="authors (what the printed tables come from) or paper (what the text says).",
+            callback=one_of("paper", "authors"),
+        ),
     ] = "authors",
     data: Data = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Of the choice of pairs.")] = 0,
@@ -41,33 +63,44 @@ def reproduce(
     iterations: Annotated[int | None, typer.Option(help="Iterations of L-BFGS-GSS, at most.")] = None,
     steps: Annotated[int | None, typer.Option(help="Adam steps of a path.")] = None,
     config: Annotated[
-        Path | None, typer.Option(help="A TOML file with any number of the plan, for all networks or under [fcp], ….")
+        Path | None,
+        typer.Option(
+            help="A TOML file with any number of the plan, for all networks or under [fcp], …; options go before it.",
+            exists=True,
+            dir_okay=False,
+        ),
     ] = None,
     scheduler: Annotated[str | None, typer.Option(help="A Dask scheduler, tcp://HOST:8786. Default: here.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Local processes. Default: one a core.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run tasks again that failed before.")] = False,
+    change_plan: Annotated[
+        bool, typer.Option("--change-plan", help="Go on with other numbers than the folder's campaign was begun with.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would run and cost, and stop.")] = False,
     as_json: Json = False,
 ) -> None:
     """Every table and figure of the paper, from nothing but the data; goes on where it was stopped."""
     from minilandscape.backend import thread_count
-    from minilandscape.campaign.plan import Plan, read_overrides
+    from minilandscape.campaign.plan import Plan
     from minilandscape.campaign.run import Summary
     from minilandscape.campaign.task import Task
     from minilandscape.reproduce import campaign_status, estimate
     from minilandscape.reproduce import reproduce as run
 
-    overrides: dict[str, Any] = read_overrides(config) if config is not None else {}
     given = {"runs": runs, "pairs": pairs, "train_size": train_size, "sgd_updates": sgd_updates}
     given |= {"iterations": iterations, "steps": steps}
-    overrides |= {name: value for name, value in given.items() if value is not None}
     check_outputs(out / "plan.json")
-    mnist, where = load_all_data(data)
     names = tuple(name.strip() for name in only.split(",")) if only else ()
     try:
-        plan = Plan.make(scale, variant, data=where, data_key=mnist.key, only=names, seed=seed, overrides=overrides)
+        overrides = _overrides(config, {name: value for name, value in given.items() if value is not None})
+        plan = Plan.make(scale, variant, data=data, data_key="", only=names, seed=seed, overrides=overrides)
     except ValueError as error:
         raise UsageError(str(error)) from None
+    mnist, where = load_all_data(data)
+    for model, network in plan.networks.items():
+        if network.train_size > len(mnist.train):
+            note(f"{model}: {network.train_size:,} training images were asked for; there are {len(mnist.train):,}")
+    plan = replace(plan, data=where, data_key=mnist.key).within(len(mnist.train))
     with progress_bar("measuring a few steps", None):
         costs = estimate(plan, mnist)
     tasks = plan.tasks(costs)
@@ -102,6 +135,7 @@ def reproduce(
                 scheduler=scheduler,
                 workers=workers,
                 retry_failed=retry_failed,
+                change_plan=change_plan,
                 progress=show,
             )
     except KeyboardInterrupt:
@@ -123,12 +157,16 @@ def status(folder: Folder, as_json: Json = False) -> None:
     _print(campaign_status(folder), None, as_json)
 
 
-def report(folder: Folder, as_json: Json = False) -> None:
+def report(
+    folder: Folder,
+    data: Annotated[str | None, typer.Option(help="Where the images are, if no longer where they were.")] = None,
+    as_json: Json = False,
+) -> None:
     """Write report.html again from what is finished."""
     from minilandscape.reproduce import write_report
 
     with progress_bar("report", None):
-        page = write_report(folder)
+        page = write_report(folder, data)
     if as_json:
         print_json({"report": str(page)})
     else:

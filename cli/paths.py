@@ -112,7 +112,7 @@ def connect(
 
     On the loss of a network over images, or on any energy of your own (--landscape).
     """
-    from minilandscape.landscape import LandscapeDefaults
+    from minilandscape.landscape import LandscapeDefaults, LandscapeError
     from minilandscape.paths import FourierPathFinder, SearchInterrupted, find_path
 
     check_own(context)
@@ -126,9 +126,9 @@ def connect(
         FourierPathFinder(LandscapeDefaults(), terms, points, objective=by_default, **options)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    inputs = (start, end, initial, data)
+    inputs = (start, end, data)  # a path that goes on may take the place of its beginning, which is no better
     check_outputs(out, inputs=inputs, suffix=".npz")
-    check_pictures(plot, inputs=inputs)
+    check_pictures(plot, inputs=(*inputs, initial))
     where = Where(landscape, model, variant, data, train_size, split, limit, device, dtype)
     a, b = one_vector(start), one_vector(end)
     before = None if initial is None else read_path(initial)
@@ -156,9 +156,10 @@ def connect(
                 advance(state.step, f"step {state.step}, height {state.height:.5g}")
 
             path = find_path(land, *ends, method, progress=show, initial=before, **settings)
-    except SearchInterrupted as interrupt:
-        interrupt.best.facts["data"] = facts
-        _keep(interrupt.best, out)
+    except (SearchInterrupted, LandscapeError) as stopped:
+        if (best := getattr(stopped, "best", None)) is not None:
+            best.facts["data"] = facts
+            _keep(best, out)
         raise
     path.facts["data"] = facts
     if out is not None:
@@ -207,12 +208,12 @@ def connect(
 
 
 def _keep(best: Any, out: Path | None) -> None:
-    """Writes what an interrupted search has found; says on standard error where it is, or that it is lost."""
+    """Writes what a search that ended early has found; says on standard error where it is, or that it is lost."""
     if out is None:
         note("no path is kept, since --out names no file for it")
         return
     best.save(out)
-    note(f"the best path so far is in {out}; --from {out} goes on from it, with another --out")
+    note(f"the best path so far is in {out}; --from {out} goes on from it")
 
 
 def _aligned(land: Any, facts: dict[str, Any], a: Any, b: Any) -> Any:

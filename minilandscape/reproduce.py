@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from importlib.metadata import PackageNotFoundError, version
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,11 @@ from .campaign.results import collect
 from .campaign.run import Summary, run_tasks, summarize
 from .campaign.store import Store
 from .campaign.task import Task
-from .data import Mnist, load_mnist
+from .data import DataError, Mnist, load_mnist
 from .files import write_atomic, write_json
 
+#: Seconds that a look at all tasks may take each time.
+QUICK = 0.02
 PACKAGES = ("numpy", "scipy", "scikit-learn", "matplotlib", "minilandscape")
 
 
@@ -35,6 +39,7 @@ def reproduce(
     scheduler: Any = None,
     workers: int | None = None,
     retry_failed: bool = False,
+    change_plan: bool = False,
     progress: Callable[[Task, str, Summary], None] | None = None,
 ) -> Summary:
     """Runs a plan in a folder, going on where it was stopped, and writes ``report.html``.
@@ -47,22 +52,34 @@ def reproduce(
         Of :func:`estimate`; only the time left depends on them.
     executor, scheduler, workers, retry_failed
         Of :func:`minilandscape.campaign.run_tasks`.
+    change_plan
+        Whether the numbers may be others than those of the campaign that the folder holds.
     progress
-        Called with each task that ends, how it ended, and how all stand.
+        Called with each task that ends, how it ended, and how all stand, or stood a moment ago.
 
     Raises
     ------
     ValueError
-        If the folder holds a campaign of another variant, scale, seed, or on other data.
+        If the folder holds a campaign of another variant, scale, seed, on other data, or with other numbers.
     """
     store = Store(folder)
-    save_plan(plan, store)
+    save_plan(plan, store, change_plan)
     save_costs(costs or {}, store)
     tasks = plan.tasks(costs)
 
+    at, took, known = -inf, 0.0, summarize(tasks, store)
+
     def show(task: Task, how: str) -> None:
-        if progress is not None:
-            progress(task, how, summarize(tasks, store))
+        nonlocal at, took, known
+        if progress is None:
+            return
+        # On a large plan, or a slow disk, a look at everything takes long: it may cost a twentieth of the time.
+        started = time.monotonic()
+        if took < QUICK or started - at > 20 * took:
+            known = summarize(tasks, store)
+            at = time.monotonic()
+            took = at - started
+        progress(task, how, known)
 
     summary = run_tasks(
         tasks,
@@ -85,13 +102,18 @@ def campaign_status(folder: str | os.PathLike[str]) -> Summary:
     return summarize(load_plan(store).tasks(load_costs(store)), store)
 
 
-def write_report(folder: str | os.PathLike[str]) -> Path:
+def write_report(folder: str | os.PathLike[str], data: str | None = None) -> Path:
     """Writes ``results.json``, the figures as PNG and SVG, and ``report.html`` from what is finished; returns the page.
+
+    Parameters
+    ----------
+    data
+        Where the images are, for Fig. 1; None where the plan says. If they are not there, the figure is left out.
 
     Raises
     ------
     ValueError
-        If the folder holds no campaign.
+        If the folder holds no campaign, or ``data`` are not those that it is on.
     """
     import io
 
@@ -107,8 +129,8 @@ def write_report(folder: str | os.PathLike[str]) -> Path:
     plan = load_plan(store)
     results = collect(plan, store)
     write_json(folder / "results.json", results)
-    data = load_mnist(plan.data)
-    figures = paper_figures(results, data.train.images)
+    images, described = _images(plan, data)
+    figures = paper_figures(results, images)
     figures["figure3"] = Figure(figsize=(11, 4.6), layout="constrained")
     plot_figure3(figure3(), figures["figure3"].subplots(1, 2))
     for name, figure in figures.items():
@@ -118,7 +140,7 @@ def write_report(folder: str | os.PathLike[str]) -> Path:
             write_atomic(folder / "figures" / f"{name}.{kind}", buffer.getvalue())
     seconds = [s for task in plan.tasks() if (s := store.seconds(task)) is not None]
     about = {
-        "Data": data.describe(),
+        "Data": described,
         "Tasks": f"{len(summary.done)} done, {len(summary.left) + len(summary.running)} left, "
         f"{len(summary.failed)} failed, {len(summary.blocked)} waiting for a failed one",
         "Failures": [f"{name}: {reason}" for name, reason in summary.reasons.items()] or "none",
@@ -127,6 +149,20 @@ def write_report(folder: str | os.PathLike[str]) -> Path:
     }
     title = "Neural network optimization strategies and the topography of the loss landscape: reproduction"
     return write_atomic(folder / "report.html", render_report(results, figures, about, title).encode())
+
+
+def _images(plan: Plan, where: str | None) -> tuple[Any, str]:
+    """The training images, None if they are not where the plan says; and what they are."""
+    try:
+        data = load_mnist(plan.data if where is None else where)
+        if data.key == plan.data_key:
+            return data.train.images, data.describe()
+        if where is not None:
+            raise ValueError(f"{where} holds the data {data.key!r}; the campaign is on {plan.data_key!r}")
+    except DataError:
+        if where is not None:
+            raise
+    return None, f"{plan.data_key}, no longer at {plan.data}; Fig. 1 is left out"
 
 
 def _version(package: str) -> str:

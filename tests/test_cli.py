@@ -171,6 +171,33 @@ def test_an_interrupted_search_keeps_its_best_path(folder: Path, capsys: pytest.
     assert path.history["cumulative_loss"][path.best_step] < path.history["cumulative_loss"][0]
 
 
+def test_a_search_that_meets_a_nan_keeps_its_best_path_and_goes_on_in_the_same_file(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = """
+import numpy as np
+calls = 0
+def f(x):
+    global calls
+    calls += 1
+    value = (x[0] ** 2 - 1) ** 2 + (x[1] - 0.5 * x[0]) ** 2
+    slope = 2 * (x[1] - 0.5 * x[0])
+    return (np.nan if calls > LIMIT else value), np.array([4 * x[0] * (x[0] ** 2 - 1) - 0.5 * slope, slope])
+"""
+    for name, limit in (("short", "300"), ("long", "np.inf")):
+        Path(f"{name}.py").write_text(text.replace("LIMIT", limit))
+    np.save("a.npy", np.array([-1.0, 0.4]))
+    np.save("b.npy", np.array([1.0, 0.6]))
+    common = ("connect", "a.npy", "b.npy", "--points", "20", "--terms", "3", "--out", "p.npz", "--landscape")
+    assert run(*common, "short:f") == 1
+    error = capsys.readouterr().err.splitlines()
+    assert error[-2] == "the best path so far is in p.npz; --from p.npz goes on from it"
+    assert "is nan" in error[-1]
+    height = load_path("p.npz").height
+    assert run(*common, "long:f", "--from", "p.npz") == 0
+    assert load_path("p.npz").height < height
+
+
 def test_what_an_interrupt_keeps_is_said(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,7 +273,7 @@ def test_inputs_are_not_overwritten(folder: Path, capsys: pytest.CaptureFixture[
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     for command in (
         ("connect", "a.npz:0", "b.npy:0", "--out", "a.npz"),
-        ("connect", "a.npy", "b.npy", "--from", "a.npz", "--out", "./a.npz"),
+        ("connect", "a.npy", "b.npy", "--from", "b.png", "--plot", "./b.png"),
         ("connect", "a.npy", "b.npy", "--data", "data.npz", "--out", str(folder / "data.npz")),
         ("surface", "--path", "a.npz", "--out", "a.npz"),
         ("surface", "b.png:0", "--plot", "b.png"),

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from html import escape, unescape
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import pytest
 from minilandscape_cli.main import main
 from scipy.stats import permutation_test
 
-from minilandscape.campaign.plan import NetworkPlan, Plan
+from minilandscape.campaign.plan import NetworkPlan, Plan, load_plan, save_plan
 from minilandscape.campaign.results import (
     compare_runs,
     compare_same_runs,
@@ -28,10 +29,11 @@ from minilandscape.campaign.results import (
     separation,
     verdict,
 )
-from minilandscape.data import Mnist
+from minilandscape.campaign.store import Store
+from minilandscape.data import Mnist, load_mnist
 from minilandscape.figures.report import render_report
 from minilandscape.networks import MODELS
-from minilandscape.reproduce import campaign_status
+from minilandscape.reproduce import campaign_status, write_report
 
 
 def test_the_full_plan_is_the_papers() -> None:
@@ -60,6 +62,12 @@ def test_numbers_can_be_overridden_and_are_checked() -> None:
         ({"runs": 0}, "expected at least 1"),
         ({"runs": 1}, "expected at least 2 runs to pair"),
         ({"runs": "many"}, "expected int"),
+        ({"pairs": 0}, "pairs is 0; expected at least 1"),
+        ({"lr": -5.0}, "lr is -5.0; expected a number above 0"),
+        ({"lam": -3.0}, "lam is -3.0; expected at least 0"),
+        ({"lam": float("nan")}, "lam is nan; expected at least 0"),
+        ({"still_steps": -1}, "still_steps is -1; expected at least 0"),
+        ({"fcp": 3}, r"fcp is 3; expected a table of numbers, \[fcp\]"),
     ):
         with pytest.raises(ValueError, match=message):
             Plan.make("small", **common, overrides=overrides)
@@ -68,6 +76,47 @@ def test_numbers_can_be_overridden_and_are_checked() -> None:
     with pytest.raises(ValueError, match="scale is 'big'"):
         Plan.make("big", **common)
     assert NetworkPlan(12, 20, 5000).sgd_epochs == 886
+    few = plan.within(1000).networks
+    assert (few["fcp"].train_size, few["lenet"].train_size) == (1000, 500)
+
+
+def test_other_numbers_in_the_same_folder_are_named(tmp_path: Path) -> None:
+    def plan(runs: int, *only: str) -> Plan:
+        return Plan.make("small", data="auto", data_key="mnist", only=only, overrides={"runs": runs})
+
+    store = Store(tmp_path)
+    save_plan(plan(8, "fcp"), store)
+    save_plan(plan(5, "lstm"), store)
+    with pytest.raises(ValueError, match=r"other numbers: fcp's runs was 8, is 7; .* --change-plan"):
+        save_plan(plan(7, "fcp", "lenet"), store)
+    assert {m: n.runs for m, n in load_plan(store).networks.items()} == {"fcp": 8, "lstm": 5}
+    save_plan(plan(7, "fcp", "lenet"), store, change=True)
+    assert {m: n.runs for m, n in load_plan(store).networks.items()} == {"fcp": 7, "lstm": 5, "lenet": 7}
+
+
+def test_commands_that_begin_together_lose_no_network(tmp_path: Path) -> None:
+    def save(model: str) -> None:
+        save_plan(Plan.make("small", data="auto", data_key="mnist", only=(model,)), Store(tmp_path))
+
+    with ThreadPoolExecutor(4) as executor:
+        list(executor.map(save, MODELS))
+    assert set(load_plan(Store(tmp_path)).networks) == set(MODELS)
+
+
+def test_options_go_before_what_the_file_says_of_a_network(
+    data_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "plan.toml").write_text("pairs = 3\n[fcp]\nruns = 7\nsteps = 9\n")
+    options = ["reproduce", "--scale", "small", "--only", "fcp", "--data", str(data_file), "--out", str(tmp_path / "f")]
+    with pytest.raises(SystemExit) as ended:
+        main([*options, "--config", str(tmp_path / "plan.toml"), "--runs", "4", "--dry-run", "--json"])
+    assert not ended.value.code
+    out, err = capsys.readouterr()
+    fcp = json.loads(out)["networks"]["fcp"]
+    assert (fcp["runs"], fcp["steps"], fcp["pairs"]) == (4, 9, 3)
+    n = len(np.load(data_file)["x_train"])
+    assert fcp["train_size"] == n
+    assert f"fcp: 5,000 training images were asked for; there are {n:,}" in err
 
 
 def test_a_dry_run_says_what_it_costs_and_writes_nothing(
@@ -198,6 +247,19 @@ def test_smoke_is_killed_again_and_again_and_comes_to_the_same_files(data_file: 
     assert set(json.loads((tmp_path / "whole/costs.json").read_text())) == set(MODELS)
 
 
+def test_a_report_does_without_images_that_are_gone(data_file: Path, tmp_path: Path) -> None:
+    key = load_mnist(data_file).key
+    plan = Plan.make("smoke", data=str(tmp_path / "gone"), data_key=key, only=("fcp",))
+    save_plan(plan, Store(tmp_path / "f"))
+    page = write_report(tmp_path / "f").read_text()
+    assert "Fig. 1 is left out" in page
+    assert not (tmp_path / "f/figures/figure1.png").exists()
+    write_report(tmp_path / "f", str(data_file))
+    assert (tmp_path / "f/figures/figure1.png").exists()
+    with pytest.raises(ValueError, match="mnist5k holds the data"):
+        write_report(tmp_path / "f", "mnist5k")
+
+
 def test_verdicts_say_what_can_be_told() -> None:
     assert expected("autoencoder", "rise of the test curve, log10, L-BFGS less SGD") == "about equal"
     assert expected("lenet", "height (adam), sgd, train less test weights on the train landscape") == "not higher"
@@ -211,6 +273,10 @@ def test_verdicts_say_what_can_be_told() -> None:
     for difference, p, paper, here in cases:
         assert verdict({"difference": difference, "p": p}, paper) == here
     assert verdict({"difference": 1.0, "p": 0.01}, None) == ""
+    for groups in (([1.0, np.nan], [1.0, 2.0]), ([1.0, np.inf], [1.0, np.inf])):
+        for diverged in (compare_runs(*groups), compare_same_runs(*groups)):
+            for paper in ("higher", "about equal", "not higher", "much smaller"):
+                assert verdict(diverged.facts(), paper, {"difference": 1.0}) == "cannot be told"
     for difference, here in ((2.0, "seen"), (3.0, "not seen")):
         assert verdict({"difference": difference, "p": 0.01}, "much smaller", {"difference": 10.0}) == here
 

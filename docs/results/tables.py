@@ -121,6 +121,8 @@ def _statements(found: list[Any]) -> str:
 def _verdict(network: Any, prefix: str) -> str:
     for name, test in network["statements"].items():
         if name.startswith(prefix):
+            if test["difference"] is None:  # NaN, of a run that diverged
+                return _strong(test["here"])
             difference = _minus(f"{test['difference']:.3g}")
             return f"{_strong(test['here'])} ({difference}; p {test['p']:.2g})"
     return "not run yet"

@@ -6,7 +6,7 @@ import tomllib
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from math import ceil
+from math import ceil, inf
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +75,13 @@ class NetworkPlan:
     scans: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("runs", "train_size", "test_curve", "sgd_updates", "iterations", "steps", "n_terms"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
+        least = dict.fromkeys(("runs", "pairs", "train_size", "test_curve", "sgd_updates", "iterations", "steps"), 1)
+        least |= {"n_terms": 1, "n_points": 3, "still_steps": 0, "sgd_floor": 0, "loss_floor": 0, "lam": 0}
+        for name, number in least.items():
+            if not number <= getattr(self, name) < inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected at least {number}")
+        if not 0 < self.lr < inf:
+            raise ValueError(f"lr is {self.lr}; expected a number above 0")
         if self.kept < 2:
             raise ValueError(f"runs is {self.runs}, of which {self.kept} is kept; expected at least 2 runs to pair")
 
@@ -166,7 +170,10 @@ class Plan:
         networks = {}
         for model, network in _scale(scale, variant).items():
             own = {k: v for k, v in (overrides or {}).items() if k not in MODELS}
-            own |= (overrides or {}).get(model, {})
+            of_model = (overrides or {}).get(model, {})
+            if not isinstance(of_model, Mapping):
+                raise ValueError(f"{model} is {of_model!r}; expected a table of numbers, [{model}]")
+            own |= of_model
             for name, value in own.items():
                 if name not in known:
                     raise ValueError(f"a plan has no {name!r}; expected some of {', '.join(known)}")
@@ -176,6 +183,11 @@ class Plan:
             if not only or model in only:
                 networks[model] = replace(network, **own)
         return cls(scale, variant, data, data_key, seed, networks)
+
+    def within(self, n_images: int) -> Plan:
+        """The plan with no more training images than there are, and as many updates all the same."""
+        cut = {m: replace(n, train_size=min(n.train_size, n_images)) for m, n in self.networks.items()}
+        return replace(self, networks=cut)
 
     def facts(self) -> dict[str, Any]:
         """The plan as JSON."""
@@ -384,35 +396,60 @@ def measure_costs(plan: Plan, model: str, data: Any) -> Costs:
     return Costs(update, value, gradient, path)
 
 
-def save_plan(plan: Plan, store: Store) -> None:
-    """Keeps the plan with its results; refuses another plan in the same folder where that has another variant or data.
+def save_plan(plan: Plan, store: Store, change: bool = False) -> None:
+    """Keeps the plan with its results, beside those of other networks.
+
+    Parameters
+    ----------
+    change
+        Whether a network's numbers may be others than before. Results that still count are kept, the others stay
+        behind unused.
 
     Raises
     ------
     ValueError
-        If the folder holds a campaign on other data or of the other variant.
+        If the folder holds a campaign on other data, of the other variant, scale or seed; or, without ``change``, with
+        other numbers. It names them.
     """
     from ..files import read_json, write_json
 
     path = store.folder / "plan.json"
-    if path.exists():
-        before = Plan.from_facts(read_json(path))
-        for name in ("variant", "data_key", "scale", "seed"):
-            if getattr(before, name) != getattr(plan, name):
+    with store.locked("plan"):
+        if path.exists():
+            before = Plan.from_facts(read_json(path))
+            for name in ("variant", "data_key", "scale", "seed"):
+                if getattr(before, name) != getattr(plan, name):
+                    raise ValueError(
+                        f"{store.folder} holds a campaign with {name} {getattr(before, name)!r}, not "
+                        f"{getattr(plan, name)!r}; name another folder"
+                    )
+            if not change and (changes := _changes(before, plan)):
                 raise ValueError(
-                    f"{store.folder} holds a campaign with {name} {getattr(before, name)!r}, not "
-                    f"{getattr(plan, name)!r}; name another folder"
+                    f"{store.folder} holds a campaign with other numbers: {', '.join(changes)}; give them as they "
+                    "were, name another folder, or say --change-plan to go on with the new ones"
                 )
-        plan = replace(plan, networks={**before.networks, **plan.networks})
-    write_json(path, plan.facts())
+            plan = replace(plan, networks={**before.networks, **plan.networks})
+        write_json(path, plan.facts())
+
+
+def _changes(before: Plan, plan: Plan) -> list[str]:
+    """ "fcp's runs was 12, is 8", …: the numbers of networks in both plans that differ."""
+    return [
+        f"{model}'s {name} was {was}, is {value}"
+        for model, network in plan.networks.items()
+        if model in before.networks
+        for name, value in vars(network).items()
+        if (was := getattr(before.networks[model], name)) != value
+    ]
 
 
 def save_costs(costs: Mapping[str, Costs], store: Store) -> None:
     """Keeps measured costs beside the plan, so that others can tell how long it still takes."""
     from ..files import write_json
 
-    kept = {**load_costs(store), **costs}
-    write_json(store.folder / "costs.json", {model: vars(cost).copy() for model, cost in kept.items()})
+    with store.locked("plan"):
+        kept = {**load_costs(store), **costs}
+        write_json(store.folder / "costs.json", {model: vars(cost).copy() for model, cost in kept.items()})
 
 
 def load_costs(store: Store) -> dict[str, Costs]:

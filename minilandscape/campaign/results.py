@@ -98,10 +98,12 @@ def verdict(test: Mapping[str, Any], paper: str | None, before: Mapping[str, Any
     """
     if paper is None:
         return ""
-    if paper == "much smaller":
+    if paper == "much smaller" and np.isfinite(test["difference"]):
         assert before is not None
         return "seen" if abs(test["difference"]) <= MUCH_SMALLER * abs(before["difference"]) else "not seen"
     difference, clear = test["difference"], test["p"] <= SIGNIFICANT
+    if not np.isfinite(difference):  # a run that diverged
+        return "cannot be told"
     if paper in ("higher", "lower"):
         if not clear:
             return "not seen" if difference == 0 else "cannot be told"
@@ -116,7 +118,7 @@ class Comparison:
     Attributes
     ----------
     difference
-        Of the means, first less second.
+        Of the means, first less second; NaN where a run diverged, p being 1 then.
     p
         Two-sided, of a permutation of the runs; ``least`` is the smallest that so few runs allow.
     n
@@ -137,6 +139,8 @@ def compare_runs(a: Any, b: Any) -> Comparison:
     """Permutes independent runs between two groups; all ways where there are few enough, else random ones."""
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     pooled, n = np.concatenate([a, b]), len(a)
+    if not np.isfinite(pooled).all():
+        return Comparison(float("nan"), 1.0, float("nan"), (n, len(b)))
     ways = comb(len(pooled), n)
     observed = a.mean() - b.mean()
     if ways <= PERMUTATIONS:
@@ -156,8 +160,11 @@ def compare_runs(a: Any, b: Any) -> Comparison:
 
 def compare_same_runs(a: Any, b: Any) -> Comparison:
     """Flips the signs of differences within runs: two quantities of the same runs."""
-    d = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
-    n = len(d)
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    n = len(a)
+    if not np.isfinite([a, b]).all():
+        return Comparison(float("nan"), 1.0, float("nan"), (n, n))
+    d = a - b
     if 2**n <= PERMUTATIONS:
         signs = np.array(list(itertools.product((1, -1), repeat=n)))
         least = 2 / 2**n
