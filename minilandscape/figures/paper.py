@@ -10,7 +10,7 @@ import numpy as np
 
 from ..analysis.statistics import ShellLengths
 from .kpca import plot_kpca
-from .statistics import finish_histogram, plot_shell_lengths
+from .statistics import finish_histogram, outlined_bars, plot_shell_lengths
 
 #: In the order of the paper's panels.
 NAMES = {"fcp": "FCP", "lenet": "LeNet", "autoencoder": "Autoencoder", "lstm": "LSTM"}
@@ -80,16 +80,27 @@ def plot_heights(
     if values.size:
         if values.min() > 0 and values.max() > 30 * values.min():
             edges = np.geomspace(values.min() * 0.98, values.max() * 1.02, bins + 1)
-            axes.set_xscale("log")
+            _log_axis(axes, values.max() / values.min())
         else:
             edges = np.histogram_bin_edges(values, bins)
             axes.locator_params(axis="x", nbins=5)
-        for entry, numbers in zip(heights, shown, strict=True):
+        for k, (entry, numbers) in enumerate(zip(heights, shown, strict=True)):
             name, colour = SETS[(entry["optimizer"], entry["weights"])]
-            axes.hist(numbers, edges, color=colour, alpha=0.75, label=f"{name} ({len(numbers)})")
+            outlined_bars(axes, numbers, edges, colour, f"{name} ({len(numbers)})", k)
         finish_histogram(axes)
     axes.set(xlabel=label, ylabel="paths", title=title)
     return axes
+
+
+def _log_axis(axes: Any, ratio: float) -> None:
+    """A logarithmic axis whose numbers stand clear of each other, over one decade or many."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    if ratio < 300:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def plot_lengths(axes: Any, lengths: Mapping[str, Any], weights: str, title: str = "") -> Any:

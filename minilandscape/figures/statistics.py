@@ -37,16 +37,20 @@ def plot_shell_lengths(
     reach = max(high, result.centroid_distance) - min(low, result.centroid_distance)
     width = max((high - low) / bins, 0.01 * reach, 1e-4 * high) or 1.0
     edges = low - width / 2 + width * np.arange(int((high - low) / width) + 2)
-    # Outlines: where bars are equal, the second's dashes leave the first's line to be seen.
-    for values, label, colour, style in zip(sets, labels, colours, ("-", (0, (3, 3))), strict=True):
-        counts, _, _ = axes.hist(values, edges, color=colour, alpha=0.6, label=label)
-        axes.stairs(counts, edges, color=colour, ls=style, lw=1.5)
+    for k, (values, label, colour) in enumerate(zip(sets, labels, colours, strict=True)):
+        outlined_bars(axes, values, edges, colour, label, k)
     if reach < width:
         axes.set_xlim(low - 5 * width, high + 5 * width)
     axes.axvline(result.centroid_distance, ymax=0.85, color="k", ls=":", label="centroids")  # below the legend
     axes.set(xlabel=r"$|\omega_i - \bar\omega|$", ylabel="vectors")
     finish_histogram(axes)
     return axes
+
+
+def outlined_bars(axes: Any, values: np.ndarray, edges: np.ndarray, colour: str, label: str, k: int) -> None:
+    """The k-th histogram on some axes. Where bars are equal, gaps in the later outlines leave the first to be seen."""
+    counts, _, _ = axes.hist(values, edges, color=colour, alpha=0.6, label=label)
+    axes.stairs(counts, edges, color=colour, ls="-" if k == 0 else (0, (4 - k, 1 + 2 * k)), lw=1.5)
 
 
 def finish_histogram(axes: Any) -> None:
