@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..backend import Workspace, to_device
 from ..landscape import Evaluations, Weights
-
-if TYPE_CHECKING:
-    from .landscape import NetworkLandscape
 
 #: Bytes of first-layer products that a span keeps between evaluations.
 KEPT_PRODUCTS = 256 << 20
@@ -22,7 +19,7 @@ FRESH_AFTER = 10
 
 
 class NetworkSpan:
-    """Points that are linear combinations of a few rows, over a network.
+    """Points that are linear combinations of a few rows, over a :class:`~.landscape.NetworkLandscape`.
 
     The first layer is linear in its weights, so its products are computed once a row and mixed for the points; in the
     backward pass the points' gradients are mixed first and multiplied once a row. That pays where the first layer is
@@ -31,7 +28,7 @@ class NetworkSpan:
     into :data:`KEPT_PRODUCTS` bytes.
     """
 
-    def __init__(self, landscape: NetworkLandscape, basis: Any) -> None:
+    def __init__(self, landscape: Any, basis: Any) -> None:
         basis = to_device(basis, landscape.device, landscape.dtype)
         if basis.ndim != 2 or basis.shape[1] != landscape.size:
             raise ValueError(f"a span's rows have shape {tuple(basis.shape)}; expected (R, {landscape.size})")
