@@ -58,5 +58,7 @@ def plot_kpca(
         axes.set_ylim(len(names) - 0.5, -0.5)
         return axes
     axes.set_ylabel(f"PC$_{components[1] + 1}$")
-    axes.legend(frameon=False)
+    low, high = axes.get_ylim()  # the legend stands above the points
+    axes.set_ylim(low, high + 0.1 * (high - low) * -(-len(names) // 2))
+    axes.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
     return axes
