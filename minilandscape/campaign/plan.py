@@ -279,7 +279,10 @@ class NetworkTasks:
         cost = 0.0
         if costs is not None:
             measured = costs.value * (1 + n.test_curve / n.train_size)  # both curves, every epoch
-            epochs = n.sgd_epochs if optimizer == "sgd" else min(n.iterations, 300)
+            reaches_floor = self.model != "autoencoder"  # after some 300 iterations
+            epochs = min(n.iterations, 300) if reaches_floor else n.iterations
+            if optimizer == "sgd":
+                epochs = n.sgd_epochs
             step = (
                 costs.update * n.sgd_updates / n.sgd_epochs if optimizer == "sgd" else costs.gradient + 6 * costs.value
             )
