@@ -83,8 +83,9 @@ def reproduce(
     from minilandscape.backend import thread_count
     from minilandscape.campaign.plan import Plan
     from minilandscape.campaign.run import Summary
+    from minilandscape.campaign.store import Store
     from minilandscape.campaign.task import Task
-    from minilandscape.reproduce import campaign_status, estimate
+    from minilandscape.reproduce import estimate
     from minilandscape.reproduce import reproduce as run
 
     given = {"runs": runs, "pairs": pairs, "train_size": train_size, "sgd_updates": sgd_updates}
@@ -140,7 +141,8 @@ def reproduce(
             )
     except KeyboardInterrupt:
         command = shlex.join(["minilandscape", *context.obj])
-        note(f"{len(campaign_status(out).done)} tasks are finished and kept; the same command goes on: {command}")
+        kept = len(Store(out).ids("results"))
+        note(f"{kept} tasks are finished and kept; the same command goes on: {command}")
         raise
     _print(summary, out, as_json)
     if summary.failed:
@@ -148,6 +150,8 @@ def reproduce(
             f"{len(summary.failed)} tasks failed, the first: {summary.reasons[summary.failed[0]]}; "
             "--retry-failed runs them again"
         )
+    if summary.left or summary.running:
+        raise RuntimeError(f"{len(summary.left) + len(summary.running)} tasks are left; the same command goes on")
 
 
 def status(folder: Folder, as_json: Json = False) -> None:

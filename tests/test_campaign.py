@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -123,20 +124,46 @@ def test_looking_at_a_folder_leaves_nothing_there(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_failure_that_another_command_forgives_is_left_to_it(tmp_path: Path) -> None:
-    """Neither waited for nor looked at for ever."""
+def test_a_failure_that_another_command_forgives_stops_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     bad = Task("bad", "campaign_tasks:fails", {"unless": str(tmp_path / "there")})
-    slow, needs = (
-        Task("slow", "campaign_tasks:square", {"k": 1}),
-        Task("needs", "campaign_tasks:square", {"k": 2}, (bad,)),
-    )
+    slow = Task("slow", "campaign_tasks:square", {"k": 1})
+    needs = Task("needs", "campaign_tasks:square", {"k": 2}, (bad,))
     store.fail(bad, "as before")
-    with store.claimed(bad):
-        summary = run_tasks(
-            [bad, slow, needs], store, executor=ThreadPoolExecutor(1), progress=lambda task, how: store.forgive(bad)
-        )
-    assert (summary.done, summary.left) == (["slow"], ["needs"])
+
+    def other(task: Task, how: str) -> None:
+        if task is slow:
+            (tmp_path / "there").touch()
+            store.forgive(bad)
+
+    summary = run_tasks([bad, slow, needs], store, executor=ThreadPoolExecutor(1), progress=other)
+    assert summary.done == ["bad", "slow", "needs"]
+
+
+def test_a_failure_that_another_command_has_seen_is_not_repeated(tmp_path: Path) -> None:
+    store, task = Store(tmp_path), Task("bad", "campaign_tasks:fails", {"unless": str(tmp_path / "there")})
+    assert store_module.perform(str(tmp_path), task) == "failed"
+    (tmp_path / "there").touch()
+    assert store_module.perform(str(tmp_path), task) == "failed"
+    store.forgive(task)
+    assert store_module.perform(str(tmp_path), task) == "done"
+
+
+def test_an_interrupt_takes_back_what_a_given_executor_has_not_begun(tmp_path: Path) -> None:
+    def interrupt(task: Task, how: str) -> None:
+        raise KeyboardInterrupt
+
+    with ThreadPoolExecutor(1) as executor, pytest.raises(KeyboardInterrupt):
+        run_tasks(squares(9, seconds=0.05), Store(tmp_path), executor=executor, progress=interrupt)
+    assert len(contents(tmp_path)) <= 3
+    assert not list(tmp_path.glob("failed/*"))
+
+
+def test_tasks_are_sent_without_what_their_needs_need(tmp_path: Path) -> None:
+    task = squares(300)[-1]
+    last = Task("last", "campaign_tasks:square", {"k": 1}, (task,))
+    assert last.alone().id == last.id
+    assert len(pickle.dumps(last.alone())) < 1000 < len(pickle.dumps(last)) / 10
 
 
 def test_failures_are_recorded_block_what_needs_them_and_are_retried(tmp_path: Path) -> None:
@@ -258,6 +285,42 @@ def test_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert not mine
     assert claim.read_text() == "another-host 1 new"
     assert store_module.DEAD_AFTER > 5 * store_module.SIGN_EVERY
+
+
+def test_signs_of_life_outlast_a_disk_that_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "SIGN_EVERY", 0.01)
+    calls: list[Any] = []
+    utime = os.utime
+
+    def away(path: Any, *args: Any) -> None:
+        calls.append(path)
+        if len(calls) < 3:
+            raise OSError(116, "Stale file handle")
+        utime(path, *args)
+
+    monkeypatch.setattr(store_module.os, "utime", away)
+    store, (task, _) = Store(tmp_path), squares(1)
+    with store.claimed(task) as mine:
+        assert mine
+        deadline = time.monotonic() + 10
+        while len(calls) < 5 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert len(calls) >= 5
+
+
+def test_a_lock_that_is_held_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(store_module, "LOCK_PATIENCE", 2)
+    store = Store(tmp_path)
+    with store.locked("plan"), ThreadPoolExecutor(1) as executor:
+        waiting = executor.submit(lambda: store.locked("plan").__enter__())
+        deadline = time.monotonic() + 10
+        while not caplog.messages and time.monotonic() < deadline:
+            time.sleep(0.01)
+        (tmp_path / "claims" / "plan.lock").unlink()
+        waiting.result(timeout=10)
+    assert "plan.lock, held by" in caplog.messages[0]
 
 
 def test_a_hash_covers_everything() -> None:

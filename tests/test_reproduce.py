@@ -94,6 +94,16 @@ def test_other_numbers_in_the_same_folder_are_named(tmp_path: Path) -> None:
     assert {m: n.runs for m, n in load_plan(store).networks.items()} == {"fcp": 7, "lstm": 5, "lenet": 7}
 
 
+def test_damaged_plans_are_named_and_damaged_costs_done_without(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    save_plan(Plan.make("small", data="auto", data_key="mnist"), store)
+    (tmp_path / "costs.json").write_text("cut o")
+    assert len(campaign_status(tmp_path).left) > 600
+    (tmp_path / "plan.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"plan.json is no plan, or is damaged"):
+        campaign_status(tmp_path)
+
+
 def test_commands_that_begin_together_lose_no_network(tmp_path: Path) -> None:
     def save(model: str) -> None:
         save_plan(Plan.make("small", data="auto", data_key="mnist", only=(model,)), Store(tmp_path))

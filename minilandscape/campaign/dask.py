@@ -97,6 +97,8 @@ class _DaskExecutor(Executor):
         with store.claimed(task) as mine:
             if not mine:
                 return "elsewhere"
+            if (ended := store.ended(task)) is not None:
+                return ended
             try:
                 inputs = [needed(store, need) for need in task.needs]
             except ResultMissing:

@@ -207,7 +207,7 @@ class Plan:
         for model in self.networks:
             of = NetworkTasks(self, model, (costs or {}).get(model))
             tasks += of.everything()
-        return tasks
+        return list({task.id: task for task in tasks}.values())  # the plan's own λ is among those of the scan
 
     def network_tasks(self, model: str) -> NetworkTasks:
         """The tasks of one network by what they are."""
@@ -240,6 +240,7 @@ class NetworkTasks:
         self.plan, self.model, self.network, self.costs = plan, model, plan.networks[model], costs
         self._data = {"data_key": plan.data_key}
         self._hints = {"data": plan.data}
+        self._sets: dict[tuple[str, float | None], Task] = {}
 
     def everything(self) -> list[Task]:
         """All, in order."""
@@ -270,6 +271,9 @@ class NetworkTasks:
 
     def runs(self, optimizer: str, floor: float | None = None) -> list[Task]:
         """The training runs of an optimiser."""
+        return list(self.set_of(optimizer, floor).needs)
+
+    def _runs(self, optimizer: str, floor: float | None) -> list[Task]:
         n, plan, costs = self.network, self.plan, self.costs
         options: dict[str, Any] = {"optimizer": optimizer, "variant": plan.variant, "train_size": n.train_size}
         if optimizer == "sgd":
@@ -300,9 +304,12 @@ class NetworkTasks:
 
     def set_of(self, optimizer: str, floor: float | None = None) -> Task:
         """The solutions that are kept of an optimiser's runs."""
-        seeds = list(range(self.network.runs))
-        name = f"{self.model}-{self._label(optimizer, floor)}-set"
-        return Task(name, f"{WORK}:solution_set", {"seeds": seeds}, tuple(self.runs(optimizer, floor)))
+        if (optimizer, floor) not in self._sets:  # all paths of a set share it, and its runs
+            seeds = list(range(self.network.runs))
+            name = f"{self.model}-{self._label(optimizer, floor)}-set"
+            runs = tuple(self._runs(optimizer, floor))
+            self._sets[optimizer, floor] = Task(name, f"{WORK}:solution_set", {"seeds": seeds}, runs)
+        return self._sets[optimizer, floor]
 
     def pairs(self, optimizer: str, weights: str) -> list[tuple[int, int]]:
         """Random distinct pairs of places in a set."""
@@ -414,12 +421,12 @@ def save_plan(plan: Plan, store: Store, change: bool = False) -> None:
         If the folder holds a campaign on other data, of the other variant, scale or seed; or, without ``change``, with
         other numbers. It names them.
     """
-    from ..files import read_json, write_json
+    from ..files import write_json
 
     path = store.folder / "plan.json"
     with store.locked("plan"):
         if path.exists():
-            before = Plan.from_facts(read_json(path))
+            before = load_plan(store)
             for name in ("variant", "data_key", "scale", "seed"):
                 if getattr(before, name) != getattr(plan, name):
                     raise ValueError(
@@ -459,8 +466,10 @@ def load_costs(store: Store) -> dict[str, Costs]:
     """The costs of a folder, by network; none where none were measured."""
     from ..files import read_json
 
-    path = store.folder / "costs.json"
-    return {model: Costs(**cost) for model, cost in read_json(path).items()} if path.exists() else {}
+    try:
+        return {model: Costs(**cost) for model, cost in read_json(store.folder / "costs.json").items()}
+    except (FileNotFoundError, ValueError, TypeError, AttributeError):  # they are estimates, and do without
+        return {}
 
 
 def load_plan(store: Store) -> Plan:
@@ -476,4 +485,7 @@ def load_plan(store: Store) -> Plan:
     path = store.folder / "plan.json"
     if not path.exists():
         raise ValueError(f"{store.folder} holds no campaign; minilandscape reproduce --out {store.folder} makes one")
-    return Plan.from_facts(read_json(path))
+    try:
+        return Plan.from_facts(read_json(path))
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError(f"{path} is no plan, or is damaged; restore it, or name another folder") from None

@@ -5,19 +5,18 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future
-from contextlib import contextmanager, suppress
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from ..backend import thread_count
 from ..workers import worker_processes
+from .board import ATTEMPTS, Board
 from .store import Store, perform
 from .task import Task
 
-#: How often a task is started whose process dies under it.
-ATTEMPTS = 3
 #: Seconds between looks at tasks that other processes work on.
 LOOK_EVERY = 1.0
 
@@ -136,109 +135,25 @@ def run_tasks(
         seen.add(task.id)
         if retry_failed:
             store.forgive(task)
-    board = _Board(tasks, store)
-    idle = 0  # pools in a row that died before they did anything
-    while True:
-        before = len(board.done)
-        with _executor(executor, scheduler, workers) as pool:
-            try:
-                _drain(board, pool, progress)
-                break
-            except BrokenExecutor as error:
-                if executor is not None:
-                    raise
-                # Which of the tasks killed its process is not known: all that a dead process had are suspects.
-                suspects = [task for task in board.submitted.values() if store.abandoned(task)]
-                idle = 0 if suspects or len(board.done) > before else idle + 1
-                if idle >= ATTEMPTS:
-                    raise
-                words = str(error).partition("\n")[0]
-                for task in suspects:
-                    if board.count(task) >= ATTEMPTS:
-                        store.fail(task, f"its process died {ATTEMPTS} times: {words}")
-                        _settle(board, task, False, progress)
+    local = executor is None and scheduler is None
+    with _Ward() as ward:
+        run = _Run(Board(tasks, store), ward if local else None, progress)
+        idle = 0  # pools in a row that died before they did anything
+        while True:
+            before = len(run.board.done)
+            with _executor(executor, scheduler, workers) as pool:
+                try:
+                    run.drain(pool)
+                    if not run.board.revive():
+                        break
+                except BrokenExecutor:
+                    if executor is not None:
+                        raise
+                    idle = 0 if run.recover() or len(run.board.done) > before else idle + 1
+                    if idle >= ATTEMPTS:
+                        raise
+            run.restart()
     return summarize(tasks, store)
-
-
-class _Board:
-    """How tasks stand, as this process has read and heard: what is ready follows from what is done, without looking.
-
-    Attributes
-    ----------
-    done
-        Tasks whose results are in the store.
-    stuck
-        Tasks that failed, and all that need one of them.
-    submitted
-        Tasks that an executor has, or had when it died.
-    """
-
-    def __init__(self, tasks: Sequence[Task], store: Store) -> None:
-        self.store, self.tasks = store, tasks
-        self.done = {task.id for task in tasks if store.read(task) is not None}
-        self.stuck: set[str] = set()
-        self.submitted: dict[str, Task] = {}
-        self._attempts: dict[str, int] = {}
-        self._users: dict[str, list[Task]] = {}
-        self._missing: dict[str, set[str]] = {}
-        for task in tasks:
-            self._missing[task.id] = {need.id for need in task.needs} - self.done
-            for need in task.needs:
-                self._users.setdefault(need.id, []).append(task)
-        for task in tasks:
-            if task.id not in self.done and store.failure(task) is not None:
-                self.fail(task)
-
-    def ready(self) -> list[Task]:
-        """Tasks that can be run, the suspects first."""
-        left = [task for task in self.tasks if self.open(task) and not self._missing[task.id]]
-        return sorted(left, key=lambda task: not self.suspected(task))
-
-    def open(self, task: Task) -> bool:
-        """Whether a task is still to be handed to an executor, once what it needs is there."""
-        return task.id not in self.done and task.id not in self.stuck and task.id not in self.submitted
-
-    def finish(self, task: Task) -> list[Task]:
-        """Notes that a task is done; returns those that become ready."""
-        self.done.add(task.id)
-        users = self._users.get(task.id, [])
-        for user in users:
-            self._missing[user.id].discard(task.id)
-        return [user for user in users if not self._missing[user.id] and self.open(user)]
-
-    def fail(self, task: Task) -> None:
-        """Notes that a task failed, which stops all that need it."""
-        stopped = [task]
-        while stopped:
-            task = stopped.pop()
-            if task.id not in self.stuck:
-                self.stuck.add(task.id)
-                stopped += self._users.get(task.id, [])
-
-    def reopen(self, task: Task) -> list[Task]:
-        """Notes that a result which a task needs is gone, or the task has to begin anew; returns those to run first."""
-        gone = [need for need in task.needs if need.id not in self.stuck and not self.store.has(need)]
-        fresh = [need for need in gone if need.id in self.done]
-        self.done -= {need.id for need in gone}
-        for need in gone:
-            for user in self._users[need.id]:
-                self._missing[user.id].add(need.id)
-        return fresh if gone else [task]
-
-    def count(self, task: Task) -> int:
-        """Notes that a task has to be run again; returns how often that was so."""
-        self._attempts[task.id] = self._attempts.get(task.id, 0) + 1
-        return self._attempts[task.id]
-
-    def suspected(self, task: Task) -> bool:
-        """Whether the next time tells if the task kills its process: then it runs alone, lest others be blamed."""
-        return self._attempts.get(task.id, 0) >= ATTEMPTS - 1
-
-    def may_start(self, task: Task) -> bool:
-        """Whether an executor may have a task now, beside those that it has."""
-        if not self._attempts or not self.submitted:
-            return True
-        return not any(map(self.suspected, [task, *self.submitted.values()]))
 
 
 @contextmanager
@@ -255,64 +170,155 @@ def _executor(executor: Executor | None, scheduler: Any, workers: int | None) ->
             yield local
 
 
-def _drain(board: _Board, pool: Executor, progress: Callable[[Task, str], None] | None) -> None:
-    """Submits tasks as they become ready until none is left that could run."""
-    store = board.store
-    folder = str(store.folder.resolve())
-    board.submitted = {}
-    ready = deque(board.ready())
-    elsewhere: dict[str, Task] = {}
-    futures: dict[Future[str], Task] = {}
-    ended: SimpleQueue[Future[str]] = SimpleQueue()
-    looked = time.monotonic()
-    while ready or futures or elsewhere:
-        while ready and board.may_start(ready[0]):
-            task = ready.popleft()
-            if board.open(task):
-                board.submitted[task.id] = task
-                future = pool.submit(perform, folder, task)
-                futures[future] = task
-                future.add_done_callback(ended.put)
+class _Ward:
+    """One process, apart from the others, for a task that may kill it: there no other is to blame or suffers."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[Task] = deque()
+        self.future: Future[str] | None = None
+        self._context: AbstractContextManager[Executor] | None = None
+        self._pool: Executor | None = None
+
+    def __enter__(self) -> _Ward:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._context is not None:
+            self._context.__exit__(*error)
+        self._context = self._pool = None
+
+    def pool(self) -> Executor:
+        """The process, begun when it is asked for."""
+        if self._pool is None:
+            self._context = worker_processes(1)
+            self._pool = self._context.__enter__()
+        return self._pool
+
+    def leave(self, died: bool) -> None:
+        """Notes that its task has ended."""
+        self.future = None
+        if died:
+            self.__exit__(None, None, None)
+
+
+class _Run:
+    """One run: hands out tasks as they become ready, and hears of their ends."""
+
+    def __init__(self, board: Board, ward: _Ward | None, progress: Callable[[Task, str], None] | None) -> None:
+        self.board, self.store, self.ward, self.progress = board, board.store, ward, progress
+        self.ready = deque(board.ready())
+        self._folder = str(self.store.folder.resolve())
+        self._elsewhere: dict[str, Task] = {}
+        self._futures: dict[Future[str], Task] = {}
+        self._ended: SimpleQueue[Future[str]] = SimpleQueue()
+        self._looked = time.monotonic()
+
+    def drain(self, pool: Executor) -> None:
+        """Goes on until no task is left that could run."""
+        try:
+            while self.ready or self._futures or self._elsewhere or (self.ward is not None and self.ward.waiting):
+                self._submit(pool)
+                for future in self._heard():
+                    self._end(future)
+                self._look_elsewhere()
+        except BrokenExecutor:
+            raise
+        except BaseException:
+            for future in self._futures:
+                future.cancel()
+            raise
+
+    def restart(self) -> None:
+        """Begins again with all that could run now."""
+        self.ready = deque(self.board.ready())
+        self._elsewhere.clear()
+
+    def recover(self) -> bool:
+        """Takes back the tasks of a pool that died; whether one of its processes was at work on some."""
+        mine = None if self.ward is None else self.ward.future
+        lost = {future: task for future, task in self._futures.items() if future is not mine}
+        # Which of the tasks killed its process is not known: all that dead processes of this one had are suspects.
+        suspects = [task for task in lost.values() if self.store.abandoned(task)]
+        for task in suspects:
+            self.board.count(task, "died")
+        for future, task in lost.items():
+            del self._futures[future], self.board.submitted[task.id]
+        return bool(suspects)
+
+    def _submit(self, pool: Executor) -> None:
+        while self.ready:
+            task = self.ready[0]
+            if self.board.open(task):
+                if self.ward is not None and self.board.suspected(task):
+                    self.ward.waiting.append(task)
+                else:
+                    self._hand(pool, task)
+                self.board.submitted[task.id] = task
+            self.ready.popleft()
+        if self.ward is not None and self.ward.waiting and self.ward.future is None:
+            self.ward.future = self._hand(self.ward.pool(), self.ward.waiting.popleft())
+
+    def _hand(self, pool: Executor, task: Task) -> Future[str]:
+        future = pool.submit(perform, self._folder, task.alone())
+        self._futures[future] = task
+        future.add_done_callback(self._ended.put)
+        return future
+
+    def _heard(self) -> Iterator[Future[str]]:
+        """Futures that have ended, when one has or after a while; those of pools that died are left out."""
         with suppress(Empty):
-            future = ended.get(timeout=LOOK_EVERY)
-            how = _outcome(future, futures[future], store)
-            task = board.submitted.pop(futures.pop(future).id)
-            if how == "elsewhere":
-                elsewhere[task.id] = task
-            elif how == "again" and board.count(task) < ATTEMPTS:
-                ready += board.reopen(task)
+            future = self._ended.get(timeout=LOOK_EVERY)
+            while True:
+                if future in self._futures:
+                    yield future
+                future = self._ended.get_nowait()
+
+    def _end(self, future: Future[str]) -> None:
+        task, in_ward = self._futures[future], self.ward is not None and future is self.ward.future
+        words = ""
+        try:
+            how = future.result()
+        except (BrokenExecutor, ConnectionError, CancelledError) as error:
+            if not (in_ward and isinstance(error, BrokenExecutor)):
+                raise
+            how, words = "died", str(error).partition("\n")[0]
+        except Exception as error:  # the executor's own words for a task that it could not run
+            how = "failed"
+            self.store.fail(task, f"{type(error).__name__}: {error}")
+        del self._futures[future], self.board.submitted[task.id]
+        if in_ward and self.ward is not None:
+            self.ward.leave(how == "died")
+        if how == "elsewhere":
+            self._elsewhere[task.id] = task
+        elif how in ("again", "died"):
+            if self.board.count(task, how) < ATTEMPTS:
+                self.ready += self.board.reopen(task)
+                return
+            reason = f"its process died {ATTEMPTS} times: {words}"
+            if how == "again":
+                reason = f"what it reads was damaged or gone {ATTEMPTS} times"
+            self.store.fail(task, reason)
+            self._settle(task, False)
+        else:
+            self._settle(task, how == "done")
+
+    def _look_elsewhere(self) -> None:
+        """Looks, now and then, at tasks that other commands work on."""
+        if not self._elsewhere or time.monotonic() - self._looked < LOOK_EVERY:
+            return
+        self._looked = time.monotonic()
+        for task in [task for task in self._elsewhere.values() if not self.store.running(task)]:
+            del self._elsewhere[task.id]
+            if (done := self.store.has(task)) or self.store.failure(task) is not None:
+                self._settle(task, done)
             else:
-                if how == "again":
-                    store.fail(task, f"what it reads was damaged or gone {ATTEMPTS} times")
-                ready += _settle(board, task, how == "done", progress)
-        if not elsewhere or time.monotonic() - looked < LOOK_EVERY:
-            continue
-        looked = time.monotonic()
-        for task in [task for task in elsewhere.values() if not store.running(task)]:
-            del elsewhere[task.id]
-            if (done := store.has(task)) or store.failure(task) is not None:
-                ready += _settle(board, task, done, progress)
-            else:
-                ready.append(task)
+                self.ready.append(task)
 
-
-def _outcome(future: Future[str], task: Task, store: Store) -> str:
-    try:
-        return future.result()
-    except (BrokenExecutor, ConnectionError):
-        raise
-    except Exception as error:  # the executor's own words for a task that it could not run
-        store.fail(task, f"{type(error).__name__}: {error}")
-        return "failed"
-
-
-def _settle(board: _Board, task: Task, done: bool, progress: Callable[[Task, str], None] | None) -> list[Task]:
-    """Notes that a task has ended, one way or the other; returns those that become ready."""
-    ready: list[Task] = []
-    if done:
-        ready = board.finish(task)
-    else:
-        board.fail(task)
-    if progress is not None:
-        progress(task, "done" if done else "failed")
-    return ready
+    def _settle(self, task: Task, done: bool) -> None:
+        """Notes that a task has ended, one way or the other."""
+        if done:
+            self.ready += self.board.finish(task)
+        else:
+            self.board.fail(task)
+        if self.progress is not None:
+            self.progress(task, "done" if done else "failed")

@@ -7,6 +7,7 @@ is creating a file that must not exist and renaming one, which network file syst
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -15,13 +16,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from ..files import DamagedFileError, read_json, read_result, write_atomic, write_json, write_result
 from .task import Result, Task
 
 #: Seconds between signs of life of a running task, and without one until it counts as dead.
 SIGN_EVERY, DEAD_AFTER = 5.0, 60.0
+#: Looks at a lock after which it is said what is waited for.
+LOCK_PATIENCE = 100
 
 
 class Store:
@@ -36,6 +38,7 @@ class Store:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self._seconds: dict[str, float] = {}
+        self._set, self._ahead = float("-inf"), 0.0
 
     def ids(self, what: str) -> set[str]:
         """The tasks that have a file in ``"results"``, ``"claims"`` or ``"failed"``, from one listing."""
@@ -122,6 +125,12 @@ class Store:
         except (ValueError, KeyError, TypeError):
             return "unknown: its record is damaged"
 
+    def ended(self, task: Task) -> str | None:
+        """``"done"`` or ``"failed"``; None while the task is to be run."""
+        if self.read(task) is not None:
+            return "done"
+        return None if self.failure(task) is None else "failed"
+
     def forgive(self, task: Task) -> None:
         """Forgets a failure, so that the task is run again."""
         self._failure(task).unlink(missing_ok=True)
@@ -138,21 +147,30 @@ class Store:
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
         """One process at a time; the others wait."""
+        path, waits = self.folder / "claims" / f"{name}.lock", 0
         while True:
-            with self._held(self.folder / "claims" / f"{name}.lock") as mine:
+            with self._held(path) as mine:
                 if mine:
                     yield
                     return
+            waits += 1
+            if waits == LOCK_PATIENCE:
+                logging.getLogger(__name__).warning(
+                    "waiting for %s, held by %s; if that is dead, this ends within %g s",
+                    path,
+                    " ".join((_read_text(path) or "?").split()[:2]),
+                    DEAD_AFTER,
+                )
             time.sleep(0.02)
 
     @contextmanager
     def _held(self, path: Path) -> Iterator[bool]:
-        token = f"{socket.gethostname()} {os.getpid()} {uuid.uuid4().hex}"
+        token = f"{socket.gethostname()} {os.getpid()} {uuid.uuid4().hex} {os.getppid()}"
         if not (self._create(path, token) or (self._break_dead(path) and self._create(path, token))):
             yield False
             return
         over = threading.Event()
-        thread = threading.Thread(target=_give_signs, args=(path, over), daemon=True)
+        thread = threading.Thread(target=_give_signs, args=(path, token, over), daemon=True)
         thread.start()
         try:
             yield True
@@ -168,9 +186,10 @@ class Store:
         return path.exists() and not self._dead(path)
 
     def abandoned(self, task: Task) -> bool:
-        """Whether a process that worked on it is dead."""
-        path = self._claim(task)
-        return path.exists() and self._dead(path)
+        """Whether a process that this one had started, and that worked on it, is dead."""
+        parts = (_read_text(self._claim(task)) or "").split()
+        ours = len(parts) == 4 and (parts[0], parts[3]) == (socket.gethostname(), str(os.getpid()))
+        return ours and not _alive(int(parts[1]))
 
     def _create(self, path: Path, token: str) -> bool:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -195,9 +214,16 @@ class Store:
         return age > DEAD_AFTER
 
     def _now(self) -> float:
-        """The file server's clock, since machines disagree."""
-        probe = write_atomic(self.folder / "claims" / f".now-{socket.gethostname()}-{os.getpid()}", b"")
-        return probe.stat().st_mtime
+        """The file server's clock, since machines disagree; this machine's, where nothing can be written."""
+        if time.monotonic() - self._set > SIGN_EVERY:
+            now = time.time()
+            with suppress(OSError):
+                probe = write_atomic(self.folder / "claims" / f".now-{uuid.uuid4().hex}", b"")
+                now = probe.stat().st_mtime
+                probe.unlink()
+            self._set = time.monotonic()
+            self._ahead = now - self._set
+        return time.monotonic() + self._ahead
 
     def _break_dead(self, path: Path) -> bool:
         """Removes the claim of a dead process; False where it lives, or another process was faster."""
@@ -238,12 +264,12 @@ def _alive(pid: int) -> bool:
     return status is None or status.rpartition(")")[2].split()[0] != "Z"
 
 
-def _give_signs(path: Path, over: threading.Event) -> None:
+def _give_signs(path: Path, token: str, over: threading.Event) -> None:
     while not over.wait(SIGN_EVERY):
-        try:
+        with suppress(OSError):  # a network disk may be away for a while
+            if _read_text(path) != token:
+                return  # broken by a process that took this one for dead; the work goes on, and its result is equal
             os.utime(path)
-        except OSError:  # broken by a process that took this one for dead; the work goes on, and its result is equal
-            return
 
 
 class ResultMissing(RuntimeError):
@@ -263,8 +289,8 @@ def perform(folder: str, task: Task) -> str:
     with store.claimed(task) as mine:
         if not mine:
             return "elsewhere"
-        if store.read(task) is not None:  # finished between the look and the claim
-            return "done"
+        if (ended := store.ended(task)) is not None:  # between the look and the claim
+            return ended
         started = time.monotonic()
         try:
             inputs = [needed(store, need) for need in task.needs]
@@ -283,17 +309,21 @@ def perform(folder: str, task: Task) -> str:
 
 
 #: Results that tasks of this process have read, the last few.
-_cache: dict[str, Any] = {}
+_cache: dict[str, Result] = {}
+_cache_lock = threading.Lock()
 
 
 def needed(store: Store, task: Task) -> Result:
     """The result of a task that another needs; kept in memory for the next few that need it."""
     key = str(store.result_path(task))
-    if key not in _cache:
+    with _cache_lock:
+        result = _cache.get(key)
+    if result is None:
         result = store.read(task)
         if result is None:
             raise ResultMissing(f"the result of {task.name} is missing")
-        while len(_cache) >= 8:
-            del _cache[next(iter(_cache))]
-        _cache[key] = result
-    return _cache[key]
+        with _cache_lock:
+            while len(_cache) >= 8:
+                del _cache[next(iter(_cache))]
+            _cache[key] = result
+    return result

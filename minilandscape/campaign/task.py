@@ -6,7 +6,7 @@ import hashlib
 import importlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -51,6 +51,17 @@ class Task:
         known = [REVISION, self.function, self.options, [task.id for task in self.needs]]
         digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
         return f"{self.name}-{digest[:12]}"
+
+    def alone(self) -> Task:
+        """The same with needs that only know their names and ids: it may be sent far, and they may need hundreds."""
+        needs = []
+        for need in self.needs:
+            bare = replace(need, options={}, needs=(), hints={})
+            bare.__dict__["id"] = need.id
+            needs.append(bare)
+        copy = replace(self, needs=tuple(needs))
+        copy.__dict__["id"] = self.id
+        return copy
 
     def resolve(self) -> Callable[..., Result]:
         """The function itself."""

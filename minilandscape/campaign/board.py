@@ -1,0 +1,98 @@
+"""The board: how the tasks of a run stand, from what was read and heard, without looking at every file again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .store import Store
+from .task import Task
+
+#: How often a task is started whose process dies under it, or that finds damaged what it reads.
+ATTEMPTS = 3
+
+
+class Board:
+    """How tasks stand in one run; what is ready follows from what is done.
+
+    Attributes
+    ----------
+    done
+        Tasks whose results are in the store.
+    stuck
+        Tasks that failed, and all that need one of them.
+    submitted
+        Tasks that have been handed out and have not ended.
+    """
+
+    def __init__(self, tasks: Sequence[Task], store: Store) -> None:
+        self.store, self.tasks = store, tasks
+        self.done = {task.id for task in tasks if store.read(task) is not None}
+        self.stuck: set[str] = set()
+        self.submitted: dict[str, Task] = {}
+        self._failed: dict[str, Task] = {}
+        self._attempts: dict[tuple[str, str], int] = {}
+        self._users: dict[str, list[Task]] = {}
+        self._missing: dict[str, set[str]] = {}
+        for task in tasks:
+            self._missing[task.id] = {need.id for need in task.needs} - self.done
+            for need in task.needs:
+                self._users.setdefault(need.id, []).append(task)
+        for task in tasks:
+            if task.id not in self.done and store.failure(task) is not None:
+                self.fail(task)
+
+    def ready(self) -> list[Task]:
+        """Tasks that can be run, in their order."""
+        return [task for task in self.tasks if self.open(task) and not self._missing[task.id]]
+
+    def open(self, task: Task) -> bool:
+        """Whether a task is still to be handed out, once what it needs is there."""
+        return task.id not in self.done and task.id not in self.stuck and task.id not in self.submitted
+
+    def finish(self, task: Task) -> list[Task]:
+        """Notes that a task is done; returns those that become ready."""
+        self.done.add(task.id)
+        users = self._users.get(task.id, [])
+        for user in users:
+            self._missing[user.id].discard(task.id)
+        return [user for user in users if not self._missing[user.id] and self.open(user)]
+
+    def fail(self, task: Task) -> None:
+        """Notes that a task failed, which stops all that need it."""
+        self._failed[task.id] = task
+        stopped = [task]
+        while stopped:
+            task = stopped.pop()
+            if task.id not in self.stuck:
+                self.stuck.add(task.id)
+                stopped += self._users.get(task.id, [])
+
+    def revive(self) -> bool:
+        """Whether another command has forgiven failures meanwhile; what they stopped can go on then."""
+        before, self._failed = self._failed, {}
+        self.stuck.clear()
+        for task in before.values():
+            if self.store.has(task):
+                self.finish(task)
+            elif self.store.failure(task) is not None:
+                self.fail(task)
+        return len(self._failed) < len(before)
+
+    def reopen(self, task: Task) -> list[Task]:
+        """Notes that a result which a task needs is gone, or the task has to begin anew; returns those to run first."""
+        gone = [need for need in task.needs if need.id not in self.stuck and not self.store.has(need)]
+        fresh = [need for need in gone if need.id in self.done]
+        self.done -= {need.id for need in gone}
+        for need in gone:
+            for user in self._users[need.id]:
+                self._missing[user.id].add(need.id)
+        return fresh if gone else [task]
+
+    def count(self, task: Task, why: str) -> int:
+        """Notes that a task has to be run again, since its process ``"died"`` or ``"again"``; returns how often."""
+        self._attempts[why, task.id] = self._attempts.get((why, task.id), 0) + 1
+        return self._attempts[why, task.id]
+
+    def suspected(self, task: Task) -> bool:
+        """Whether the process of a task has died so often that it has to be told whether the task itself kills it."""
+        return self._attempts.get(("died", task.id), 0) >= ATTEMPTS - 1
