@@ -292,7 +292,11 @@ def test_standing_still() -> None:
     assert stands_still(deep, "auto")
     assert not stands_still(deep, "auto", chord=0.01)
     assert stands_still(deep, "auto", chord=0.5)
-    assert stands_still(deep, "auto", chord=-0.5)
+    assert stands_still(deep, "auto", chord=-2.0)
+    slow = [1e3, *np.linspace(0.2, 0.1, 14), 0.1, 0.1]  # for two steps only
+    assert stands_still(slow, "auto")
+    assert not stands_still(slow, "auto", chord=0.01)
+    assert stands_still([*slow, *[0.1] * 9], "auto", chord=0.01)
 
 
 def test_auto_ends_where_nothing_stands_above_the_ends() -> None:

@@ -351,7 +351,7 @@ class NetworkTasks:
             path |= {"solver": "adam", "steps": n.steps}
         else:
             path |= {"solver": "auto", "steps": "auto" if n.still_steps >= 500 else n.still_steps}
-            rule = {"rule": "stands still above the chord"}  # results by an older rule do not count
+            rule = {"rule": "stands still above the chord for ten steps"}  # results by an older rule do not count
         scan = "" if lam == n.lam else f"-lam{lam:.0e}"
         options: dict[str, Any] = {"model": self.model, "variant": self.plan.variant}
         options |= {"landscape": landscape, "weights": weights}

@@ -232,7 +232,8 @@ def stands_still(objectives: list[float], solver: str, chord: float | None = Non
     """Whether L has stopped falling: L*_⌈0.9k⌉ − L*_k ≤ 1e-4 (L_0 − L*_k) at k of at least 100 (L-BFGS-GSS: 10).
 
     Between deep ends 1e-4 of the straight line's L may be all that there is to be found. So, where ``chord`` is given,
-    the last tenth of the steps must also have gained no more than 1 % of what L*_k still lies above it.
+    the last tenth of the steps must also have gained no more than 1 % of what L*_k still lies above it; and it is no
+    fewer than ten steps, since a quasi-Newton solver that begins anew on all points is slow at first.
 
     Parameters
     ----------
@@ -245,6 +246,7 @@ def stands_still(objectives: list[float], solver: str, chord: float | None = Non
     if k < LEAST_STEPS[solver]:
         return False
     lowest = np.minimum.accumulate(objectives)
-    gain = lowest[ceil(0.9 * k)] - lowest[k]
+    begin = ceil(0.9 * k) if chord is None else min(ceil(0.9 * k), k - LEAST_STEPS[solver])
+    gain = lowest[begin] - lowest[k]
     left = np.inf if chord is None or lowest[k] <= chord else STILL_ABOVE * (lowest[k] - chord)
     return bool(gain <= min(STILL * (objectives[0] - lowest[k]), left))
