@@ -117,6 +117,7 @@ def write_report(folder: str | os.PathLike[str], data: str | None = None) -> Pat
     """
     import io
 
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     from .figures.figure3 import figure3, plot_figure3
@@ -136,7 +137,8 @@ def write_report(folder: str | os.PathLike[str], data: str | None = None) -> Pat
     for name, figure in figures.items():
         for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
             buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, dpi=130, metadata=metadata)
+            with rc_context({"svg.hashsalt": name}):  # else every SVG has names of its own inside
+                figure.savefig(buffer, format=kind, dpi=130, metadata=metadata)
             write_atomic(folder / "figures" / f"{name}.{kind}", buffer.getvalue())
     seconds = [s for task in plan.tasks() if (s := store.seconds(task)) is not None]
     about = {

@@ -173,7 +173,7 @@ def data_file(small_mnist: Mnist, tmp_path: Path) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    files = [*(folder / "results").glob("[!.]*"), folder / "results.json", *(folder / "figures").glob("*.png")]
+    files = [*(folder / "results").glob("[!.]*"), folder / "results.json", *(folder / "figures").glob("*.[ps][nv]g")]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
