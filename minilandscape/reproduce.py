@@ -67,7 +67,8 @@ def reproduce(
     save_costs(costs or {}, store)
     tasks = plan.tasks(costs)
 
-    at, took, known = -inf, 0.0, summarize(tasks, store)
+    at, took = -inf, 0.0
+    known: Summary | None = None
 
     def show(task: Task, how: str) -> None:
         nonlocal at, took, known
@@ -75,7 +76,7 @@ def reproduce(
             return
         # On a large plan, or a slow disk, a look at everything takes long: it may cost a twentieth of the time.
         started = time.monotonic()
-        if took < QUICK or started - at > 20 * took:
+        if known is None or took < QUICK or started - at > 20 * took:
             known = summarize(tasks, store)
             at = time.monotonic()
             took = at - started
@@ -96,8 +97,6 @@ def reproduce(
 
 def campaign_status(folder: str | os.PathLike[str]) -> Summary:
     """How the tasks of a folder stand; ValueError where it holds no campaign."""
-    if not Path(folder).is_dir():
-        raise ValueError(f"{folder} holds no campaign; minilandscape reproduce --out {folder} makes one")
     store = Store(folder)
     return summarize(load_plan(store).tasks(load_costs(store)), store)
 
@@ -125,9 +124,10 @@ def write_report(folder: str | os.PathLike[str], data: str | None = None) -> Pat
     from .figures.report import render_report
 
     folder = Path(folder)
-    summary = campaign_status(folder)
     store = Store(folder)
     plan = load_plan(store)
+    tasks = plan.tasks()
+    summary = summarize(tasks, store)
     results = collect(plan, store)
     write_json(folder / "results.json", results)
     images, described = _images(plan, data)
@@ -140,7 +140,7 @@ def write_report(folder: str | os.PathLike[str], data: str | None = None) -> Pat
             with rc_context({"svg.hashsalt": name}):  # else every SVG has names of its own inside
                 figure.savefig(buffer, format=kind, dpi=130, metadata=metadata)
             write_atomic(folder / "figures" / f"{name}.{kind}", buffer.getvalue())
-    seconds = [s for task in plan.tasks() if (s := store.seconds(task)) is not None]
+    seconds = [s for task in tasks if (s := store.seconds(task)) is not None]
     about = {
         "Data": described,
         "Tasks": f"{len(summary.done)} done, {len(summary.left) + len(summary.running)} left, "

@@ -110,7 +110,7 @@ class FourierPathFinder:
     def problem(self, start: Any, end: Any, basis: str = "sine", n_terms: int | None = None) -> Problem:
         """What is minimised between two points, in this family of curves."""
         n_terms = self.n_terms if n_terms is None else n_terms
-        return Problem.make(self.landscape, start, end, n_terms, self.n_points, self.objective, basis)
+        return Problem(self.landscape, start, end, n_terms, self.n_points, self.objective, basis)
 
     def states(self, problem: Problem, last: int | None) -> Iterator[PathState]:
         """The states of a problem, beginning with its own b, as far as step ``last``.
@@ -170,7 +170,7 @@ class FourierPathFinder:
         b, span, step, adam = problem.b, problem.span, 0, None
         span.replace(problem.rows, b)
         if isinstance(problem.objective, SoftTop) and not problem.settled:
-            problem.settle(problem.inner())
+            problem.settle(problem.all_values())
         while step != last:
             values, _, gradient = problem.gradient(span, problem.C, problem.rows, b)
             if adam is None:
@@ -185,7 +185,7 @@ class FourierPathFinder:
             adam.update(b, gradient)
             span.replace(problem.rows, b)
             step += 1
-        values = problem.inner()
+        values = problem.all_values()
         if adam is None:
             problem.settle(values)
         yield problem.state(step, b, values)

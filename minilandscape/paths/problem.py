@@ -71,39 +71,16 @@ def vector(name: str, point: Any, landscape: Any) -> np.ndarray:
 
 
 class Problem:
-    """L as a function of b, and its gradient, through a span of the rows (start, end, b_1, …, b_NF)."""
+    """L as a function of b, at first 0, and its gradient, through a span of the rows (start, end, b_1, …, b_NF).
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the ends are no two different, finite vectors of the landscape's size.
+    """
 
     def __init__(
         self,
-        landscape: Any,
-        start: Any,
-        end: Any,
-        t: np.ndarray,
-        n_terms: int,
-        objective: PowerSum | SoftTop,
-        basis: str = "sine",
-    ) -> None:
-        self.landscape, self.t, self.objective = landscape, t, objective
-        self.settled = False
-        xp = array_module(start)
-        self.start, self.displacement = start, landscape.displacement(start, end)
-        if to_host(self.displacement != end - start).any():  # a periodic cell: the image of the end that is nearest
-            end = start + self.displacement
-        self.end = end
-        self.basis = basis
-        self.C = BASES[basis](t, n_terms)
-        self.b = xp.zeros((n_terms, landscape.size), dtype=landscape.dtype)
-        self.span = landscape.span(xp.concatenate([start[None], end[None], self.b]))
-        self.rows = range(2, 2 + n_terms)
-        # The penalty sees steps only: Δω_m = Δt · displacement + Σ_n b_n ΔS_mn.
-        self.dC = np.diff(self.C[:, 1:], axis=0)
-        self.ends = self.values(self.C[[0, -1]], t[[0, -1]])
-        self.lr: float | None = None
-        self.height_linear: float | None = None
-
-    @classmethod
-    def make(
-        cls,
         landscape: Any,
         start: Any,
         end: Any,
@@ -111,8 +88,7 @@ class Problem:
         n_points: int,
         objective: PowerSum | SoftTop,
         basis: str = "sine",
-    ) -> Problem:
-        """The problem between two points of a landscape, b = 0; ValueError or TypeError where they do not do."""
+    ) -> None:
         start, end = vector("start", start, landscape), vector("end", end, landscape)
         if start.ndim != 1 or start.shape != end.shape:
             raise ValueError(
@@ -122,10 +98,25 @@ class Problem:
             if not np.isfinite(point).all():
                 raise ValueError(f"{name} holds values that are not finite")
         landscape = as_landscape(landscape, start.size)
-        ends = [to_device(point, landscape.device, landscape.dtype) for point in (start, end)]
-        if not to_host(landscape.displacement(*ends)).any():
+        start, end = (to_device(point, landscape.device, landscape.dtype) for point in (start, end))
+        displacement = landscape.displacement(start, end)
+        if not to_host(displacement).any():
             raise ValueError("start and end are equal; expected two different points")
-        return cls(landscape, ends[0], ends[1], np.linspace(0, 1, n_points), n_terms, objective, basis)
+        if to_host(displacement != end - start).any():  # a periodic cell: the image of the end that is nearest
+            end = start + displacement
+        self.landscape, self.objective, self.basis, self.settled = landscape, objective, basis, False
+        self.start, self.end, self.displacement = start, end, displacement
+        self.t = np.linspace(0, 1, n_points)
+        self.C = BASES[basis](self.t, n_terms)
+        xp = array_module(start)
+        self.b = xp.zeros((n_terms, landscape.size), dtype=landscape.dtype)
+        self.span = landscape.span(xp.concatenate([start[None], end[None], self.b]))
+        self.rows = range(2, 2 + n_terms)
+        # The penalty sees steps only: Δω_m = Δt · displacement + Σ_n b_n ΔS_mn.
+        self.dC = np.diff(self.C[:, 1:], axis=0)
+        self.ends = self.values(self.C[[0, -1]], self.t[[0, -1]])
+        self.lr: float | None = None
+        self.height_linear: float | None = None
 
     def at_fewer_points(self, n_points: int) -> Problem:
         """The same path at fewer points, with the steps weighing as heavily against the values."""
@@ -174,7 +165,7 @@ class Problem:
             what = f"t = {t[bad[0]]:.4g} is {values[bad[0]]}, at {describe_point(to_host(point))}"
             raise LandscapeError(f"the value at {what}", point, float(t[bad[0]]))
 
-    def inner(self) -> np.ndarray:
+    def all_values(self) -> np.ndarray:
         """(M,) along the path whose coefficients the span holds."""
         return self.along(self.values(self.C[1:-1], self.t[1:-1]))
 

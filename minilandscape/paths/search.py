@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,7 @@ def find_path(
             raise ValueError(f"initial is for curves; the method {method!r} begins with the straight line")
         problem.b = _initial_terms(problem, initial)
         # λ and β's scale come from the straight line, whatever the search begins with.
-        line = problem.inner()
+        line = problem.all_values()
         problem.settle(line)
         problem.height_linear = float(line.max())
     if banded:
@@ -142,8 +143,7 @@ def find_path(
     try:
         for state in finder.states(problem, most):
             if states and states[-1].stage != state.stage and state.reason is None:
-                stage_begins = PathState(**{**vars(state), "coefficients": None})
-                states[-1], before, best, objectives = stage_begins, best, state, [state.objective]
+                states[-1], before, best, objectives = _counted(state), best, state, [state.objective]
                 continue
             if state.reason is not None and problem.objective.staged:
                 best, reason = state, state.reason
@@ -151,7 +151,7 @@ def find_path(
             if states and states[-1].step == state.step:  # says why it ends
                 reason = state.reason or reason
                 break
-            states.append(PathState(**{**vars(state), "coefficients": None}))
+            states.append(_counted(state))
             objectives.append(state.objective)
             if best is None or state.objective < best.objective:
                 best = state
@@ -191,6 +191,11 @@ def find_path(
     else:
         converged = reason == "no barrier" or stands_still(objectives, solver, chord())
     return _result(problem, states, best, converged, reason, facts, top)
+
+
+def _counted(state: PathState) -> PathState:
+    """A state for the history, without its coefficients."""
+    return replace(state, coefficients=None)
 
 
 def _initial_terms(problem: Problem, initial: Path) -> Any:
