@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from minilandscape_cli.main import main
 from scipy.stats import permutation_test
 
@@ -31,6 +32,7 @@ from minilandscape.campaign.results import (
 )
 from minilandscape.campaign.store import Store
 from minilandscape.data import Mnist, load_mnist
+from minilandscape.figures.paper import LEAST_EXCESS, plot_heights
 from minilandscape.figures.report import render_report
 from minilandscape.networks import MODELS
 from minilandscape.reproduce import campaign_status, write_report
@@ -289,6 +291,20 @@ def test_verdicts_say_what_can_be_told() -> None:
                 assert verdict(diverged.facts(), paper, {"difference": 1.0}) == "cannot be told"
     for difference, here in ((2.0, "seen"), (3.0, "not seen")):
         assert verdict({"difference": difference, "p": 0.01}, "much smaller", {"difference": 10.0}) == here
+
+
+@pytest.mark.parametrize("highest", [0.0, 2e-8, 3e-3])
+def test_excesses_too_small_to_matter_share_one_bar(highest: float) -> None:
+    entries = [
+        {"optimizer": "sgd", "weights": "train", "excess": [0.0, 1e-12, 0.0]},
+        {"optimizer": "sgd", "weights": "test", "excess": [0.0, 3e-10, highest]},
+    ]
+    axes = plot_heights(Figure().subplots(), entries, what="excess")
+    assert axes.get_xscale() == "log"
+    assert f"from {LEAST_EXCESS:g} down in one bar" in axes.get_xlabel()
+    first, second = ([bar.get_height() for bar in bars] for bars in axes.containers)
+    assert (first[0], sum(first)) == (3, 3)
+    assert (second[0], sum(second)) == (3 if highest < LEAST_EXCESS else 2, 3)
 
 
 def test_text_in_the_report_is_escaped() -> None:

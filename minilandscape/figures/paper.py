@@ -74,13 +74,15 @@ def plot_heights(
     shown = [np.asarray(entry[what], dtype=np.float64) for entry in heights]
     label = "path height" if what == "height" else "height above the higher end"
     values = np.concatenate([*shown, np.zeros(0)])
-    if what == "excess" and values.size and values.min() < LEAST_EXCESS < values.max():
-        values, *shown = (np.maximum(numbers, LEAST_EXCESS) for numbers in (values, *shown))
-        label += f" (from {LEAST_EXCESS:g} down in one bar)"
     if values.size:
-        if values.min() > 0 and values.max() > 30 * values.min():
-            edges = np.geomspace(values.min() * 0.98, values.max() * 1.02, bins + 1)
-            _log_axis(axes, values.max() / values.min())
+        low, high = float(values.min()), float(values.max())
+        if what == "excess" and low < LEAST_EXCESS:
+            shown = [np.maximum(numbers, LEAST_EXCESS) for numbers in shown]
+            label += f" (from {LEAST_EXCESS:g} down in one bar)"
+            low, high = LEAST_EXCESS, max(high, 100 * LEAST_EXCESS)
+        if low > 0 and high > 30 * low:
+            edges = np.geomspace(low * 0.98, high * 1.02, bins + 1)
+            _log_axis(axes, high / low)
         else:
             edges = np.histogram_bin_edges(values, bins)
             axes.locator_params(axis="x", nbins=5)

@@ -21,6 +21,11 @@ th, td { padding: .25rem .45rem; text-align: right; border-bottom: 1px solid #e5
 th:first-child, td:first-child { text-align: left } thead th { border-bottom: 2px solid #999 }
 td.text { text-align: left; white-space: normal; min-width: 16rem }
 figure { margin: 1rem 0 } img { max-width: 100%; height: auto } figcaption { color: #555; font-size: .9rem }
+@media print {
+  body { font-size: 10pt; padding: 0 } .wide { overflow-x: visible } table { font-size: 7.5pt }
+  th, td { white-space: normal; overflow-wrap: normal; padding: .15rem .25rem } td.text { min-width: 10rem }
+  tr, figure { break-inside: avoid } h2, h3 { break-after: avoid } img { max-height: 22cm }
+}
 """
 CAPTIONS = {
     "figure1": "Fig. 1: images, a network, and a sketch of its landscape.",
