@@ -205,7 +205,8 @@ def train(
         Of the initial weights and of the order of the images.
     checkpoint
         A file that the run goes on from where it exists, and leaves its state in on the way. The run then has the same
-        bits as one that was not interrupted. Once the run is saved, :func:`remove_checkpoint` takes it away.
+        bits as one that was not interrupted. ``epochs`` may be another number by then, so that a run can be ended
+        early, or made longer. Once the run is saved, :func:`remove_checkpoint` takes it away.
     progress
         Called with (epoch, training loss, test loss).
     **options
@@ -542,12 +543,20 @@ def _read(path: Any, settings: list[dict[str, Any]], facts: dict[str, Any]) -> t
         raise ValueError(f"{path} is the checkpoint of {len(found)} runs, not {len(settings)}: remove it")
     for has, want in zip(found, json.loads(json.dumps(settings)), strict=True):
         has, want = {**has, "data": known["data"]}, {**want, "data": facts}
-        for name in sorted(set(want) | set(has)):
+        for name in sorted((set(want) | set(has)) - {"epochs"}):
             if want.get(name) != has.get(name):
                 raise ValueError(
                     f"{path} is the checkpoint of a run with {name} {has.get(name)}, not {want.get(name)}: "
                     "use its options, another folder, or remove it"
                 )
+
+    # The number of epochs has no part in what the first of them are: it may be another one, as long as it lies ahead.
+    reached = known["iteration"] if "iteration" in known else known["epoch"]
+    if reached > settings[0]["epochs"]:
+        raise ValueError(
+            f"{path} is the checkpoint of a run that has reached epoch {reached}, beyond {settings[0]['epochs']}: "
+            f"ask for {reached} epochs or more, use another folder, or remove it"
+        )
 
     def device(array: np.ndarray) -> Any:
         return to_device(array, settings[0]["device"])

@@ -52,6 +52,11 @@ def test_an_interrupted_run_goes_on_with_the_same_bits(
     assert checkpoint.exists()
     with pytest.raises(ValueError, match="seed 2, not 3"):
         train("fcp", small_mnist, checkpoint=checkpoint, **{**options, "seed": 3})
+    with pytest.raises(ValueError, match=r"has reached epoch \d+, beyond 1: ask for \d+ epochs or more"):
+        train("fcp", small_mnist, checkpoint=checkpoint, **{**options, "epochs": 1})
+    sooner = {**options, "epochs": at}
+    ended = train("fcp", small_mnist, checkpoint=checkpoint, **sooner)
+    assert ended.facts() == train("fcp", small_mnist, **sooner).facts()
     resumed = train("fcp", small_mnist, checkpoint=checkpoint, **options)
     training.remove_checkpoint(checkpoint)
     assert list(tmp_path.iterdir()) == []
