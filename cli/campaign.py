@@ -9,7 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import Data, Json, UsageError, check_outputs, load_all_data, note, one_of, print_json, progress_bar
+from .inputs import load_all_data
+from .options import Data, Json, UsageError, one_of
+from .output import check_outputs, note, print_json, progress_bar
 
 Folder = Annotated[Path, typer.Argument(help="A folder that reproduce has written to.")]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 
-from .options import Json, print_json
+from .options import Json
+from .output import print_json
 
 PACKAGES = ("minilandscape", "numpy", "scipy", "scikit-learn", "matplotlib", "typer", "autograd", "mlxtend", "ase")
 

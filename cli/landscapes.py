@@ -10,7 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import UsageError, Vector, load_data, note, one_of, refuse_given, settle
+from .inputs import Vector, load_data, settle
+from .options import UsageError, one_of, refuse_given
+from .output import note
 
 Landscape = Annotated[
     str | None,

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from .inputs import load_data, read_vector_file, settle
 from .options import (
     Data,
     Device,
@@ -17,16 +18,10 @@ from .options import (
     TrainSize,
     UsageError,
     Variant,
-    check_outputs,
-    load_data,
-    note,
     one_of,
-    print_json,
-    progress_bar,
-    read_vector_file,
     refuse_given,
-    settle,
 )
+from .output import check_outputs, note, print_json, progress_bar
 
 
 def _seeds(seed: int, seeds: str | None) -> tuple[list[int], bool]:

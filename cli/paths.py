@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from .inputs import one_vector, read_path
 from .landscapes import Landscape, Limit, Split, Where, check_own
 from .options import (
     Data,
@@ -19,15 +20,15 @@ from .options import (
     TrainSize,
     UsageError,
     Variant,
+    one_of,
+    refuse_given,
+)
+from .output import (
     check_outputs,
     check_pictures,
     note,
-    one_of,
-    one_vector,
     print_json,
     progress_bar,
-    read_path,
-    refuse_given,
     save_figure,
 )
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .inputs import Vector, one_vector, read_path, read_vector_file
 from .landscapes import Landscape, Limit, Split, Where, check_own
 from .options import (
     Data,
@@ -17,15 +18,13 @@ from .options import (
     TrainSize,
     UsageError,
     Variant,
-    Vector,
+    refuse_given,
+)
+from .output import (
     check_outputs,
     check_pictures,
-    one_vector,
     print_json,
     progress_bar,
-    read_path,
-    read_vector_file,
-    refuse_given,
     save_figure,
 )
 

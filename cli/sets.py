@@ -8,17 +8,9 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from .options import (
-    Json,
-    UsageError,
-    Vector,
-    check_pictures,
-    one_of,
-    print_json,
-    read_vector_file,
-    refuse_given,
-    save_figure,
-)
+from .inputs import Vector, read_vector_file
+from .options import Json, UsageError, one_of, refuse_given
+from .output import check_pictures, print_json, save_figure
 
 
 def _sets(files: list[str]) -> list[np.ndarray]:
