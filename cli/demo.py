@@ -8,13 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from .options import Data, Json
-from .output import (
-    check_pictures,
-    note,
-    print_json,
-    progress_bar,
-    save_figure,
-)
+from .output import check_pictures, note, print_json, progress_bar, save_figure
 
 
 def demo(

@@ -9,18 +9,7 @@ import numpy as np
 import typer
 
 from .inputs import load_data, read_vector_file, settle
-from .options import (
-    Data,
-    Device,
-    Dtype,
-    Json,
-    Model,
-    TrainSize,
-    UsageError,
-    Variant,
-    one_of,
-    refuse_given,
-)
+from .options import Data, Device, Dtype, Json, Model, TrainSize, UsageError, Variant, one_of, refuse_given
 from .output import check_outputs, note, print_json, progress_bar
 
 

@@ -11,26 +11,8 @@ import typer
 
 from .inputs import one_vector, read_path
 from .landscapes import Landscape, Limit, Split, Where, check_own
-from .options import (
-    Data,
-    Device,
-    Dtype,
-    Json,
-    Model,
-    TrainSize,
-    UsageError,
-    Variant,
-    one_of,
-    refuse_given,
-)
-from .output import (
-    check_outputs,
-    check_pictures,
-    note,
-    print_json,
-    progress_bar,
-    save_figure,
-)
+from .options import Data, Device, Dtype, Json, Model, TrainSize, UsageError, Variant, one_of, refuse_given
+from .output import check_outputs, check_pictures, note, print_json, progress_bar, save_figure
 
 #: Options that a method makes no use of.
 OF_CURVES = ("terms", "solver", "lr", "initial")

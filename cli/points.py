@@ -9,24 +9,8 @@ import typer
 
 from .inputs import Vector, one_vector, read_path, read_vector_file
 from .landscapes import Landscape, Limit, Split, Where, check_own
-from .options import (
-    Data,
-    Device,
-    Dtype,
-    Json,
-    Model,
-    TrainSize,
-    UsageError,
-    Variant,
-    refuse_given,
-)
-from .output import (
-    check_outputs,
-    check_pictures,
-    print_json,
-    progress_bar,
-    save_figure,
-)
+from .options import Data, Device, Dtype, Json, Model, TrainSize, UsageError, Variant, refuse_given
+from .output import check_outputs, check_pictures, print_json, progress_bar, save_figure
 
 
 def curvature(
