@@ -90,8 +90,11 @@ def statistics(
     plot: Annotated[Path | None, typer.Option(help="Draw the lengths of two sets here (Fig. 5).")] = None,
     as_json: Json = False,
 ) -> None:
-    """Means and deviations of the components (Table S1); of two sets lengths, distances and angles (Fig. 5)."""
-    from minilandscape.analysis.statistics import component_statistics, shell_lengths, spread
+    """Means and deviations of the components (Table S1), and whether a set has a preferred direction.
+
+    Of two sets also lengths, distances and angles (Fig. 5).
+    """
+    from minilandscape.analysis.statistics import component_statistics, preferred_direction, shell_lengths, spread
 
     if plot is not None and len(files) != 2:
         raise UsageError("--plot draws two sets; give two files")
@@ -102,7 +105,10 @@ def statistics(
     sets, others = sets[: len(files)], sets[len(files) :] or sets
     document: dict[str, Any] = {"sets": []}
     for file, vectors in zip(files, sets, strict=True):
-        document["sets"].append({"file": file, "vectors": len(vectors), **vars(component_statistics(vectors))})
+        row = {"file": file, "vectors": len(vectors), **vars(component_statistics(vectors))}
+        if len(vectors) > 2 and np.ptp(vectors, axis=0).any():
+            row["direction"] = vars(preferred_direction(vectors))
+        document["sets"].append(row)
     if len(sets) == 2:
         shells = shell_lengths(*sets, centroid_a=others[0].mean(axis=0), centroid_b=others[1].mean(axis=0))
         pairs = {"within_a": (sets[0], None), "within_b": (sets[1], None), "between": (sets[0], sets[1])}
@@ -125,6 +131,9 @@ def statistics(
         return
     for row in document["sets"]:
         print(f"{row['file']} ({row['vectors']} vectors): mu = {row['mu']:.3e}, sigma = {row['sigma']:.3e}")
+        if direction := row.get("direction"):
+            part, random, p = (direction[name] for name in ("part", "random", "p"))
+            print(f"  first eigenvalue {part:.1%} of the covariance ({random:.1%} without a direction, p = {p:.2g})")
     if len(sets) == 2:
         for label, values in zip("ab", document["lengths"], strict=True):
             print(f"length from the common origin, set {label}: {np.mean(values):.4g} ± {np.std(values):.2g}")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .analysis.disconnectivity import DisconnectivityGraph, disconnectivity_graph
     from .analysis.kpca import KernelPCA, kernel_pca, load_kernel_pca
     from .analysis.stationary import StationaryPoints, load_stationary_points
-    from .analysis.statistics import compare_sets, component_statistics, shell_lengths
+    from .analysis.statistics import compare_sets, component_statistics, preferred_direction, shell_lengths
     from .analysis.surface import Surface, load_surface, surface
     from .analysis.symmetry import align, align_atoms
     from .backend import DeviceError, set_threads
@@ -51,6 +51,7 @@ _HOMES = {
     "align_atoms": "analysis.symmetry",
     "compare_sets": "analysis.statistics",
     "component_statistics": "analysis.statistics",
+    "preferred_direction": "analysis.statistics",
     "shell_lengths": "analysis.statistics",
     "DeviceError": "backend",
     "set_threads": "backend",
@@ -118,6 +119,7 @@ __all__ = [
     "load_stationary_points",
     "load_surface",
     "network_landscape",
+    "preferred_direction",
     "refine_saddle",
     "set_threads",
     "shell_lengths",

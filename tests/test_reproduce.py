@@ -20,15 +20,20 @@ import pytest
 from matplotlib.figure import Figure
 from minilandscape_cli.main import main
 from scipy.stats import permutation_test
+from sklearn.metrics import roc_auc_score
 
 from minilandscape.campaign.plan import NetworkPlan, Plan, load_plan, save_plan
-from minilandscape.campaign.results import (
+from minilandscape.campaign.statements import (
+    Comparison,
+    Separation,
+    compare_centroids,
     compare_runs,
     compare_same_runs,
-    expected,
-    heights_by_run,
+    disjoint,
+    of_paths,
     separation,
     verdict,
+    verdict_apart,
 )
 from minilandscape.campaign.store import Store
 from minilandscape.data import Mnist, load_mnist
@@ -48,10 +53,25 @@ def test_the_full_plan_is_the_papers() -> None:
     tasks = Plan.make("full", data="auto", data_key="mnist", only=("lstm",)).tasks()
     assert len(tasks) == 2 * (75 + 1) + 2 * 6 * 300
     assert len({task.id for task in tasks}) == len(tasks)
-    pairs = plan.network_tasks("fcp").pairs("sgd", "train")
+    pairs = plan.network_tasks("fcp").pairs("sgd")
     assert len({frozenset(pair) for pair in pairs}) == 300
-    assert pairs != plan.network_tasks("fcp").pairs("sgd", "test")
+    assert pairs != plan.network_tasks("fcp").pairs("lbfgs-gss")
+    assert len(disjoint(pairs)) == 24
+    assert disjoint(pairs[:24]) == list(range(24))
+    uses = np.bincount(np.ravel(pairs), minlength=48)
+    assert uses.min() >= 10
+    assert uses.max() <= 15
     assert Plan.from_facts(json.loads(json.dumps(plan.facts()))) == plan
+
+
+def test_no_run_of_the_small_plan_is_in_two_pairs_of_a_set() -> None:
+    plan = Plan.make("small", data="auto", data_key="mnist")
+    for model, network in plan.networks.items():
+        assert network.kept == 2 * network.pairs
+        for optimizer in ("sgd", "lbfgs-gss"):
+            assert sorted(np.ravel(plan.network_tasks(model).pairs(optimizer))) == list(range(network.kept))
+    few = Plan.make("small", data="auto", data_key="mnist", overrides={"runs": 4, "pairs": 9})
+    assert sorted(sorted(pair) for pair in few.network_tasks("fcp").pairs("sgd")) == [[0, 1], [0, 2], [1, 2]]
 
 
 def test_numbers_can_be_overridden_and_are_checked() -> None:
@@ -150,20 +170,47 @@ def test_tests_permute_runs() -> None:
     theirs = permutation_test((a, b), lambda x, y: x.mean() - y.mean(), n_resamples=np.inf).pvalue
     ours = compare_runs(a, b)
     assert ours.p == pytest.approx(theirs, abs=2 / 462)
-    assert ours.difference == pytest.approx(a.mean() - b.mean())
-    assert (
-        compare_runs(np.arange(4) + 10.0, np.arange(4.0)).p == compare_runs(np.arange(4) + 10.0, np.arange(4.0)).least
-    )
-    assert compare_runs(np.arange(4) + 10.0, np.arange(4.0)).least == 2 / 70
+    assert (ours.first, ours.second) == pytest.approx((a.mean(), b.mean()))
+    four = compare_runs(np.arange(4) + 10.0, np.arange(4.0))
+    assert four.p == four.least == 2 / 70
     paired = compare_same_runs(np.arange(5) + 1.0, np.arange(5) * 1.0)
     assert (paired.p, paired.least, paired.difference) == (2 / 32, 2 / 32, 1)
+    c = rng.standard_normal(6)
+    theirs = permutation_test((a, c), lambda x, y: (x - y).mean(), permutation_type="samples", n_resamples=np.inf)
+    assert compare_same_runs(a, c).p == pytest.approx(theirs.pvalue)
     many = compare_runs(rng.standard_normal(40), rng.standard_normal(40) + 3)
     assert many.p == many.least < 1e-4
-    assert heights_by_run([[0, 1], [1, 2]], [1.0, 3.0], 4)[:3].tolist() == [1, 2, 3]
-    assert np.isnan(heights_by_run([[0, 1]], [1.0], 3)[2])
-    first = np.array([True, True, False, False])
-    assert separation(np.array([0.0, 1, 2, 3]), first) == separation(np.array([3.0, 2, 1, 0]), first) == 1
-    assert separation(np.array([0.0, 3, 1, 2]), first) == 0.5
+    close, closer = 1 + 1e-8 * rng.random(6), 1 + 1e-8 * (3 + rng.random(6))  # rounding decides nothing
+    assert compare_runs(close, closer).p == compare_runs(close, closer).least
+    assert disjoint([[0, 1], [1, 2], [3, 2], [4, 3], [5, 4]]) == [0, 2, 4]
+
+
+def test_centroids_are_compared_as_a_permutation_test_does() -> None:
+    rng = np.random.default_rng(5)
+    a, b = rng.standard_normal((5, 30)), rng.standard_normal((4, 30)) + 0.5
+
+    def distance(k: np.ndarray, m: np.ndarray) -> float:
+        both = np.concatenate([a, b])
+        return float(np.linalg.norm(both[k].mean(axis=0) - both[m].mean(axis=0)))
+
+    test = permutation_test((np.arange(5), np.arange(5, 9)), distance, alternative="greater", n_resamples=np.inf)
+    ours = compare_centroids(a, b)
+    assert ours.p == pytest.approx(test.pvalue)
+    assert ours.first == pytest.approx(0.5 * test.statistic)
+    own = [np.linalg.norm(x - s.mean(axis=0)) for s in (a, b) for x in s]
+    assert ours.second == pytest.approx(np.mean(own))
+
+
+def test_separations_have_the_areas_and_p_of_others() -> None:
+    rng = np.random.default_rng(2)
+    a, b = rng.standard_normal(6) + 1, rng.standard_normal(7)
+    found = separation(a, b)
+    area = roc_auc_score([1] * 6 + [0] * 7, np.concatenate([a, b]))
+    assert found.area == pytest.approx(max(area, 1 - area))
+    theirs = permutation_test((a, b), lambda x, y: (x[:, None] > y).mean(), n_resamples=np.inf)
+    assert found.p == pytest.approx(theirs.pvalue)
+    apart = separation(np.arange(4.0), np.arange(4.0) + 10)
+    assert (apart.area, apart.p, apart.least) == (1, 2 / 70, 2 / 70)
 
 
 @pytest.fixture
@@ -272,25 +319,82 @@ def test_a_report_does_without_images_that_are_gone(data_file: Path, tmp_path: P
         write_report(tmp_path / "f", "mnist5k")
 
 
-def test_verdicts_say_what_can_be_told() -> None:
-    assert expected("autoencoder", "rise of the test curve, log10, L-BFGS less SGD") == "about equal"
-    assert expected("lenet", "height (adam), sgd, train less test weights on the train landscape") == "not higher"
-    assert expected("lstm", "height (adam), sgd, train less test weights on the train landscape") == "higher"
-    assert expected("fcp", "length, L-BFGS test less SGD test weights (Fig. S3)") == "much smaller"
-    assert expected("lstm", "length, L-BFGS test less SGD test weights (Fig. S3)") == "higher"
-    cases = [(1.0, 0.01, "higher", "seen"), (-1.0, 0.01, "higher", "not seen"), (1.0, 0.2, "higher", "cannot be told")]
-    cases += [(0.0, 1.0, "higher", "not seen"), (-1.0, 0.01, "lower", "seen"), (1.0, 0.2, "about equal", "seen")]
-    cases += [(1.0, 0.01, "about equal", "not seen"), (1.0, 0.01, "not higher", "not seen")]
-    cases += [(-1.0, 0.01, "not higher", "seen"), (1.0, 0.3, "not higher", "seen")]
-    for difference, p, paper, here in cases:
-        assert verdict({"difference": difference, "p": p}, paper) == here
-    assert verdict({"difference": 1.0, "p": 0.01}, None) == ""
+@pytest.mark.parametrize(
+    ("first", "second", "p", "claim", "here"),
+    [
+        (2.0, 1.0, 0.01, "higher", "seen"),
+        (1.0, 2.0, 0.01, "higher", "not seen"),
+        (2.0, 1.0, 0.2, "higher", "cannot be told"),
+        (1.0, 2.0, 0.01, "lower", "seen"),
+        (2.0, 1.0, 0.01, "not higher", "not seen"),
+        (1.0, 2.0, 0.01, "not higher", "seen"),
+        (1.0, 2.0, 0.3, "not higher", "cannot be told"),
+        (1.2, 1.0, 0.01, "comparable", "seen"),
+        (1.0, 1.2, 0.01, "comparable", "seen"),
+        (1.3, 1.0, 0.01, "comparable", "not seen"),
+        (1.3, 1.0, 0.2, "comparable", "cannot be told"),
+        (10.0, 2.0, 0.01, "less", "seen"),
+        (2.0, 10.0, 0.01, "less", "not seen"),
+        (10.0, 9.0, 0.01, "nearly the same", "seen"),
+        (10.0, 2.0, 0.01, "nearly the same", "not seen"),
+        (1.0, 3.0, 0.01, "close", "seen"),
+        (2.0, 3.0, 0.9, "close", "not seen"),
+        (0.12, 0.1, 0.01, "no direction", "seen"),
+        (0.2, 0.1, 0.01, "no direction", "not seen"),
+        (0.2, 0.1, 0.3, "no direction", "cannot be told"),
+    ],
+)
+def test_verdicts_say_what_can_be_told(first: float, second: float, p: float, claim: str, here: str) -> None:
+    assert verdict(claim, Comparison(first, second, p, 0.001, (9, 9))) == here
     for groups in (([1.0, np.nan], [1.0, 2.0]), ([1.0, np.inf], [1.0, np.inf])):
         for diverged in (compare_runs(*groups), compare_same_runs(*groups)):
-            for paper in ("higher", "about equal", "not higher", "much smaller"):
-                assert verdict(diverged.facts(), paper, {"difference": 1.0}) == "cannot be told"
-    for difference, here in ((2.0, "seen"), (3.0, "not seen")):
-        assert verdict({"difference": difference, "p": 0.01}, "much smaller", {"difference": 10.0}) == here
+            assert verdict(claim, diverged) == "cannot be told"
+
+
+@pytest.mark.parametrize(
+    ("area", "p", "n", "apart", "not_apart"),
+    [
+        (1.0, 0.001, 8, "seen", "not seen"),
+        (1.0, 0.1, 3, "cannot be told", "cannot be told"),
+        (0.6, 0.4, 8, "cannot be told", "cannot be told"),
+        (0.6, 0.4, 40, "not seen", "seen"),
+        (0.8, 0.01, 40, "not seen", "cannot be told"),
+    ],
+)
+def test_what_few_vectors_do_not_show_is_not_said(area: float, p: float, n: int, apart: str, not_apart: str) -> None:
+    found = Separation(area, p, 0.001)
+    assert (verdict_apart("apart", found, n), verdict_apart("not apart", found, n)) == (apart, not_apart)
+
+
+def entry(optimizer: str, weights: str, excess: list[float], still: bool = True) -> dict[str, Any]:
+    n = len(excess)
+    pairs = [[2 * k, 2 * k + 1] for k in range(n)]
+    common = {"landscape": "train", "solver": "still", "pairs": pairs, "still": [still] * n, "height": excess}
+    return {**common, "optimizer": optimizer, "weights": weights, "excess": excess}
+
+
+@pytest.mark.parametrize(
+    ("excess", "still", "model", "here"),
+    [
+        ([9e-6] * 5, True, "fcp", "not seen"),  # no barrier on either side
+        ([9e-6] * 5, True, "autoencoder", "seen"),
+        ([1e-3, 2e-3, 3e-3, 4e-3, 5e-3], True, "fcp", "seen"),
+        ([1e-3, 2e-3, 3e-3, 4e-3, 5e-3], True, "autoencoder", "not seen"),
+        ([1e-3, 2e-3, 3e-3, 4e-3, 5e-3], False, "fcp", "cannot be told"),  # searches that came to no end
+        ([9e-6] * 5, False, "fcp", "not seen"),
+    ],
+)
+def test_barriers_are_rises_of_searches_that_came_to_their_end(
+    excess: list[float], still: bool, model: str, here: str
+) -> None:
+    heights = [entry("lbfgs-gss", "train", excess, still), entry("sgd", "train", [0.0, 0.0, 1e-7, 0.0, 0.0])]
+    (found,) = [
+        e
+        for e in of_paths(model, {"heights": heights})
+        if e["says"].startswith("barriers are lower") and "excess" in e["says"]
+    ]
+    assert found["here"] == here
+    assert found["n"] == [5, 5]
 
 
 @pytest.mark.parametrize("highest", [0.0, 2e-8, 3e-3])

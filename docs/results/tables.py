@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from minilandscape.campaign.results import APART, expected_apart
+from minilandscape.campaign.statements import RULES
 from minilandscape.reproduce import campaign_status
 
 HERE = Path(__file__).parent
@@ -27,7 +27,6 @@ COLUMNS = (
 )
 OPTIMIZERS = {"lbfgs-gss": "L-BFGS-GSS", "sgd": "SGD"}
 SOLVERS = {"adam": "100 Adam steps", "still": "until it stands still"}
-SETS = (("train", "train"), ("test", "train"), ("test", "test"))
 
 
 def add(folder: Path) -> None:
@@ -37,16 +36,12 @@ def add(folder: Path) -> None:
     groups = (status.done, status.running, status.failed, status.blocked, status.left)
     for model, network in results["networks"].items():
         done, every = ([n for group in part for n in group if n.startswith(model)] for part in (groups[:1], groups))
-        separations = {
-            weights: {kernel: found["separation"] for kernel, found in kernels.items() if "separation" in found}
-            for weights, kernels in network["kpca"].items()
-        }
         kept = {name: value for name, value in network.items() if name not in ("curves", "kpca")}
         plan = {**results["plan"], "data": "MNIST", "networks": {model: results["plan"]["networks"][model]}}
         facts = {
             "plan": plan,
             "tasks": {"done": len(done), "of": len(every)},
-            model: {**kept, "kpca_separation": separations},
+            model: kept,
         }
         target = HERE / f"{model}-{plan['variant']}-{plan['scale']}.json"
         target.write_text(json.dumps(facts, indent=1) + "\n")
@@ -62,7 +57,7 @@ def tables(scale: str = "small") -> str:
             facts = json.loads(path.read_text())
             label = NAMES[model] + (", paper" if variant == "paper" else "")
             found.append((label, model, facts["plan"], facts["tasks"], facts[model]))
-    parts = [_campaigns(found), _statements(found), _kernels(found), _losses(found), _heights(found)]
+    parts = [_campaigns(found), RULES, _statements(found), _losses(found), _directions(found), _heights(found)]
     for label, _, _, _, network in found:
         if network.get("scan"):
             parts += [f"### {label}", _scan(network), _floors(network)]
@@ -96,54 +91,25 @@ def _campaigns(found: list[Any]) -> str:
 
 
 def _statements(found: list[Any]) -> str:
-    asked = {
-        "L-BFGS training losses far below SGD's": "train loss, L-BFGS less SGD",
-        "test losses comparable (the autoencoder's lower, Table 1)": "test loss, L-BFGS less SGD",
-        "L-BFGS test curves rise sharply after their minimum, except the autoencoder's": "rise",
-        "L-BFGS vectors longer: training weights (Fig. 5)": "length, L-BFGS train",
-        "the gap nearly closes in the test sets of fcp and LeNet, stays in the others (Fig. S3)": "length, L-BFGS test",
-    }
-    for solver, search in SOLVERS.items():
-        for what in ("height", "excess"):
-            for weights, where in SETS:
-                of, on = (place.replace("train", "training") for place in (weights, where))
-                said = f"barriers lower for SGD, except the autoencoder: {of} weights, {on} landscape"
-                test = f"{what} ({solver}), L-BFGS less SGD, {weights} weights on the {where} landscape"
-                asked[f"{said}; {what}, {search}"] = test
-            for optimizer, name in (("lbfgs-gss", "L-BFGS"), ("sgd", "SGD")):
-                asked[
-                    f"{name} train-weight barriers above test-weight ones for fcp and LSTM only; {what}, {search}"
-                ] = f"{what} ({solver}), {optimizer}, train less test weights on the train landscape"
-    rows = [[text, *(_verdict(entry[-1], prefix) for entry in found)] for text, prefix in asked.items()]
-    return _table(["the paper says", *(label for label, *_ in found)], rows)
-
-
-def _verdict(network: Any, prefix: str) -> str:
-    for name, test in network["statements"].items():
-        if name.startswith(prefix):
-            if test["difference"] is None:  # NaN, of a run that diverged
-                return _strong(test["here"])
-            difference = _minus(f"{test['difference']:.3g}")
-            return f"{_strong(test['here'])} ({difference}; p {test['p']:.2g})"
-    return "not run yet"
-
-
-def _strong(verdict: str) -> str:
-    return f"**{verdict}**" if verdict == "not seen" else verdict
-
-
-def _kernels(found: list[Any]) -> str:
+    """A row a statement: the verdict on each network, what the two numbers are, p, its least, and n."""
+    by_network = [{entry["says"]: entry for entry in network["statements"]} for *_, network in found]
+    every = list(dict.fromkeys(says for entries in by_network for says in entries))
     rows = []
-    for weights, figure in (("train", "Fig. 6"), ("test", "Fig. S4")):
-        for kernel in ("rbf", "narrow-rbf", "linear", "polynomial", "sigmoid"):
-            row = [f"kernel PCA, {kernel}, PC1: {figure}"]
-            for _, model, _, _, network in found:
-                separation = network["kpca_separation"][weights][kernel][0]
-                said = expected_apart(model, weights, kernel)
-                seen = _strong("seen" if said == (separation >= APART) else "not seen")
-                row.append(f"{seen} ({'apart' if said else 'not apart'} said; {separation:.2f})")
-            rows.append(row)
-    return _table(["the paper says", *(label for label, *_ in found)], rows)
+    for says in every:
+        of = next(entries[says]["of"] for entries in by_network if says in entries)
+        rows.append([f"{says} [{of}]", *(_verdict(entries.get(says)) for entries in by_network)])
+    return _table(["the paper says [first, second number]", *(label for label, *_ in found)], rows)
+
+
+def _verdict(entry: Any) -> str:
+    if entry is None:
+        return "–"
+    here = f"**{entry['here']}**" if entry["here"] == "not seen" else entry["here"]
+    if entry["first"] is None:  # NaN, of a run that diverged
+        return here
+    numbers = _minus(f"{entry['first']:.3g}, {entry['second']:.3g}")
+    least = f"≥ {entry['least']:.2g}; " if entry["p"] > entry["least"] * 1.01 else "least; "
+    return f"{here} ({numbers}; p {entry['p']:.2g}, {least}n {' + '.join(map(str, entry['n']))})"
 
 
 def _losses(found: list[Any]) -> str:
@@ -168,6 +134,21 @@ def _losses(found: list[Any]) -> str:
     return _table([*head, "mean length, train, test"], rows)
 
 
+def _directions(found: list[Any]) -> str:
+    rows = []
+    for label, _, _, _, network in found:
+        for optimizer, name in OPTIMIZERS.items():
+            for weights in ("train", "test"):
+                d = network["directions"][optimizer][weights]
+                angle = network["angles"]["train" if (optimizer, weights) != ("lbfgs-gss", "test") else "test"]
+                mean, spread = angle[optimizer]["angle"]
+                shown = "–" if (optimizer, weights) == ("sgd", "train") else f"{mean:.1f}° ± {spread:.1f}°"
+                row = [f"{label}, {name}, {weights} weights", f"{d['part']:.3f}", f"{d['random']:.3f}", f"{d['p']:.2g}"]
+                rows.append([*row, shown, d["n"]])
+    head = ["", "first eigenvalue's part", "with random signs", "p", "angles from the common origin", "vectors"]
+    return _table(head, rows)
+
+
 def _heights(found: list[Any]) -> str:
     rows = []
     for label, _, _, _, network in found:
@@ -189,29 +170,31 @@ def _heights(found: list[Any]) -> str:
 
 
 def _scan(network: Any) -> str:
-    lams = sorted({entry["lam"] for entry in network["scan"]})
     rows = []
-    for optimizer in OPTIMIZERS:
-        heights = {e["lam"]: e["height"][0] for e in network["scan"] if e["optimizer"] == optimizer and e["height"]}
-        rows.append([optimizer, *(f"{heights[lam]:.4g}" if lam in heights else "" for lam in lams)])
-    return _table(["pair", *(f"λ = {lam:.0e}" for lam in lams)], rows)
+    for entry in network["scan"]:
+        if entry["height"]:
+            numbers = [entry[name][0] for name in ("height", "excess", "length", "distance", "sum")]
+            row = [OPTIMIZERS[entry["optimizer"]], SOLVERS[entry["solver"]], f"{entry['lam']:.0e}"]
+            rows.append([*map(_minus, row), *(_minus(f"{number:.4g}") for number in numbers)])
+    head = ["pair", "search", "λ", "height", "excess", "path length", "straight line", "cumulative loss"]
+    return _table(head, rows)
 
 
 def _floors(network: Any) -> str:
     rows = []
     for entry in network["floors"]:
-        heights = [entry.get(solver, {}).get("height") or [] for solver in SOLVERS]
-        rows.append(
-            [
-                f"{entry['floor']:.0e}",
-                _minus(f"{entry['loss']['mean']:.2g}"),
-                f"{entry['sigma']:.3g}",
-                f"{entry['length']['mean']:.3g}",
-                *(_minus(f"{sum(x) / len(x):.3g}") if x else "not run yet" for x in heights),
-            ]
-        )
+        row = [_minus(f"{entry['floor']:.0e}"), _minus(f"{entry['loss']['mean']:.2g}"), f"{entry['sigma']:.3g}"]
+        row.append(f"{entry['length']['mean']:.3g}{_p(entry, 'length')}")
+        for solver in SOLVERS:
+            heights = entry.get(solver, {}).get("height")
+            row.append(_minus(f"{sum(heights) / len(heights):.3g}") + _p(entry, solver) if heights else "not run yet")
+        rows.append([*row, str(entry["loss"]["n"])])
     head = ["loss floor of L-BFGS-GSS", "training loss", "σ", "length", "height, 100 Adam steps"]
-    return _table([*head, "height, stands still"], rows)
+    return _table([*head, "height, stands still", "runs"], rows)
+
+
+def _p(entry: Any, what: str) -> str:
+    return f" (p {entry[f'p_{what}']:.2g})" if f"p_{what}" in entry else ""
 
 
 if __name__ == "__main__":

@@ -66,6 +66,29 @@ class SetComparison:
     origin: np.ndarray
 
 
+@dataclass(frozen=True)
+class Direction:
+    """Whether a set has a preferred direction.
+
+    Attributes
+    ----------
+    part
+        The first eigenvalue of the covariance over the sum of all.
+    random
+        Its mean over sets without a preferred direction.
+    p
+        How often such a set has as large a part; ``least`` is the smallest p that so many draws allow.
+    n
+        Vectors in the set.
+    """
+
+    part: float
+    random: float
+    p: float
+    least: float
+    n: int
+
+
 def component_statistics(vectors: Any) -> Components:
     """μ and σ (ddof 0) of all components of the concatenated vectors (K, D), Table S1."""
     vectors = _set(vectors)
@@ -96,6 +119,46 @@ def shell_lengths(a: Any, b: Any, *, centroid_a: Any = None, centroid_b: Any = N
     origin = 0.5 * (centroid_a + centroid_b)
     from_a, from_b = (cdist(vectors, origin[None])[:, 0] for vectors in (a, b))
     return ShellLengths(from_a, from_b, origin, float(0.5 * np.linalg.norm(centroid_a - centroid_b)))
+
+
+def preferred_direction(vectors: Any, draws: int = 200, seed: int = 0) -> Direction:
+    """Whether the vectors of a set scatter along one direction more than by chance.
+
+    λ_1/Σλ_k of the covariance of ω_i, against that of s_i ∘ (ω_i − ω̄) with random signs s_i: every component keeps its
+    spread and every vector its distance from the centroid, and what they have in common goes.
+
+    Parameters
+    ----------
+    vectors
+        A set (K, D), K of at least 3.
+    draws
+        Sets of random signs.
+    seed
+        Of the signs.
+
+    Raises
+    ------
+    ValueError
+        If the set is not finite, holds fewer than 3 vectors, of which two always lie on a line, or one vector only.
+    """
+    vectors = _set(vectors)
+    if len(vectors) < 3:
+        raise ValueError(f"the set holds {len(vectors)} vectors; expected at least 3, since two always lie on a line")
+    centred = vectors - vectors.mean(axis=0)
+    if not centred.any():
+        raise ValueError("all vectors of the set are the same; expected some that scatter")
+    rng = np.random.default_rng(seed)
+    part = _first_part(centred)
+    others = [_first_part(centred * rng.choice((-1.0, 1.0), centred.shape)) for _ in range(draws)]
+    extreme = 1 + sum(other >= part for other in others)
+    return Direction(part, float(np.mean(others)), extreme / (draws + 1), 1 / (draws + 1), len(vectors))
+
+
+def _first_part(vectors: np.ndarray) -> float:
+    """The first eigenvalue of the covariance over the sum of all."""
+    centred = vectors - vectors.mean(axis=0)
+    spectrum = np.linalg.eigvalsh(centred @ centred.T)
+    return float(spectrum[-1] / spectrum.sum())
 
 
 def pairwise_distances(a: Any, b: Any = None) -> np.ndarray:

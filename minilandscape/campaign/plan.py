@@ -39,7 +39,8 @@ class NetworkPlan:
     runs
         Initialisations for each optimiser, of which the 48/75 with the lowest training losses are kept.
     pairs
-        Random distinct pairs of each set; as many as there are, where there are fewer.
+        Random distinct pairs of each set; as many as there are, where there are fewer. No vector is in two of them as
+        long as they are no more than half as many as the vectors.
     train_size
         Training images, and images of the test landscape as far as there are.
     test_curve
@@ -103,7 +104,8 @@ def _scale(scale: str, variant: str) -> dict[str, NetworkPlan]:
         small = {"sgd_updates": 40, "iterations": 6}
         return {model: NetworkPlan(train_size=128, **common, **small, scans=model == "fcp") for model in MODELS}
     if scale == "small":
-        sizes = {"fcp": (12, 20, 5000), "lenet": (6, 4, 500), "autoencoder": (8, 8, 2000), "lstm": (6, 4, 500)}
+        # Twice as many runs are kept as there are pairs, so that no two paths of a set share a run.
+        sizes = {"fcp": (62, 20, 5000), "lenet": (12, 4, 500), "autoencoder": (25, 8, 2000), "lstm": (12, 4, 500)}
     elif scale == "full":
         sizes = dict.fromkeys(MODELS, (75, 300, variant_train_size(variant)))
     else:
@@ -252,7 +254,7 @@ class NetworkTasks:
                 tasks += self.paths(landscape, optimizer, weights, solver)
         if self.network.scans:
             for lam in SCAN:
-                tasks += [self.scan(optimizer, lam) for optimizer in OPTIMIZERS]
+                tasks += [self.scan(optimizer, lam, solver) for solver in self.solvers for optimizer in OPTIMIZERS]
             for floor in OTHER_FLOORS:
                 tasks += [*self.runs("lbfgs-gss", floor), self.set_of("lbfgs-gss", floor)]
                 tasks += [t for s in self.solvers for t in self.paths("train", "lbfgs-gss", "train", s, floor)]
@@ -311,14 +313,22 @@ class NetworkTasks:
             self._sets[optimizer, floor] = Task(name, f"{WORK}:solution_set", {"seeds": seeds}, runs)
         return self._sets[optimizer, floor]
 
-    def pairs(self, optimizer: str, weights: str) -> list[tuple[int, int]]:
-        """Random distinct pairs of places in a set."""
+    def pairs(self, optimizer: str) -> list[tuple[int, int]]:
+        """Random distinct pairs of places in a set, the same of training and of test weights.
+
+        They come in rounds, in which every vector has one partner. So all vectors are used equally often, and the pairs
+        of the first round, which share none, are independent of each other.
+        """
         k = self.network.kept
-        every = [(i, j) for i in range(k) for j in range(i + 1, k)]
-        label = zlib.crc32(f"{self.model} {optimizer} {weights}".encode())
-        rng = np.random.default_rng([self.plan.seed, label])
-        chosen = rng.permutation(len(every))[: self.network.pairs]
-        return [every[int(c)] if rng.random() < 0.5 else every[int(c)][::-1] for c in chosen]
+        n = min(self.network.pairs, k * (k - 1) // 2)
+        rng = np.random.default_rng([self.plan.seed, zlib.crc32(f"{self.model} {optimizer}".encode())])
+        chosen: dict[tuple[int, int], tuple[int, int]] = {}
+        while len(chosen) < n:
+            order = rng.permutation(k)
+            for i, j in zip(order[::2].tolist(), order[1::2].tolist(), strict=False):
+                if len(chosen) < n:
+                    chosen.setdefault((min(i, j), max(i, j)), (i, j))
+        return list(chosen.values())
 
     def paths(
         self, landscape: str, optimizer: str, weights: str, solver: str, floor: float | None = None
@@ -326,12 +336,12 @@ class NetworkTasks:
         """The paths of a set on a landscape."""
         return [
             self._path(landscape, optimizer, weights, solver, pair, k, self.network.lam, floor)
-            for k, pair in enumerate(self.pairs(optimizer, weights))
+            for k, pair in enumerate(self.pairs(optimizer))
         ]
 
-    def scan(self, optimizer: str, lam: float) -> Task:
-        """The first pair of a set of training weights with another λ, by the published budget."""
-        return self._path("train", optimizer, "train", "adam", self.pairs(optimizer, "train")[0], 0, lam)
+    def scan(self, optimizer: str, lam: float, solver: str) -> Task:
+        """The first pair of a set of training weights with another λ."""
+        return self._path("train", optimizer, "train", solver, self.pairs(optimizer)[0], 0, lam)
 
     def _path(
         self,

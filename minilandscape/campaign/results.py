@@ -1,18 +1,15 @@
-"""The results of the paper's campaign: tables, heights, lengths and projections, as plain numbers; its statements."""
+"""The results of the paper's campaign: tables, heights, lengths and projections, as plain numbers."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass
-from math import comb
 from typing import Any
 
 import numpy as np
 
 from ..analysis.kpca import kernel_pca
-from ..analysis.statistics import compare_sets, component_statistics, shell_lengths
+from ..analysis.statistics import compare_sets, component_statistics, preferred_direction, shell_lengths
 from .plan import OPTIMIZERS, OTHER_FLOORS, SCAN, NetworkTasks, Plan
+from .statements import WEIGHTS, compare_runs, disjoint, separation, statements
 from .store import Store
 from .task import Task
 
@@ -46,156 +43,6 @@ TABLE_S1 = {
 #: the kernel is nearly linear.
 KERNELS = ("rbf", "narrow-rbf", "linear", "polynomial", "sigmoid")
 NARROWER = 64
-WEIGHTS = ("train", "test")
-#: Permutations that are tried where there are too many to try all.
-PERMUTATIONS = 20_000
-
-
-#: A difference whose p is no larger is called one.
-SIGNIFICANT = 0.05
-#: A difference is much smaller than another if it is no more than this part of it.
-MUCH_SMALLER = 0.25
-#: Two sets are apart where their separation along a component reaches this; 0.5 is none at all, 1 all of it.
-APART = 0.9
-
-
-def expected(model: str, test: str) -> str | None:
-    """What the paper says of a difference; None if nothing.
-
-    "higher", "lower", "about equal", "not higher", or "much smaller" than in the test before.
-    """
-    if test.startswith("train loss"):
-        return "lower"
-    if test.startswith("test loss"):  # "comparable", but not the autoencoder's in Table 1
-        return "lower" if model == "autoencoder" else "about equal"
-    if test.startswith("rise"):
-        return "about equal" if model == "autoencoder" else "higher"
-    if test.startswith("length"):
-        return "much smaller" if "S3" in test and model in ("fcp", "lenet") else "higher"
-    if "L-BFGS less SGD" in test:
-        return "not higher" if model == "autoencoder" else "higher"
-    if "train less test" in test:
-        return "higher" if model in ("fcp", "lstm") else "not higher"
-    return None
-
-
-def expected_apart(model: str, weights: str, kernel: str) -> bool:
-    """Whether the paper sees L-BFGS and SGD vectors apart along PC1 (Figs. 6, S4)."""
-    return kernel.endswith("rbf") and (weights == "train" or model in ("autoencoder", "lstm"))
-
-
-def verdict(test: Mapping[str, Any], paper: str | None, before: Mapping[str, Any] | None = None) -> str:
-    """Of a statement: "seen", "not seen", "cannot be told", or "" where the paper says nothing.
-
-    Parameters
-    ----------
-    test
-        ``difference`` and ``p`` of a comparison.
-    paper
-        Of :func:`expected`.
-    before
-        The test that the difference should be much smaller than.
-    """
-    if paper is None:
-        return ""
-    if paper == "much smaller" and np.isfinite(test["difference"]):
-        assert before is not None
-        return "seen" if abs(test["difference"]) <= MUCH_SMALLER * abs(before["difference"]) else "not seen"
-    difference, clear = test["difference"], test["p"] <= SIGNIFICANT
-    if not np.isfinite(difference):  # a run that diverged
-        return "cannot be told"
-    if paper in ("higher", "lower"):
-        if not clear:
-            return "not seen" if difference == 0 else "cannot be told"
-        return "seen" if (difference > 0) == (paper == "higher") else "not seen"
-    return "not seen" if clear and (paper == "about equal" or difference > 0) else "seen"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Whether one group of runs lies above another.
-
-    Attributes
-    ----------
-    difference
-        Of the means, first less second; NaN where a run diverged, p being 1 then.
-    p
-        Two-sided, of a permutation of the runs; ``least`` is the smallest that so few runs allow.
-    n
-        Runs in each group.
-    """
-
-    difference: float
-    p: float
-    least: float
-    n: tuple[int, int]
-
-    def facts(self) -> dict[str, Any]:
-        """As JSON."""
-        return {"difference": self.difference, "p": self.p, "least": self.least, "n": list(self.n)}
-
-
-def compare_runs(a: Any, b: Any) -> Comparison:
-    """Permutes independent runs between two groups; all ways where there are few enough, else random ones."""
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    pooled, n = np.concatenate([a, b]), len(a)
-    if not np.isfinite(pooled).all():
-        return Comparison(float("nan"), 1.0, float("nan"), (n, len(b)))
-    ways = comb(len(pooled), n)
-    observed = a.mean() - b.mean()
-    if ways <= PERMUTATIONS:
-        chosen = np.array(list(itertools.combinations(range(len(pooled)), n)))
-        least = 2 / ways if len(a) == len(b) else 1 / ways
-    else:
-        rng = np.random.default_rng(0)
-        chosen = np.array([rng.permutation(len(pooled))[:n] for _ in range(PERMUTATIONS)])
-        chosen = np.concatenate([np.arange(n)[None], chosen])
-        least = 1 / len(chosen)
-    of_a = pooled[chosen].sum(axis=1)
-    differences = of_a / n - (pooled.sum() - of_a) / len(b)
-    # Rounding must not let the observed arrangement count as less than itself.
-    extreme = np.abs(differences) >= abs(observed) * (1 - 1e-9)
-    return Comparison(float(observed), float(extreme.mean()), least, (n, len(b)))
-
-
-def compare_same_runs(a: Any, b: Any) -> Comparison:
-    """Flips the signs of differences within runs: two quantities of the same runs."""
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    n = len(a)
-    if not np.isfinite([a, b]).all():
-        return Comparison(float("nan"), 1.0, float("nan"), (n, n))
-    d = a - b
-    if 2**n <= PERMUTATIONS:
-        signs = np.array(list(itertools.product((1, -1), repeat=n)))
-        least = 2 / 2**n
-    else:
-        signs = np.random.default_rng(0).choice((1, -1), (PERMUTATIONS, n))
-        signs = np.concatenate([np.ones((1, n), dtype=int), signs])
-        least = 1 / len(signs)
-    means = (signs * d).mean(axis=1)
-    extreme = np.abs(means) >= abs(d.mean()) * (1 - 1e-9)
-    return Comparison(float(d.mean()), float(extreme.mean()), least, (n, n))
-
-
-def heights_by_run(pairs: list[list[int]], heights: Any, n: int) -> np.ndarray:
-    """(n,): the mean height of the paths that end at each run; NaN where none does.
-
-    Pairs share runs, so their heights are not independent. The runs are; each stands with the mean over its pairs.
-    """
-    sums, counts = np.zeros(n), np.zeros(n)
-    for pair, height in zip(pairs, heights, strict=True):
-        for k in pair:
-            sums[k] += height
-            counts[k] += 1
-    return np.divide(sums, counts, out=np.full(n, np.nan), where=counts > 0)
-
-
-def separation(x: np.ndarray, is_first: np.ndarray) -> float:
-    """How well a threshold on x tells two groups apart: the larger area under the ROC curve, from 0.5 to 1."""
-    below = (x[is_first][:, None] < x[~is_first][None]).mean()
-    equal = (x[is_first][:, None] == x[~is_first][None]).mean()
-    area = below + 0.5 * equal
-    return float(max(area, 1 - area))
 
 
 def collect(plan: Plan, store: Store) -> dict[str, Any]:
@@ -204,8 +51,8 @@ def collect(plan: Plan, store: Store) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``plan``, and by network: ``table1``, ``tableS1``, ``curves``, ``lengths``, ``kpca``, ``angles``, ``heights``,
-        ``scan``, ``floors``, ``statements``.
+        ``plan``, and by network: ``table1``, ``tableS1``, ``sigma``, ``curves``, ``rise``, ``lengths``, ``directions``,
+        ``angles``, ``kpca``, ``heights``, ``scan``, ``floors``, ``statements``.
     """
     networks = {}
     for model in plan.networks:
@@ -227,6 +74,7 @@ def _network(tasks: NetworkTasks, store: Store) -> dict[str, Any] | None:
         "reasons": reasons,
         "table1": {o: {w: _mean(sets[o][f"{w}_loss"]) for w in WEIGHTS} for o in OPTIMIZERS},
         "tableS1": {o: {w: vars(component_statistics(sets[o][w])) for w in WEIGHTS} for o in OPTIMIZERS},
+        "sigma": {o: {w: sets[o][w].std(axis=1, dtype=np.float64).tolist() for w in WEIGHTS} for o in OPTIMIZERS},
         "curves": {o: _curves(tasks, store, o, sets[o]) for o in OPTIMIZERS},
         "rise": {o: (sets[o]["test_last"] / sets[o]["test_loss"]).tolist() for o in OPTIMIZERS},
         "lengths": {w: _lengths(sets, w) for w in WEIGHTS},
@@ -239,12 +87,17 @@ def _network(tasks: NetworkTasks, store: Store) -> dict[str, Any] | None:
             if (paths := tasks.paths(where, o, w, solver))
         ],
     }
+    if tasks.network.kept > 2:
+        found["directions"] = {o: {w: vars(preferred_direction(sets[o][w])) for w in WEIGHTS} for o in OPTIMIZERS}
     if tasks.network.scans:
         found["scan"] = [
-            {"optimizer": o, "lam": lam, **_heights([tasks.scan(o, lam)], store)} for o in OPTIMIZERS for lam in SCAN
+            {"optimizer": o, "lam": lam, "solver": solver, **_heights([tasks.scan(o, lam, solver)], store)}
+            for solver in tasks.solvers
+            for o in OPTIMIZERS
+            for lam in SCAN
         ]
         found["floors"] = _floors(tasks, store, sets["lbfgs-gss"])
-    found["statements"] = _statements(tasks.model, found, sets)
+    found["statements"] = statements(tasks.model, found, sets)
     return found
 
 
@@ -269,21 +122,11 @@ def _lengths(sets: Any, weights: str) -> dict[str, Any]:
     a, b = sets["lbfgs-gss"], sets["sgd"]
     centroids = {"centroid_a": a["test"].mean(axis=0), "centroid_b": b["test"].mean(axis=0)}
     result = shell_lengths(a[weights], b["test"], **centroids)
-    both = np.concatenate([a["test"], b["test"]]).astype(np.float64)
-    spectrum = np.linalg.eigvalsh(_gram(both))[::-1]
     return {
         "lbfgs-gss": result.lengths_a.tolist(),
         "sgd": result.lengths_b.tolist(),
         "centroid_distance": result.centroid_distance,
-        "covariance_spectrum": (spectrum[:-1] / spectrum.sum()).tolist(),
     }
-
-
-def _gram(vectors: np.ndarray) -> np.ndarray:
-    """Its eigenvalues are those of the covariance, but for a factor."""
-    centred = vectors - vectors.mean(axis=0)
-    gram: np.ndarray = centred @ centred.T
-    return gram
 
 
 def _projections(sets: Any, weights: str, kernel: str) -> dict[str, Any]:
@@ -295,11 +138,12 @@ def _projections(sets: Any, weights: str, kernel: str) -> dict[str, Any]:
         result = kernel_pca(points, kernel=kernel.rpartition("-")[2], n_components=2, gamma=gamma)
     except ValueError as error:
         return {"error": str(error)}
-    is_first = np.arange(len(a) + len(b)) < len(a)
+    parts = [separation(x[: len(a)], x[len(a) :]) for x in result.projections.T]
     return {
         "projections": result.projections.tolist(),
         "n_first": len(a),
-        "separation": [separation(result.projections[:, k], is_first) for k in range(2)],
+        "n": len(points),
+        "separation": [vars(part) for part in parts],
     }
 
 
@@ -310,27 +154,42 @@ def _angles(sets: Any, weights: str) -> dict[str, Any]:
 
 
 def _heights(paths: list[Task], store: Store) -> dict[str, Any]:
-    found: dict[str, list[Any]] = {key: [] for key in ("pairs", "height", "excess", "linear", "steps", "gradients")}
-    converged = 0
+    """The numbers of paths, a list of each; and how many were asked for.
+
+    ``excess`` is the height above the higher end, ``sum`` the cumulative loss of Eq. (4), ``still`` whether the search
+    came to its end.
+    """
+    names = ("pairs", "height", "excess", "linear", "length", "distance", "sum", "steps", "gradients", "still")
+    found: dict[str, list[Any]] = {name: [] for name in names}
     for task in paths:
         result = store.read(task)
         if result is None:
             continue
         arrays, facts = result
-        found["pairs"].append(task.options["pair"])
-        found["height"].append(facts["height"])
-        found["excess"].append(facts["height"] - max(facts["height_ends"]))
-        found["linear"].append(facts["height_linear"])
-        found["steps"].append(len(arrays["history_height"]) - 1)
-        found["gradients"].append(facts["evaluations"]["gradients"])
-        converged += facts["converged"]
-    return {**found, "converged": converged, "asked": len(paths)}
+        numbers = (
+            task.options["pair"],
+            facts["height"],
+            facts["height"] - max(facts["height_ends"]),
+            facts["height_linear"],
+            facts["length"],
+            facts["distance"],
+            float(arrays["values"].sum()),
+            len(arrays["history_height"]) - 1,
+            facts["evaluations"]["gradients"],
+            facts["converged"],
+        )
+        for name, number in zip(names, numbers, strict=True):
+            found[name].append(number)
+    return {**found, "asked": len(paths)}
 
 
 def _floors(tasks: NetworkTasks, store: Store, usual: dict[str, np.ndarray]) -> list[dict[str, Any]]:
-    """What of the L-BFGS-GSS training set depends on the loss at which its runs end."""
-    floors = []
-    for floor in (tasks.network.loss_floor, *OTHER_FLOORS):
+    """What of the L-BFGS-GSS training set depends on the loss at which its runs end, highest floor first.
+
+    Each floor but the first is compared with the one before: ``p_length``, and ``p_adam``, ``p_still`` of heights.
+    """
+    floors: list[dict[str, Any]] = []
+    for floor in sorted((tasks.network.loss_floor, *OTHER_FLOORS), reverse=True):
         other = None if floor == tasks.network.loss_floor else floor
         result = store.read(tasks.set_of("lbfgs-gss", other))
         if result is None:
@@ -345,49 +204,12 @@ def _floors(tasks: NetworkTasks, store: Store, usual: dict[str, np.ndarray]) -> 
         }
         for solver in tasks.solvers:
             of_floor[solver] = _heights(tasks.paths("train", "lbfgs-gss", "train", solver, other), store)
+        if floors:
+            before = floors[-1]
+            of_floor["p_length"] = compare_runs(before["length"]["all"], lengths).p
+            for solver in tasks.solvers:
+                pair = [[e[solver]["height"][k] for k in disjoint(e[solver]["pairs"])] for e in (before, of_floor)]
+                if all(pair):
+                    of_floor[f"p_{solver}"] = compare_runs(*pair).p
         floors.append(of_floor)
-    return sorted(floors, key=lambda entry: -entry["floor"])
-
-
-def _statements(model: str, found: dict[str, Any], sets: Any) -> dict[str, Any]:
-    """The tests behind the paper's statements, each comparing runs, with what the paper says and what is seen here."""
-    a, b = sets["lbfgs-gss"], sets["sgd"]
-    tests: dict[str, Any] = {
-        "train loss, L-BFGS less SGD": compare_runs(a["train_loss"], b["train_loss"]).facts(),
-        "test loss, L-BFGS less SGD": compare_runs(a["test_loss"], b["test_loss"]).facts(),
-        "rise of the test curve, log10, L-BFGS less SGD": compare_runs(
-            np.log10(a["test_last"] / a["test_loss"]), np.log10(b["test_last"] / b["test_loss"])
-        ).facts(),
-    }
-    for weights, figure in (("train", "Fig. 5"), ("test", "Fig. S3")):
-        lengths = found["lengths"][weights]
-        name = f"length, L-BFGS {weights} less SGD test weights ({figure})"
-        tests[name] = compare_runs(lengths["lbfgs-gss"], lengths["sgd"]).facts()
-    by_run: dict[tuple[str, ...], np.ndarray] = {}
-    for entry in found["heights"]:
-        key = (entry["solver"], entry["landscape"], entry["optimizer"], entry["weights"])
-        for what in ("height", "excess"):
-            by_run[(what, *key)] = heights_by_run(entry["pairs"], entry[what], found["kept"])
-    for solver in dict.fromkeys(entry["solver"] for entry in found["heights"]):
-        for what in ("height", "excess"):
-            for where, w in (("train", "train"), ("train", "test"), ("test", "test")):
-                groups = [_finite(by_run[(what, solver, where, o, w)]) for o in OPTIMIZERS]
-                if all(len(group) > 1 for group in groups):
-                    name = f"{what} ({solver}), L-BFGS less SGD, {w} weights on the {where} landscape"
-                    tests[name] = compare_runs(*groups).facts()
-            for o in OPTIMIZERS:
-                of_train, of_test = (by_run[(what, solver, "train", o, w)] for w in WEIGHTS)
-                both = np.isfinite(of_train) & np.isfinite(of_test)
-                if both.sum() > 1:
-                    name = f"{what} ({solver}), {o}, train less test weights on the train landscape"
-                    tests[name] = compare_same_runs(of_train[both], of_test[both]).facts()
-    before = None
-    for name, test in tests.items():
-        paper = expected(model, name)
-        test |= {"paper": paper, "here": verdict(test, paper, before)}
-        before = test
-    return tests
-
-
-def _finite(values: np.ndarray) -> np.ndarray:
-    return values[np.isfinite(values)]
+    return floors

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from ..campaign.results import APART, TABLE_1, TABLE_S1, expected_apart
+from ..campaign.results import TABLE_1, TABLE_S1
+from ..campaign.statements import RULES
 from .paper import NAMES, SETS, SOLVERS
 
 STYLE = """
@@ -161,7 +162,7 @@ def _heights(networks: Mapping[str, Any]) -> str:
                     f"{mean['excess']:.2g}",
                     f"{mean['linear']:.3g}",
                     f"{mean['steps']:.0f}",
-                    f"{entry['converged']}/{n}",
+                    f"{sum(entry['still'])}/{n}",
                     f"{n}/{entry['asked']}",
                 ]
             )
@@ -171,54 +172,51 @@ def _heights(networks: Mapping[str, Any]) -> str:
 
 def _scan(model: str, network: Mapping[str, Any]) -> str:
     rows = [
-        [entry["optimizer"], f"{entry['lam']:.0e}", *(f"{entry[key][0]:.4g}" for key in ("height", "excess"))]
+        [
+            entry["optimizer"],
+            SOLVERS[entry["solver"]],
+            f"{entry['lam']:.0e}",
+            *(f"{entry[key][0]:.4g}" for key in ("height", "excess", "length", "distance", "sum")),
+        ]
         for entry in network["scan"]
         if entry["height"]
     ]
-    text = f"<h3>{NAMES[model]}: heights against λ</h3>" + _table(["pair", "λ", "height", "above the ends"], rows)
+    head = ["pair", "search", "λ", "height", "above the ends", "length", "straight line", "cumulative loss"]
+    text = f"<h3>{NAMES[model]}: paths against λ</h3>" + _table(head, rows)
     rows = []
     for entry in network["floors"]:
-        of_paths = [
-            f"{sum(entry[s]['height']) / len(entry[s]['height']):.3g}" if entry.get(s, {}).get("height") else ""
-            for s in SOLVERS
-        ]
         numbers = (entry["loss"]["mean"], entry["sigma"], entry["length"]["mean"])
-        rows.append([f"{entry['floor']:.0e}", *(f"{number:.3g}" for number in numbers), *of_paths])
-    head = ["floor", "train loss", "σ", "length", *(f"height: {name}" for name in SOLVERS.values())]
-    return text + f"<h3>{NAMES[model]}: L-BFGS-GSS training weights against the loss floor</h3>" + _table(head, rows)
+        row = [f"{entry['floor']:.0e}", *(f"{number:.3g}" for number in numbers), _p(entry, "length")]
+        for solver in SOLVERS:
+            heights = entry.get(solver, {}).get("height")
+            row += [f"{sum(heights) / len(heights):.3g}" if heights else "", _p(entry, solver)]
+        rows.append([*row, entry["loss"]["n"]])
+    head = ["floor", "train loss", "σ", "length", "p"]
+    head += [text for name in SOLVERS.values() for text in (f"height: {name}", "p")]
+    text += f"<h3>{NAMES[model]}: L-BFGS-GSS training weights against the loss floor</h3>"
+    return text + "<p>p: against the floor before.</p>" + _table([*head, "runs"], rows)
+
+
+def _p(entry: Mapping[str, Any], what: str) -> str:
+    return f"{entry[f'p_{what}']:.2g}" if f"p_{what}" in entry else ""
 
 
 def _tests(networks: Mapping[str, Any]) -> str:
-    text = (
-        "<p>Each test permutes runs (or, within runs, signs), two-sided; a path's height counts for both runs that it "
-        "joins, each run standing with its mean. The least p is the smallest that so few runs allow. What the paper "
-        "says of heights is asked of excesses over the ends as well.</p>"
-    )
+    text = f"<p>{escape(RULES)}</p>"
     for model, network in networks.items():
         rows = [
             [
-                name,
-                t["paper"] or "",
+                t["says"],
+                t["claim"],
                 t["here"],
-                *(f"{t[k]:.{d}g}" for k, d in (("difference", 3), ("p", 2), ("least", 1))),
+                *(f"{t[k]:.{d}g}" for k, d in (("first", 3), ("second", 3), ("p", 2), ("least", 1))),
                 " + ".join(map(str, t["n"])),
+                t["of"],
             ]
-            for name, t in network["statements"].items()
+            for t in network["statements"]
         ]
-        head = ["statement", "the paper", "here", "difference", "p", "least p", "runs"]
-        text += f"<h3>{NAMES[model]}</h3>" + _table(head, rows, (0,))
-        for weights, figure in (("train", "Fig. 6"), ("test", "Fig. S4")):
-            rows = [
-                [
-                    kernel,
-                    "apart" if expected_apart(model, weights, kernel) else "not apart",
-                    "apart" if found["separation"][0] >= APART else "not apart",
-                    *(f"{x:.2f}" for x in found["separation"]),
-                ]
-                for kernel, found in network["kpca"][weights].items()
-                if "separation" in found
-            ]
-            text += _table([f"Separation along PC1, {figure}", "the paper", "here", "PC1 (0.5 to 1)", "PC2"], rows)
+        head = ["the paper says", "of this network", "here", "first", "second", "p", "least p", "n", "first, second"]
+        text += f"<h3>{NAMES[model]}</h3>" + _table(head, rows, (0, 8))
     return text
 
 
