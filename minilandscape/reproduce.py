@@ -140,6 +140,9 @@ def write_report(folder: str | os.PathLike[str], data: str | None = None) -> Pat
             with rc_context({"svg.hashsalt": name}):  # else every SVG has names of its own inside
                 figure.savefig(buffer, format=kind, dpi=130, metadata=metadata)
             write_atomic(folder / "figures" / f"{name}.{kind}", buffer.getvalue())
+    for path in (folder / "figures").glob("figure*.[ps][nv]g"):  # of results that are gone
+        if path.stem not in figures:
+            path.unlink()
     seconds = [s for task in tasks if (s := store.seconds(task)) is not None]
     about = {
         "Data": described,

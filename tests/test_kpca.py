@@ -196,3 +196,22 @@ def test_drawn() -> None:
         plot_kpca(axes, projections, labels[:-1])
     with pytest.raises(ValueError, match="components"):
         plot_kpca(axes, projections[:, :1], labels)
+    with pytest.raises(ValueError, match="expected one or two"):
+        plot_kpca(axes, projections, labels, components=(0, 1, 2))
+
+
+def test_many_sets_and_long_names_can_be_told_apart() -> None:
+    projections = kernel_pca(POINTS, n_components=2).projections
+    files = [f"/somewhere/far/away/campaign/run-{k // 2:03d}/weights-at-the-end-{k:02d}.npy" for k in range(30)]
+    axes = Figure().subplots()
+    plot_kpca(axes, projections, files)
+    assert len({(line.get_color(), line.get_marker()) for line in axes.lines}) == 30
+    shown = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert shown[3] == "run-001/weights-at-the-end-03.npy"
+    assert len(set(shown)) == 30
+    figure = Figure(figsize=(5.5, 4.5), layout="constrained")
+    axes = plot_kpca(figure.subplots(), projections, ["/data/" + "x" * 90 + f"/{k % 2}.npy" for k in range(30)])
+    figure.draw_without_rendering()
+    legend, page = axes.get_legend().get_window_extent(), figure.bbox
+    assert legend.x1 <= page.x1
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["0.npy", "1.npy"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from minilandscape_cli.main import main
 from scipy.stats import permutation_test
@@ -37,7 +39,7 @@ from minilandscape.campaign.statements import (
 )
 from minilandscape.campaign.store import Store
 from minilandscape.data import Mnist, load_mnist
-from minilandscape.figures.paper import LEAST_EXCESS, plot_heights
+from minilandscape.figures.paper import LEAST_EXCESS, plot_figure1, plot_heights
 from minilandscape.figures.report import render_report
 from minilandscape.networks import MODELS
 from minilandscape.reproduce import campaign_status, write_report
@@ -390,7 +392,7 @@ def test_barriers_are_rises_of_searches_that_came_to_their_end(
     heights = [entry("lbfgs-gss", "train", excess, still), entry("sgd", "train", [0.0, 0.0, 1e-7, 0.0, 0.0])]
     (found,) = [
         e
-        for e in of_paths(model, {"heights": heights})
+        for e in of_paths(model, {"heights": heights, "searches": {"still": "until it stands still"}})
         if e["says"].startswith("barriers are lower") and "excess" in e["says"]
     ]
     assert found["here"] == here
@@ -409,6 +411,47 @@ def test_excesses_too_small_to_matter_share_one_bar(highest: float) -> None:
     first, second = ([bar.get_height() for bar in bars] for bars in axes.containers)
     assert (first[0], sum(first)) == (3, 3)
     assert (second[0], sum(second)) == (3 if highest < LEAST_EXCESS else 2, 3)
+
+
+@pytest.mark.parametrize(
+    "heights", [[6e-4] * 20, [0.0457] * 4, [0.0] * 3, [1.1e-4, 0.0319], [0.3, 0.30001], [-2.0, -1.0, 5.0]]
+)
+def test_heights_are_drawn_where_they_are(heights: list[float]) -> None:
+    figure = Figure(figsize=(4.6, 3.3), layout="constrained")
+    axes = plot_heights(figure.subplots(), [{"optimizer": "sgd", "weights": "train", "height": heights}])
+    assert sum(bar.get_height() for bar in axes.containers[0]) == len(heights)
+    bars = [bar for bar in axes.containers[0] if bar.get_height()]
+    reach = max(map(abs, heights)) or 1.0
+    assert all(bar.get_width() <= 0.3 * reach for bar in bars)
+    figure.draw_without_rendering()
+    low, high = axes.get_xlim()
+    places = [label.get_window_extent() for label in axes.get_xticklabels() if low <= label.get_position()[0] <= high]
+    assert len(places) >= 2
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(places))
+    with pytest.raises(ValueError, match="height holds values that are not finite"):
+        plot_heights(Figure().subplots(), [{"optimizer": "sgd", "weights": "train", "height": [1.0, np.inf]}])
+
+
+def test_figure_1_is_drawn_of_few_images_and_its_minima_are_red() -> None:
+    figure = Figure(figsize=(13, 4), layout="constrained")
+    axes = [figure.add_subplot(131), figure.add_subplot(132), figure.add_subplot(133, projection="3d")]
+    plot_figure1(axes, np.ones((10, 784)))
+    assert axes[0].images[0].get_array().sum() == 10 * 784
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    red, green, blue = np.moveaxis(np.asarray(canvas.buffer_rgba())[..., :3].astype(int), -1, 0)
+    assert ((red > 240) & (green < 20) & (blue < 20)).sum() > 50
+
+
+def test_figures_of_results_that_are_gone_go(data_file: Path, tmp_path: Path) -> None:
+    plan = Plan.make("smoke", data=str(data_file), data_key=load_mnist(data_file).key, only=("fcp",))
+    save_plan(plan, Store(tmp_path))
+    (tmp_path / "figures").mkdir()
+    for name in ("figure5.png", "figure5.svg", "mine.png"):
+        (tmp_path / "figures" / name).write_text("old")
+    write_report(tmp_path)
+    left = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert left == {"figure1.png", "figure1.svg", "figure3.png", "figure3.svg", "mine.png"}
 
 
 def test_text_in_the_report_is_escaped() -> None:

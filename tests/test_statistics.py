@@ -12,12 +12,15 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
 from scipy.spatial.distance import cosine, euclidean, squareform
+from sklearn.decomposition import PCA
 
 from minilandscape.analysis.statistics import (
+    ShellLengths,
     compare_sets,
     component_statistics,
     pairwise_angles,
     pairwise_distances,
+    preferred_direction,
     shell_lengths,
     spread,
 )
@@ -193,3 +196,32 @@ def test_bars_of_single_vectors_are_wide_enough_and_equal_ones_are_told_apart() 
     first, second = (patch for patch in axes.patches if isinstance(patch, StepPatch))
     assert first.get_linestyle() != second.get_linestyle()
     assert first.get_edgecolor() != second.get_edgecolor()
+
+
+def test_every_vector_is_in_a_bar() -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(60):
+        a = 12 + 10 ** rng.uniform(-6, 1) * rng.random(rng.integers(1, 9))
+        b = a.mean() + 10 ** rng.uniform(-6, 1) * rng.random(5)
+        result = ShellLengths(a, b, np.zeros(1), float(rng.uniform(0, 12)))
+        axes = plot_shell_lengths(Figure().subplots(), result)
+        counts = [sum(bar.get_height() for bar in bars) for bars in axes.containers]
+        assert counts == [len(a), len(b)]
+        assert len(axes.containers[0]) <= 25
+
+
+def test_a_preferred_direction_is_found_and_none_where_there_is_none() -> None:
+    rng = np.random.default_rng(0)
+    wide = np.exp(2 * rng.standard_normal(300))  # components of very different spread prefer no direction
+    vectors = wide * rng.standard_normal((12, 300)) + 5
+    none = preferred_direction(vectors)
+    assert none.p > 0.05
+    assert none.part == pytest.approx(PCA().fit(vectors).explained_variance_ratio_[0])
+    assert none.part < 1.25 * none.random
+    along = preferred_direction(vectors + 40 * rng.standard_normal((12, 1)) * rng.choice((-1, 1), 300))
+    assert along.p == along.least == 1 / 201
+    assert along.part > 2 * along.random
+    with pytest.raises(ValueError, match="expected at least 3"):
+        preferred_direction(vectors[:2])
+    with pytest.raises(ValueError, match="expected some that scatter"):
+        preferred_direction(np.ones((4, 5)))

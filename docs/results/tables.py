@@ -26,7 +26,6 @@ COLUMNS = (
     ("autoencoder", "paper"),
 )
 OPTIMIZERS = {"lbfgs-gss": "L-BFGS-GSS", "sgd": "SGD"}
-SOLVERS = {"adam": "100 Adam steps", "still": "until it stands still"}
 
 
 def add(folder: Path) -> None:
@@ -158,7 +157,7 @@ def _heights(found: list[Any]) -> str:
                     [
                         label,
                         f"{entry['weights']} on {entry['landscape']}",
-                        SOLVERS[entry["solver"]].removeprefix("until it "),
+                        network["searches"][entry["solver"]].removeprefix("until it "),
                         OPTIMIZERS[entry["optimizer"]],
                         _minus(f"{sum(entry['height']) / n:.4g}"),
                         _minus(f"{sum(entry['excess']) / n:.2g}"),
@@ -174,7 +173,7 @@ def _scan(network: Any) -> str:
     for entry in network["scan"]:
         if entry["height"]:
             numbers = [entry[name][0] for name in ("height", "excess", "length", "distance", "sum")]
-            row = [OPTIMIZERS[entry["optimizer"]], SOLVERS[entry["solver"]], f"{entry['lam']:.0e}"]
+            row = [OPTIMIZERS[entry["optimizer"]], network["searches"][entry["solver"]], f"{entry['lam']:.0e}"]
             rows.append([*map(_minus, row), *(_minus(f"{number:.4g}") for number in numbers)])
     head = ["pair", "search", "λ", "height", "excess", "path length", "straight line", "cumulative loss"]
     return _table(head, rows)
@@ -185,7 +184,7 @@ def _floors(network: Any) -> str:
     for entry in network["floors"]:
         row = [_minus(f"{entry['floor']:.0e}"), _minus(f"{entry['loss']['mean']:.2g}"), f"{entry['sigma']:.3g}"]
         row.append(f"{entry['length']['mean']:.3g}{_p(entry, 'length')}")
-        for solver in SOLVERS:
+        for solver in network["searches"]:
             heights = entry.get(solver, {}).get("height")
             row.append(_minus(f"{sum(heights) / len(heights):.3g}") + _p(entry, solver) if heights else "not run yet")
         rows.append([*row, str(entry["loss"]["n"])])

@@ -24,6 +24,8 @@ SCALES = ("smoke", "small", "full")
 SGD_FLOORS = {"fcp": 6.21e-4, "lenet": 1.76e-5, "autoencoder": 4.57e-2, "lstm": 1.35e-2}
 #: Updates of SGD: 75 epochs of 60,000 images.
 UPDATES = 70_000
+#: A search of no more steps than this ends when L stands still, which it mostly does before.
+STILL = 500
 #: λ of the scan that tests whether heights depend on it.
 SCAN = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 #: Loss floors of L-BFGS-GSS beside 1e-8, on which its lengths and barriers may depend.
@@ -69,7 +71,7 @@ class NetworkPlan:
     iterations: int = 1000
     loss_floor: float = 1e-8
     steps: int = 100
-    still_steps: int = 500
+    still_steps: int = STILL
     n_terms: int = 10
     n_points: int = 50
     lam: float = 1e-4
@@ -90,6 +92,12 @@ class NetworkPlan:
     def kept(self) -> int:
         """Runs that are kept."""
         return ceil(self.runs * KEPT[0] / KEPT[1])
+
+    @property
+    def searches(self) -> dict[str, str]:
+        """What the searches of paths are called."""
+        still = "until it stands still" if self.still_steps >= STILL else f"{self.still_steps} quasi-Newton steps"
+        return {"adam": f"{self.steps} Adam steps", "still": still}
 
     @property
     def sgd_epochs(self) -> int:
@@ -360,7 +368,7 @@ class NetworkTasks:
         if solver == "adam":
             path |= {"solver": "adam", "steps": n.steps}
         else:
-            path |= {"solver": "auto", "steps": "auto" if n.still_steps >= 500 else n.still_steps}
+            path |= {"solver": "auto", "steps": "auto" if n.still_steps >= STILL else n.still_steps}
             rule = {"rule": "stands still above the chord for ten steps"}  # results by an older rule do not count
         scan = "" if lam == n.lam else f"-lam{lam:.0e}"
         options: dict[str, Any] = {"model": self.model, "variant": self.plan.variant}

@@ -46,13 +46,14 @@ NARROWER = 64
 
 
 def collect(plan: Plan, store: Store) -> dict[str, Any]:
-    """Everything that the report shows, as JSON; what is not finished is left out.
+    """The numbers of a campaign as JSON, those that the report shows among them; what is not finished is left out.
 
     Returns
     -------
     dict
-        ``plan``, and by network: ``table1``, ``tableS1``, ``sigma``, ``curves``, ``rise``, ``lengths``, ``directions``,
-        ``angles``, ``kpca``, ``heights``, ``scan``, ``floors``, ``statements``.
+        ``plan``, and by network: ``kept``, ``searches``, ``reasons`` (why the runs ended), ``table1``, ``tableS1``,
+        ``sigma`` (of each run), ``curves``, ``rise``, ``lengths``, ``directions``, ``angles``, ``kpca``, ``heights``,
+        ``scan``, ``floors``, ``statements``.
     """
     networks = {}
     for model in plan.networks:
@@ -71,6 +72,7 @@ def _network(tasks: NetworkTasks, store: Store) -> dict[str, Any] | None:
         sets[optimizer], reasons[optimizer] = result[0], result[1]["reasons"]
     found: dict[str, Any] = {
         "kept": tasks.network.kept,
+        "searches": tasks.network.searches,
         "reasons": reasons,
         "table1": {o: {w: _mean(sets[o][f"{w}_loss"]) for w in WEIGHTS} for o in OPTIMIZERS},
         "tableS1": {o: {w: vars(component_statistics(sets[o][w])) for w in WEIGHTS} for o in OPTIMIZERS},
@@ -96,7 +98,7 @@ def _network(tasks: NetworkTasks, store: Store) -> dict[str, Any] | None:
             for o in OPTIMIZERS
             for lam in SCAN
         ]
-        found["floors"] = _floors(tasks, store, sets["lbfgs-gss"])
+        found["floors"] = _floors(tasks, store, _origin(sets))
     found["statements"] = statements(tasks.model, found, sets)
     return found
 
@@ -112,16 +114,29 @@ def _curves(tasks: NetworkTasks, store: Store, optimizer: str, kept: dict[str, n
     if best is None:
         return {}
     arrays, facts = best
-    epochs = np.unique(np.linspace(0, len(arrays["train_loss"]) - 1, 600).astype(int))
+    last = len(arrays["train_loss"]) - 1
+    even = np.linspace(0, last, 400), np.geomspace(1, max(last, 1), 400) - 1  # the figure's axis is logarithmic
+    minima = [facts[f"{w}_minimum"]["epoch"] for w in WEIGHTS]
+    epochs = np.unique(np.concatenate([*even, minima, [last]]).round().astype(int))
     curves = {f"{w}_loss": arrays[f"{w}_loss"][epochs].tolist() for w in WEIGHTS}
     return {"epochs": epochs.tolist(), **curves, **{f"{w}_minimum": facts[f"{w}_minimum"] for w in WEIGHTS}}
 
 
+def _centroids(sets: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Of the test weights, wherever lengths and angles are seen from."""
+    a, b = (sets[o]["test"].mean(axis=0, dtype=np.float64) for o in OPTIMIZERS)
+    return a, b
+
+
+def _origin(sets: Any) -> np.ndarray:
+    a, b = _centroids(sets)
+    return 0.5 * (a + b)
+
+
 def _lengths(sets: Any, weights: str) -> dict[str, Any]:
     """Fig. 5 for ``"train"`` (L-BFGS training against SGD test weights), Fig. S3 for ``"test"``."""
-    a, b = sets["lbfgs-gss"], sets["sgd"]
-    centroids = {"centroid_a": a["test"].mean(axis=0), "centroid_b": b["test"].mean(axis=0)}
-    result = shell_lengths(a[weights], b["test"], **centroids)
+    a, b = _centroids(sets)
+    result = shell_lengths(sets["lbfgs-gss"][weights], sets["sgd"]["test"], centroid_a=a, centroid_b=b)
     return {
         "lbfgs-gss": result.lengths_a.tolist(),
         "sgd": result.lengths_b.tolist(),
@@ -148,7 +163,9 @@ def _projections(sets: Any, weights: str, kernel: str) -> dict[str, Any]:
 
 
 def _angles(sets: Any, weights: str) -> dict[str, Any]:
-    result = compare_sets(sets["lbfgs-gss"][weights], sets["sgd"]["test"])
+    """Distances and angles within and between the sets of Fig. 5 or S3, seen from the origin of their lengths."""
+    a, b = sets["lbfgs-gss"], sets["sgd"]
+    result = compare_sets(a[weights], b["test"], origin=_origin(sets))
     within = {"lbfgs-gss": result.within_a, "sgd": result.within_b, "between": result.between}
     return {"random": result.random_angle, **{name: vars(spread) for name, spread in within.items()}}
 
@@ -183,7 +200,7 @@ def _heights(paths: list[Task], store: Store) -> dict[str, Any]:
     return {**found, "asked": len(paths)}
 
 
-def _floors(tasks: NetworkTasks, store: Store, usual: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+def _floors(tasks: NetworkTasks, store: Store, origin: np.ndarray) -> list[dict[str, Any]]:
     """What of the L-BFGS-GSS training set depends on the loss at which its runs end, highest floor first.
 
     Each floor but the first is compared with the one before: ``p_length``, and ``p_adam``, ``p_still`` of heights.
@@ -195,7 +212,7 @@ def _floors(tasks: NetworkTasks, store: Store, usual: dict[str, np.ndarray]) -> 
         if result is None:
             continue
         vectors = result[0]["train"]
-        lengths = np.linalg.norm(vectors.astype(np.float64) - usual["test"].mean(axis=0), axis=1)
+        lengths = np.linalg.norm(vectors - origin, axis=1)
         of_floor: dict[str, Any] = {
             "floor": floor,
             "loss": _mean(result[0]["train_loss"]),

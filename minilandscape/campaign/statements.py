@@ -17,7 +17,6 @@ WEIGHTS = ("train", "test")
 #: Figs. 6 and S4: L-BFGS-GSS's training weights, or its test weights, against SGD's test weights.
 KPCA_FIGURES = {"train": "Fig. 6", "test": "Fig. S4"}
 KERNEL_NAMES = {"rbf": "RBF", "narrow-rbf": "RBF, narrower than the paper's"}
-SEARCHES = {"adam": "100 Adam steps", "still": "until it stands still"}
 #: The sets of Figs. 4 and S2 as (weights, landscape).
 SETS = (("train", "train"), ("test", "train"), ("test", "test"))
 
@@ -308,13 +307,13 @@ def of_paths(model: str, found: Mapping[str, Any]) -> list[dict[str, Any]]:
     entries = []
     for solver in dict.fromkeys(entry["solver"] for entry in found["heights"]):
         for what in ("height", "excess"):
-            search = f"{what}, {SEARCHES[solver]}"
+            search = f"{what}, {found['searches'][solver]}"
             claim = "not higher" if model == "autoencoder" else "higher"
             for weights, where in SETS:
                 says = f"barriers are lower for SGD, but the autoencoder's: {_adjective(weights)} weights on the "
                 says += f"{_adjective(where)} landscape; {search}"
                 groups = [_independent(by_set.get((solver, where, o, weights)), what) for o in OPTIMIZERS]
-                entries += _compare_paths(says, claim, "L-BFGS-GSS, SGD", what, groups, compare_runs)
+                entries += _compare_paths(says, claim, "L-BFGS-GSS, SGD", (what, solver), groups, compare_runs)
             claim = "higher" if model in ("fcp", "lstm") else "not higher"
             for o, name in zip(OPTIMIZERS, ("L-BFGS", "SGD"), strict=True):
                 says = (
@@ -324,7 +323,9 @@ def of_paths(model: str, found: Mapping[str, Any]) -> list[dict[str, Any]]:
                 groups = [_independent(by_set.get((solver, "train", o, w)), what) for w in WEIGHTS]
                 common = sorted(set(groups[0]) & set(groups[1]))
                 groups = [{pair: group[pair] for pair in common} for group in groups]
-                entries += _compare_paths(says, claim, "training, test weights", what, groups, compare_same_runs)
+                entries += _compare_paths(
+                    says, claim, "training, test weights", (what, solver), groups, compare_same_runs
+                )
     return entries
 
 
@@ -335,7 +336,10 @@ def _independent(entry: Mapping[str, Any] | None, what: str) -> dict[tuple[int, 
     return {tuple(entry["pairs"][k]): (entry[what][k], entry["still"][k]) for k in disjoint(entry["pairs"])}
 
 
-def _compare_paths(says: str, claim: str, of: str, what: str, groups: Any, compare: Any) -> list[dict[str, Any]]:
+def _compare_paths(
+    says: str, claim: str, of: str, asked: tuple[str, str], groups: Any, compare: Any
+) -> list[dict[str, Any]]:
+    what, solver = asked
     if any(len(group) < 2 for group in groups):
         return []
     numbers = [np.array([number for number, _ in group.values()]) for group in groups]
@@ -346,7 +350,7 @@ def _compare_paths(says: str, claim: str, of: str, what: str, groups: Any, compa
     here = None
     if not any(barrier.any() for barrier in barriers):
         here = "seen" if claim == "not higher" else "not seen"
-    elif "stands still" in says and any(
+    elif solver == "still" and any(
         not still and number > NO_BARRIER for group in groups for number, still in group.values()
     ):
         here = "cannot be told"

@@ -7,7 +7,12 @@ from typing import Any
 
 import numpy as np
 
-COLOURS = ("tab:blue", "tab:red", "tab:green", "tab:orange", "tab:purple")
+from .statistics import short_names
+
+COLOURS = ("blue", "red", "green", "orange", "purple", "brown", "pink", "gray", "olive", "cyan")
+MARKERS = "os^Dv"
+#: Names longer than this stand below each other, and more of them than this beside the points.
+LONG, MANY = 24, 5
 
 
 def plot_kpca(
@@ -15,7 +20,7 @@ def plot_kpca(
     projections: Any,
     labels: Sequence[str],
     *,
-    components: tuple[int] | tuple[int, int] = (0, 1),
+    components: Sequence[int] = (0, 1),
     colours: Mapping[str, str] | None = None,
     title: str = "",
 ) -> Any:
@@ -37,28 +42,36 @@ def plot_kpca(
     Raises
     ------
     ValueError
-        If there are not as many labels as points, or not those components.
+        If there are not as many labels as points, or not those components, one or two of them.
     """
     projections = np.asarray(projections)
+    if len(components) not in (1, 2):
+        raise ValueError(f"components are {tuple(components)}; expected one or two")
     if projections.ndim != 2 or not all(0 <= k < projections.shape[1] for k in components):
         raise ValueError(f"projections have shape {projections.shape}; expected (N, k) with components {components}")
     if len(labels) != len(projections):
         raise ValueError(f"{len(labels)} labels for {len(projections)} points; expected one a point")
     names = list(dict.fromkeys(labels))
     for k, name in enumerate(names):
-        colour = (colours or {}).get(name, COLOURS[k % len(COLOURS)])
+        colour = (colours or {}).get(name, f"tab:{COLOURS[k % len(COLOURS)]}")
+        marker = MARKERS[k // len(COLOURS) % len(MARKERS)]
         own = projections[np.array([label == name for label in labels])]
         x = own[:, components[0]]
         y = own[:, components[1]] if len(components) == 2 else np.full(len(own), float(k))
-        axes.plot(x, y, "o", color=colour, ms=5, alpha=0.8, label=name)
+        axes.plot(x, y, marker, color=colour, ms=5, alpha=0.8, label=name)
     axes.set(xlabel=f"PC$_{components[0] + 1}$", title=title)
     axes.locator_params(axis="x", nbins=6)
     if len(components) == 1:
-        axes.set_yticks(range(len(names)), names)
+        axes.set_yticks(range(len(names)), short_names(names))
         axes.set_ylim(len(names) - 0.5, -0.5)
         return axes
     axes.set_ylabel(f"PC$_{components[1] + 1}$")
+    shown = short_names(names)
+    columns = 2 if max(map(len, shown)) <= LONG else 1
+    if (rows := -(-len(names) // columns)) > MANY:
+        axes.legend(shown, frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+        return axes
     low, high = axes.get_ylim()  # the legend stands above the points
-    axes.set_ylim(low, high + 0.1 * (high - low) * -(-len(names) // 2))
-    axes.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
+    axes.set_ylim(low, high + 0.1 * (high - low) * rows)
+    axes.legend(shown, frameon=False, fontsize=8, loc="upper left", ncols=columns)
     return axes

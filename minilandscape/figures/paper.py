@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from ..analysis.statistics import ShellLengths
 from .kpca import plot_kpca
-from .statistics import finish_histogram, outlined_bars, plot_shell_lengths
+from .statistics import finish_histogram, outlined_bars, plot_shell_lengths, wide_edges
 
 #: In the order of the paper's panels.
 NAMES = {"fcp": "FCP", "lenet": "LeNet", "autoencoder": "Autoencoder", "lstm": "LSTM"}
@@ -22,7 +23,6 @@ SETS = {
     ("sgd", "test"): ("SGD, test weights", "gold"),
 }
 LETTERS = "abcdefgh"
-SOLVERS = {"adam": "Adam, published budget", "still": "until it stands still"}
 #: Excesses of 0 are drawn at this height on a logarithmic axis.
 LEAST_EXCESS = 1e-8
 
@@ -52,7 +52,8 @@ def plot_loss_curves(axes: Sequence[Any], curves: Mapping[str, Mapping[str, Any]
         ax.set_xscale("log")
         what = "training" if name == "train" else "test"
         ax.set(xlabel="epoch + 1", ylabel=f"{what} loss", title=f"{title} {what}".strip())
-        ax.legend(frameon=False, fontsize=8)
+        if ax.get_legend_handles_labels()[0]:
+            ax.legend(frameon=False, fontsize=8)
     return axes
 
 
@@ -74,6 +75,8 @@ def plot_heights(
     shown = [np.asarray(entry[what], dtype=np.float64) for entry in heights]
     label = "path height" if what == "height" else "height above the higher end"
     values = np.concatenate([*shown, np.zeros(0)])
+    if not np.isfinite(values).all():
+        raise ValueError(f"{what} holds values that are not finite; leave out the paths that met them")
     if values.size:
         low, high = float(values.min()), float(values.max())
         if what == "excess" and low < LEAST_EXCESS:
@@ -84,7 +87,10 @@ def plot_heights(
             edges = np.geomspace(low * 0.98, high * 1.02, bins + 1)
             _log_axis(axes, high / low)
         else:
-            edges = np.histogram_bin_edges(values, bins)
+            # Heights that agree better than can be drawn share a bar, on an axis whose numbers tell where it is.
+            width = max((high - low) / bins, 1e-3 * max(abs(low), abs(high))) or LEAST_EXCESS
+            edges = wide_edges(low, high, width)
+            axes.set_xlim(edges[0] - width, edges[-1] + width)
             axes.locator_params(axis="x", nbins=5)
         for k, (entry, numbers) in enumerate(zip(heights, shown, strict=True)):
             name, colour = SETS[(entry["optimizer"], entry["weights"])]
@@ -100,7 +106,7 @@ def _log_axis(axes: Any, ratio: float) -> None:
 
     axes.set_xscale("log")
     if ratio < 300:
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if ratio > 60 else (1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
 
@@ -119,7 +125,8 @@ def plot_lengths(axes: Any, lengths: Mapping[str, Any], weights: str, title: str
 def plot_projections(axes: Any, result: Mapping[str, Any], weights: str, title: str = "") -> Any:
     """Draws PC1 and PC2 of L-BFGS-GSS (blue) and SGD test weights (red) (Figs. 6, S4)."""
     if "error" in result:
-        axes.text(0.5, 0.5, result["error"], ha="center", va="center", wrap=True, transform=axes.transAxes)
+        text = textwrap.fill(result["error"], 40)
+        axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=8, clip_on=True, transform=axes.transAxes)
         axes.set_title(title)
         return axes
     n, total = result["n_first"], len(result["projections"])
@@ -135,10 +142,12 @@ def plot_figure1(axes: Sequence[Any], images: Any) -> Sequence[Any]:
     axes
         Three Matplotlib axes, the last one three-dimensional.
     images
-        (N, 784), N of at least 24.
+        (N, 784), of which the first 24 are shown, or as many as there are.
     """
     tiles, layers, valley = axes
-    rows = [np.concatenate([images[8 * r + c].reshape(28, 28) for c in range(8)], axis=1) for r in range(3)]
+    shown = np.zeros((24, 28, 28))
+    shown[: len(images)] = np.reshape(images[:24], (-1, 28, 28))
+    rows = [np.concatenate(list(row), axis=1) for row in shown.reshape(3, 8, 28, 28)]
     tiles.imshow(np.concatenate(rows), cmap="gray_r")
     tiles.set(xticks=[], yticks=[], title="a")
     columns = [(0.0, 7, "input"), (1.0, 5, "hidden"), (2.0, 5, "hidden"), (3.0, 4, "output")]
@@ -157,10 +166,11 @@ def plot_figure1(axes: Sequence[Any], images: Any) -> Sequence[Any]:
     def surface(x: Any, y: Any) -> Any:
         return 0.12 * (x**2 - 1) ** 2 + 0.5 * (y - 0.3 * np.sin(1.5 * x)) ** 2
 
-    valley.plot_surface(u, v, surface(u, v), cmap="viridis", alpha=0.8, linewidth=0)
+    valley.computed_zorder = False  # else the surface is drawn over the minima
+    valley.plot_surface(u, v, surface(u, v), cmap="viridis", alpha=0.8, linewidth=0, zorder=1)
     minima = np.array([-1.0, 1.0])
     at = 0.3 * np.sin(1.5 * minima)
-    valley.scatter(minima, at, surface(minima, at) + 0.05, color="red", s=40, depthshade=False)
+    valley.scatter(minima, at, surface(minima, at) + 0.05, color="red", s=40, depthshade=False, zorder=2)
     valley.set(title="c", xlabel=r"$\omega_1$", ylabel=r"$\omega_2$", zlabel="loss")
     valley.view_init(45, -70)
     return axes
@@ -187,8 +197,7 @@ def paper_figures(results: Mapping[str, Any], images: Any = None) -> dict[str, A
         return f"{n['train_size']:,} images, {networks[model]['kept']} of {n['runs']} runs"
 
     def budget(solver: str) -> str:
-        steps = sorted({plan["networks"][model]["steps"] for model in networks})
-        return f"{' or '.join(map(str, steps))} Adam steps" if solver == "adam" else SOLVERS[solver]
+        return " or ".join(dict.fromkeys(network["searches"][solver] for network in networks.values()))
 
     def panels(rows: int, columns: int, title: str, size: tuple[float, float] = (4.6, 3.3)) -> tuple[Any, Any]:
         figure = Figure(figsize=(size[0] * columns, size[1] * rows + 0.4), layout="constrained")
@@ -233,6 +242,9 @@ def paper_figures(results: Mapping[str, Any], images: Any = None) -> dict[str, A
                     chosen = [e for e in entries if (e["landscape"], e["solver"]) == (where, solver)]
                     plot_heights(ax, chosen, title, what=what)
 
+                every = (e for network in networks.values() for e in network["heights"])
+                if not any(e["height"] for e in every if (e["landscape"], e["solver"]) == (where, solver)):
+                    continue
                 title = f"{'Heights' if what == 'height' else 'Excess heights'} on the {where} landscape"
                 suffix = "" if (solver, what) == ("adam", "height") else f"-{solver}-{what}"
                 figures[name + suffix] = over_networks(f"{title}:\n{budget(solver)}", heights)

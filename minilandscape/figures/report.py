@@ -10,7 +10,7 @@ from typing import Any
 
 from ..campaign.results import TABLE_1, TABLE_S1
 from ..campaign.statements import RULES
-from .paper import NAMES, SETS, SOLVERS
+from .paper import NAMES, SETS
 
 STYLE = """
 :root { color-scheme: light }
@@ -32,17 +32,17 @@ CAPTIONS = {
     "figure1": "Fig. 1: images, a network, and a sketch of its landscape.",
     "figure2": "Fig. 2: LSTM loss curves; dashed lines at the minima.",
     "figure3": "Fig. 3: paths on a two-dimensional landscape, λ = 10, 100, 1000.",
-    "figure4": "Fig. 4: path heights on the training landscape, by the published budget of Adam.",
+    "figure4": "Fig. 4: path heights on the training landscape, by Adam.",
     "figure4-adam-excess": "Beside Fig. 4: the same paths' heights above their higher ends.",
-    "figure4-still-height": "Beside Fig. 4: heights of paths searched until they stand still.",
-    "figure4-still-excess": "Beside Fig. 4: heights above the higher ends, of paths searched until they stand still.",
-    "figure5": "Fig. 5: lengths of L-BFGS-GSS training and SGD test weights; dotted line: the centroids' distance.",
+    "figure4-still-height": "Beside Fig. 4: heights of paths by the quasi-Newton solver.",
+    "figure4-still-excess": "Beside Fig. 4: heights above the higher ends, of paths by the quasi-Newton solver.",
+    "figure5": "Fig. 5: lengths of L-BFGS-GSS training and SGD test weights; dotted: |ω̄_BFGS − ω̄|.",
     "figure6": "Fig. 6: kernel PCA (RBF, 2σ² = N_prm) of L-BFGS-GSS training (blue) and SGD test weights (red).",
     "figureS1": "Fig. S1: loss curves of the other networks.",
-    "figureS2": "Fig. S2: path heights on the test landscape, by the published budget of Adam.",
+    "figureS2": "Fig. S2: path heights on the test landscape, by Adam.",
     "figureS2-adam-excess": "Beside Fig. S2: the same paths' heights above their higher ends.",
-    "figureS2-still-height": "Beside Fig. S2: heights of paths searched until they stand still.",
-    "figureS2-still-excess": "Beside Fig. S2: heights above the higher ends, of paths searched until they stand still.",
+    "figureS2-still-height": "Beside Fig. S2: heights of paths by the quasi-Newton solver.",
+    "figureS2-still-excess": "Beside Fig. S2: heights above the higher ends, of paths by the quasi-Newton solver.",
     "figureS3": "Fig. S3: lengths of L-BFGS-GSS and SGD test weights.",
     "figureS4": "Fig. S4: kernel PCA (RBF, 2σ² = N_prm) of L-BFGS-GSS and SGD test weights.",
 }
@@ -157,7 +157,7 @@ def _heights(networks: Mapping[str, Any]) -> str:
                 [
                     f"{NAMES[model]}: {label}",
                     entry["landscape"],
-                    SOLVERS[entry["solver"]],
+                    network["searches"][entry["solver"]],
                     f"{mean['height']:.4g}",
                     f"{mean['excess']:.2g}",
                     f"{mean['linear']:.3g}",
@@ -166,6 +166,8 @@ def _heights(networks: Mapping[str, Any]) -> str:
                     f"{n}/{entry['asked']}",
                 ]
             )
+    if not rows:
+        return "<p>No path is finished yet.</p>"
     head = ["set", "landscape", "search", "height", "above the ends", "straight line", "steps", "still", "paths"]
     return _table(head, rows)
 
@@ -174,7 +176,7 @@ def _scan(model: str, network: Mapping[str, Any]) -> str:
     rows = [
         [
             entry["optimizer"],
-            SOLVERS[entry["solver"]],
+            network["searches"][entry["solver"]],
             f"{entry['lam']:.0e}",
             *(f"{entry[key][0]:.4g}" for key in ("height", "excess", "length", "distance", "sum")),
         ]
@@ -187,14 +189,19 @@ def _scan(model: str, network: Mapping[str, Any]) -> str:
     for entry in network["floors"]:
         numbers = (entry["loss"]["mean"], entry["sigma"], entry["length"]["mean"])
         row = [f"{entry['floor']:.0e}", *(f"{number:.3g}" for number in numbers), _p(entry, "length")]
-        for solver in SOLVERS:
+        for solver in network["searches"]:
             heights = entry.get(solver, {}).get("height")
             row += [f"{sum(heights) / len(heights):.3g}" if heights else "", _p(entry, solver)]
         rows.append([*row, entry["loss"]["n"]])
     head = ["floor", "train loss", "σ", "length", "p"]
-    head += [text for name in SOLVERS.values() for text in (f"height: {name}", "p")]
+    head += [text for name in network["searches"].values() for text in (f"height: {name}", "p")]
     text += f"<h3>{NAMES[model]}: L-BFGS-GSS training weights against the loss floor</h3>"
     return text + "<p>p: against the floor before.</p>" + _table([*head, "runs"], rows)
+
+
+def _number(value: float | None, digits: int) -> str:
+    """None stands for NaN where results were read from their file."""
+    return "" if value is None else f"{value:.{digits}g}"
 
 
 def _p(entry: Mapping[str, Any], what: str) -> str:
@@ -209,7 +216,7 @@ def _tests(networks: Mapping[str, Any]) -> str:
                 t["says"],
                 t["claim"],
                 t["here"],
-                *(f"{t[k]:.{d}g}" for k, d in (("first", 3), ("second", 3), ("p", 2), ("least", 1))),
+                *(_number(t[k], d) for k, d in (("first", 3), ("second", 3), ("p", 2), ("least", 1))),
                 " + ".join(map(str, t["n"])),
                 t["of"],
             ]

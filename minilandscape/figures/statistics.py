@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ def plot_shell_lengths(
     labels, colours
         Of the first and the second set; in the paper L-BFGS-GSS is blue, SGD light red.
     bins
-        How many, over the lengths of both.
+        How many at most, over the lengths of both.
     """
     sets = (result.lengths_a, result.lengths_b)
     lengths = np.concatenate(sets)
@@ -36,8 +37,8 @@ def plot_shell_lengths(
     # Lengths that agree better than can be drawn beside the dotted line, or at all, share one bar that can be seen.
     reach = max(high, result.centroid_distance) - min(low, result.centroid_distance)
     width = max((high - low) / bins, 0.01 * reach, 1e-4 * high) or 1.0
-    edges = low - width / 2 + width * np.arange(int((high - low) / width) + 2)
-    for k, (values, label, colour) in enumerate(zip(sets, labels, colours, strict=True)):
+    edges = wide_edges(low, high, width)
+    for k, (values, label, colour) in enumerate(zip(sets, short_names(labels), colours, strict=True)):
         outlined_bars(axes, values, edges, colour, label, k)
     if reach < width:
         axes.set_xlim(low - 5 * width, high + 5 * width)
@@ -47,15 +48,35 @@ def plot_shell_lengths(
     return axes
 
 
+def wide_edges(low: float, high: float, width: float) -> np.ndarray:
+    """Edges of bins of some width, about the middle of what they hold."""
+    n = max(1, int(np.ceil((high - low) / width * (1 - 1e-9))))
+    edges = 0.5 * (low + high) + width * (np.arange(n + 1) - 0.5 * n)
+    edges[0], edges[-1] = min(edges[0], low), max(edges[-1], high)  # rounding must leave nothing out
+    return edges
+
+
 def outlined_bars(axes: Any, values: np.ndarray, edges: np.ndarray, colour: str, label: str, k: int) -> None:
     """The k-th histogram on some axes. Where bars are equal, gaps in the later outlines leave the first to be seen."""
     counts, _, _ = axes.hist(values, edges, color=colour, alpha=0.6, label=label)
     axes.stairs(counts, edges, color=colour, ls="-" if k == 0 else (0, (4 - k, 1 + 2 * k)), lw=1.5)
 
 
+def short_names(names: Sequence[str], longest: int = 40) -> list[str]:
+    """Names of files without the folders that all of them share, and no longer than can be drawn."""
+    parts = [name.split("/") for name in names]
+    common = 0
+    while all(len(part) > common + 1 and part[common] == parts[0][common] for part in parts):
+        common += 1
+    shorter = ["/".join(part[common:]) for part in parts]
+    return [name if len(name) <= longest else "…" + name[1 - longest :] for name in shorter]
+
+
 def finish_histogram(axes: Any) -> None:
     """Counts are whole numbers, and the legend stands above the bars."""
     axes.yaxis.get_major_locator().set_params(integer=True)
-    legend = axes.legend(frameon=False, fontsize=7, loc="upper left", ncols=2)
-    rows = -(-len(legend.get_texts()) // 2)
+    handles, names = axes.get_legend_handles_labels()
+    columns = 2 if max(map(len, names)) <= 30 else 1
+    axes.legend(handles, names, frameon=False, fontsize=7, loc="upper left", ncols=columns)
+    rows = -(-len(names) // columns)
     axes.set_ylim(top=axes.get_ylim()[1] * (1 + 0.09 * rows))
