@@ -59,3 +59,57 @@ def test_molecules_are_superposed() -> None:
     assert land.values(align_atoms(a, b).reshape(1, -1)) == pytest.approx(land.values(b.reshape(1, -1)))
     with pytest.raises(ValueError, match="expected as many"):
         align_atoms(a, b[:-1])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"third": np.arange(50)}, "names the group 'third'; expected one of first, second, as fcp has them"),
+        ({"first": [0, 1]}, r"the order of 'first' has shape \(2,\); expected a permutation of the 50 units of fcp"),
+        ({"first": [0] * 50}, "the order of 'first' is no permutation; expected .* each of 0 to 49 once"),
+        ({"second": np.arange(1, 51)}, "the order of 'second' is no permutation"),
+        ({"second": np.arange(50.0)}, "the order of 'second' is no permutation"),
+    ],
+)
+def test_what_is_no_order_of_a_group_is_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        permute("fcp", np.zeros(42_200), given)
+
+
+def test_the_vector_that_is_not_finite_is_named() -> None:
+    good = initial_vector("fcp", 0)
+    bad = good.copy()
+    bad[[7, 9]] = np.nan, np.inf
+    with pytest.raises(ValueError, match="a is not finite in 2 of 42200 numbers, the first at 7"):
+        align("fcp", bad, good)
+    with pytest.raises(ValueError, match="b is not finite in 2 of 42200 numbers"):
+        align("fcp", good, bad)
+
+
+def test_three_atoms_have_the_shape_that_columns_have() -> None:
+    a = np.random.default_rng(0).standard_normal((3, 3))
+    assert align_atoms(a, a[[2, 0, 1]] + 1.0) == pytest.approx(a, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "kinds", "message"),
+    [
+        (np.ones((3, 4)), np.ones((3, 4)), None, r"a has shape \(3, 4\); expected \(3n,\), or \(n, 3\) with a row"),
+        (np.ones(12), np.ones((3, 4)), None, r"b has shape \(3, 4\)"),
+        (np.ones(4), np.ones(4), None, r"a has shape \(4,\)"),
+        (np.ones((2, 2, 3)), np.ones(12), None, r"a has shape \(2, 2, 3\)"),
+        (np.ones(0), np.ones(0), None, r"a has shape \(0,\)"),
+        (
+            np.ones(12),
+            np.where(np.arange(12) == 4, np.nan, 1),
+            None,
+            "b is not finite in 1 of 12 numbers, the first at 4",
+        ),
+        (np.full((4, 3), np.inf), np.ones(12), None, "a is not finite in 12 of 12 numbers"),
+        (np.ones(12), np.ones(12), [0, 1, 1], r"kinds has shape \(3,\); expected \(4,\), one for each atom"),
+        (np.ones(12), np.ones(12), 6, r"kinds has shape \(\)"),
+    ],
+)
+def test_what_are_no_atoms_is_refused(a: Any, b: Any, kinds: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        align_atoms(a, b, kinds)

@@ -56,21 +56,56 @@ def permute(model: str, vector: Any, orders: dict[str, Any]) -> np.ndarray:
     orders
         Group of units to (n,): unit k of the result is unit ``order[k]`` of the vector. Groups: fcp "first", "second";
         autoencoder up to "third"; lenet up to "fourth"; lstm "hidden".
+
+    Raises
+    ------
+    ValueError
+        If the vector is not one of the model, the model has no such group, or an order does not name each unit of its
+        group once.
     """
     vector = np.asarray(vector)
     layout = get_network(model, "paper").layout
     if vector.shape != (layout.size,):
         raise ValueError(f"the vector has shape {vector.shape}; {model} has ({layout.size},)")
+    groups = _groups(model)
+    checked = {group: _order(model, group, order, groups) for group, order in orders.items()}
     result = vector.copy()
     for block in layout.blocks:
         if block.name in UNITS[model]:
             shape, axes = UNITS[model][block.name]
             part = vector[block.start : block.stop].reshape(shape)
             for axis, group in axes.items():
-                if group in orders:
-                    part = np.take(part, orders[group], axis=axis)
+                if group in checked:
+                    part = np.take(part, checked[group], axis=axis)
             result[block.start : block.stop] = part.ravel()
     return result
+
+
+def _groups(model: str) -> dict[str, int]:
+    """How many units each group of a model has."""
+    return {group: shape[axis] for shape, axes in UNITS[model].values() for axis, group in axes.items()}
+
+
+def _order(model: str, group: str, order: Any, groups: dict[str, int]) -> np.ndarray:
+    if group not in groups:
+        raise ValueError(f"orders names the group {group!r}; expected one of {', '.join(groups)}, as {model} has them")
+    n, order = groups[group], np.asarray(order)
+    expected = f"expected a permutation of the {n} units of {model}, each of 0 to {n - 1} once"
+    if order.shape != (n,):
+        raise ValueError(f"the order of {group!r} has shape {order.shape}; {expected}")
+    if order.dtype.kind not in "iu" or not np.array_equal(np.sort(order), np.arange(n)):
+        raise ValueError(f"the order of {group!r} is no permutation; {expected}")
+    return order
+
+
+def _check_finite(name: str, numbers: np.ndarray) -> None:
+    """SciPy's assignment would speak of a matrix that no caller has seen."""
+    (bad,) = np.nonzero(~np.isfinite(numbers.ravel()))
+    if bad.size:
+        raise ValueError(
+            f"{name} is not finite in {bad.size} of {numbers.size} numbers, the first at {bad[0]}; "
+            "expected finite numbers alone"
+        )
 
 
 def align(model: str, a: Any, b: Any) -> np.ndarray:
@@ -90,7 +125,7 @@ def align(model: str, a: Any, b: Any) -> np.ndarray:
     Raises
     ------
     ValueError
-        If a vector is not one of the model.
+        If a vector is not one of the model, or not finite.
     """
     if model not in UNITS:
         raise ValueError(f"model is {model!r}; expected one of {', '.join(UNITS)}")
@@ -99,7 +134,8 @@ def align(model: str, a: Any, b: Any) -> np.ndarray:
     for name, vector in (("a", a), ("b", b)):
         if vector.shape != (layout.size,):
             raise ValueError(f"{name} has shape {vector.shape}; {model} has ({layout.size},)")
-    groups = {g: s[x] for s, axes in UNITS[model].values() for x, g in axes.items()}
+        _check_finite(name, vector)
+    groups = _groups(model)
     nearest = b.copy()
     for _ in range(ROUNDS):
         moved = False
@@ -130,7 +166,7 @@ def align_atoms(a: Any, b: Any, kinds: Any = None, *, seed: int = 0) -> np.ndarr
     Parameters
     ----------
     a, b
-        (3n,) or (n, 3).
+        (3n,) or (n, 3), a row for each atom.
     kinds
         (n,): atoms that may be exchanged have the same; all are alike if None.
 
@@ -138,11 +174,18 @@ def align_atoms(a: Any, b: Any, kinds: Any = None, *, seed: int = 0) -> np.ndarr
     -------
     ndarray
         Like b.
+
+    Raises
+    ------
+    ValueError
+        If a or b has another shape or is not finite, or they or ``kinds`` are not of one number of atoms.
     """
-    x, y = (np.asarray(p, dtype=np.float64).reshape(-1, 3) for p in (a, b))
+    x, y = _positions("a", a), _positions("b", b)
     if x.shape != y.shape:
         raise ValueError(f"a has {len(x)} atoms and b {len(y)}; expected as many")
     kinds = np.zeros(len(x), dtype=int) if kinds is None else np.asarray(kinds)
+    if kinds.shape != (len(x),):
+        raise ValueError(f"kinds has shape {kinds.shape}; expected ({len(x)},), one for each atom")
     centre = x.mean(axis=0)
     x, y = x - centre, y - y.mean(axis=0)
     unlike = np.where(kinds[:, None] == kinds[None], 0.0, 1e12)
@@ -162,6 +205,17 @@ def align_atoms(a: Any, b: Any, kinds: Any = None, *, seed: int = 0) -> np.ndarr
             best, least = z, apart
     aligned: np.ndarray = (best + centre).reshape(np.shape(b))
     return aligned
+
+
+def _positions(name: str, atoms: Any) -> np.ndarray:
+    """(3n,) or (n, 3) -> (n, 3). A row for each coordinate would be read as other atoms, and is refused."""
+    positions = np.asarray(atoms, dtype=np.float64)
+    flat = positions.ndim == 1 and positions.size % 3 == 0
+    rows = positions.ndim == 2 and positions.shape[1] == 3
+    if not positions.size or not (flat or rows):
+        raise ValueError(f"{name} has shape {positions.shape}; expected (3n,), or (n, 3) with a row for each atom")
+    _check_finite(name, positions)
+    return positions.reshape(-1, 3)
 
 
 def _kabsch(z: np.ndarray, x: np.ndarray) -> np.ndarray:
