@@ -99,6 +99,8 @@ def test_where_angles_are_seen_from_by_default() -> None:
     common = 0.5 * (A.mean(axis=0) + B.mean(axis=0))
     assert pairwise_angles(A, B) == pytest.approx(np.array([[angle(v, w, common) for w in B] for v in A]), rel=1e-12)
     assert pairwise_angles(A) == pytest.approx([angle(v, w, np.zeros(40)) for v, w in combinations(A, 2)], rel=1e-12)
+    assert spread(A, B) == compare_sets(A, B).between
+    assert spread(A) == spread(A, origin=np.zeros(40))
 
 
 @pytest.mark.parametrize("radians", [1e-12, 1e-7, 1e-3, 1.0, np.pi / 2, 3.0])

@@ -220,9 +220,11 @@ def pairwise_angles(a: Any, b: Any = None, origin: Any = None) -> np.ndarray:
 
 
 def spread(a: Any, b: Any = None, *, origin: Any = None) -> Spread:
-    """Distances and angles between the vectors of a set, or of two; angles are seen from ``origin`` (0 if None).
+    """Distances and angles between the vectors of a set, or of two.
 
-    Random directions in D dimensions stand at 90° with a standard deviation of about 57.3°/√D.
+    Angles are seen from ``origin``; if None, as of :func:`pairwise_angles`, from the common origin ½(ω̄_a + ω̄_b) of two
+    sets and from 0 for a single one; both numbers are NaN where a vector lies there. Random directions in D dimensions
+    stand at 90° with a standard deviation of about 57.3°/√D.
 
     Raises
     ------
@@ -232,7 +234,7 @@ def spread(a: Any, b: Any = None, *, origin: Any = None) -> Spread:
     distances = pairwise_distances(a, b)
     if not distances.size:
         raise ValueError("a set of one vector has no distances; give a second set or more vectors")
-    angles = pairwise_angles(a, b, np.zeros(np.shape(a)[1]) if origin is None else origin)
+    angles = pairwise_angles(a, b, origin)
     return Spread((float(distances.mean()), float(distances.std())), (float(angles.mean()), float(angles.std())))
 
 
