@@ -39,7 +39,8 @@ def demo(
     if as_json:
         print_json({"paths": rows, "data": mnist.key, "figure": str(out)})
         return
-    print("fcp (authors' variant), the first 4,000 images; heights of the training loss along paths")
+    n_images = result.runs["sgd"][0].data["n_train"]  # a small data set has fewer than the demo would take
+    print(f"fcp (authors' variant), the first {n_images:,} images; heights of the training loss along paths")
     print(f"{'optimizer':10} {'higher end':>11} {'straight':>10} {'Adam, 100':>10} {'lbfgs-gss, standing still':>26}")
     for optimizer, row in rows.items():
         print(

@@ -141,4 +141,7 @@ def statistics(
         for name in ("within_a", "within_b", "between"):
             if name in document:
                 (d, sd), (t, st) = document[name]["distance"], document[name]["angle"]
-                print(f"{name.replace('_', ' ')}: distance {d:.4g} ± {sd:.2g}, angle {t:.1f} ± {st:.1f} degrees")
+                angle = f"angle {t:.1f} ± {st:.1f} degrees"
+                if not np.isfinite(t):  # as of one vector beside itself
+                    angle = "no angle, since a vector at the common origin has no direction"
+                print(f"{name.replace('_', ' ')}: distance {d:.4g} ± {sd:.2g}, {angle}")

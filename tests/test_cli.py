@@ -20,11 +20,11 @@ from minilandscape_cli.options import UsageError
 from minilandscape.analysis.kpca import KERNELS
 from minilandscape.backend import DEVICES, DTYPES
 from minilandscape.networks import MODELS, VARIANTS, initial_vector
-from minilandscape.paths import PathComparison, compare_methods, load_path
+from minilandscape.paths import PathComparison, compare_methods, find_path, load_path
 from minilandscape.paths.fourier import OBJECTIVES, SOLVERS
 from minilandscape.paths.search import METHODS
 from minilandscape.potentials import MullerBrown
-from minilandscape.training import OPTIMIZERS
+from minilandscape.training import OPTIMIZERS, train
 
 
 @pytest.fixture
@@ -503,6 +503,37 @@ def test_kpca_and_statistics(folder: Path, capsys: pytest.CaptureFixture[str]) -
     assert run("statistics", "a.npy", "c.npy") == 1
     assert "of one model" in capsys.readouterr().err
     assert run("statistics", "a.npy", "--plot", "x.png") == 2
+
+
+def test_an_angle_that_does_not_exist_is_not_printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("one.npy", np.ones(4))
+    np.save("two.npy", np.array([[1.0, 0, 0, 0], [0.0, 1, 0, 0]]))
+    assert run("statistics", "one.npy", "one.npy") == 0
+    text = capsys.readouterr().out
+    assert "nan" not in text
+    assert text.splitlines()[-1] == (
+        "between: distance 0 ± 0, no angle, since a vector at the common origin has no direction"
+    )
+    assert run_json(capsys, "statistics", "one.npy", "one.npy")["between"]["angle"] == [None, None]
+    assert run("statistics", "two.npy", "two.npy") == 0
+    assert "within a: distance 1.414 ± 0, angle 180.0 ± 0.0 degrees" in capsys.readouterr().out
+
+
+def test_the_demo_names_the_images_that_it_used(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from minilandscape import demo
+
+    def quick(data: Any, say: Any) -> demo.Demo:
+        run = train("fcp", data, optimizer="sgd", epochs=1, variant="authors")
+        land = MullerBrown()
+        path = find_path(land, *land.minima[:2], method="linear")
+        paths = {name: path for name in demo.COLOURS}
+        return demo.Demo({name: [run, run] for name in demo.COLOURS}, paths, paths)
+
+    monkeypatch.setattr(demo, "run_demo", quick)
+    assert run("demo", "--data", "data.npz", "--out", "d.png") == 0
+    assert capsys.readouterr().out.startswith("fcp (authors' variant), the first 300 images; ")
 
 
 def test_info_and_version(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
