@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import minilandscape as ml
+from minilandscape.analysis.surface import Surface
 from minilandscape.potentials import LennardJones, MullerBrown
 
 
@@ -89,6 +91,55 @@ def test_random_directions_of_a_network_are_as_long_as_its_weights(small_mnist: 
     assert found.values.ravel() == pytest.approx(land.values(found.points(u.ravel(), v.ravel())), rel=1e-9)
     assert np.array_equal(ml.surface(land, x, n=3, seed=1).values, found.values)
     assert not np.array_equal(ml.surface(land, x, n=3, seed=2).values, found.values)
+
+
+def plane(values: np.ndarray, marks: Any = ((0, 0), (1, 0))) -> Surface:
+    """Values (n, n) on a plane that reaches from −2 to 2."""
+    grid = np.linspace(-2, 2, len(values))
+    return Surface(
+        np.zeros(2), np.eye(2), grid, grid, values, np.array(marks, float), np.zeros((0, 2)), np.zeros(0), 0.0
+    )
+
+
+def drawn(axes: Any) -> np.ndarray:
+    """The pixels (height, width, 3) of the figure, the lowest row first."""
+    canvas = FigureCanvasAgg(axes.figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[::-1, :, :3].astype(int)
+
+
+@pytest.mark.parametrize("value", [2.302585, 1e17, -1e17, 0.0, 1e-9])
+@pytest.mark.filterwarnings("error")
+def test_a_level_plane_is_drawn_in_one_colour(value: float) -> None:
+    noise = np.random.default_rng(0).standard_normal((7, 7))
+    for values in (np.full((7, 7), value), value * (1 + 1e-15 * noise)):
+        axes = plane(values, np.zeros((0, 2))).plot()
+        pixels = drawn(axes)
+        x, y = axes.transData.transform([[-1.5, -1.5], [1.5, 1.5]]).astype(int).T
+        inside = pixels[y[0] : y[1], x[0] : x[1]].reshape(-1, 3)
+        assert np.ptp(inside, axis=0).max() == 0
+        assert inside[0].min() < 200  # nothing but the page is white
+
+
+@pytest.mark.parametrize("span", [1.0, 2e-7, 1e-12])
+def test_the_colour_bar_tells_nearly_equal_values_apart(span: float) -> None:
+    x, y = np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 9))
+    axes = plane(2.302585 + span * (x**2 + y)).plot()
+    drawn(axes)
+    ticks = [label.get_text() for label in axes.figure.axes[1].get_yticklabels()]
+    assert len(ticks) > 4
+    assert len(set(ticks)) == len(ticks)
+
+
+def test_labels_are_seen_on_values_and_on_the_bare_page() -> None:
+    x, y = np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 9))
+    axes = plane(np.where(x > 0, np.nan, x**2 + y**2), [[-0.5, 0], [1, 0]]).plot()
+    pixels = drawn(axes)
+    for label in axes.texts:
+        x0, y0, x1, y1 = np.round(label.get_window_extent().extents).astype(int)
+        inside = pixels[y0:y1, x0:x1]
+        assert inside.max(axis=2).min() < 100
+        assert inside.min(axis=2).max() > 240
 
 
 def test_points_that_cannot_be_evaluated_are_left_out() -> None:

@@ -18,6 +18,8 @@ from ..paths.result import Path
 HIGHEST_DRAWN = 0.9
 #: Positive values that span more than this ratio are drawn on a logarithmic scale.
 LOGARITHMIC = 50.0
+#: Values that span no more than this part of themselves differ by rounding, and are drawn as one.
+FLAT = 1e-13
 #: Points are one where they lie closer than this part of the plane's extent, and on one line where a third lies nearer
 #: to it. The ends of a path may have been rounded to single precision.
 SAME, ON_LINE = 1e-6, 1e-9
@@ -65,6 +67,7 @@ class Surface:
         """Draws the values as contours, the points and the path's shadow, on new axes if None; returns them."""
         import matplotlib
         from matplotlib.colors import LogNorm, Normalize
+        from matplotlib.patheffects import withStroke
 
         if axes is None:
             from matplotlib.figure import Figure
@@ -73,25 +76,33 @@ class Surface:
         values = np.ma.masked_invalid(self.values)
         known = values.compressed()
         low, high = known.min(), np.quantile(known, HIGHEST_DRAWN)
-        if low == high:
-            high = low + 1
+        if high - low <= FLAT * abs(low):  # in the middle of the scale, and there between two levels
+            reach = abs(low) or 1.0
+            low, high = low - 0.45 * reach, low + 0.55 * reach
         logarithmic = low > 0 and high > LOGARITHMIC * low
         levels = np.geomspace(low, high, 25) if logarithmic else np.linspace(low, high, 25)
         norm = LogNorm(low, high) if logarithmic else Normalize(low, high)
         filled = axes.contourf(
             self.x, self.y, np.ma.clip(values, low, None), levels, norm=norm, cmap="viridis", extend="max"
         )
-        with matplotlib.rc_context({"contour.negative_linestyle": "solid"}):
-            axes.contour(self.x, self.y, values, levels[::4], colors="k", linewidths=0.4, alpha=0.5)
-        axes.figure.colorbar(filled, ax=axes, label="value", format="%.3g")
+        lines = levels[::4]
+        lines = lines[(lines > known.min()) & (lines < known.max())]
+        if lines.size:
+            with matplotlib.rc_context({"contour.negative_linestyle": "solid"}):
+                axes.contour(self.x, self.y, values, lines, colors="k", linewidths=0.4, alpha=0.5)
+        # Matplotlib's own writes once what the ticks share, and so tells apart those of nearly equal values.
+        axes.figure.colorbar(filled, ax=axes, label="value", format="%.3g" if logarithmic else None)
+        outlined = [withStroke(linewidth=3, foreground="0.2")]  # white is not seen where no value lies beneath
         if len(self.curve):
             extent = float(np.ptp(self.x))
             off = f"at most {self.curve_distance:.3g} off" if self.curve_distance > 1e-6 * extent else "in the plane"
-            axes.plot(*self.curve.T, "-", color="w", lw=1.8, label=f"path, {off}")
+            axes.plot(*self.curve.T, "-", color="w", lw=1.8, path_effects=outlined, label=f"path, {off}")
             axes.legend(loc="best", fontsize="small", facecolor="0.3", labelcolor="w")  # the line is white
         for mark, label in zip(self.marks, labels, strict=False):
             axes.plot(*mark, "o", color="tab:red", mec="w", ms=7, zorder=3)
-            axes.annotate(label, mark, (6, 6), textcoords="offset points", color="w", weight="bold")
+            axes.annotate(
+                label, mark, (6, 6), textcoords="offset points", color="w", weight="bold", path_effects=outlined
+            )
         axes.set(xlabel="distance along the first direction", ylabel="along the second", aspect="equal")
         return axes
 
