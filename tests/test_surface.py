@@ -93,6 +93,18 @@ def test_random_directions_of_a_network_are_as_long_as_its_weights(small_mnist: 
     assert not np.array_equal(ml.surface(land, x, n=3, seed=2).values, found.values)
 
 
+def test_weights_of_nothing_are_seen_along_plain_directions(small_mnist: Any) -> None:
+    land = ml.network_landscape("fcp", small_mnist.train[:20], dtype="float64")
+    zeros = np.zeros(land.size)
+    found = ml.surface(land, zeros, n=3, radius=2.0)
+    assert found.axes @ found.axes.T == pytest.approx(np.eye(2))
+    assert [found.x[-1], found.y[-1]] == pytest.approx([2, 2])
+    assert found.values[1, 1] == pytest.approx(np.log(10))
+    assert np.ptp(found.values) > 1e-6
+    towards = ml.surface(land, [zeros, ml.initial_vector("fcp", 0)], n=3)
+    assert np.isfinite(towards.values).all()
+
+
 def plane(values: np.ndarray, marks: Any = ((0, 0), (1, 0))) -> Surface:
     """Values (n, n) on a plane that reaches from −2 to 2."""
     grid = np.linspace(-2, 2, len(values))

@@ -135,8 +135,9 @@ def surface(
     point is joined by those of the path's ends that it is not, and two by the point of the path that stands highest, or
     farthest from the straight line where the highest stands on it. Else, and where all of these lie on one line, by
     random directions. On a network these are normalised filter by filter (Li et al., 2018): the weights that lead into
-    a unit or channel have the length of the point's own, and biases stay. The first direction leads from the first
-    point to the second; the second is orthogonal to it.
+    a unit or channel have the length of the point's own, and biases stay. Where all weights are 0 they would vanish,
+    and directions of length 1 in all parameters take their place. The first direction leads from the first point to the
+    second; the second is orthogonal to it.
 
     Parameters
     ----------
@@ -253,11 +254,15 @@ def _aside(path: Path, on_path: np.ndarray, line: np.ndarray) -> np.ndarray:
 
 
 def _random_direction(land: Any, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Of length 1; on a network as long as the weights, unit by unit, and nothing on biases."""
+    """Of length 1; on a network as long as the weights, unit by unit, and nothing on biases.
+
+    Where all weights are 0, nothing would be left of that, and it is as on any other landscape.
+    """
     direction = rng.standard_normal(x.size)
+    plain: np.ndarray = direction / np.linalg.norm(direction)
     network = getattr(land, "network", None)
     if network is None:
-        return direction / np.linalg.norm(direction)
+        return plain
     for block in network.layout.blocks:
         part = direction[block.start : block.stop]
         if len(block.shape) < 2:
@@ -265,7 +270,7 @@ def _random_direction(land: Any, x: np.ndarray, rng: np.random.Generator) -> np.
             continue
         rows, own = part.reshape(block.shape[0], -1), x[block.start : block.stop].reshape(block.shape[0], -1)
         rows *= np.linalg.norm(own, axis=1, keepdims=True) / np.linalg.norm(rows, axis=1, keepdims=True)
-    return direction
+    return direction if direction.any() else plain
 
 
 def _on_one_line(directions: list[np.ndarray]) -> bool:
