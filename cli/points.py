@@ -100,13 +100,16 @@ def surface(
     landscape: Landscape = None,
     n: Annotated[int, typer.Option("--n", min=2, help="Grid points along each axis.")] = 51,
     margin: Annotated[
-        float, typer.Option(min=0, help="Room around the points, as a part of the plane's extent.")
-    ] = 0.25,
+        float | None,
+        typer.Option(min=0, help="Room around points or a path, as a part of the plane's extent. Default: 0.25."),
+    ] = None,
     radius: Annotated[
         float | None,
         typer.Option(help="Around one point: in lengths of its weights on a network, else a distance. Default: 1."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of random directions, where points are missing.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of random directions, where points are missing. Default: 0.")
+    ] = None,
     split: Split = "train",
     limit: Limit = None,
     model: Model = "auto",
@@ -129,10 +132,16 @@ def surface(
         raise UsageError("there is nothing to lay a plane through; give one to three vectors, or --path")
     if files and len(files) > 3:
         raise UsageError(f"a plane goes through three points at most; {len(files)} were given")
-    if radius is not None and not radius > 0:
-        raise UsageError(f"--radius is {radius}; expected a positive number")
+    if radius is not None and not 0 < radius < np.inf:
+        raise UsageError(f"--radius is {radius}; expected a finite number above 0")
+    if margin is not None and not margin < np.inf:
+        raise UsageError(f"--margin is {margin}; expected a finite number from 0 on")
     if path is not None or len(files or ()) > 1:
         refuse_given(context, ("radius",), "the size of a plane around one point alone")
+    else:
+        refuse_given(context, ("margin",), "room that a plane around one point has not, whose size is --radius")
+    if len(files or ()) == 3:
+        refuse_given(context, ("seed",), "of random directions, which a plane through three points has not")
     inputs = (*(files or ()), path, data)
     check_outputs(out, inputs=inputs, suffix=".npz")
     check_pictures(plot, inputs=inputs)

@@ -443,6 +443,10 @@ def test_what_landscape_may_name(folder: Path, capsys: pytest.CaptureFixture[str
             "--from: nothing that the method linear",
         ),
         (("surface", "a.npy", "b.npy", "--radius", "2"), 2, "--radius: "),
+        (("surface", "a.npy", "--margin", "0.25"), 2, "--margin: room that a plane around one point has not"),
+        (("surface", "a.npy", "b.npy", "--margin", "inf"), 2, "--margin is inf; expected a finite number"),
+        (("surface", "a.npy", "--radius", "inf"), 2, "--radius is inf; expected a finite number"),
+        (("surface", "a.npy", "b.npy", "c.npy", "--seed", "0"), 2, "--seed: of random directions"),
         (("compare", "a.npy", "b.npy", "--budget", "20"), 2, "expected at least the 50 of one path"),
         (("train", "fcp", "--batch-size", "32"), 2, "--batch-size: "),
         (("train", "fcp", "--seeds", "0-1", "--seed", "3"), 2, "--seed: "),
@@ -503,6 +507,17 @@ def test_kpca_and_statistics(folder: Path, capsys: pytest.CaptureFixture[str]) -
     assert run("statistics", "a.npy", "c.npy") == 1
     assert "of one model" in capsys.readouterr().err
     assert run("statistics", "a.npy", "--plot", "x.png") == 2
+
+
+def test_a_seed_that_a_path_leaves_nothing_to_do_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    land = MullerBrown()
+    find_path(land, *land.minima[:2], steps=20).save("bent.npz")
+    find_path(land, *land.minima[:2], method="linear").save("straight.npz")
+    plane = ("surface", "--landscape", "minilandscape.potentials:MullerBrown", "--n", "3", "--path")
+    assert run(*plane, "bent.npz", "--seed", "1") == 1
+    assert "no direction of this plane is random; leave it out" in capsys.readouterr().err
+    assert run(*plane, "bent.npz") == 0
+    assert run(*plane, "straight.npz", "--seed", "1") == 0
 
 
 def test_an_angle_that_does_not_exist_is_not_printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

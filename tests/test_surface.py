@@ -190,6 +190,26 @@ def test_what_it_refuses() -> None:
         ml.surface(land, np.zeros(3))
     with pytest.raises(ValueError, match="radius -1"):
         ml.surface(land, np.zeros(2), radius=-1)
+    with pytest.raises(ValueError, match="radius inf"):
+        ml.surface(land, np.zeros(2), radius=np.inf)
+    for margin in (-0.1, np.inf, np.nan):
+        with pytest.raises(ValueError, match=f"margin {margin}"):
+            ml.surface(land, np.eye(2), margin=margin)
+
+
+def test_arguments_that_would_change_nothing_are_refused() -> None:
+    land = MullerBrown()
+    path = ml.find_path(land, *land.minima[:2], steps=20)
+    with pytest.raises(ValueError, match=r"margin is 0\.25, but a plane around one point has none"):
+        ml.surface(land, np.zeros(2), margin=0.25)
+    for points, along in ((np.eye(2), None), (None, path), (np.zeros(2), path)):
+        with pytest.raises(ValueError, match=r"radius is 1\.0, but serves around one point alone"):
+            ml.surface(land, points, path=along, radius=1.0)
+    for points, along in (([[0, 0], [1, 0], [0, 1]], None), (None, path), (np.zeros(2), path)):
+        with pytest.raises(ValueError, match="seed is 0, but no direction of this plane is random"):
+            ml.surface(land, points, path=along, seed=0)
+        assert ml.surface(land, points, path=along, n=2).facts["seed"] is None
+    assert ml.surface(land, np.eye(2), n=2).facts["seed"] == 0
 
 
 def test_it_saves_and_loads(tmp_path: Path) -> None:

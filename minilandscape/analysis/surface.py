@@ -124,9 +124,9 @@ def surface(
     *,
     path: Path | None = None,
     n: int = 51,
-    margin: float = 0.25,
+    margin: float | None = None,
     radius: float | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     callback: Callable[[int, int], Any] | None = None,
 ) -> Surface:
     """Values of a landscape on the plane through up to three points.
@@ -150,12 +150,12 @@ def surface(
     n
         Grid points along each axis.
     margin
-        Room around the points and the path, as a part of the plane's larger extent.
+        Room around several points or a path, as a part of the plane's larger extent; None takes 0.25.
     radius
-        Of the grid around a single point, along random directions: in lengths of the normalised directions on a
-        network (None takes 1), as a distance elsewhere (None takes 1).
+        Of the grid around a single point without a path, along random directions: in lengths of the normalised
+        directions on a network, as a distance elsewhere and where all weights are 0; None takes 1.
     seed
-        Of random directions.
+        Of random directions; None takes 0.
     callback
         ``callback(rows, n)`` after every row of the grid.
 
@@ -166,7 +166,8 @@ def surface(
     Raises
     ------
     ValueError
-        If the points are not finite or too many, the first two are equal, or three lie on one line.
+        If the points are not finite or too many, the first two are equal, or three lie on one line; or if ``margin``,
+        ``radius`` or ``seed`` is given where it would change nothing.
     LandscapeError
         If no point of the grid can be evaluated.
     """
@@ -175,8 +176,16 @@ def surface(
     X = np.atleast_2d(np.asarray(to_host(np.stack([path.start, path.end]) if points is None else points), np.float64))  # type: ignore[union-attr]
     if X.ndim != 2 or not 1 <= len(X) <= 3 or not np.isfinite(X).all():
         raise ValueError(f"points have shape {X.shape}; expected (D,) or up to three finite rows (K, D)")
-    if n < 2 or not margin >= 0 or not (radius is None or radius > 0):
-        raise ValueError(f"n is {n}, margin {margin}, radius {radius}; expected at least 2, at least 0, and positive")
+    if n < 2 or not (margin is None or 0 <= margin < np.inf) or not (radius is None or 0 < radius < np.inf):
+        raise ValueError(
+            f"n is {n}, margin {margin}, radius {radius}; "
+            "expected n of at least 2, a finite margin from 0 on, and a finite radius above 0"
+        )
+    alone = path is None and len(X) == 1
+    if alone and margin is not None:
+        raise ValueError(f"margin is {margin}, but a plane around one point has none; leave it out, or give radius")
+    if not alone and radius is not None:
+        raise ValueError(f"radius is {radius}, but serves around one point alone; leave it out, or give margin")
     D = X.shape[1]
     if D < 2:
         raise ValueError(f"the points have {D} coordinate; a plane needs two")
@@ -196,6 +205,9 @@ def surface(
         directions = [directions[0], _aside(path, on_path, directions[0])]
     if n_given < 3 and _on_one_line(directions):
         directions = directions[:1]
+    if len(directions) == 2 and seed is not None:
+        raise ValueError(f"seed is {seed}, but no direction of this plane is random; leave it out")
+    seed = 0 if seed is None else seed
     rng = np.random.default_rng(seed)
     random = [_random_direction(land, X[0], rng) for _ in range(2 - len(directions))]
     axes = _orthonormal([*directions, *random])
@@ -203,7 +215,7 @@ def surface(
     marks[np.abs(marks) < 1e-12 * np.abs(marks).max()] = 0  # what rounding has left
     shadow = np.zeros((0, 2)) if on_path is None else on_path @ axes.T
     off = 0.0 if on_path is None else float(np.linalg.norm(on_path - shadow @ axes, axis=1).max())
-    if on_path is None and n_given == 1:
+    if alone:
         reach = (1.0 if radius is None else radius) * np.linalg.norm(random, axis=1)
         low, high = -reach, reach
     else:
@@ -212,7 +224,8 @@ def surface(
         extent = float((high - low).max())
         if len(random):  # nothing says how far to go along a random direction: as far as along the other
             low[1], high[1] = -extent / 2, extent / 2
-        low, high = low - margin * extent, high + margin * extent
+        room = extent * (0.25 if margin is None else margin)
+        low, high = low - room, high + room
     x, y = np.linspace(low[0], high[0], n), np.linspace(low[1], high[1], n)
     span = land.span(np.stack([X[0], *axes]))
     values = np.full((n, n), np.nan)
