@@ -107,9 +107,7 @@ def surface(
         float | None,
         typer.Option(help="Around one point: in lengths of its weights on a network, else a distance. Default: 1."),
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Of random directions, where points are missing. Default: 0.")
-    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of random directions, where points are missing.")] = 0,
     split: Split = "train",
     limit: Limit = None,
     model: Model = "auto",

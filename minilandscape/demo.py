@@ -29,7 +29,7 @@ def run_demo(data: Mnist, say: Callable[[str], None] = print, *, sgd_epochs: int
     Parameters
     ----------
     data
-        Images; the first 4,000 are trained on.
+        Images; the first 4,000 at most are trained on.
     say
         Called with a line before each piece of work.
     """

@@ -509,17 +509,6 @@ def test_kpca_and_statistics(folder: Path, capsys: pytest.CaptureFixture[str]) -
     assert run("statistics", "a.npy", "--plot", "x.png") == 2
 
 
-def test_a_seed_that_a_path_leaves_nothing_to_do_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    land = MullerBrown()
-    find_path(land, *land.minima[:2], steps=20).save("bent.npz")
-    find_path(land, *land.minima[:2], method="linear").save("straight.npz")
-    plane = ("surface", "--landscape", "minilandscape.potentials:MullerBrown", "--n", "3", "--path")
-    assert run(*plane, "bent.npz", "--seed", "1") == 1
-    assert "no direction of this plane is random; leave it out" in capsys.readouterr().err
-    assert run(*plane, "bent.npz") == 0
-    assert run(*plane, "straight.npz", "--seed", "1") == 0
-
-
 def test_an_angle_that_does_not_exist_is_not_printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.save("one.npy", np.ones(4))
     np.save("two.npy", np.array([[1.0, 0, 0, 0], [0.0, 1, 0, 0]]))

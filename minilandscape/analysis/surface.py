@@ -126,7 +126,7 @@ def surface(
     n: int = 51,
     margin: float | None = None,
     radius: float | None = None,
-    seed: int | None = None,
+    seed: int = 0,
     callback: Callable[[int, int], Any] | None = None,
 ) -> Surface:
     """Values of a landscape on the plane through up to three points.
@@ -155,7 +155,7 @@ def surface(
         Of the grid around a single point without a path, along random directions: in lengths of the normalised
         directions on a network, as a distance elsewhere and where all weights are 0; None takes 1.
     seed
-        Of random directions; None takes 0.
+        Of random directions.
     callback
         ``callback(rows, n)`` after every row of the grid.
 
@@ -166,8 +166,8 @@ def surface(
     Raises
     ------
     ValueError
-        If the points are not finite or too many, the first two are equal, or three lie on one line; or if ``margin``,
-        ``radius`` or ``seed`` is given where it would change nothing.
+        If the points are not finite or too many, the first two are equal, or three lie on one line; or if
+        ``margin`` or ``radius`` is given where it would change nothing.
     LandscapeError
         If no point of the grid can be evaluated.
     """
@@ -205,9 +205,6 @@ def surface(
         directions = [directions[0], _aside(path, on_path, directions[0])]
     if n_given < 3 and _on_one_line(directions):
         directions = directions[:1]
-    if len(directions) == 2 and seed is not None:
-        raise ValueError(f"seed is {seed}, but no direction of this plane is random; leave it out")
-    seed = 0 if seed is None else seed
     rng = np.random.default_rng(seed)
     random = [_random_direction(land, X[0], rng) for _ in range(2 - len(directions))]
     axes = _orthonormal([*directions, *random])

@@ -217,7 +217,7 @@ def _tests(networks: Mapping[str, Any]) -> str:
                 t["claim"],
                 t["here"],
                 *(_number(t[k], d) for k, d in (("first", 3), ("second", 3), ("p", 2), ("least", 1))),
-                " + ".join(map(str, t["n"])),
+                "\u00a0+\u00a0".join(map(str, t["n"])),
                 t["of"],
             ]
             for t in network["statements"]
