@@ -14,6 +14,7 @@ from matplotlib.patches import StepPatch
 from scipy.spatial.distance import cosine, euclidean, squareform
 from sklearn.decomposition import PCA
 
+from minilandscape.analysis import statistics
 from minilandscape.analysis.statistics import (
     ShellLengths,
     compare_sets,
@@ -212,7 +213,7 @@ def test_every_vector_is_in_a_bar() -> None:
         assert len(axes.containers[0]) <= 25
 
 
-def test_a_preferred_direction_is_found_and_none_where_there_is_none() -> None:
+def test_a_preferred_direction_is_found_and_none_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     wide = np.exp(2 * rng.standard_normal(300))  # components of very different spread prefer no direction
     vectors = wide * rng.standard_normal((12, 300)) + 5
@@ -223,6 +224,13 @@ def test_a_preferred_direction_is_found_and_none_where_there_is_none() -> None:
     along = preferred_direction(vectors + 40 * rng.standard_normal((12, 1)) * rng.choice((-1, 1), 300))
     assert along.p == along.least == 1 / 201
     assert along.part > 2 * along.random
+    shares = []
+    for _ in range(400):  # the same signs, in the plainest way
+        signed = (vectors - vectors.mean(axis=0)) * rng.choice((-1, 1), vectors.shape)
+        shares.append(PCA().fit(signed).explained_variance_ratio_[0])
+    assert preferred_direction(vectors, draws=400).random == pytest.approx(np.mean(shares), rel=0.02)
+    monkeypatch.setattr(statistics, "BLOCK", 7)
+    assert preferred_direction(vectors, draws=400).random == pytest.approx(np.mean(shares), rel=0.02)
     with pytest.raises(ValueError, match="expected at least 3"):
         preferred_direction(vectors[:2])
     with pytest.raises(ValueError, match="expected some that scatter"):
