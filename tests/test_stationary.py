@@ -61,6 +61,22 @@ def test_one_file(tmp_path: Path) -> None:
     assert points.graph().merge_energies[0, 1] == pytest.approx(-40.664844, abs=1e-6)
 
 
+def test_minima_without_saddles(tmp_path: Path) -> None:
+    none, points = StationaryPoints(), StationaryPoints()
+    points.add_minimum([1.0, 2.0, 3.0], 0.5)
+    for k, collection in enumerate((none, points)):
+        shapes = [getattr(collection, name).shape for name in ("minima", "saddles", "pairs")]
+        assert shapes == [(k, 3 * k), (0, 3 * k), (0, 2)]
+        collection.save(tmp_path / "p.npz")
+        collection.write_topsearch(tmp_path / f"topsearch{k}")
+        collection.write_pele(tmp_path / f"{k}.sqlite")
+        again = load_stationary_points(tmp_path / "p.npz")
+        for read in (again, read_topsearch(tmp_path / f"topsearch{k}"), read_pele(tmp_path / f"{k}.sqlite")):
+            equal(read, collection)
+            assert read.saddles.shape == collection.saddles.shape
+    assert points.graph().merges == ()
+
+
 def test_topsearch_files(tmp_path: Path) -> None:
     points = muller_brown()
     points.write_topsearch(tmp_path)

@@ -50,7 +50,7 @@ class StationaryPoints:
     @property
     def minima(self) -> np.ndarray:
         """(K, D)."""
-        return np.array([point for point, _ in self._minima])
+        return self._stack(self._minima)
 
     @property
     def minima_values(self) -> np.ndarray:
@@ -60,7 +60,7 @@ class StationaryPoints:
     @property
     def saddles(self) -> np.ndarray:
         """(S, D)."""
-        return np.array([point for point, _ in self._saddles]).reshape(len(self._saddles), -1)
+        return self._stack(self._saddles)
 
     @property
     def saddles_values(self) -> np.ndarray:
@@ -97,6 +97,11 @@ class StationaryPoints:
         """The tree of the minima; saddles that join a minimum to itself are left out."""
         edges = [(i, j, v) for (i, j), v in zip(self._pairs, self.saddles_values, strict=True) if i != j]
         return disconnectivity_graph(self.minima_values, edges)
+
+    def _stack(self, known: list[tuple[np.ndarray, float]]) -> np.ndarray:
+        """Points as rows; minima without saddles have D all the same."""
+        size = self._minima[0][0].size if self._minima else 0
+        return np.array([point for point, _ in known], dtype=np.float64).reshape(len(known), size)
 
     def _add(self, known: list[tuple[np.ndarray, float]], point: Any, value: float, among: Iterable[int]) -> int:
         point, value = np.array(point, dtype=np.float64), float(value)
@@ -211,7 +216,7 @@ def read_topsearch(folder: str | os.PathLike[str], **options: Any) -> Stationary
             raise ValueError(f"{folder / name} is no table of numbers: {error}") from None
         if len({len(row) for row in rows}) > 1 or (columns and rows and len(rows[0]) != columns):
             raise ValueError(f"{folder / name} has rows of {len(rows[0])} numbers or of several lengths")
-        return np.array(rows).reshape(len(rows), -1)
+        return np.array(rows).reshape(len(rows), len(rows[0]) if rows else columns or 0)
 
     minima, saddles = table("min.data", 2), table("ts.data", 3)
     order = np.argsort(minima[:, 0], kind="stable") if len(minima) else slice(None)
