@@ -56,6 +56,9 @@ def test_it_is_single_linkage() -> None:
     ("minima", "barriers", "message"),
     [
         ([0.0, 1.0], [(0, 1, 0.5)], "lies below the minimum 1"),
+        ([0.0, 1.0, 2.0], [(0, 1, -50.0), (1, 2, 1e9)], "barrier -50 between 0 and 1 lies below the minimum 1"),
+        ([-40000.0, -39999.99], [(0, 1, -40000.0)], r"barrier -40000 .* lies below the minimum -39999\.99"),
+        ([1e6, 1e6], np.array([[np.nan, 1e6 + 0.5], [1e6 + 1.2, np.nan]]), r"is 1000000\.5 and .* is 1000001\.2"),
         ([0.0, 1.0], [(0, 2, 3.0)], "expected two of the minima 0 to 1"),
         ([0.0, 1.0], [(0, 1, np.inf)], "expected a finite energy"),
         ([0.0, np.nan], [], "expected finite values"),
@@ -68,6 +71,22 @@ def test_it_is_single_linkage() -> None:
 def test_what_cannot_be_is_refused(minima: Any, barriers: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         disconnectivity_graph(minima, barriers)
+
+
+@pytest.mark.parametrize("offset", [0.0, -40000.0, 1e6])
+def test_what_rounding_leaves_is_drawn_at_the_minimum(offset: float) -> None:
+    """Barriers that are as high as a minimum, in single precision: of the minima, and one step below."""
+    minima = offset + np.array([-1.5, -0.7, -0.3, 0.0])
+    single = minima.astype(np.float32)
+    below = np.nextafter(single, np.float32(-np.inf)).astype(np.float64)
+    matrix = np.full((4, 4), np.nan)
+    for k in (0, 1, 2):
+        higher = max(minima[k], minima[k + 1])
+        matrix[k, k + 1], matrix[k + 1, k] = higher, below[k + 1]
+    graph = disconnectivity_graph(minima, matrix)
+    energies = [merge.energy for merge in graph.merges]
+    assert energies == sorted(energies)
+    assert energies == pytest.approx(minima[1:], rel=1e-15)
 
 
 def test_an_array_of_rows_is_told_from_a_matrix() -> None:

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
-#: How far a barrier may lie below the higher of its minima by rounding, as a part of the largest number given.
-ROUNDING = 1e-6
+#: What rounding is allowed: a part of the spread of the minima, for values that are sums of larger terms, and a part of
+#: the numbers that are compared, which single precision leaves open.
+SPREAD_ROUNDING = 1e-6
+OWN_ROUNDING = 2 * float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True)
@@ -153,37 +155,49 @@ def disconnectivity_graph(minima: Any, barriers: Any) -> DisconnectivityGraph:
     ValueError
         If shapes do not fit, an index is out of range, a value is not finite, a matrix is not symmetric, a barrier
         lies below one of its minima, or an array (3, 3) can be neither a matrix nor rows, or both.
+
+    Notes
+    -----
+    A barrier may lie below the higher of its minima, and two halves of a matrix may differ, by rounding: by 1e-6 of the
+    spread of the minima and 2.4e-7 of the numbers themselves, two steps of single precision. Such a barrier is drawn
+    at the minimum.
     """
     minima = np.array(minima, dtype=np.float64)
     if minima.ndim != 1 or not len(minima) or not np.isfinite(minima).all():
         raise ValueError(f"minima have shape {minima.shape}; expected finite values (K,)")
-    edges = sorted(_edges(minima, barriers), key=lambda edge: edge[2])
-    scale = max([float(np.abs(minima).max()), *(abs(energy) for _, _, energy in edges)])
+    edges = []
+    for i, j, energy in _edges(minima, barriers):
+        higher = float(max(minima[i], minima[j]))
+        if higher - energy > _rounding(minima, higher, energy):
+            raise ValueError(f"the barrier {energy:.12g} between {i} and {j} lies below the minimum {higher:.12g}")
+        edges.append((i, j, max(energy, higher)))
     group: dict[int, tuple[int, ...]] = {k: (k,) for k in range(len(minima))}
     merges = []
-    for i, j, energy in edges:
-        higher = max(minima[i], minima[j])
-        if energy < higher - ROUNDING * scale:
-            raise ValueError(f"the barrier {energy:.8g} between {i} and {j} lies below the minimum {higher:.8g}")
+    for i, j, energy in sorted(edges, key=lambda edge: edge[2]):
         if group[i] == group[j]:
             continue
-        merges.append(Merge(max(energy, float(higher)), group[i], group[j]))
+        merges.append(Merge(energy, group[i], group[j]))
         joined = tuple(sorted(group[i] + group[j]))
         for k in joined:
             group[k] = joined
     return DisconnectivityGraph(minima, tuple(merges))
 
 
+def _rounding(minima: np.ndarray, a: Any, b: Any) -> Any:
+    """How far two numbers may be apart by rounding alone."""
+    return SPREAD_ROUNDING * np.ptp(minima) + OWN_ROUNDING * np.maximum(np.abs(a), np.abs(b))
+
+
 def _edges(minima: np.ndarray, barriers: Any) -> list[tuple[int, int, float]]:
     K = len(minima)
     barriers = barriers.astype(np.float64) if isinstance(barriers, np.ndarray) else barriers
-    if isinstance(barriers, np.ndarray) and _is_matrix(barriers, K):
-        one_way = _asymmetry(barriers)
+    if isinstance(barriers, np.ndarray) and _is_matrix(barriers, minima):
+        one_way = _asymmetry(barriers, minima)
         if one_way is not None:
             i, j = one_way
             raise ValueError(
-                f"barriers[{i}, {j}] is {barriers[i, j]:.8g} and barriers[{j}, {i}] is {barriers[j, i]:.8g}; expected "
-                "one barrier a pair: np.fmin(barriers, barriers.T) takes the lower"
+                f"barriers[{i}, {j}] is {barriers[i, j]:.12g} and barriers[{j}, {i}] is {barriers[j, i]:.12g}; "
+                "expected one barrier a pair: np.fmin(barriers, barriers.T) takes the lower"
             )
         return [
             (i, j, float(barriers[i, j])) for i in range(K) for j in range(K) if i != j and np.isfinite(barriers[i, j])
@@ -198,8 +212,9 @@ def _edges(minima: np.ndarray, barriers: Any) -> list[tuple[int, int, float]]:
     return edges
 
 
-def _is_matrix(barriers: np.ndarray, K: int) -> bool:
+def _is_matrix(barriers: np.ndarray, minima: np.ndarray) -> bool:
     """Whether an array is a matrix (K, K); it holds rows (i, j, energy) if not."""
+    K = len(minima)
     matrix, rows = barriers.shape == (K, K), barriers.ndim == 2 and barriers.shape[1] == 3
     if not (matrix or rows):
         raise ValueError(
@@ -208,7 +223,8 @@ def _is_matrix(barriers: np.ndarray, K: int) -> bool:
         )
     if matrix and rows:
         ends = barriers[:, :2]
-        matrix, rows = _asymmetry(barriers) is None, bool(np.isin(ends, range(K)).all() and (np.diff(ends) != 0).all())
+        matrix = _asymmetry(barriers, minima) is None
+        rows = bool(np.isin(ends, range(K)).all() and (np.diff(ends) != 0).all())
         if matrix == rows:
             either = "both a symmetric matrix and" if matrix else "neither a symmetric matrix nor"
             raise ValueError(
@@ -218,8 +234,8 @@ def _is_matrix(barriers: np.ndarray, K: int) -> bool:
     return matrix
 
 
-def _asymmetry(barriers: np.ndarray) -> tuple[int, int] | None:
+def _asymmetry(barriers: np.ndarray, minima: np.ndarray) -> tuple[int, int] | None:
     """The first pair (i, j) with two different barriers; None in a symmetric matrix."""
     known = np.where(np.isfinite(barriers) & np.isfinite(barriers.T), barriers, 0)
-    differ = np.argwhere(np.abs(known - known.T) > ROUNDING * np.abs(known).max(initial=0))
+    differ = np.argwhere(np.abs(known - known.T) > _rounding(minima, known, known.T))
     return (int(differ[0, 0]), int(differ[0, 1])) if len(differ) else None
