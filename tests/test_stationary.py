@@ -86,6 +86,49 @@ def test_topsearch_files(tmp_path: Path) -> None:
         read_topsearch(tmp_path)
 
 
+def write_tables(folder: Path, **tables: str) -> None:
+    """A chain of four minima on a line, their numbers with gaps and not in order; or other tables."""
+    chain = {
+        "min_data": "0 0.0\n5 0.9\n1 0.5\n3 0.7\n",
+        "min_coords": "0 0\n5 0\n1 0\n3 0\n",
+        "ts_data": "0 1 1.0\n3 1 2.0\n5 3 3.0\n",
+        "ts_coords": "0.5 0\n2 0\n4 0\n",
+    }
+    for name, text in (chain | tables).items():
+        (folder / name.replace("_", ".")).write_text(text)
+
+
+def test_topsearchs_numbers_name_the_minima(tmp_path: Path) -> None:
+    write_tables(tmp_path)
+    points = read_topsearch(tmp_path)
+    assert points.minima[:, 0].tolist() == [0, 1, 3, 5]
+    assert points.minima_values.tolist() == [0, 0.5, 0.7, 0.9]
+    assert points.pairs.tolist() == [[0, 1], [1, 2], [2, 3]]
+    assert points.minima[points.pairs].mean(axis=1).tolist() == points.saddles.tolist()
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ({"ts_data": "0 1 1.0\n2 1 2.0\n5 3 3.0\n"}, r"ts\.data: a saddle joins 2 and 1, which min\.data does not"),
+        ({"min_data": "0 0.0\n5 0.9\n1 0.5\n1 0.7\n"}, r"min\.data gives 4 minima 3 numbers"),
+        ({"min_coords": "0 0\n5 0\n1 0\n"}, r"min\.data has 4 rows and min\.coords 3"),
+        ({"ts_coords": "0.5 0\n2 0\n4 0\n6 0\n"}, r"ts\.data has 3 rows and ts\.coords 4"),
+        ({"ts_data": ""}, r"ts\.data has 0 rows and ts\.coords 3"),
+        ({"ts_coords": "0.5 0 0\n2 0 0\n4 0 0\n"}, "points of 2 and of 3 coordinates"),
+        ({"ts_coords": "0.5 0\n2\n4 0\n"}, "of several lengths"),
+        ({"ts_data": "0 1 1.0\n3 1 nan\n5 3 3.0\n"}, r"one of the saddles is nan at \(2, 0\)"),
+        ({"min_data": "0 0.0\n5 inf\n1 0.5\n3 0.7\n"}, r"one of the minima is inf at \(5, 0\)"),
+        ({"min_coords": "0 0\nnan 0\n1 0\n3 0\n"}, r"minima is 0\.9 at \(nan, 0\); expected finite numbers"),
+    ],
+)
+def test_topsearch_files_that_do_not_fit_are_refused(tmp_path: Path, tables: dict[str, str], message: str) -> None:
+    write_tables(tmp_path, **tables)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_topsearch(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+
+
 def test_topsearch_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network: Any = pytest.importorskip("topsearch.data.kinetic_transition_network")
     monkeypatch.chdir(tmp_path)
@@ -127,6 +170,53 @@ def test_pele_itself(tmp_path: Path) -> None:
     for (i, j), x, v in zip(points.pairs, points.saddles, points.saddles_values, strict=True):
         again.addTransitionState(float(v), x, minima[i], minima[j])
     equal(read_pele(tmp_path / "theirs.sqlite"), points)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("tbl_transition_states SET _minimum2_id = 7 WHERE _id = 1", "joins the minima 1 and 7, which are not both in"),
+        ("tbl_transition_states SET _minimum1_id = NULL WHERE _id = 1", "joins the minima None and 3"),
+        ("tbl_minima SET energy = NULL WHERE _id = 2", r"one of the minima is None at \(0\.62"),
+        ("tbl_minima SET energy = 9e999 WHERE _id = 2", "one of the minima is inf"),
+        ("tbl_minima SET energy = 'low' WHERE _id = 2", "one of the minima is low"),
+        ("tbl_transition_states SET energy = NULL WHERE _id = 2", "one of the saddles is None"),
+        ("tbl_minima SET coords = NULL WHERE _id = 2", "no plain array"),
+        ("tbl_minima SET coords = (:other) WHERE _id = 2", "points of 2 and of 3 coordinates"),
+        ("tbl_minima SET coords = (:complex) WHERE _id = 2", "no plain array"),
+    ],
+)
+def test_rows_of_pele_that_cannot_be_are_refused(tmp_path: Path, change: str, message: str) -> None:
+    points, file = muller_brown(), tmp_path / "p.sqlite"
+    points.write_pele(file)
+    arrays = {"other": pickle.dumps(np.zeros(3)), "complex": pickle.dumps(np.zeros(2, complex))}
+    with sqlite3.connect(file) as database:
+        database.execute(f"UPDATE {change}", {name: array for name, array in arrays.items() if f":{name}" in change})
+    with pytest.raises(ValueError, match=message) as caught:
+        read_pele(file)
+    assert str(file) in str(caught.value)
+
+
+def test_what_pele_marks_invalid_is_left_out(tmp_path: Path) -> None:
+    points, file = muller_brown(), tmp_path / "p.sqlite"
+    points.write_pele(file)
+    with sqlite3.connect(file) as database:  # as pele's script that brings databases to version 2 leaves it
+        database.execute("UPDATE tbl_minima SET invalid = NULL")
+        database.execute("UPDATE tbl_transition_states SET invalid = NULL")
+    equal(read_pele(file), points)
+    with sqlite3.connect(file) as database:  # minimum 1 of 0 to 2, at the end of one saddle
+        database.execute("UPDATE tbl_minima SET invalid = 1 WHERE _id = 2")
+    read = read_pele(file)
+    assert np.array_equal(read.minima, points.minima[[0, 2]])
+    assert read.pairs.tolist() == [[0, 1]]
+    assert np.array_equal(read.saddles, points.saddles[:1])
+    with sqlite3.connect(file) as database:
+        database.execute("UPDATE tbl_transition_states SET invalid = 1 WHERE _id = 1")
+    assert not len(read_pele(file).saddles)
+    with sqlite3.connect(file) as database:  # a database of version 1
+        for table in ("tbl_minima", "tbl_transition_states"):
+            database.execute(f"ALTER TABLE {table} DROP COLUMN invalid")
+    equal(read_pele(file), points)
 
 
 class Evil:

@@ -8,12 +8,14 @@ import pickle
 import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import closing
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..files import read_result, write_atomic, write_result
+from ..landscape import describe_point
 from .disconnectivity import DisconnectivityGraph, disconnectivity_graph
 
 
@@ -181,36 +183,64 @@ def _write_lines(path: Path, lines: list[str]) -> None:
 
 
 def _points(
-    minima: Any, values: Any, saddles: Any, saddle_values: Any, pairs: Any, options: dict[str, Any]
+    source: Any, minima: Any, values: Any, saddles: Any, saddle_values: Any, pairs: Any, options: dict[str, Any]
 ) -> StationaryPoints:
-    """A collection of what a file holds, nothing merged."""
+    """A collection of what a file holds, checked, nothing merged."""
     points = StationaryPoints(**options)
-    points._minima = [(np.array(x, dtype=np.float64), float(v)) for x, v in zip(minima, values, strict=True)]
-    points._saddles = [(np.array(x, dtype=np.float64), float(v)) for x, v in zip(saddles, saddle_values, strict=True)]
+    points._minima = _checked(source, "minima", minima, values)
+    points._saddles = _checked(source, "saddles", saddles, saddle_values)
+    sizes = sorted({x.size for x, _ in points._minima + points._saddles})
+    if len(sizes) > 1:
+        raise ValueError(f"{source} holds points of {sizes[0]} and of {sizes[1]} coordinates; expected one number D")
     points._pairs = [(min(int(i), int(j)), max(int(i), int(j))) for i, j in pairs]
+    if len(points._pairs) != len(points._saddles):
+        raise ValueError(
+            f"{source} holds {len(points._saddles)} saddles and {len(points._pairs)} pairs; expected as many"
+        )
     for i, j in points._pairs:
         if not (i >= 0 and j < len(points._minima)):
-            raise ValueError(f"a saddle joins the minima {i} and {j}, of which there are {len(points._minima)}")
+            raise ValueError(
+                f"{source}: a saddle joins the minima {i} and {j}; expected two of 0 to {len(points._minima) - 1}"
+            )
     return points
+
+
+def _checked(source: Any, kind: str, points: Any, values: Any) -> list[tuple[np.ndarray, float]]:
+    if len(points) != len(values):
+        raise ValueError(f"{source} holds values of {len(values)} {kind} and coordinates of {len(points)}")
+    rows = [np.array(x, dtype=np.float64) for x in points]
+    for x, value in zip(rows, values, strict=True):
+        if x.ndim != 1 or not np.isfinite(x).all() or not (isinstance(value, (int, float)) and isfinite(value)):
+            raise ValueError(
+                f"{source}: one of the {kind} is {value} at {describe_point(x.ravel())}; expected finite numbers"
+            )
+    return [(x, float(value)) for x, value in zip(rows, values, strict=True)]
 
 
 def load_stationary_points(path: str | os.PathLike[str]) -> StationaryPoints:
     """Reads what :meth:`StationaryPoints.save` wrote; ValueError names the file where it is damaged."""
     a, facts = read_result(path, "stationary points")
     options = {name: facts[name] for name in ("value_tolerance", "distance_tolerance")}
-    return _points(a["minima"], a["minima_values"], a["saddles"], a["saddles_values"], a["pairs"], options)
+    return _points(path, a["minima"], a["minima_values"], a["saddles"], a["saddles_values"], a["pairs"], options)
 
 
 def read_topsearch(folder: str | os.PathLike[str], **options: Any) -> StationaryPoints:
     """Reads topsearch's ``min.data``, ``min.coords``, ``ts.data`` and ``ts.coords``; options of StationaryPoints.
 
-    topsearch itself writes values with five decimals.
+    topsearch itself writes values with five decimals. Minima come in the order of the numbers that ``min.data`` gives
+    them, by which ``ts.data`` names them; topsearch counts from 0.
+
+    Raises
+    ------
+    ValueError
+        If a file is no table of finite numbers, files do not fit each other, or a saddle joins a number that is not
+        there.
     """
     folder = Path(folder)
 
     def table(name: str, columns: int | None) -> np.ndarray:
-        text = (folder / name).read_text(encoding="utf-8")
         try:
+            text = (folder / name).read_text(encoding="utf-8")
             rows = [[float(word) for word in line.split()] for line in text.splitlines() if line.strip()]
         except ValueError as error:
             raise ValueError(f"{folder / name} is no table of numbers: {error}") from None
@@ -219,43 +249,73 @@ def read_topsearch(folder: str | os.PathLike[str], **options: Any) -> Stationary
         return np.array(rows).reshape(len(rows), len(rows[0]) if rows else columns or 0)
 
     minima, saddles = table("min.data", 2), table("ts.data", 3)
-    order = np.argsort(minima[:, 0], kind="stable") if len(minima) else slice(None)
     coordinates, saddle_coordinates = table("min.coords", None), table("ts.coords", None)
-    if not len(saddles):
-        return _points(coordinates[order], minima[order, 1], [], [], [], options)
-    pairs = saddles[:, :2].astype(int)
-    return _points(coordinates[order], minima[order, 1], saddle_coordinates, saddles[:, 2], pairs, options)
+    for kind, data, points in (("min", minima, coordinates), ("ts", saddles, saddle_coordinates)):
+        if len(data) != len(points):
+            raise ValueError(
+                f"{folder / kind}.data has {len(data)} rows and {kind}.coords {len(points)}; expected as many"
+            )
+    order = np.argsort(minima[:, 0], kind="stable")
+    place = {number: k for k, number in enumerate(minima[order, 0].tolist())}
+    if len(place) != len(minima):
+        raise ValueError(f"{folder / 'min.data'} gives {len(minima)} minima {len(place)} numbers; expected one to each")
+    for i, j in saddles[:, :2].tolist():
+        if not (i in place and j in place):
+            raise ValueError(
+                f"{folder / 'ts.data'}: a saddle joins {i:g} and {j:g}, which min.data does not both number"
+            )
+    pairs = [(place[i], place[j]) for i, j in saddles[:, :2].tolist()]
+    return _points(folder, coordinates[order], minima[order, 1], saddle_coordinates, saddles[:, 2], pairs, options)
 
 
 def read_pele(path: str | os.PathLike[str], **options: Any) -> StationaryPoints:
     """Reads a database of pele; options of StationaryPoints.
 
-    pele stores coordinates as pickled arrays. Nothing but an array of numbers is taken out of them: whatever else a
-    pickle asks for is refused, so that a database from elsewhere cannot run code.
+    Rows that pele marks invalid are left out, and saddles of minima that are. pele stores coordinates as pickled
+    arrays. Nothing but an array of numbers is taken out of them: whatever else a pickle asks for is refused, so that a
+    database from elsewhere cannot run code.
 
     Raises
     ------
     ValueError
-        If the file is no database of pele, or coordinates are no plain array.
+        If the file is no database of pele, coordinates are no plain array, a number is missing or not finite, or a
+        saddle joins a minimum that is not there.
     """
     if not Path(path).exists():
         raise FileNotFoundError(f"there is no file {path}")
     try:
         with closing(sqlite3.connect(path)) as database:
-            minima = database.execute("SELECT _id, energy, coords FROM tbl_minima ORDER BY _id").fetchall()
-            columns = "energy, coords, _minimum1_id, _minimum2_id"
-            saddles = database.execute(f"SELECT {columns} FROM tbl_transition_states ORDER BY _id").fetchall()
+            minima, saddles = (
+                database.execute(f"SELECT {columns}, {_invalid(database, table)} FROM {table} ORDER BY _id").fetchall()
+                for table, columns in (
+                    ("tbl_minima", "energy, coords, _id"),
+                    ("tbl_transition_states", "energy, coords, _minimum1_id, _minimum2_id"),
+                )
+            )
     except sqlite3.DatabaseError as error:
         raise ValueError(f"{path} is no database of pele: {error}") from None
-    number = {key: k for k, (key, _, _) in enumerate(minima)}
+    known = {key for _, _, key, _ in minima}
+    for _, _, i, j, _ in saddles:
+        if not {i, j} <= known:
+            raise ValueError(f"{path}: a saddle joins the minima {i} and {j}, which are not both in tbl_minima")
+    minima = [row for row in minima if not row[-1]]
+    number = {key: k for k, (_, _, key, _) in enumerate(minima)}
+    saddles = [row for row in saddles if not row[-1] and row[2] in number and row[3] in number]
     return _points(
-        [_array(path, blob) for _, _, blob in minima],
-        [energy for _, energy, _ in minima],
-        [_array(path, blob) for _, blob, _, _ in saddles],
-        [energy for energy, _, _, _ in saddles],
-        [(number[i], number[j]) for _, _, i, j in saddles],
+        path,
+        [_array(path, row[1]) for row in minima],
+        [row[0] for row in minima],
+        [_array(path, row[1]) for row in saddles],
+        [row[0] for row in saddles],
+        [(number[i], number[j]) for _, _, i, j, _ in saddles],
         options,
     )
+
+
+def _invalid(database: sqlite3.Connection, table: str) -> str:
+    """The column of the mark, which databases before pele's schema version 2 lack."""
+    columns = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
+    return "invalid" if "invalid" in columns else "0"
 
 
 #: What the pickle of an array of numbers is made of.
@@ -275,7 +335,7 @@ class _ArraysOnly(pickle.Unpickler):
 
 def _array(path: Any, blob: bytes) -> np.ndarray:
     try:
-        array = np.asarray(_ArraysOnly(io.BytesIO(blob)).load(), dtype=np.float64)
+        array = np.asarray(_ArraysOnly(io.BytesIO(blob)).load()).astype(np.float64, casting="same_kind")
     except Exception as error:
         raise ValueError(f"{path} holds coordinates that are no plain array: {error}") from None
     if array.ndim != 1:
