@@ -16,6 +16,7 @@ from minilandscape.analysis.stationary import (
     read_pele,
     read_topsearch,
 )
+from minilandscape.files import write_atomic
 from minilandscape.potentials import MullerBrown
 
 
@@ -170,6 +171,35 @@ def test_pele_itself(tmp_path: Path) -> None:
     for (i, j), x, v in zip(points.pairs, points.saddles, points.saddles_values, strict=True):
         again.addTransitionState(float(v), x, minima[i], minima[j])
     equal(read_pele(tmp_path / "theirs.sqlite"), points)
+
+
+@pytest.mark.parametrize("kind", ["pele", "topsearch"])
+def test_files_of_others_are_written_whole_and_once(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    points, out = muller_brown(), tmp_path / "new" / kind
+    write, read = (points.write_pele, read_pele) if kind == "pele" else (points.write_topsearch, read_topsearch)
+    calls = []
+
+    def interrupted(*args: Any, **options: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return proper(*args, **options)
+
+    target = f"minilandscape.analysis.stationary.{'pickle.dumps' if kind == 'pele' else 'write_atomic'}"
+    proper = pickle.dumps if kind == "pele" else write_atomic
+    with monkeypatch.context() as patch:
+        patch.setattr(target, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            write(out)
+    assert not [file for file in tmp_path.rglob("*") if file.is_file()]
+    write(out)
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    assert len(before) == (1 if kind == "pele" else 5)
+    points.add_minimum([5.0, 5.0], 3.0)
+    with pytest.raises(ValueError, match="exists; name a new"):
+        write(out)
+    assert {file: file.read_bytes() for file in before} == before
+    equal(read(out), muller_brown())
 
 
 @pytest.mark.parametrize(

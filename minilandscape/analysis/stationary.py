@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from math import isfinite
@@ -130,35 +131,60 @@ class StationaryPoints:
         """Writes ``min.data``, ``min.coords``, ``ts.data``, ``ts.coords`` and ``pairlist``, which topsearch reads.
 
         topsearch keeps one saddle a pair: the lowest is written. Values are written in full precision.
+
+        Raises
+        ------
+        ValueError
+            If one of the files exists, which may hold more than this collection.
         """
         lowest: dict[tuple[int, int], int] = {}
         for k, pair in enumerate(self._pairs):
             if pair not in lowest or self._saddles[k][1] < self._saddles[lowest[pair]][1]:
                 lowest[pair] = k
-        folder = Path(folder)
-        minima = [f"{k} {value!r}" for k, (_, value) in enumerate(self._minima)]
-        saddles = [f"{i} {j} {self._saddles[k][1]!r}" for (i, j), k in lowest.items()]
-        _write_lines(folder / "min.data", minima)
-        _write_lines(folder / "ts.data", saddles)
-        _write_lines(folder / "min.coords", [" ".join(map(repr, x.tolist())) for x, _ in self._minima])
-        _write_lines(folder / "ts.coords", [" ".join(map(repr, self._saddles[k][0].tolist())) for k in lowest.values()])
-        _write_lines(folder / "pairlist", [f"{i} {j}" for i, j in lowest])
+        saddles = [(i, j, *self._saddles[k]) for (i, j), k in lowest.items()]
+        tables = {
+            "min.coords": [" ".join(map(repr, x.tolist())) for x, _ in self._minima],
+            "ts.data": [f"{i} {j} {value!r}" for i, j, _, value in saddles],
+            "ts.coords": [" ".join(map(repr, x.tolist())) for _, _, x, _ in saddles],
+            "pairlist": [f"{i} {j}" for i, j in lowest],
+            "min.data": [f"{k} {value!r}" for k, (_, value) in enumerate(self._minima)],  # nothing is read without it
+        }
+        files = {Path(folder) / name: "".join(f"{line}\n" for line in lines) for name, lines in tables.items()}
+        for file in files:
+            if file.exists():
+                raise ValueError(f"{file} exists; name a new folder")
+        try:
+            for file, text in files.items():
+                write_atomic(file, text.encode())
+        except BaseException:
+            for file in files:
+                file.unlink(missing_ok=True)
+            raise
 
     def write_pele(self, path: str | os.PathLike[str]) -> None:
-        """Writes a database that pele reads (its schema version 2); the file must not exist."""
+        """Writes a database that pele reads (its schema version 2), whole or not at all.
+
+        Raises
+        ------
+        ValueError
+            If the file exists, which may hold more than this collection.
+        """
         if Path(path).exists():
             raise ValueError(f"{path} exists; name a new file")
-        with closing(sqlite3.connect(path)) as database, database:
-            database.executescript(PELE_SCHEMA)
-            for k, (x, value) in enumerate(self._minima):
-                row = (k + 1, value, pickle.dumps(x, protocol=2))
-                database.execute("INSERT INTO tbl_minima (_id, energy, coords, invalid) VALUES (?, ?, ?, 0)", row)
-            for (i, j), (x, value) in zip(self._pairs, self._saddles, strict=True):
-                database.execute(
-                    "INSERT INTO tbl_transition_states (energy, coords, _minimum1_id, _minimum2_id, invalid) "
-                    "VALUES (?, ?, ?, ?, 0)",
-                    (value, pickle.dumps(x, protocol=2), i + 1, j + 1),
-                )
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "pele")
+            with closing(sqlite3.connect(file)) as database, database:
+                database.executescript(PELE_SCHEMA)
+                for k, (x, value) in enumerate(self._minima):
+                    row = (k + 1, value, pickle.dumps(x, protocol=2))
+                    database.execute("INSERT INTO tbl_minima (_id, energy, coords, invalid) VALUES (?, ?, ?, 0)", row)
+                for (i, j), (x, value) in zip(self._pairs, self._saddles, strict=True):
+                    database.execute(
+                        "INSERT INTO tbl_transition_states (energy, coords, _minimum1_id, _minimum2_id, invalid) "
+                        "VALUES (?, ?, ?, ?, 0)",
+                        (value, pickle.dumps(x, protocol=2), i + 1, j + 1),
+                    )
+            write_atomic(path, file.read_bytes())
 
 
 PELE_SCHEMA = """
@@ -176,10 +202,6 @@ CREATE TABLE tbl_system_property (
     pickle_value BLOB
 );
 """
-
-
-def _write_lines(path: Path, lines: list[str]) -> None:
-    write_atomic(path, ("\n".join(lines) + "\n" if lines else "").encode())
 
 
 def _points(
