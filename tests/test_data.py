@@ -191,6 +191,14 @@ def test_the_key_follows_the_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     flat = {name: array.reshape(len(array), -1) if name[0] == "x" else array for name, array in arrays.items()}
     monkeypatch.setitem(data._KEYS, data._digest(flat), "mnist")
     assert load_mnist(tmp_path / "b").key == "mnist"
+    for name, dtype in (("single", np.float32), ("double", np.float64)):
+        floats = {key: (array / 255).astype(dtype) if key[0] == "x" else array for key, array in flat.items()}
+        np.savez(tmp_path / f"{name}.npz", **floats)
+        assert load_mnist(tmp_path / f"{name}.npz").key == "mnist"
+    floats = {key: array.astype(np.float32) for key, array in floats.items() if key[0] == "x"}
+    floats["x_test"][2, 3] = np.nextafter(floats["x_test"][2, 3], np.float32(0.5))  # no pixel's, by the least there is
+    np.savez(tmp_path / "other.npz", **(flat | floats))
+    assert load_mnist(tmp_path / "other.npz").key == f"npz:{data._digest(flat | floats)[:12]}"
 
 
 def corrupt(content: bytes, at: int, new: bytes) -> bytes:
@@ -391,6 +399,10 @@ def test_the_real_packaged_digits(cache: Path) -> None:
     for split in (mnist.train, mnist.test):
         rows = np.rint(split.images * 255).astype(np.uint8)
         assert [theirs[row.tobytes()] for row in rows] == split.labels.tolist()
+    parts = {"train": mnist.train, "test": mnist.test}
+    arrays = {f"x_{name}": split.images for name, split in parts.items()}
+    np.savez(cache / "floats.npz", **arrays, **{f"y_{name}": split.labels for name, split in parts.items()})
+    assert load_mnist(cache / "floats.npz").key == "mnist5k"
 
 
 # --- OpenML ---
