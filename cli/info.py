@@ -22,19 +22,20 @@ def info(as_json: Json = False) -> None:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "not installed"
-    try:
-        gpu = backend.device_description("gpu")
-    except backend.DeviceError as error:
-        gpu = f"none: {error}"
+    devices = {}
+    for device in backend.DEVICES:
+        try:
+            devices[device] = backend.device_description(device)
+        except backend.DeviceError as error:
+            devices[device] = f"none: {error}"
+        except ValueError as error:  # of the environment, which this command is there to show
+            devices[device] = str(error)
     places = [{"place": place, "found": found, "note": text} for place, found, text in where_data_would_come_from()]
     if as_json:
-        devices = {"cpu": backend.device_description("cpu"), "gpu": gpu}
         print_json({"versions": versions, "devices": devices, "data": places})
         return
-    for name, version in versions.items():
-        print(f"{name:14} {version}")
-    print(f"{'cpu':14} {backend.device_description('cpu')}")
-    print(f"{'gpu':14} {gpu}")
+    for name, text in (versions | devices).items():
+        print(f"{name:14} {text}")
     print("data, in the order of --data auto:")
     for place in places:
         print(f"  {'yes' if place['found'] else 'no ':4} {place['place']}: {place['note']}")

