@@ -173,6 +173,7 @@ class FourierPathFinder:
             problem.settle(problem.all_values())
         while step != last:
             values, _, gradient = problem.gradient(span, problem.C, problem.rows, b)
+            problem.check_gradient(gradient)
             if adam is None:
                 lam = problem.objective.lam
                 problem.settle(values)

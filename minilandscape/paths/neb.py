@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
 from ..backend import to_device, to_host
-from ..landscape import Evaluations, LandscapeError
-from .result import HISTORY, Path
+from ..landscape import Evaluations
+from .problem import PathState, Problem, placing, refuse_not_finite
 
 #: The longest move of an image in a step, as a part of the distance between neighbours.
 LONGEST_MOVE = 0.3
@@ -17,7 +16,10 @@ LONGEST_MOVE = 0.3
 STIFFNESS = 5.0
 #: The band is still when no image's force exceeds this part of (range of the values) / distance.
 STILL_FORCE = 1e-3
-#: Inner images that "autoneb" begins with, and the part of its steps that each number of images gets.
+#: Steps without a lower force after which a band is as relaxed as it gets: it may rest where a tangent jumps from the
+#: one neighbour to the other, and the forces with it.
+PATIENCE = 50
+#: Inner images that a growing band begins with.
 FIRST_IMAGES = 3
 
 
@@ -28,39 +30,35 @@ class Band:
     ----------
     images
         (K + 2, D), both ends included, the end as the nearest image of itself where there is a periodic cell.
-    values
-        (K + 2,).
+    values, gradients
+        (K + 2,), (K + 2, D); the ends' gradients are 0.
     """
 
-    def __init__(
-        self, landscape: Any, start: np.ndarray, end: np.ndarray, end_values: np.ndarray, n_images: int
-    ) -> None:
-        self.landscape = landscape
-        displacement = np.asarray(to_host(landscape.displacement(start, end)), dtype=np.float64)
-        self.distance = float(np.linalg.norm(displacement))
+    def __init__(self, problem: Problem, n_images: int) -> None:
+        self.problem, self.distance = problem, problem.distance()
+        start, end = (to_host(point).astype(np.float64) for point in (problem.start, problem.end))
         t = np.linspace(0, 1, n_images + 2)[:, None]
-        self.images = start + t * displacement
-        self.evaluations = Evaluations()
+        self.images = start + t * (end - start)
         self.values = np.zeros(n_images + 2)
         self.gradients = np.zeros_like(self.images)
-        self.values[[0, -1]] = end_values
+        self.values[[0, -1]] = problem.ends
 
-    def _device(self, points: np.ndarray) -> Any:
-        return to_device(points, self.landscape.device, self.landscape.dtype)
-
-    def _finite(self, values: np.ndarray, points: np.ndarray) -> np.ndarray:
-        bad = np.flatnonzero(~np.isfinite(values))
-        if bad.size:
-            raise LandscapeError(f"the value of an image is {values[bad[0]]}", points[bad[0]])
-        return values
+    @property
+    def above(self) -> bool:
+        """Whether an inner image lies above both ends."""
+        return bool(self.values[1:-1].max() > self.values[[0, -1]].max())
 
     def evaluate(self) -> None:
         """Values and gradients of the inner images."""
-        inner = self.images[1:-1]
-        self.evaluations.gradients += len(inner)
-        values, gradients = self.landscape.values_and_gradients(self._device(inner))
-        self.values[1:-1] = self._finite(values, inner)
-        self.gradients[1:-1] = to_host(gradients)
+        inner, t = self.images[1:-1], np.linspace(0, 1, len(self.images))[1:-1]
+        landscape = self.problem.landscape
+        self.problem.span.evaluations.gradients += len(inner)
+        with placing(t, lambda: inner):
+            values, gradients = landscape.values_and_gradients(to_device(inner, landscape.device, landscape.dtype))
+        gradients = to_host(gradients)
+        refuse_not_finite("value", values, t, inner)
+        refuse_not_finite("gradient", gradients, t, inner)
+        self.values[1:-1], self.gradients[1:-1] = values, gradients
 
     def forces(self, stiffness: float, climb: bool) -> np.ndarray:
         """(K, D): the gradient across the band, springs along it; uphill along it for the highest inner image.
@@ -88,65 +86,81 @@ class Band:
             forces[k] = -g[k] + 2 * along[k] * tangents[k]
         return forces
 
-    def insert(self, k: int) -> None:
-        """A new image halfway between images k and k + 1."""
+    def insert(self) -> None:
+        """A new image halfway between the two neighbours whose values differ most: most may be hidden there."""
+        k = int(np.abs(np.diff(self.values)).argmax())
         self.images = np.insert(self.images, k + 1, 0.5 * (self.images[k] + self.images[k + 1]), axis=0)
         self.values = np.insert(self.values, k + 1, 0.5 * (self.values[k] + self.values[k + 1]))
         self.gradients = np.insert(self.gradients, k + 1, 0, axis=0)
 
+    def state(self, step: int, reason: str | None = None) -> PathState:
+        """The band as a polygon; its L is its height, for want of another."""
+        line = self.images[0] + np.linspace(0, 1, len(self.images))[:, None] * (self.images[-1] - self.images[0])
+        height = float(self.values.max())
+        return PathState(
+            step=step,
+            coefficients=(self.images - line)[1:-1],
+            values=self.values.copy(),
+            objective=height,
+            cumulative_loss=float(self.values.sum()),
+            height=height,
+            penalty=0.0,
+            length=float(np.linalg.norm(np.diff(self.images, axis=0), axis=1).sum()),
+            evaluations=self.problem.span.evaluations + Evaluations(),
+            reason=reason,
+        )
 
-def nudged_band(
-    landscape: Any,
-    start: np.ndarray,
-    end: np.ndarray,
-    end_values: np.ndarray,
-    n_images: int,
-    steps: int,
-    *,
-    grows: bool = False,
-    progress: Callable[[Any], None] | None = None,
-    state: Callable[..., Any],
-) -> tuple[Band, list[Any], bool]:
-    """Relaxes a band by FIRE (Bitzek et al., 2006); climbs once the forces are a tenth of what they were.
+
+def band_states(problem: Problem, n_images: int, steps: int, *, grows: bool = False) -> Iterator[PathState]:
+    """Relaxes a band by FIRE (Bitzek et al., 2006); yields the straight line, then the band after every step.
+
+    A band is relaxed once its forces are a tenth of what they were or too small to move it, once they fall no more, and
+    in any case after half of the steps. Then its highest inner image climbs, if it lies above both ends: below the
+    higher end there is no top to climb.
 
     Parameters
     ----------
+    problem
+        With a straight line.
     grows
-        Begins with three images and inserts others where the value between two neighbours may stand out most.
-    state
-        Makes a history entry of ``(step, band)``.
+        Begins with three images and, whenever it is relaxed, inserts another where the value between two neighbours may
+        stand out most; so often in any case that growing takes no more than half of the steps.
 
-    Returns
-    -------
-    band, states, converged
+    Yields
+    ------
+    PathState
+        The last has a reason where the band is still: ``"stands still"``, or ``"no barrier"`` where none climbs.
     """
-    band = Band(landscape, start, end, end_values, min(FIRST_IMAGES, n_images) if grows else n_images)
+    band = Band(problem, min(FIRST_IMAGES, n_images) if grows else n_images)
     band.evaluate()
     scale = max(float(np.ptp(band.values)), np.finfo(float).tiny)
-    states = [state(0, band)]
-    stiffness = STIFFNESS * scale / band.distance**2
-    each = max(1, steps // (n_images - len(band.images) + 3)) if grows else steps
-    first, converged = None, False
+    stiffness, still = STIFFNESS * scale / band.distance**2, STILL_FORCE * scale / band.distance
+    each = max(1, steps // (2 * max(1, n_images - FIRST_IMAGES)))
+    first, largest, lowest, waited, inserted = 0.0, 0.0, float("inf"), 0, 0
     velocity, dt, mix, uphill_free = np.zeros_like(band.images[1:-1]), 0.1, 0.1, 0
-    for step in range(1, steps + 1):
-        if grows and step % each == 0 and len(band.images) - 2 < n_images:
-            # Where values differ most between neighbours most may be hidden.
-            band.insert(int(np.abs(np.diff(band.values)).argmax()))
-            velocity = np.zeros_like(band.images[1:-1])
-            band.evaluate()
+    for step in range(steps + 1):
         complete = len(band.images) - 2 == n_images
         forces = band.forces(stiffness, climb=False)
         size = float(np.abs(forces).max())
-        first = size if first is None else first
-        climbs = (complete and size < 0.1 * first) or step > steps // 2
+        first = first or size
+        if size < lowest:
+            lowest, waited = size, 0
+        else:
+            waited += 1
+        relaxed = size <= max(0.1 * first, still) or waited >= PATIENCE or step >= steps // 2
+        climbs = complete and band.above and relaxed
         if climbs:
             forces = band.forces(stiffness, climb=True)
             size = float(np.abs(forces).max())
-        if complete and climbs and size <= STILL_FORCE * scale / band.distance:
-            converged = True
-            break
+        if complete and size <= still and (climbs or not band.above):
+            yield band.state(step, "stands still" if climbs else "no barrier")
+            return
+        yield band.state(step)
+        if step == steps:
+            return
         # FIRE in units in which the largest force moves an image by a hundredth of the distance.
-        unit = band.distance / max(first, np.finfo(float).tiny)
+        largest = max(largest, size)
+        unit = band.distance / max(largest, np.finfo(float).tiny)
         power = float((forces * velocity).sum())
         if power > 0:
             norm = float(np.linalg.norm(velocity)) / max(float(np.linalg.norm(forces)), np.finfo(float).tiny)
@@ -164,34 +178,7 @@ def nudged_band(
             move *= most / longest
             velocity *= most / longest
         band.images[1:-1] += move
+        if not complete and (relaxed or step + 1 - inserted >= each):
+            band.insert()
+            velocity, inserted, lowest, waited = np.zeros_like(band.images[1:-1]), step + 1, float("inf"), 0
         band.evaluate()
-        states.append(state(step, band))
-        if progress is not None:
-            progress(states[-1])
-    return band, states, converged
-
-
-def band_path(band: Band, states: list[Any], converged: bool, evaluations: Evaluations, facts: dict[str, Any]) -> Path:
-    """A band as a polygon."""
-    n = len(band.images) - 2
-    t = np.linspace(0, 1, n + 2)
-    line = band.images[0] + t[:, None] * (band.images[-1] - band.images[0])
-    top = int(band.values.argmax())
-    return Path(
-        start=band.images[0],
-        end=band.images[-1],
-        coefficients=(band.images - line)[1:-1],
-        t=t,
-        values=band.values.copy(),
-        height_linear=states[0].height,
-        length=float(np.linalg.norm(np.diff(band.images, axis=0), axis=1).sum()),
-        history={name: np.array([getattr(s, name) for s in states]) for name in HISTORY},
-        best_step=len(states) - 1,
-        dense_height=float(band.values[top]),
-        dense_t=float(t[top]),
-        evaluations=evaluations,
-        converged=converged,
-        reason="stands still" if converged else "steps",
-        facts=facts,
-        basis="hat",
-    )

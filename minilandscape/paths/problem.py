@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -70,6 +70,30 @@ def vector(name: str, point: Any, landscape: Any) -> np.ndarray:
     return array
 
 
+def refuse_not_finite(what: str, numbers: np.ndarray, t: np.ndarray, points: np.ndarray) -> None:
+    """Raises for the first of some points (P, D) whose value (P,) or gradient (P, D) holds what is not finite."""
+    if np.isfinite(numbers).all():
+        return
+    for number, place, point in zip(numbers.reshape(len(t), -1), t, points, strict=True):
+        bad = number[~np.isfinite(number)]
+        if bad.size:
+            what = f"the {what} at t = {place:.4g} {'is' if number.size == 1 else 'holds'} {bad[0]}"
+            raise LandscapeError(f"{what}, at {describe_point(point)}", point, float(place))
+
+
+@contextmanager
+def placing(t: np.ndarray, points: Callable[[], np.ndarray]) -> Iterator[None]:
+    """An error that the landscape raises is told which of some t (P,) its point belongs to, of points (P, D)."""
+    try:
+        yield
+    except LandscapeError as error:
+        if error.t is None and error.point is not None:
+            away = points().astype(np.float64) - error.point
+            error.t = float(t[int((away**2).sum(axis=1).argmin())])
+            error.args = (f"at t = {error.t:.4g}, {error}",)
+        raise
+
+
 class Problem:
     """L as a function of b, at first 0, and its gradient, through a span of the rows (start, end, b_1, …, b_NF).
 
@@ -127,6 +151,18 @@ class Problem:
         fewer.objective = self.objective.at_fewer_points(n_points, len(self.t))
         return fewer
 
+    def polygon(self, coefficients: np.ndarray) -> Problem:
+        """The polygon through a band's images, their ways from the straight line being its coefficients (K, D)."""
+        polygon, K, xp = copy(self), len(coefficients), array_module(self.start)
+        polygon.basis, polygon.t = "hat", np.linspace(0, 1, K + 2)
+        polygon.C = BASES["hat"](polygon.t, K)
+        polygon.dC = np.diff(polygon.C[:, 1:], axis=0)
+        polygon.b = to_device(coefficients, self.landscape.device, self.landscape.dtype)
+        polygon.span = self.landscape.span(xp.concatenate([self.start[None], self.end[None], polygon.b]))
+        polygon.span.evaluations += self.span.evaluations
+        polygon.rows = range(2, 2 + K)
+        return polygon
+
     def distance(self) -> float:
         """|end − start|."""
         return float(np.linalg.norm(to_host(self.displacement).astype(np.float64)))
@@ -143,27 +179,29 @@ class Problem:
         self.check(values, t)
         return values
 
-    @contextmanager
-    def placing(self, C: np.ndarray, t: np.ndarray) -> Iterator[None]:
+    def placing(self, C: np.ndarray, t: np.ndarray) -> AbstractContextManager[None]:
         """An error that the landscape raises is told which t its point belongs to."""
-        try:
-            yield
-        except LandscapeError as error:
-            if error.t is None and error.point is not None:
-                C = to_device(C, self.landscape.device, self.landscape.dtype)
-                away = to_host(C @ self.span.basis).astype(np.float64) - error.point
-                error.t = float(t[int((away**2).sum(axis=1).argmin())])
-                error.args = (f"at t = {error.t:.4g}, {error}",)
-            raise
+        return placing(t, lambda: self._points(C))
+
+    def _points(self, C: np.ndarray) -> np.ndarray:
+        """Rows of C (P, …) as points on the host."""
+        C = to_device(C, self.landscape.device, self.landscape.dtype)
+        return to_host(C @ self.span.basis[: C.shape[1]])
 
     def check(self, values: np.ndarray, t: np.ndarray) -> None:
         """Refuses values that are not finite, naming the point."""
-        bad = np.flatnonzero(~np.isfinite(values))
+        bad = np.flatnonzero(~np.isfinite(values))[:1]
         if bad.size:
-            C = to_device(BASES[self.basis](t[bad[:1]], len(self.b)), self.landscape.device, self.landscape.dtype)
-            point = (C @ self.span.basis[: self.C.shape[1]])[0]
-            what = f"t = {t[bad[0]]:.4g} is {values[bad[0]]}, at {describe_point(to_host(point))}"
-            raise LandscapeError(f"the value at {what}", point, float(t[bad[0]]))
+            refuse_not_finite("value", values[bad], t[bad], self._points(BASES[self.basis](t[bad], len(self.b))))
+
+    def check_gradient(self, gradient: Any) -> None:
+        """Refuses a ∂L/∂b that is not finite, for which the points are asked one by one, naming the first such."""
+        if bool(to_host(array_module(gradient).isfinite(gradient).all())):
+            return
+        for C, t in zip(self.C[1:-1, None], self.t[1:-1, None], strict=True):
+            _, one = self.span.values_and_pullback(C, None, None)
+            refuse_not_finite("gradient", to_host(one)[:1] / C[0, 0], t, self._points(C))
+        raise LandscapeError("the gradient of L along the path is not finite")
 
     def all_values(self) -> np.ndarray:
         """(M,) along the path whose coefficients the span holds."""

@@ -35,13 +35,16 @@ class Path:
         One entry before any step and one after each: ``cumulative_loss`` Σ f, ``height``, ``penalty`` (with λ in it)
         and ``length`` of the path at that step.
     best_step
-        The step with the lowest L, whose path this is.
+        The step whose path this is: the one with the lowest L (of the last stage, where there are stages), or the last
+        one of a band, which has no L.
     dense_height, dense_t
-        The maximum over continuous t, and where it stands.
+        The maximum over continuous t, and where it stands: of a band, along the polygon through its images. NaN for the
+        t of a search that was interrupted, which has seen the points alone.
     evaluations
         Points evaluated.
     converged
-        Whether L stood still; of an objective with stages, whether the height did from stage to stage.
+        Whether L stood still; of an objective with stages, whether the height did from stage to stage; of a band,
+        whether its forces vanish.
     reason
         Why the search ended: ``"stands still"``, ``"no barrier"``, ``"steps"``, ``"budget"``, ``"stages"`` (the height
         fell until the last), ``"line search"`` (nothing lower lies along the gradient, be it at rest or wrong),

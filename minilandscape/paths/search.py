@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from ..backend import to_device, to_host
 from ..landscape import Evaluations, LandscapeError
 from .fourier import LEAST_STEPS, MOST_STEPS, FourierPathFinder, stands_still
-from .neb import Band, band_path, nudged_band
+from .neb import band_states
 from .problem import PathState, Problem, dense_height
 from .result import HISTORY, Path
 
@@ -47,7 +48,7 @@ def find_path(
     initial: Path | None = None,
     progress: Callable[[PathState], None] | None = None,
 ) -> Path:
-    """A low path between two points; the one with the lowest L of all steps is kept.
+    """A low path between two points: the one with the lowest L of all steps, or a band as its last step left it.
 
     Parameters
     ----------
@@ -56,12 +57,12 @@ def find_path(
         ``"bezier"`` and ``"polyline"``, the same with n_terms control points of a Bézier curve or corners of a polygon
         (Garipov et al., 2018); ``"neb"``, a nudged elastic band of n_points images with a climbing one, and
         ``"autoneb"``, which inserts them where the band is worst (Kolsbjerg et al., 2016; Draxler et al., 2018). Bands
-        have no objective, terms or solver.
+        have no objective, terms or solver; their path is the polygon through the images.
     steps
         How many; ``"auto"`` goes on until L stands still, and, with the solver of that name, until nothing on the path
         stands above its ends (reason ``"no barrier"``), but no shorter than ten steps, nor longer than 10,000 of Adam
         or 500 of the other solvers (reason ``"steps"``). None takes the landscape's own number (100 Adam steps on
-        networks), else ``"auto"``.
+        networks), else ``"auto"``. A band ends sooner where its forces vanish, and after 10,000 steps at most.
     budget
         Points, with and without gradients, after which the search ends at the next step.
     initial
@@ -81,7 +82,8 @@ def find_path(
     TypeError
         If an end is no vector of real numbers, such as atoms in place of their positions.
     LandscapeError
-        If a value on the path is not finite; its ``best`` is the best path so far.
+        If a value or a gradient on the path is not finite; its ``best`` is the best path so far. (A gradient ends the
+        solvers other than Adam with a path, whose reason is ``"not finite"``.)
     SearchInterrupted
         If Ctrl-C comes once there is a path; its ``best`` is the best so far.
     """
@@ -124,7 +126,7 @@ def find_path(
         most = MOST_STEPS["adam"] if steps == "auto" else int(steps)
         if budget is not None:  # each step evaluates all inner images once
             most = min(most, max(0, budget // (n_points - 2) - 1))
-        return _banded(problem, n_points, most, facts, progress)
+        return _banded(problem, n_points - 2, most, facts, progress)
     states: list[PathState] = []
     best: PathState | None = None
     before: PathState | None = None
@@ -140,7 +142,13 @@ def find_path(
         asked = solver == "auto" and not problem.objective.staged and state.step >= LEAST_STEPS[solver]
         return asked and best.height <= problem.ends.max()
 
-    try:
+    def kept(reason: str) -> Path | None:
+        """What there is, if the search ends early."""
+        if best is None:
+            return None
+        return _result(problem, states, best, False, reason, facts, (best.height, float("nan")))
+
+    with _keeping(kept):
         for state in finder.states(problem, most):
             if states and states[-1].stage != state.stage and state.reason is None:
                 states[-1], before, best, objectives = _counted(state), best, state, [state.objective]
@@ -177,20 +185,26 @@ def find_path(
             top_before = dense_height(problem, before)
             if top_before[0] < top[0]:
                 best, top = before, top_before
-    except LandscapeError as error:
-        if best is not None:
-            error.best = _result(problem, states, best, False, "not finite", facts, (best.height, float("nan")))
-        raise
-    except KeyboardInterrupt as interrupt:
-        if best is not None:
-            kept = _result(problem, states, best, False, "interrupted", facts, (best.height, float("nan")))
-            raise SearchInterrupted(kept) from interrupt
-        raise
     if problem.objective.staged:  # L of one stage says nothing of the next one's
         converged = reason == "stands still"
     else:
         converged = reason == "no barrier" or stands_still(objectives, solver, chord())
     return _result(problem, states, best, converged, reason, facts, top)
+
+
+@contextmanager
+def _keeping(kept: Callable[[str], Path | None]) -> Iterator[None]:
+    """Errors and interruptions carry the best path so far, ``kept(reason)``, where there is one."""
+    try:
+        yield
+    except LandscapeError as error:
+        error.best = kept("not finite")
+        raise
+    except KeyboardInterrupt as interrupt:
+        best = kept("interrupted")
+        if best is None:
+            raise
+        raise SearchInterrupted(best) from interrupt
 
 
 def _counted(state: PathState) -> PathState:
@@ -245,26 +259,28 @@ def _result(
 
 
 def _banded(
-    problem: Problem, n_points: int, steps: int, facts: dict[str, Any], progress: Callable[[PathState], None] | None
+    problem: Problem, n_images: int, steps: int, facts: dict[str, Any], progress: Callable[[PathState], None] | None
 ) -> Path:
     """A nudged elastic band in the same terms as the other paths."""
+    states: list[PathState] = []
+    last: PathState | None = None
 
-    def state(step: int, band: Band) -> PathState:
-        lengths = np.linalg.norm(np.diff(band.images, axis=0), axis=1)
-        total, height = float(band.values.sum()), float(band.values.max())
-        counts = band.evaluations + problem.span.evaluations
-        return PathState(step, None, band.values.copy(), height, total, height, 0.0, float(lengths.sum()), counts)
+    def kept(reason: str) -> Path | None:
+        if last is None:
+            return None
+        unknown = (last.height, float("nan"))
+        return _result(problem.polygon(last.coefficients), states, last, False, reason, facts, unknown)
 
-    start, end = (to_host(point).astype(np.float64) for point in (problem.start, problem.end))
-    band, states, converged = nudged_band(
-        problem.landscape,
-        start,
-        end,
-        problem.ends,
-        n_points - 2,
-        steps,
-        grows=facts["method"] == "autoneb",
-        progress=progress,
-        state=state,
-    )
-    return band_path(band, states, converged, states[-1].evaluations, facts)
+    with _keeping(kept):
+        for state in band_states(problem, n_images, steps, grows=facts["method"] == "autoneb"):
+            last = state
+            states.append(_counted(state))
+            if progress is not None:
+                progress(state)
+        assert last is not None
+        polygon = problem.polygon(last.coefficients)
+        top = dense_height(polygon, replace(last, coefficients=polygon.b))
+    reason = last.reason or "steps"
+    if reason == "no barrier" and top[0] > problem.ends.max():  # but between the images
+        reason = "stands still"
+    return _result(polygon, states, last, last.reason is not None, reason, facts, top)
