@@ -97,6 +97,47 @@ def test_an_array_of_rows_is_told_from_a_matrix() -> None:
         assert np.array_equal(disconnectivity_graph(minima, barriers).merge_energies, expected)
 
 
+def test_a_matrix_may_be_lists_in_a_list() -> None:
+    for K in (2, 3, 4):
+        minima, matrix = np.arange(K) - 5.0, np.full((K, K), np.nan)
+        matrix[np.arange(K - 1), np.arange(1, K)] = matrix[np.arange(1, K), np.arange(K - 1)] = np.arange(1.0, K)
+        expected = disconnectivity_graph(minima, matrix).merge_energies
+        assert expected[0, 1] == 1
+        without = [[None if np.isnan(x) else x for x in row] for row in matrix.tolist()]
+        for lists in (matrix.tolist(), list(matrix), without):
+            assert np.array_equal(disconnectivity_graph(minima.tolist(), lists).merge_energies, expected)
+    ambiguous = [[0, 1, 2.0], [1, 0, 1.0], [2, 1, 0.0]]
+    with pytest.raises(ValueError, match="both a symmetric matrix and"):
+        disconnectivity_graph([-3.0, -2.0, -1.0], ambiguous)
+    rows = (tuple(row) for row in ambiguous)
+    assert disconnectivity_graph([-3.0, -2.0, -1.0], rows).merge_energies[0, 1] == 1
+    with pytest.raises(ValueError, match=r"a barrier is \(nan, 2\); expected \(i, j, energy\)"):
+        disconnectivity_graph([0.0, 1.0], ((np.nan, 2), (2, np.nan)))
+
+
+def test_complex_numbers_are_refused() -> None:
+    with pytest.raises(TypeError, match="barriers are complex; expected real"):
+        disconnectivity_graph([0.0, 1.0], np.array([[0, 2 + 1j], [2 + 1j, 0]]))
+    with pytest.raises(TypeError, match="minima are complex; expected real"):
+        disconnectivity_graph(np.array([0, 1j]), [])
+
+
+def test_what_cannot_be_drawn_is_refused() -> None:
+    graph = disconnectivity_graph([0.0, 1.0, 2.0], [(0, 1, 3.0), (1, 2, 4.0)])
+    with pytest.raises(ValueError, match="there are 1 labels; expected 3, one a minimum"):
+        graph.plot(labels=["a"])
+    with pytest.raises(ValueError, match="there are 4 colours; expected 3, one a minimum"):
+        graph.plot(colours=list("rgbk"))
+    axes = graph.plot(log=True, labels=list("abc"))
+    assert [text.xy[1] for text in axes.texts] == pytest.approx([axes.get_ylim()[0], 1, 2])
+    assert [line for line in axes.lines if list(line.get_ydata()) == [0, 3]]
+    assert 0 < axes.get_ylim()[0] < 1
+    assert axes.get_ylim()[1] > 4
+    for minima, barriers in (([-5.0, -3.0], [(0, 1, -1.0)]), ([-1.0, 0.0], [(0, 1, 1.0)]), ([0.0, 0.0], [(0, 1, 0.0)])):
+        with pytest.raises(ValueError, match="logarithmic axis: leave log out"):
+            disconnectivity_graph(minima, barriers).plot(log=True)
+
+
 def test_the_tree_is_drawn_without_crossings() -> None:
     minima = np.array([1e-8, 1e-3, 2e-8, 5e-4, 1e-2])
     edges = [(0, 2, 1e-6), (1, 3, 2e-3), (0, 1, 5e-2)]

@@ -86,8 +86,23 @@ class DisconnectivityGraph:
         groups
             Colour to name, for a legend.
         log
-            A logarithmic energy axis, for losses.
+            A logarithmic energy axis, for losses; the branch of a loss of 0 goes down to its end.
+
+        Raises
+        ------
+        ValueError
+            If there are other numbers of labels or colours than of minima, or values below 0, or none above, on a
+            logarithmic axis.
         """
+        for name, given in (("labels", labels), ("colours", colours)):
+            if given is not None and len(given) != len(self.minima):
+                raise ValueError(f"there are {len(given)} {name}; expected {len(self.minima)}, one a minimum")
+        values = [*self.minima, *(merge.energy for merge in self.merges)]
+        if log and not (min(values) >= 0 and max(values) > 0):
+            raise ValueError(
+                f"energies go from {min(values):.6g} to {max(values):.6g}; expected none below 0 and one above on a "
+                "logarithmic axis: leave log out"
+            )
         if axes is None:
             from matplotlib.figure import Figure
 
@@ -106,29 +121,22 @@ class DisconnectivityGraph:
             (x1, _), (x2, _) = feet
             axes.plot([x1, x2], [merge.energy] * 2, color="0.2", lw=1.2)
             tops[tuple(sorted(merge.left + merge.right))] = (0.5 * (x1 + x2), merge.energy)
-        values = [*self.minima, *(merge.energy for merge in self.merges)]
         ceiling = max(values) * 1.3 if log else max(values) + 0.05 * (max(values) - min(values) or 1)
         for members, (x, foot) in tops.items():
             own = {colours[k] for k in members}
             axes.plot([x, x], [foot, ceiling], color=own.pop() if len(own) == 1 else "0.2", lw=1.2)
         for k, x in place.items():
             axes.plot(x, self.minima[k], "o", color=colours[k], ms=4)
-            if labels is not None:
-                axes.annotate(
-                    labels[k],
-                    (x, self.minima[k]),
-                    (0, -6),
-                    textcoords="offset points",
-                    ha="center",
-                    va="top",
-                    fontsize=8,
-                )
         if groups:
             for colour, name in groups.items():
                 axes.plot([], [], color=colour, label=name)
             axes.legend(frameon=False)
         if log:
             axes.set_yscale("log")
+        floor = min(axes.get_ylim())  # where a loss of 0 is named on a logarithmic axis
+        for k, text in enumerate(() if labels is None else labels):
+            at = (place[k], max(self.minima[k], floor))
+            axes.annotate(text, at, (0, -6), textcoords="offset points", ha="center", va="top", fontsize=8)
         axes.set(xticks=[], ylabel="energy")
         for side in ("top", "right", "bottom"):
             axes.spines[side].set_visible(False)
@@ -146,15 +154,18 @@ def disconnectivity_graph(minima: Any, barriers: Any) -> DisconnectivityGraph:
     minima
         (K,): values of the minima; energies, or losses of weight vectors.
     barriers
-        An array (K, K), symmetric, with NaN or infinity where nothing is known, such as in one of its halves; or
-        (i, j, energy), several for a pair allowed, as a list or the rows of an array (E, 3). Energies of saddles, or
-        heights of paths. Of three minima an array (3, 3) may be either, and is taken for the one that it can be.
+        An array (K, K), or lists in a list, symmetric, with NaN or infinity where nothing is known, such as in one of
+        its halves; or (i, j, energy), several for a pair allowed, as a list of tuples or the rows of an array (E, 3).
+        Energies of saddles, or heights of paths. Of three minima an array (3, 3) may be either, and is taken for the
+        one that it can be.
 
     Raises
     ------
     ValueError
         If shapes do not fit, an index is out of range, a value is not finite, a matrix is not symmetric, a barrier
         lies below one of its minima, or an array (3, 3) can be neither a matrix nor rows, or both.
+    TypeError
+        If numbers are complex.
 
     Notes
     -----
@@ -162,7 +173,7 @@ def disconnectivity_graph(minima: Any, barriers: Any) -> DisconnectivityGraph:
     spread of the minima and 2.4e-7 of the numbers themselves, two steps of single precision. Such a barrier is drawn
     at the minimum.
     """
-    minima = np.array(minima, dtype=np.float64)
+    minima = _reals("minima", minima)
     if minima.ndim != 1 or not len(minima) or not np.isfinite(minima).all():
         raise ValueError(f"minima have shape {minima.shape}; expected finite values (K,)")
     edges = []
@@ -183,6 +194,13 @@ def disconnectivity_graph(minima: Any, barriers: Any) -> DisconnectivityGraph:
     return DisconnectivityGraph(minima, tuple(merges))
 
 
+def _reals(name: str, numbers: Any) -> np.ndarray:
+    array = np.array(numbers)
+    if array.dtype.kind == "c":  # whose imaginary parts NumPy would drop with no more than a warning
+        raise TypeError(f"{name} are complex; expected real numbers")
+    return array.astype(np.float64)
+
+
 def _rounding(minima: np.ndarray, a: Any, b: Any) -> Any:
     """How far two numbers may be apart by rounding alone."""
     return SPREAD_ROUNDING * np.ptp(minima) + OWN_ROUNDING * np.maximum(np.abs(a), np.abs(b))
@@ -190,7 +208,10 @@ def _rounding(minima: np.ndarray, a: Any, b: Any) -> Any:
 
 def _edges(minima: np.ndarray, barriers: Any) -> list[tuple[int, int, float]]:
     K = len(minima)
-    barriers = barriers.astype(np.float64) if isinstance(barriers, np.ndarray) else barriers
+    if not isinstance(barriers, np.ndarray):
+        barriers = list(barriers)
+    if isinstance(barriers, np.ndarray) or (barriers and not any(isinstance(row, tuple) for row in barriers)):
+        barriers = _reals("barriers", barriers)
     if isinstance(barriers, np.ndarray) and _is_matrix(barriers, minima):
         one_way = _asymmetry(barriers, minima)
         if one_way is not None:
@@ -203,7 +224,10 @@ def _edges(minima: np.ndarray, barriers: Any) -> list[tuple[int, int, float]]:
             (i, j, float(barriers[i, j])) for i in range(K) for j in range(K) if i != j and np.isfinite(barriers[i, j])
         ]
     edges = []
-    for i, j, energy in barriers:
+    for row in barriers:
+        if len(row) != 3:
+            raise ValueError(f"a barrier is {row}; expected (i, j, energy), or lists in a list for a matrix")
+        i, j, energy = row
         if not (i in range(K) and j in range(K)) or i == j:
             raise ValueError(f"a barrier joins {i} and {j}; expected two of the minima 0 to {K - 1}")
         if not np.isfinite(energy):
