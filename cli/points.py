@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf, isnan
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +22,10 @@ def curvature(
     probes: Annotated[int, typer.Option(min=0, help="Random vectors for the trace.")] = 20,
     step: Annotated[
         float | None,
-        typer.Option(help="Distance of the gradients that are subtracted. Default: 6e-6 in float64, 5e-3 in float32."),
+        typer.Option(
+            help="Distance of the gradients that are subtracted. Default: 6e-6 in float64, 5e-3 in float32, times the "
+            "coordinates' root mean square where that is above 1."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the random vectors.")] = 0,
     split: Split = "train",
@@ -42,6 +46,8 @@ def curvature(
     from minilandscape.analysis.curvature import curvature as measure
 
     check_own(context)
+    if step is not None and not 0 < step < inf:
+        raise UsageError(f"--step is {step}; expected a finite number above 0")
     where = Where(landscape, model, variant, data, train_size, split, limit, device, dtype)
     vectors = [vector for file in files for vector in read_vector_file(file)]
     if plot is not None:
@@ -78,8 +84,9 @@ def _print_curvature(row: dict[str, Any]) -> None:
     print(f"value         {row['value']:.6g}, gradient {row['gradient_norm']:.3g}")
     for name in ("highest", "lowest"):
         print(f"{name:<13} " + ", ".join(f"{value:.5g}" for value in row[name]))
-    error = f" ± {row['trace_error']:.2g}" if row["trace_error"] else ""
-    print(f"trace         {row['trace']:.5g}{error}")
+    if not isnan(row["trace"]):
+        error = f" ± {row['trace_error']:.2g}" if row["trace_error"] > 0 else ""  # one probe has none
+        print(f"trace         {row['trace']:.5g}{error}")
     print(f"step          {row['step']:.3g}, the distance of the gradients that are subtracted")
     if row["zero_modes"]:
         print(f"zero modes    {row['zero_modes']}, left out")
@@ -130,9 +137,9 @@ def surface(
         raise UsageError("there is nothing to lay a plane through; give one to three vectors, or --path")
     if files and len(files) > 3:
         raise UsageError(f"a plane goes through three points at most; {len(files)} were given")
-    if radius is not None and not 0 < radius < np.inf:
+    if radius is not None and not 0 < radius < inf:
         raise UsageError(f"--radius is {radius}; expected a finite number above 0")
-    if margin is not None and not margin < np.inf:
+    if margin is not None and not margin < inf:
         raise UsageError(f"--margin is {margin}; expected a finite number from 0 on")
     if path is not None or len(files or ()) > 1:
         refuse_given(context, ("radius",), "the size of a plane around one point alone")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -442,6 +443,8 @@ def test_what_landscape_may_name(folder: Path, capsys: pytest.CaptureFixture[str
             2,
             "--from: nothing that the method linear",
         ),
+        (("curvature", "a.npy", "--step", "-1"), 2, "--step is -1.0; expected a finite number above 0"),
+        (("curvature", "a.npy", "--step", "nan"), 2, "--step is nan; expected a finite number above 0"),
         (("surface", "a.npy", "b.npy", "--radius", "2"), 2, "--radius: "),
         (("surface", "a.npy", "--margin", "0.25"), 2, "--margin: room that a plane around one point has not"),
         (("surface", "a.npy", "b.npy", "--margin", "inf"), 2, "--margin is inf; expected a finite number"),
@@ -588,6 +591,26 @@ def test_the_plot_of_a_comparison_tells_its_curves_apart() -> None:
     assert -0.01 < low < 0
     assert high > 1.5
     assert len([tick for tick in axes.get_yticks() if low <= tick <= high]) > 2
+
+
+def test_a_trace_or_an_error_that_does_not_exist_is_not_printed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "wide.py").write_text(
+        "import numpy as np\na = np.arange(1.0, 101)\ndef make():\n"
+        "    return lambda x: (float(x @ (a * x)) / 2 + x[0] * x[1], a * x + np.r_[x[1], x[0], 0 * x[2:]])\n"
+    )
+    np.save("x.npy", np.ones(100))
+    command = ("curvature", "x.npy", "--landscape", "wide:make", "--eigenvalues", "1")
+    for probes, form in (("0", None), ("1", r"trace +\d+"), ("6", r"trace +\d+(\.\d+)? ± \d\.\d+")):
+        assert run(*command, "--probes", probes) == 0
+        lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("trace")]
+        assert len(lines) == (form is not None)
+        for line in lines:
+            assert re.fullmatch(str(form), line)
+            assert float(line.split()[1]) == pytest.approx(5050, abs=2.01)  # vᵀ H v = Σ a ± 2 for every v of signs
+    found = run_json(capsys, *command, "--probes", "0")["points"][0]
+    assert (found["trace"], found["trace_error"]) == (None, None)
 
 
 def test_curvature_and_surface(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
