@@ -301,3 +301,24 @@ def test_a_flat_landscape_is_called_flat() -> None:
     found = refine_saddle(lambda x: (1.0, np.zeros_like(x)), np.zeros(100))
     assert not found.converged
     assert "the landscape is flat there" in found.reason
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("soft", [(-3e-4, np.geomspace(1, 1e3, 118)), (-0.05, np.r_[1, np.geomspace(1e2, 1e5, 117)])])
+def test_a_soft_negative_mode_is_not_missed(soft: Any, seed: int) -> None:
+    """f = Σ c y²/2 + y⁴/4, y = Q x, near 0, where two curvatures are negative: it is left, or called what it is."""
+    c = np.r_[-1, soft[0], soft[1]]
+    rng = np.random.default_rng(seed)
+    Q = np.linalg.qr(rng.standard_normal((c.size, c.size)))[0]
+
+    def f(X: Any) -> Any:
+        y = X @ Q.T
+        return (0.5 * c * y**2 + 0.25 * y**4).sum(axis=1), (c * y + y**3) @ Q
+
+    start = 1e-9 * rng.standard_normal(c.size)
+    saddle = refine_saddle(FunctionLandscape(f, size=c.size, batched=True), start, direction=Q[0])
+    exact = np.sort(c + 3 * (Q @ saddle.point) ** 2)
+    assert saddle.converged, saddle.reason
+    assert (exact < 0).sum() == 1
+    assert saddle.eigenvalues[0] == pytest.approx(exact[0], rel=0.01)
+    assert 0.9 * exact[1] < saddle.eigenvalues[1] < 2 * exact[1]

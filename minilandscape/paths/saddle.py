@@ -30,10 +30,14 @@ MOST_CLIMBS, MOST_DESCENTS = 200, 3000
 FIRST_TRUST, LONGEST_DESCENT = 0.03, 0.02
 #: Stationary points with several negative eigenvalues that a climb leaves before it takes one.
 HIGHER_POINTS = 5
-#: Beyond that, vectors of the Lanczos iterations: to follow a mode, and to prove which is the lowest; restarts at most.
+#: With many coordinates, vectors of the Lanczos iterations: to follow a mode, and for a proof; restarts at most.
 VECTORS, PROOF_VECTORS, RESTARTS = 40, 80, 200
 #: An eigenvalue within this part of itself has the right sign.
 SIGN = 0.2
+#: The chance to miss a second negative eigenvalue, and the products at most that make it so small.
+MISSED, PROOF_PRODUCTS = 1e-6, 16_000
+#: Looks at most, each ten times as close, for an eigenvalue that is known to be there.
+LOOKS = 5
 #: Eigenvalues in the result at most.
 REPORTED = 6
 #: Products of the conjugate gradients for the step across, at most.
@@ -122,12 +126,12 @@ class _Surface(Differences):
         return UNSURE * float(np.finfo(self.landscape.dtype).eps) ** (2 / 3) * stiffest
 
     def lowest(
-        self, x: np.ndarray, zero: np.ndarray, guess: np.ndarray | None, tol: float = 1e-3
+        self, x: np.ndarray, zero: np.ndarray, guess: np.ndarray | None, proved: int = 2
     ) -> tuple[np.ndarray, np.ndarray]:
         """Eigenvalues, ascending, and eigenvectors (rows) of the Hessian without its zero modes.
 
-        All of them with few coordinates. With many, the lowest that a guess leads to, within a part ``tol`` of it; or,
-        without a guess, the two lowest, proved to be so as well as Lanczos iterations can.
+        All of them with few coordinates. With many, the lowest that a guess leads to; or, without a guess, the two
+        lowest, their signs proved; or, if one is to be proved, a negative one, and none where there is none.
         """
         D = x.size
         if D <= FEW_COORDINATES:
@@ -148,21 +152,65 @@ class _Surface(Differences):
             return values, vectors.T
 
         rng = np.random.default_rng(1)
-        if self.stiffest == 0 or guess is None:  # modes are put there aside, where they are in nobody's way
+        if self.stiffest == 0 or (guess is None and proved == 2):  # modes are put there aside, in nobody's way
             if not product(rng.standard_normal(D), zero).any():
                 raise LandscapeError("its products with vectors are all zero: the landscape is flat there", x)
             self.stiffest = abs(float(lanczos(zero, rng.standard_normal(D), VECTORS, 0.1, "LM")[0][0]))
         if guess is not None:
-            vectors_kept = VECTORS if tol < SIGN else PROOF_VECTORS
-            return lanczos(zero, guess, vectors_kept, tol)
+            return lanczos(zero, guess, VECTORS, 1e-3)
         # From one start Lanczos iterations see one vector of a degenerate pair, and of a symmetric start nothing that
-        # breaks the symmetry. So they start anywhere, and what they found is put aside for a second look, which has to
-        # tell no more than a sign.
-        first, mode = lanczos(zero, rng.standard_normal(D), PROOF_VECTORS, 1e-2)
-        second, other = lanczos(np.concatenate([zero, mode]), rng.standard_normal(D), PROOF_VECTORS, SIGN)
-        values, vectors = np.concatenate([first, second]), np.concatenate([mode, other])
+        # breaks the symmetry. So they start anywhere, and what they found is put aside for a second look.
+        values, vectors = np.zeros(0), np.zeros((0, D))
+        if proved == 2:
+            values, vectors = lanczos(zero, rng.standard_normal(D), PROOF_VECTORS, 1e-2)
+        aside = np.concatenate([zero, vectors])
+
+        def none_below(floor: float) -> bool:
+            return self.none_below(floor, lambda v: product(v, aside), rng.standard_normal(D))
+
+        # What is zero within the error makes no saddle, but may be a minimum's.
+        floor = self.error(values) if proved == 2 else -self.error(values)
+        if proved == 1 and none_below(floor):
+            return values, vectors
+        # The last look has to tell no more than a sign. It may come to rest on an eigenvalue before a softer one below
+        # has emerged; then closer looks find that.
+        for tol in SIGN * 0.1 ** np.arange(LOOKS):
+            value, vector = lanczos(aside, rng.standard_normal(D), PROOF_VECTORS, tol)
+            if value[0] <= floor or none_below(max(floor, 0.5 * float(value[0]))):
+                break
+        else:
+            raise RuntimeError(f"an eigenvalue below {value[0]:.3g} is there, but its mode is not found")
+        values, vectors = np.concatenate([values, value]), np.concatenate([vectors, vector])
         order = np.argsort(values)
         return values[order], vectors[order]
+
+    def none_below(self, floor: float, product: Callable[[np.ndarray], np.ndarray], start: np.ndarray) -> bool:
+        """Whether all eigenvalues of an operator lie above a floor; a wrong yes has a chance of ``MISSED``.
+
+        The k-th vector of the Lanczos recurrence is p_k(H) v, and p_k(λ)² grows below the lowest Ritz value the further
+        down λ is. An eigenvector u with an eigenvalue there has (u·v)² Σ p_k(λ)² = Σ (u·v_k)² ≤ 1. The sum at the
+        floor thus bounds its part in v; in a random v, |u·v| < s has a chance below s √(2D/π). A Ritz value below the
+        floor, a pivot of T − floor that is not positive, says no. Neither needs vectors kept nor restarts.
+        """
+        enough = 2 * start.size / (np.pi * MISSED**2)
+        before, v = np.zeros_like(start), start / np.linalg.norm(start)
+        beta, pivot, p, total = 0.0, 1.0, 1.0, 1.0
+        for _ in range(PROOF_PRODUCTS):
+            w = product(v) - beta * before
+            alpha = float(v @ w)
+            pivot = alpha - floor - beta**2 / pivot
+            if pivot <= 0:
+                return False
+            w = w - alpha * v
+            beta = float(np.linalg.norm(w))
+            if beta == 0:  # all that v contains has been seen
+                return True
+            p *= pivot / beta  # but for its sign
+            total += p * p
+            if total >= enough:
+                return True
+            before, v = v, w / beta
+        raise RuntimeError(f"{PROOF_PRODUCTS} products do not tell whether an eigenvalue lies below {floor:.3g}")
 
 
 def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, residual: float | None = None) -> Saddle:
@@ -205,8 +253,9 @@ def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, re
     -----
     What cannot be told from a saddle of exactly one negative eigenvalue is refused: eigenvalues that are zero within
     the error of the differences (directions that leave the value alone belong into ``zero_modes``), and degenerate
-    points, along whose two lowest modes the curvature changes its sign within 0.1 % of the distance of the ends. A
-    descent that comes to rest where the Hessian has a negative eigenvalue goes on from there.
+    points, along whose two lowest modes the curvature changes its sign within 0.1 % of the distance of the ends. With
+    more than 60 coordinates the chance to miss a second negative eigenvalue is one in a million. A descent that comes
+    to rest where the Hessian has a negative eigenvalue goes on from there.
     """
     if residual is not None and not residual > 0:
         raise ValueError(f"residual is {residual}; expected a positive number")
@@ -454,11 +503,10 @@ def _descend(
         if not ended:
             return x, value, False
         # Symmetry leads from a saddle to the next one as well as to a minimum.
-        zero, start = surface.zero_modes(x), np.random.default_rng(2).standard_normal(x.size)
         surface.known = None
         try:
-            values, vectors = surface.lowest(x, zero, start, SIGN)
-            if not values[0] < 0:
+            values, vectors = surface.lowest(x, surface.zero_modes(x), None, proved=1)
+            if not (values[:1] < 0).any():
                 return x, value, True
             beside = x + PUSH * scale * np.array([[1.0], [-1.0]]) * vectors[0]
             new_values, gradients = surface.stack(beside)
