@@ -24,7 +24,7 @@ from minilandscape.paths import (
     stands_still,
 )
 from minilandscape.paths.bases import BASES, sine_basis
-from minilandscape.potentials import Fig3, LepsOscillator, MullerBrown
+from minilandscape.potentials import Camelback, Fig3, LepsOscillator, MullerBrown
 
 START, END = np.array(Fig3.START), np.array(Fig3.END)
 
@@ -318,15 +318,23 @@ def test_auto_ends_where_nothing_stands_above_the_ends() -> None:
     assert len(find_path(land, *ends, objective="sum", lam=0, solver="lbfgs-gss").history["height"]) > 11
 
 
-def test_the_scale_of_the_energies_does_not_matter_to_lbfgs_gss() -> None:
+@pytest.mark.parametrize("options", [{"solver": s} for s in ("adam", "lbfgs-gss", "auto")] + [{"method": "neb"}])
+@pytest.mark.parametrize("objective", ["maxflux", "sum"])
+def test_units_do_not_matter(options: dict[str, Any], objective: str) -> None:
+    """Energies in joules, coordinates in metres, or both so large that slopes are tiny."""
+    land = Camelback()
+    options = {**options, "n_points": 25} | ({} if "method" in options else {"objective": objective})
     heights = []
-    for scale in (1.0, 1e5):
-        land = FunctionLandscape(
-            lambda x, scale=scale: tuple(scale * a for a in Fig3().values_and_gradients(x)), size=2, batched=True
-        )
-        heights.append(find_path(land, START, END, n_points=40, solver="lbfgs-gss").height / scale)
-    assert heights[1] == pytest.approx(heights[0], rel=1e-2)
-    assert heights[0] < 0.8
+    for energy, length in ((1.0, 1.0), (1e-19, 1.0), (1e5, 1.0), (1.0, 1e10), (1e-19, 1e-10)):
+
+        def f(points: np.ndarray, energy: float = energy, length: float = length) -> tuple[np.ndarray, np.ndarray]:
+            values, gradients = land.values_and_gradients(points / length)
+            return energy * values, energy * gradients / length
+
+        scaled = FunctionLandscape(f, size=2, batched=True)
+        heights.append(find_path(scaled, *(length * land.minima[:2]), **options).dense_height / energy)
+    assert heights == pytest.approx([heights[0]] * 5, rel=1e-6)
+    assert heights[0] == pytest.approx(0.5437, abs=1e-3)
 
 
 def double_well(x: np.ndarray) -> tuple[float, np.ndarray]:

@@ -42,6 +42,22 @@ def test_adam_is_its_formulas(shape: tuple[int, ...]) -> None:
     assert x == pytest.approx(theirs, rel=1e-12)
 
 
+@pytest.mark.parametrize("scale", [1e-100, 1e-19, 1.0, 1e12])
+def test_a_relative_epsilon_knows_no_unit(scale: float) -> None:
+    x, theirs, m, v = np.ones(3), np.ones(3), np.zeros(3), np.zeros(3)
+    adam = Adam(lr=0.02, eps=0.03, relative=True)
+    for k in range(1, 15):
+        g = np.array([1.0, 1e-3, 0.0]) * (x - 0.1 * k)
+        adam.update(x, scale * g)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        theirs -= 0.02 * m / (1 - 0.9**k) / (np.sqrt(v / (1 - 0.999**k)) + 0.03 * abs(g).max())
+    assert x == pytest.approx(theirs, rel=1e-12)
+    adam = Adam(relative=True)
+    for slope in (0.0, 1e-200, 0.0):  # its square is 0
+        adam.update(x, np.full(3, slope))
+    assert x == pytest.approx(theirs, rel=1e-12)
+
+
 def test_an_epoch_sees_every_image_once_and_keeps_the_last_batch() -> None:
     landscape = Batches()
     states = sgd(landscape, np.zeros(1), np.random.default_rng(3), lr=0.1, batch_size=4)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import sqrt
+from math import inf, sqrt
 from typing import Any
 
 from ..backend import array_module
@@ -20,6 +20,9 @@ class Adam:
         Learning rate.
     betas, eps
         β₁, β₂ and ε.
+    relative
+        Takes ε times the largest |g| of the step in its place, so that no unit in which x or the function is measured
+        matters. (√v̂ would remember a wall for thousands of steps, and swallow all other slopes meanwhile.)
     state
         What :attr:`state` gave, to go on from.
     """
@@ -29,9 +32,10 @@ class Adam:
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
+        relative: bool = False,
         state: tuple[Any, ...] | None = None,
     ) -> None:
-        self.lr, self.betas, self.eps = lr, betas, eps
+        self.lr, self.betas, self.eps, self.relative = lr, betas, eps, relative
         self._k: int = 0
         self._m: Any = None
         self._v: Any = None
@@ -56,7 +60,11 @@ class Adam:
         self._v += (1 - beta2) * (g * g)
         step = xp.sqrt(self._v)
         step /= sqrt(1 - beta2**self._k)
-        step += self.eps
+        if self.relative:
+            step += self.eps * abs(g).max()
+            step[self._v == 0] = inf  # no slope yet, or one whose square underflows, leads nowhere
+        else:
+            step += self.eps
         xp.divide(self._m, step, out=step)
         step *= self.lr / (1 - beta1**self._k)
         x -= step

@@ -181,7 +181,8 @@ class FourierPathFinder:
                 if problem.objective.lam != lam:  # it depends on the values, of which this gradient knew nothing
                     terms = problem.terms(values, b)
                     gradient += problem.lengths_pullback(terms.by_lengths, problem.lengths(b), b)
-                adam = Adam(lr=problem.lr)
+                # ε = 1e-8 is nothing beside the slopes of losses, but all there is beside those of energies in joules.
+                adam = Adam(lr=problem.lr, relative=not problem.own_scale)
             yield problem.state(step, b, values)
             adam.update(b, gradient)
             span.replace(problem.rows, b)
@@ -197,7 +198,7 @@ class FourierPathFinder:
         problem.settle(values)
         step, state = 0, problem.state(0, line.b, values)
         yield state
-        # Energies come in any unit, and so do their gradients: the first bend is a part of the distance.
+        # Energies come in any unit, and so do their gradients: the first bend is a part of the distance (PathLine).
         search = partial(lbfgs_gss, line, first_length=FIRST_BEND * problem.distance(), unit_step=True)
         few = ceil(FEW_POINTS * self.n_terms)
         if self.solver == "auto" and 2 * few <= self.n_points:
@@ -218,7 +219,7 @@ class FourierPathFinder:
         for iterate in search():
             if iterate.iteration or iterate.reason:
                 reason = iterate.reason
-                if reason == "line search" and _at_rest(problem, iterate.slope):
+                if reason == "line search" and _at_rest(problem, iterate.slope * line.unit):
                     reason = "at rest"
                 yield problem.state(step + iterate.iteration, line.b, line.values, reason)
 

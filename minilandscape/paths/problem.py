@@ -19,6 +19,8 @@ from .objectives import PowerSum, SoftTop, Terms
 DENSE_TOLERANCE, DENSE_ROUNDS = 1e-6, 30
 #: A step longer than this times the mean may jump over a barrier, and is looked into.
 LONG_STEP = 1.5
+#: The unit of L for line searches, in units of its first slope / distance.
+LITTLE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,11 @@ class Problem:
         self.ends = self.values(self.C[[0, -1]], self.t[[0, -1]])
         self.lr: float | None = None
         self.height_linear: float | None = None
+
+    @property
+    def own_scale(self) -> bool:
+        """Whether the landscape says how far to step: a network, whose losses are of order 1 and have no unit."""
+        return self.landscape.path_defaults["lr"] is not None
 
     def at_fewer_points(self, n_points: int) -> Problem:
         """The same path at fewer points, with the steps weighing as heavily against the values."""
@@ -267,7 +274,15 @@ class Problem:
 
 
 class PathLine:
-    """L along lines of the scaled coefficients c_n = n b_n, through a span of the rows (ends, b, p)."""
+    """L along lines of the scaled coefficients c_n = n b_n, through a span of the rows (ends, b, p).
+
+    Attributes
+    ----------
+    unit
+        What L is measured in: 1 on landscapes with a scale of their own. Elsewhere so little of the first slope that no
+        step along a gradient is tried at less than the longest first length, from where a line search goes down by many
+        orders of magnitude, but up by only one.
+    """
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -281,6 +296,7 @@ class PathLine:
         self.span = problem.span = problem.landscape.span(xp.concatenate(rows))
         self.span.evaluations += counted
         self.values = problem.ends
+        self.unit = 1.0 if problem.own_scale else 0.0
         self._trial: tuple[float, np.ndarray] | None = None
 
     @property
@@ -314,7 +330,11 @@ class PathLine:
             self._trial = (u, values)
         else:
             self.values = values
-        return value, gradient / self.scale
+        gradient = gradient / self.scale
+        if not self.unit:
+            slope = float(np.linalg.norm(to_host(gradient).astype(np.float64)))
+            self.unit = LITTLE * slope / problem.distance() if slope and np.isfinite(slope) else 1.0
+        return value / self.unit, gradient / self.unit
 
     def direction(self, p: Any) -> None:
         self._trial = None
@@ -325,7 +345,7 @@ class PathLine:
         C = self._coefficients(u)[1:-1]
         with problem.placing(C, problem.t[1:-1]):
             interior = self.span.values(C)
-        return problem.terms(problem.along(interior), self.b - u * self.span.basis[2 + self._n :]).value
+        return problem.terms(problem.along(interior), self.b - u * self.span.basis[2 + self._n :]).value / self.unit
 
     def move(self, u: float) -> None:
         n = self._n
