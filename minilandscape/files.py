@@ -15,6 +15,11 @@ from typing import Any
 import numpy as np
 
 FORMAT = 1
+#: Bytes; file systems allow 255, of which a random part and the suffix take 12.
+LONGEST_PREFIX = 240
+
+#: Names and indices that lead to a value within a document.
+Place = tuple[str | int, ...]
 
 
 class DamagedFileError(ValueError):
@@ -22,11 +27,17 @@ class DamagedFileError(ValueError):
 
 
 def write_atomic(path: str | os.PathLike[str], content: bytes) -> Path:
-    """Writes a file through a temporary one in the same folder, flushed and renamed; returns its path."""
+    """Writes a file through a temporary one in the same folder, flushed and renamed; returns its path.
+
+    The temporary one is called ``.NAME.….tmp``, with no more of a long name than fits.
+    """
     path = Path(path)
     if not path.parent.is_dir():
         path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    prefix = f".{path.name}."
+    if len(os.fsencode(prefix)) > LONGEST_PREFIX:
+        prefix = os.fsencode(prefix)[:LONGEST_PREFIX].decode(errors="ignore")  # lest it end within a letter
+    handle, temporary = tempfile.mkstemp(prefix=prefix, suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -43,16 +54,27 @@ def write_atomic(path: str | os.PathLike[str], content: bytes) -> Path:
 
 
 def json_text(document: Any) -> str:
-    """A document as strict JSON that a person can read; numbers that are not finite become null."""
+    """A document as strict JSON that a person can read; numbers that are not finite become null.
 
-    def strict(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: strict(v) for name, v in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [strict(v) for v in value]
-        return None if isinstance(value, float) and not isfinite(value) else value
+    NumPy's numbers are numbers like any other.
+    """
+    return json.dumps(_strict(document, ()), indent=2, allow_nan=False)
 
-    return json.dumps(strict(document), indent=2, allow_nan=False)
+
+def _strict(value: Any, place: Place, lost: dict[Place, str] | None = None) -> Any:
+    """What JSON can hold of a value; ``lost`` gathers the numbers that are not finite, by their place in it."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, dict):
+        names = {name: name if isinstance(name, str) else json.dumps(_strict(name, ())) for name in value}
+        return {names[name]: _strict(v, (*place, names[name]), lost) for name, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(v, (*place, k), lost) for k, v in enumerate(value)]
+    if isinstance(value, float) and not isfinite(value):
+        if lost is not None:
+            lost[place] = str(value)
+        return None
+    return value
 
 
 def write_json(path: str | os.PathLike[str], document: Any) -> Path:
@@ -132,7 +154,8 @@ def write_result(path: str | os.PathLike[str], kind: str, arrays: Mapping[str, A
     arrays
         Name to array; nothing that depends on the time or the machine.
     facts
-        What a person wants to know: options, seeds, data.
+        What a person wants to know: options, seeds, data. Numbers that are not finite are null in the JSON, which lists
+        them under ``not_finite`` as (place, "nan", "inf" or "-inf"), and come back as they were.
 
     Raises
     ------
@@ -142,9 +165,15 @@ def write_result(path: str | os.PathLike[str], kind: str, arrays: Mapping[str, A
     for name, array in arrays.items():
         if np.asarray(array).dtype.hasobject:
             raise TypeError(f"{path}: {name} holds Python objects; expected numbers or text")
-    document = json_text({"format": FORMAT, "kind": kind, "arrays": sorted(arrays), **facts})
+    lost: dict[Place, str] = {}
+    document = {"format": FORMAT, "kind": kind, "arrays": sorted(arrays), **_strict(dict(facts), (), lost)}
+    if lost:
+        document["not_finite"] = [[list(place), number] for place, number in lost.items()]
     buffer = io.BytesIO()
-    contents: dict[str, Any] = {"json": np.array(document), **{name: np.asarray(a) for name, a in arrays.items()}}
+    contents: dict[str, Any] = {
+        "json": np.array(json_text(document)),
+        **{name: np.asarray(a) for name, a in arrays.items()},
+    }
     np.savez(buffer, **contents)
     return write_atomic(path, buffer.getvalue())
 
@@ -175,6 +204,11 @@ def read_result(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.n
                 listed = facts.pop("arrays")
                 if sorted(arrays) != listed:  # a damaged archive may lack members without a word
                     raise ValueError(f"it holds the arrays {sorted(arrays)}; expected {listed}")
+                for place, number in facts.pop("not_finite", []):
+                    within = facts
+                    for name in place[:-1]:
+                        within = within[name]
+                    within[place[-1]] = float(number)
     except MemoryError:  # says nothing about the file
         raise
     except Exception as error:  # zip, NumPy and JSON each have many words for a damaged file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from pathlib import Path
 
@@ -111,6 +112,45 @@ def test_python_objects_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="allow_pickle"):
         files.write_vectors(tmp_path / "v.npy", np.array([None]))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_that_are_not_finite_come_back_as_they_were(tmp_path: Path) -> None:
+    facts = {"t": np.nan, "none": None, "deep": {"list": [1.5, (-np.inf, "nan")], 3: np.float32(np.inf)}}
+    files.write_result(tmp_path / "r.npz", "thing", {}, facts)
+    with np.load(tmp_path / "r.npz") as file:
+        document = json.loads(str(file["json"]), parse_constant=pytest.fail)
+    assert document["deep"] == {"list": [1.5, [None, "nan"]], "3": None}
+    _, known = files.read_result(tmp_path / "r.npz", "thing")
+    assert np.isnan(known.pop("t"))
+    assert known == {
+        "format": files.FORMAT,
+        "kind": "thing",
+        "none": None,
+        "deep": {"list": [1.5, [-np.inf, "nan"]], "3": np.inf},
+    }
+
+
+def test_numpys_numbers_are_written_like_any_other(tmp_path: Path) -> None:
+    facts = {
+        "n": np.int64(5),
+        "x": np.float32(0.5),
+        "yes": np.bool_(True),
+        "text": np.str_("a"),
+        "by": {np.int64(2): 1},
+    }
+    files.write_result(tmp_path / "r.npz", "thing", {}, facts)
+    _, known = files.read_result(tmp_path / "r.npz", "thing")
+    assert {name: known[name] for name in facts} == {"n": 5, "x": 0.5, "yes": True, "text": "a", "by": {"2": 1}}
+    assert known["yes"] is True
+    files.write_json(tmp_path / "d.json", facts)
+    assert files.read_json(tmp_path / "d.json")["n"] == 5
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "字"])
+def test_the_longest_name_that_a_file_may_have_can_be_written(letter: str, tmp_path: Path) -> None:
+    name = letter * (251 // len(letter.encode())) + ".npy"
+    assert files.write_atomic(tmp_path / name, b"x").read_bytes() == b"x"
+    assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
 def test_json_round_trips_and_names_a_bad_file(tmp_path: Path) -> None:

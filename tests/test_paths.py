@@ -21,6 +21,7 @@ from minilandscape.paths import (
     find_path,
     fourier,
     load_path,
+    refine_saddle,
     stands_still,
 )
 from minilandscape.paths.bases import BASES, sine_basis
@@ -253,6 +254,25 @@ def test_save_and_load(tmp_path: FilePath) -> None:
     (tmp_path / "p.npz").write_bytes(first[:100])
     with pytest.raises(ValueError, match=r"p\.npz"):
         load_path(tmp_path / "p.npz")
+
+
+def test_a_path_of_numpys_numbers_or_of_an_interrupted_search_is_saved(tmp_path: FilePath) -> None:
+    options: dict[str, Any] = {"n_terms": np.int64(5), "offset": np.float32(0), "objective": "sum"}
+    find_path(Fig3(), START, END, steps=2, **options).save(tmp_path / "p.npz")
+    assert load_path(tmp_path / "p.npz").facts["n_terms"] == 5
+
+    def stop(state: Any) -> None:
+        if state.step == 30:
+            raise KeyboardInterrupt
+
+    with pytest.raises(SearchInterrupted) as stopped:
+        find_path(Fig3(), START, END, progress=stop)
+    stopped.value.best.save(tmp_path / "p.npz")
+    again = load_path(tmp_path / "p.npz")
+    assert np.isnan(again.dense_t)
+    assert again.facts == stopped.value.best.facts
+    assert again.facts["lam"] is None
+    assert refine_saddle(Fig3(), again).value == pytest.approx(0.624388, abs=1e-6)
 
 
 @pytest.mark.parametrize(
