@@ -296,6 +296,30 @@ def test_what_does_not_do_is_refused(arguments: dict[str, Any], message: str) ->
         find_path(**{"landscape": Fig3(), "start": START, "end": END, "steps": 3, **arguments})
 
 
+@pytest.mark.parametrize(
+    ("method", "given"),
+    [
+        ("linear", {"n_terms": 3, "solver": "auto", "lr": 0.1, "steps": 77}),
+        ("neb", {"n_terms": 3, "solver": "lbfgs-gss", "objective": "sum", "power": 3, "offset": -1000.0, "lam": 5.0}),
+        ("autoneb", {"lr": 0.1}),
+    ],
+)
+def test_options_that_a_method_makes_no_use_of_are_refused(method: str, given: dict[str, Any]) -> None:
+    for name, value in given.items():
+        with pytest.raises(ValueError, match=f"'{method}' makes no use of {name}: leave it out"):
+            find_path(Fig3(), START, END, method, **{name: value})
+    known = find_path(Fig3(), START, END, method, n_points=7).facts
+    assert not set(given) & set(known)
+    assert known["method"] == method
+    assert known["n_points"] == 7
+
+
+def test_a_straight_line_has_an_L() -> None:
+    path = find_path(Fig3(), START, END, "linear", objective="sum", lam=5.0)
+    assert path.history["penalty"] == pytest.approx(5 * ((END - START) ** 2).sum() / 49)
+    assert path.facts["lam"] == 5.0
+
+
 def test_values_that_are_not_finite_name_the_point_and_keep_the_best() -> None:
     calls = 0
 
@@ -430,8 +454,8 @@ def points_of(state: Any, start: Any, end: Any) -> np.ndarray:
 @pytest.mark.parametrize("potential", [Fig3, MullerBrown, LepsOscillator])
 def test_every_method_finds_the_barrier(method: str, potential: Any, tmp_path: FilePath) -> None:
     land = potential()
-    n_points = 13 if "neb" in method else 50
-    path = find_path(land, land.minima[0], land.minima[1], method=method, solver="auto", n_points=n_points)
+    options: dict[str, Any] = {"n_points": 13} if "neb" in method else {"solver": "auto"}
+    path = find_path(land, land.minima[0], land.minima[1], method=method, **options)
     saddle, low = land.values(land.saddles[:1])[0], land.values(land.minima[:1])[0]
     assert path.dense_height == pytest.approx(saddle, abs=1e-3 * (saddle - low))
     assert path.points([0.0, 1.0]) == pytest.approx(land.minima[:2], abs=1e-12)
@@ -618,5 +642,5 @@ def test_a_search_goes_on_from_a_path(solver: str, objective: str, tmp_path: Fil
         find_path(land, START, START + 0.1, initial=first)
     with pytest.raises(ValueError, match="basis 'sine'"):
         find_path(land, START, END, method="bezier", initial=first)
-    with pytest.raises(ValueError, match="initial is for curves"):
+    with pytest.raises(ValueError, match="no use of initial"):
         find_path(land, START, END, method="neb", initial=first)

@@ -9,7 +9,7 @@ import numpy as np
 
 from .problem import PathState
 from .result import Path
-from .search import METHODS, find_path
+from .search import UNUSED, find_path
 
 #: What each entry of a comparison runs.
 ENTRIES: dict[str, dict[str, Any]] = {
@@ -121,15 +121,15 @@ def compare_methods(
         if name not in ENTRIES:
             raise ValueError(f"no entry is called {name!r}; expected some of {', '.join(ENTRIES)}")
         options = dict(ENTRIES[name])
-        assert options["method"] in METHODS
+        method = options["method"]
         curve: list[tuple[int, float]] = []
 
         def note(state: PathState, curve: list[tuple[int, float]] = curve) -> None:
             spent = state.evaluations.gradients + state.evaluations.values
             curve.append((spent, state.height))
 
-        banded = "neb" in options["method"]
-        options |= {"n_terms": n_terms, "n_points": n_images if banded else n_points, "budget": budget}
-        paths[name] = find_path(landscape, start, end, steps="auto", progress=note, **options)
+        options |= {"n_points": n_images if "neb" in method else n_points, "budget": budget}
+        options |= {k: v for k, v in {"n_terms": n_terms, "steps": "auto"}.items() if k not in UNUSED.get(method, ())}
+        paths[name] = find_path(landscape, start, end, progress=note, **options)
         curves[name] = np.array(curve, dtype=np.float64).reshape(-1, 2)
     return PathComparison(paths, curves)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,12 @@ from .result import HISTORY, Path
 METHODS = ("fourier", "linear", "bezier", "polyline", "neb", "autoneb")
 #: The basis of each path family.
 FAMILIES = {"fourier": "sine", "linear": "sine", "bezier": "bernstein", "polyline": "hat"}
+#: Options that a method makes no use of, and so refuses; its facts say nothing of them.
+OF_CURVES = ("n_terms", "solver", "lr", "initial")
+UNUSED = {
+    "linear": (*OF_CURVES, "steps"),
+    **dict.fromkeys(("neb", "autoneb"), (*OF_CURVES, "objective", "power", "offset", "lam")),
+}
 
 
 class SearchInterrupted(KeyboardInterrupt):
@@ -57,7 +64,8 @@ def find_path(
         ``"bezier"`` and ``"polyline"``, the same with n_terms control points of a Bézier curve or corners of a polygon
         (Garipov et al., 2018); ``"neb"``, a nudged elastic band of n_points images with a climbing one, and
         ``"autoneb"``, which inserts them where the band is worst (Kolsbjerg et al., 2016; Draxler et al., 2018). Bands
-        have no objective, terms or solver; their path is the polygon through the images.
+        have no objective, terms or solver; their path is the polygon through the images. Options that a method makes no
+        use of (:data:`UNUSED`) are refused.
     steps
         How many; ``"auto"`` goes on until L stands still, and, with the solver of that name, until nothing on the path
         stands above its ends (reason ``"no barrier"``), but no shorter than ten steps, nor longer than 10,000 of Adam
@@ -89,6 +97,7 @@ def find_path(
     """
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
+    _refuse_unused(method, locals())
     finder = FourierPathFinder(
         landscape, n_terms, n_points, lam=lam, lr=lr, objective=objective, power=power, offset=offset, solver=solver
     )
@@ -115,8 +124,6 @@ def find_path(
         "steps": steps,
     }
     if initial is not None:
-        if banded or method == "linear":
-            raise ValueError(f"initial is for curves; the method {method!r} begins with the straight line")
         problem.b = _initial_terms(problem, initial)
         # λ and β's scale come from the straight line, whatever the search begins with.
         line = problem.all_values()
@@ -207,6 +214,13 @@ def _keeping(kept: Callable[[str], Path | None]) -> Iterator[None]:
         raise SearchInterrupted(best) from interrupt
 
 
+def _refuse_unused(method: str, options: dict[str, Any]) -> None:
+    """ValueError where options that the method makes no use of are not :func:`find_path`'s own."""
+    own = {name: parameter.default for name, parameter in signature(find_path).parameters.items()}
+    if given := [name for name in UNUSED.get(method, ()) if options[name] != own[name]]:
+        raise ValueError(f"the method {method!r} makes no use of {', '.join(given)}: leave it out")
+
+
 def _counted(state: PathState) -> PathState:
     """A state for the history, without its coefficients."""
     return replace(state, coefficients=None)
@@ -238,6 +252,8 @@ def _result(
     top: tuple[float, float],
 ) -> Path:
     """``top`` is the dense height and its t."""
+    facts = {**facts, "objective": problem.objective.name, "lam": problem.objective.lam, "lr": problem.lr}
+    unused = UNUSED.get(facts["method"], ())
     return Path(
         start=to_host(problem.start),
         end=to_host(problem.end),
@@ -253,7 +269,7 @@ def _result(
         evaluations=problem.span.evaluations + Evaluations(),
         converged=converged,
         reason=reason,
-        facts={**facts, "objective": problem.objective.name, "lam": problem.objective.lam, "lr": problem.lr},
+        facts={name: fact for name, fact in facts.items() if name not in unused},
         basis=problem.basis,
     )
 
