@@ -13,6 +13,9 @@ import numpy as np
 
 from .landscape import LandscapeDefaults
 
+#: Atoms lie on a line that is so many times as long as they lie beside it.
+STRAIGHT = 1e-4
+
 
 class Potential(LandscapeDefaults):
     """A landscape given by a formula over stacks of points."""
@@ -252,14 +255,18 @@ class LennardJones(Potential):
 
 
 def rigid_motions(positions: np.ndarray, rotations: bool = True) -> np.ndarray:
-    """Translations, and rotations about the centre, of atoms at ``positions`` (n, 3): orthonormal rows (Z, 3n)."""
+    """Translations, and rotations about the centre, of atoms at ``positions`` (n, 3): orthonormal rows (Z, 3n).
+
+    Atoms that lie on a line within 1e-4 of its length have no rotation about it: that turns into a bend there.
+    """
     n = len(positions)
     centred = positions - positions.mean(axis=0)
-    modes = [np.tile(axis, (n, 1)).ravel() / sqrt(n) for axis in np.eye(3)]
-    if rotations:
-        modes += [np.cross(axis, centred).ravel() for axis in np.eye(3)]
-    _, sizes, rows = np.linalg.svd(np.array(modes), full_matrices=False)
-    return rows[sizes > 1e-8 * max(sizes)]
+    modes = np.array([np.tile(axis, (n, 1)).ravel() / sqrt(n) for axis in np.eye(3)])
+    if not rotations:
+        return modes
+    turns = np.array([np.cross(axis, centred).ravel() for axis in np.eye(3)])
+    _, sizes, rows = np.linalg.svd(turns, full_matrices=False)
+    return np.concatenate([modes, rows[sizes > STRAIGHT * max(sizes)]])
 
 
 class Rosenbrock(Potential):

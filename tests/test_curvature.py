@@ -54,6 +54,15 @@ def test_against_autograd(n: int) -> None:
     assert found.gradient_norm == pytest.approx(np.linalg.norm(autograd.grad(energy)(x, n)), rel=1e-8)
 
 
+def test_atoms_nearly_on_a_line_have_two_bends() -> None:
+    """A turn about the line, from which an atom is 2e-8 away, is the other bend."""
+    x = np.array([-1.0, 0, 0, 1.0, 0, 0, 0, 1.7e-8, 0]) * 1.12
+    exact = np.linalg.eigvalsh(autograd.hessian(energy)(x, 3))
+    found = ml.curvature(LennardJones(3), x, 2)
+    assert found.zero_modes == 5
+    assert found.lowest == pytest.approx(exact[:2], rel=1e-5)
+
+
 def test_a_network_has_the_hessian_that_its_gradients_say(small_mnist: Any) -> None:
     """Rayleigh quotients along the eigenvectors, from values alone: f(x + hv) + f(x - hv) - 2 f(x)."""
     land = ml.network_landscape("fcp", small_mnist.train[:100], "authors", dtype="float64")  # smooth

@@ -85,7 +85,12 @@ def test_lennard_jones_clusters() -> None:
     assert modes.shape == (6, 12)
     assert modes @ modes.T == pytest.approx(np.eye(6), abs=1e-12)
     assert np.abs(hessian(land, tetrahedron.ravel()) @ modes.T).max() < 1e-4
-    assert len(rigid_motions(np.array([[0.0, 0, 0], [0, 0, 1], [0, 0, 2.5]]))) == 5
+    for unit in (1e-10, 1.0, 1e10):
+        atoms = unit * np.array([[0.0, 0, 0], [0, 0, 1], [0, 0, 2.5]])
+        assert len(rigid_motions(atoms)) == 5
+        assert len(rigid_motions(atoms + unit * np.array([[0, 0, 0], [0, 1e-6, 0], [0, 0, 0]]))) == 5
+        assert len(rigid_motions(atoms + unit * np.array([[0, 0, 0], [0, 1e-2, 0], [0, 0, 0]]))) == 6
+    assert len(rigid_motions(np.ones((1, 3)))) == 3
     assert LennardJones(2).values(np.zeros((1, 6)))[0] == np.inf
     with pytest.raises(ValueError, match="expected a stack"):
         land.values(np.zeros((1, 11)))

@@ -322,3 +322,28 @@ def test_a_soft_negative_mode_is_not_missed(soft: Any, seed: int) -> None:
     assert (exact < 0).sum() == 1
     assert saddle.eigenvalues[0] == pytest.approx(exact[0], rel=0.01)
     assert 0.9 * exact[1] < saddle.eigenvalues[1] < 2 * exact[1]
+
+
+def test_two_bends_of_a_line_of_atoms_are_two() -> None:
+    """LJ3 with its third atom passing between the others: as nearly on a line, the turn about it is the other bend."""
+    side = 2 ** (1 / 6)
+    start = np.array([[0, 0, 0], [side, 0, 0], [side / 2, side * 3**0.5 / 2, 0]])
+    land = LennardJones(3)
+    saddle = refine_saddle(land, find_path(land, start.ravel(), (start * [1, -1, 1]).ravel()))
+    assert not saddle.converged
+    assert "several negative eigenvalues" in saddle.reason
+
+
+@pytest.mark.parametrize("size", [3, 70])
+def test_zero_modes_that_are_none_are_refused(size: int) -> None:
+    c = np.r_[1.0, -1.0, -0.5, np.ones(size - 3)]
+
+    def f(X: Any) -> Any:
+        return (0.5 * c * X**2 + 0.25 * X**4).sum(axis=1), c * X + X**3
+
+    third = np.eye(size)[2:3]
+    land = FunctionLandscape(f, size=size, batched=True, zero_modes=lambda x: third)
+    saddle = refine_saddle(land, np.r_[0.01, 0.01, np.zeros(size - 2)], np.eye(size)[1])
+    assert saddle.zero_modes == 1
+    assert not saddle.converged
+    assert "|H z| is 0.5" in saddle.reason

@@ -24,6 +24,8 @@ RESIDUAL = 1e-6
 UNSURE = 1000
 #: A curvature that changes its sign within this part of the distance of the ends belongs to a degenerate point.
 NEAR = 1e-3
+#: Zero modes turn by so much at most over a way as long as the distance of the ends.
+TURNS = 10
 #: Steps at most: of the climb, and of each descent.
 MOST_CLIMBS, MOST_DESCENTS = 200, 3000
 #: Longest step, as a part of the distance of the ends: of the climb at first, and of the descents.
@@ -252,10 +254,10 @@ def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, re
     Notes
     -----
     What cannot be told from a saddle of exactly one negative eigenvalue is refused: eigenvalues that are zero within
-    the error of the differences (directions that leave the value alone belong into ``zero_modes``), and degenerate
-    points, along whose two lowest modes the curvature changes its sign within 0.1 % of the distance of the ends. With
-    more than 60 coordinates the chance to miss a second negative eigenvalue is one in a million. A descent that comes
-    to rest where the Hessian has a negative eigenvalue goes on from there.
+    the error of the differences (directions that leave the value alone belong into ``zero_modes``), zero modes z with
+    |H z| above that error, and degenerate points, along whose two lowest modes the curvature changes its sign within
+    0.1 % of the distance of the ends. With more than 60 coordinates the chance to miss a second negative eigenvalue is
+    one in a million. A descent that comes to rest where the Hessian has a negative eigenvalue goes on from there.
     """
     if residual is not None and not residual > 0:
         raise ValueError(f"residual is {residual}; expected a positive number")
@@ -391,6 +393,14 @@ class _Climb:
             return f"{count} negative; a saddle has exactly one"
         step, modes = NEAR * self.scale, self.vectors[:2]
         try:
+            bends = np.linalg.norm(self.surface.products(self.x, self.zero), axis=1) if len(self.zero) else np.zeros(1)
+            # What leaves the value alone may turn, as rotations do, and its products then hold a part of the gradient.
+            most = error + TURNS * float(np.linalg.norm(self.whole)) / self.scale
+            if not (bends <= most).all():
+                return (
+                    f"a zero mode of the landscape bends: |H z| is {bends.max():.3g}, {most:.3g} at most was expected; "
+                    "zero_modes names directions that do not leave the value alone"
+                )
             _, gradients = self.surface.stack(np.concatenate([self.x + step * modes, self.x - step * modes]))
         except LandscapeError as failure:
             return f"the landscape beside the stationary point could not be evaluated: {failure}"
@@ -446,7 +456,8 @@ class _Climb:
                 continue
             trust = min(2 * trust, 4 * FIRST_TRUST * self.scale)
             followed = self.vectors[up]
-        return f"the climb stopped at a residual of {np.abs(self.g).max():.3g}; expected {self.tolerance:.3g}"
+        after = f", after {left} stationary points with several negative eigenvalues" if left else ""
+        return f"the climb stopped at a residual of {np.abs(self.g).max():.3g}; expected {self.tolerance:.3g}{after}"
 
     def _step(self, up: int, trust: float) -> tuple[np.ndarray, bool]:
         """Uphill along one mode, downhill along all others, each by its Newton length; whether all else curves up."""
