@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from minilandscape.figures.figure3 import figure3
-from minilandscape.landscape import FunctionLandscape, LandscapeError, check_gradient
+from minilandscape.landscape import Evaluations, FunctionLandscape, LandscapeError, check_gradient
 from minilandscape.networks import initial_vector, network_landscape
 from minilandscape.paths import (
     FourierPathFinder,
@@ -22,9 +22,12 @@ from minilandscape.paths import (
     fourier,
     load_path,
     refine_saddle,
+    search,
     stands_still,
 )
 from minilandscape.paths.bases import BASES, sine_basis
+from minilandscape.paths.compare import ENTRIES
+from minilandscape.paths.problem import dense_height
 from minilandscape.potentials import Camelback, Fig3, LepsOscillator, MullerBrown
 
 START, END = np.array(Fig3.START), np.array(Fig3.END)
@@ -606,21 +609,70 @@ def test_bands_of_many_images_stand_still(method: str) -> None:
         assert path.evaluations.gradients < 1100 * n_points
 
 
+@pytest.mark.parametrize("budget", [100, 600, 3000])
+@pytest.mark.parametrize("objective", ["maxflux", "sum"])
+def test_no_search_takes_more_points_than_its_budget(
+    budget: int, objective: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land = MullerBrown()
+    counted = FunctionLandscape(land.values_and_gradients, size=2, batched=True, memory=0)
+    spent: list[int] = []
+
+    def noting(problem: Any, best: Any) -> Any:
+        spent.append(counted.evaluations.values + counted.evaluations.gradients)
+        return dense_height(problem, best)
+
+    monkeypatch.setattr(search, "dense_height", noting)
+    for name, options in ENTRIES.items():
+        counted.evaluations, spent[:] = Evaluations(), []
+        if "neb" not in options["method"]:
+            options = {**options, "objective": objective}
+        n_points = 13 if "neb" in options["method"] else 50
+        path = find_path(counted, *land.minima[:2], n_points=n_points, budget=budget, **options)
+        assert spent[0] <= (50 if name == "linear" else budget), name
+        if name != "linear" and not path.converged:
+            assert path.reason == "budget", name
+            assert spent[0] >= 0.5 * budget, name
+        assert len(path.t) == n_points or budget == 100, name
+
+
 def test_methods_are_compared_within_a_budget() -> None:
     land = MullerBrown()
     result = compare_methods(land, land.minima[0], land.minima[1], 3000)
     assert set(result.paths) == set(result.curves)
     for name, path in result.paths.items():
         curve = result.curves[name]
-        assert curve[-1, 0] <= 3000 + 10 * 48 * 2
+        assert curve[-1, 0] <= 3000
+        assert curve[0, 1] <= path.height_linear + 1e-9
         assert (np.diff(curve[:, 0]) >= 0).all()
         if name != "linear":
             assert path.dense_height < 0 < path.height_linear
     assert result.plot().get_xscale() == "log"
-    with pytest.raises(ValueError, match="expected at least the 50"):
-        compare_methods(land, land.minima[0], land.minima[1], 10)
-    with pytest.raises(ValueError, match="no entry is called 'string'"):
-        compare_methods(land, land.minima[0], land.minima[1], 100, entries=("string",))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"budget": 10}, "the budget is 10 points; expected at least the 50"),
+        ({"budget": 20, "n_points": 7, "n_images": 30}, "expected at least the 30"),
+        ({"budget": float("nan")}, "the budget is nan"),
+        ({"budget": 600.5}, "the budget is 600.5"),
+        ({"entries": ("linear", "string")}, "no entry is called 'string'"),
+        ({"entries": ()}, "no entry is called ''; expected some of linear"),
+        ({"n_images": 2}, "n_points is 2"),
+        ({"n_terms": 0}, "n_terms is 0"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_anything_is_evaluated(
+    arguments: dict[str, Any], message: str
+) -> None:
+    land = FunctionLandscape(double_well, size=2)
+    with pytest.raises(ValueError, match=message):
+        compare_methods(land, *np.array([[-1.0, 0.1], [1.0, 0.1]]), **{"budget": 100, **arguments})
+    assert land.evaluations == Evaluations()
+    if "budget" in arguments and "n_points" not in arguments:
+        with pytest.raises(ValueError, match=message):
+            find_path(land, np.array([-1.0, 0.1]), np.array([1.0, 0.1]), budget=arguments["budget"])
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs-gss", "auto"])

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from .fourier import FourierPathFinder
 from .problem import PathState
 from .result import Path
-from .search import UNUSED, find_path
+from .search import UNUSED, check_budget, find_path
 
 #: What each entry of a comparison runs.
 ENTRIES: dict[str, dict[str, Any]] = {
@@ -102,24 +103,26 @@ def compare_methods(
     Parameters
     ----------
     budget
-        Points, with and without gradients, that each method may evaluate while it searches; the dense height at the
-        end is not counted against it.
+        Points, with and without gradients, that each method may evaluate while it searches. The path that it begins
+        with is evaluated in any case, and the dense height at the end is not counted.
     n_terms, n_points, n_images
         N_F and M of the curves; images of the bands, both ends included.
     entries
-        Names in :data:`ENTRIES`.
+        Names in :data:`ENTRIES`, at least one.
 
     Raises
     ------
     ValueError
-        If a name is unknown or the budget below one path.
+        If options do not do, a name is unknown, or the budget below one path; before anything is evaluated.
     """
-    if budget < n_points:
-        raise ValueError(f"the budget is {budget} points; expected at least the {n_points} of one path")
-    paths, curves = {}, {}
-    for name in entries:
+    check_budget(budget, max(n_points, n_images))
+    for name in entries or [""]:
         if name not in ENTRIES:
             raise ValueError(f"no entry is called {name!r}; expected some of {', '.join(ENTRIES)}")
+    for n in (n_points, n_images):
+        FourierPathFinder(landscape, n_terms, n)
+    paths, curves = {}, {}
+    for name in entries:
         options = dict(ENTRIES[name])
         method = options["method"]
         curve: list[tuple[int, float]] = []

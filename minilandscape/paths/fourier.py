@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..landscape import as_landscape
-from ..optimizers import Adam, lbfgs_gss
+from ..optimizers import Adam, LbfgsState, lbfgs_gss
 from .objectives import SoftTop, make_objective
-from .problem import PathLine, PathState, Problem, dense_height
+from .problem import BudgetSpentError, PathLine, PathState, Problem, dense_height
 
 SOLVERS = ("adam", "lbfgs-gss", "auto")
 OBJECTIVES = ("sum", "maxflux", "smoothmax")
@@ -169,7 +169,7 @@ class FourierPathFinder:
         """The last step's path needs no gradient."""
         b, span, step, adam = problem.b, problem.span, 0, None
         span.replace(problem.rows, b)
-        if isinstance(problem.objective, SoftTop) and not problem.settled:
+        if isinstance(problem.objective, SoftTop) and not problem.settled and step != last:
             problem.settle(problem.all_values())
         while step != last:
             values, _, gradient = problem.gradient(span, problem.C, problem.rows, b)
@@ -204,9 +204,12 @@ class FourierPathFinder:
         if self.solver == "auto" and 2 * few <= self.n_points:
             straight = state.objective
             line.problem = problem.at_fewer_points(few)
-            for iterate in search():
-                over = iterate.reason is not None or iterate.iteration == MOST_STEPS["auto"]
-                if not (over or (iterate.iteration and iterate.iteration % ITERATIONS_A_STEP == 0)):
+            if problem.budget is not None:  # leaves enough to look at all points
+                line.problem.budget = problem.budget - len(problem.t)
+            for iterate in _until_spent(search()):
+                iteration = MOST_STEPS["auto"] if iterate is None or iterate.reason else iterate.iteration
+                over = iteration == MOST_STEPS["auto"]
+                if not over and (iteration == 0 or iteration % ITERATIONS_A_STEP):
                     continue
                 step, before = step + 1, state.objective
                 fewer, line.problem = line.problem, problem
@@ -222,6 +225,14 @@ class FourierPathFinder:
                 if reason == "line search" and _at_rest(problem, iterate.slope * line.unit):
                     reason = "at rest"
                 yield problem.state(step + iterate.iteration, line.b, line.values, reason)
+
+
+def _until_spent(iterates: Iterator[LbfgsState]) -> Iterator[LbfgsState | None]:
+    """The iterates; a last one is None where the budget is spent, the line being where the one before it was."""
+    try:
+        yield from iterates
+    except BudgetSpentError:
+        yield None
 
 
 def _at_rest(problem: Problem, slope: float) -> bool:

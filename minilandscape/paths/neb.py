@@ -52,6 +52,7 @@ class Band:
         """Values and gradients of the inner images."""
         inner, t = self.images[1:-1], np.linspace(0, 1, len(self.images))[1:-1]
         landscape = self.problem.landscape
+        self.problem.spend(len(inner))
         self.problem.span.evaluations.gradients += len(inner)
         with placing(t, lambda: inner):
             values, gradients = landscape.values_and_gradients(to_device(inner, landscape.device, landscape.dtype))

@@ -96,8 +96,17 @@ def placing(t: np.ndarray, points: Callable[[], np.ndarray]) -> Iterator[None]:
         raise
 
 
+class BudgetSpentError(Exception):
+    """The next points would be more than the budget."""
+
+
 class Problem:
     """L as a function of b, at first 0, and its gradient, through a span of the rows (start, end, b_1, …, b_NF).
+
+    Attributes
+    ----------
+    budget
+        Points that may be evaluated in all, beyond which ``BudgetSpentError`` is raised; None lets any number.
 
     Raises
     ------
@@ -132,6 +141,7 @@ class Problem:
             end = start + displacement
         self.landscape, self.objective, self.basis, self.settled = landscape, objective, basis, False
         self.start, self.end, self.displacement = start, end, displacement
+        self.budget: int | None = None
         self.t = np.linspace(0, 1, n_points)
         self.C = BASES[basis](self.t, n_terms)
         xp = array_module(start)
@@ -179,8 +189,15 @@ class Problem:
         if not self.settled:
             self.objective, self.settled = self.objective.settle(line_values, self.distance()), True
 
+    def spend(self, n_points: int) -> None:
+        """Raises BudgetSpentError where so many more points are more than the budget."""
+        counts = self.span.evaluations
+        if self.budget is not None and counts.values + counts.gradients + n_points > self.budget:
+            raise BudgetSpentError
+
     def values(self, C: np.ndarray, t: np.ndarray) -> np.ndarray:
         """(rows of C,), checked."""
+        self.spend(len(C))
         with self.placing(C, t):
             values = self.span.values(C)
         self.check(values, t)
@@ -243,6 +260,7 @@ class Problem:
         self, span: Any, C: np.ndarray, rows: Any, b: Any, trial: bool = False
     ) -> tuple[np.ndarray, float, Any]:
         """Values (M,), L and ∂L/∂b (N_F, D); only a trial step's values may be infinite or NaN."""
+        self.spend(len(C) - 2)
         lengths = self.lengths(b)
 
         def weights(interior: np.ndarray) -> np.ndarray:
@@ -343,6 +361,7 @@ class PathLine:
     def value(self, u: float) -> float:
         problem = self.problem
         C = self._coefficients(u)[1:-1]
+        problem.spend(len(C))
         with problem.placing(C, problem.t[1:-1]):
             interior = self.span.values(C)
         return problem.terms(problem.along(interior), self.b - u * self.span.basis[2 + self._n :]).value / self.unit

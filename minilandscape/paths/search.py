@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from inspect import signature
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..backend import to_device, to_host
 from ..landscape import Evaluations, LandscapeError
 from .fourier import LEAST_STEPS, MOST_STEPS, FourierPathFinder, stands_still
 from .neb import band_states
-from .problem import PathState, Problem, dense_height
+from .problem import BudgetSpentError, PathState, Problem, dense_height
 from .result import HISTORY, Path
 
 METHODS = ("fourier", "linear", "bezier", "polyline", "neb", "autoneb")
@@ -72,7 +73,8 @@ def find_path(
         or 500 of the other solvers (reason ``"steps"``). None takes the landscape's own number (100 Adam steps on
         networks), else ``"auto"``. A band ends sooner where its forces vanish, and after 10,000 steps at most.
     budget
-        Points, with and without gradients, after which the search ends at the next step.
+        Points, with and without gradients, that the search may evaluate: it ends (reason ``"budget"``) before it would
+        take more, once it has a path. The dense height at the end is not counted against it.
     initial
         A path between the same ends and of the same family to go on from, such as the ``best`` of a search that was
         interrupted; None begins with the straight line. Terms that it lacks are 0.
@@ -98,6 +100,8 @@ def find_path(
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
     _refuse_unused(method, locals())
+    if budget is not None:
+        check_budget(budget, n_points)
     finder = FourierPathFinder(
         landscape, n_terms, n_points, lam=lam, lr=lr, objective=objective, power=power, offset=offset, solver=solver
     )
@@ -131,9 +135,7 @@ def find_path(
         problem.height_linear = float(line.max())
     if banded:
         most = MOST_STEPS["adam"] if steps == "auto" else int(steps)
-        if budget is not None:  # each step evaluates all inner images once
-            most = min(most, max(0, budget // (n_points - 2) - 1))
-        return _banded(problem, n_points - 2, most, facts, progress)
+        return _banded(problem, n_points - 2, most, budget, facts, progress)
     states: list[PathState] = []
     best: PathState | None = None
     before: PathState | None = None
@@ -156,7 +158,10 @@ def find_path(
         return _result(problem, states, best, False, reason, facts, (best.height, float("nan")))
 
     with _keeping(kept):
-        for state in finder.states(problem, most):
+        for state in _within(budget, problem, finder.states(problem, most)):
+            if state is None:
+                reason = "budget"
+                break
             if states and states[-1].stage != state.stage and state.reason is None:
                 states[-1], before, best, objectives = _counted(state), best, state, [state.objective]
                 continue
@@ -183,10 +188,8 @@ def find_path(
                 break
             if state.step >= most:
                 break
-            if budget is not None and state.evaluations.gradients + state.evaluations.values >= budget:
-                reason = "budget"
-                break
         assert best is not None
+        problem.budget = None
         top = dense_height(problem, best)
         if before is not None and reason != "stands still":  # cut off in a stage that may have done no good yet
             top_before = dense_height(problem, before)
@@ -212,6 +215,22 @@ def _keeping(kept: Callable[[str], Path | None]) -> Iterator[None]:
         if best is None:
             raise
         raise SearchInterrupted(best) from interrupt
+
+
+def check_budget(budget: Any, n_points: int) -> None:
+    """ValueError where a budget is no number of points, or below one path."""
+    if not (isinstance(budget, (int, np.integer)) and budget >= n_points):
+        raise ValueError(f"the budget is {budget} points; expected at least the {n_points} of one path")
+
+
+def _within(budget: int | None, problem: Problem, states: Iterator[PathState]) -> Iterator[PathState | None]:
+    """The states, and None where the budget is spent; the first one, without which there is no path, comes anyway."""
+    try:
+        for state in states:
+            problem.budget = budget
+            yield state
+    except BudgetSpentError:
+        yield None
 
 
 def _refuse_unused(method: str, options: dict[str, Any]) -> None:
@@ -275,11 +294,21 @@ def _result(
 
 
 def _banded(
-    problem: Problem, n_images: int, steps: int, facts: dict[str, Any], progress: Callable[[PathState], None] | None
+    problem: Problem,
+    n_images: int,
+    steps: int,
+    budget: int | None,
+    facts: dict[str, Any],
+    progress: Callable[[PathState], None] | None,
 ) -> Path:
     """A nudged elastic band in the same terms as the other paths."""
     states: list[PathState] = []
     last: PathState | None = None
+    reason = "steps"
+    grows = facts["method"] == "autoneb"
+    if budget is not None:
+        # A band that grows until half of its steps are over has three quarters of its images on average.
+        steps = min(steps, ceil(budget / (0.75 if grows else 1) / n_images))
 
     def kept(reason: str) -> Path | None:
         if last is None:
@@ -288,15 +317,19 @@ def _banded(
         return _result(problem.polygon(last.coefficients), states, last, False, reason, facts, unknown)
 
     with _keeping(kept):
-        for state in band_states(problem, n_images, steps, grows=facts["method"] == "autoneb"):
+        for state in _within(budget, problem, band_states(problem, n_images, steps, grows=grows)):
+            if state is None:
+                reason = "budget"
+                break
             last = state
             states.append(_counted(state))
             if progress is not None:
                 progress(state)
         assert last is not None
+        problem.budget = None
         polygon = problem.polygon(last.coefficients)
         top = dense_height(polygon, replace(last, coefficients=polygon.b))
-    reason = last.reason or "steps"
+    reason = last.reason or reason
     if reason == "no barrier" and top[0] > problem.ends.max():  # but between the images
         reason = "stands still"
     return _result(polygon, states, last, last.reason is not None, reason, facts, top)
