@@ -285,8 +285,9 @@ def test_evaluations_are_exact_and_a_saddle_is_taken_as_a_start() -> None:
     for wrong in (np.ones(3), np.zeros(2), np.array([np.nan, 1])):
         with pytest.raises(ValueError, match="direction has shape"):
             refine_saddle(land, land.saddles[0], wrong)
-    with pytest.raises(ValueError, match="positive"):
-        refine_saddle(land, land.saddles[0], residual=0.0)
+    for residual in (0.0, np.inf, np.nan):
+        with pytest.raises(ValueError, match="expected a positive, finite number"):
+            refine_saddle(land, land.saddles[0], residual=residual)
 
 
 def test_a_certificate_that_failed_is_saved_as_well(tmp_path: Path) -> None:
@@ -347,3 +348,30 @@ def test_zero_modes_that_are_none_are_refused(size: int) -> None:
     assert saddle.zero_modes == 1
     assert not saddle.converged
     assert "|H z| is 0.5" in saddle.reason
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_steep_start_does_not_make_every_slope_small(seed: int) -> None:
+    """LJ22 with atoms pushed into each other: where it is certified Newton's step, of the dense Hessian, is none."""
+    land = LennardJones(22)
+    grid = 1.12 * np.array(np.meshgrid(*[np.arange(3.0)] * 3)).reshape(3, -1).T[:22]
+    start = (grid + 0.1 * np.random.default_rng(seed).standard_normal(grid.shape)).ravel()
+    saddle = refine_saddle(land, start)
+    assert saddle.converged, saddle.reason
+    x, h = saddle.point, 1e-5 * np.eye(start.size)
+    hessian = (land.values_and_gradients(x + h)[1] - land.values_and_gradients(x - h)[1]) / 2e-5
+    step = np.linalg.lstsq(hessian, land.values_and_gradients(x[None])[1][0], rcond=1e-6)[0]
+    assert np.abs(step).max() < 1e-4
+    assert saddle.residual < 1e-4
+
+
+def test_a_start_beside_a_narrow_saddle_is_not_taken_for_it() -> None:
+    inner, unit = MullerBrown(), 1e-3
+
+    def f(X: Any) -> Any:
+        values, gradients = inner.values_and_gradients(X / unit)
+        return values, gradients / unit
+
+    land = FunctionLandscape(f, size=2, batched=True)
+    saddle = refine_saddle(land, unit * (inner.saddles[0] + 0.01))
+    assert saddle.point / unit == pytest.approx(inner.saddles[0], abs=1e-5)

@@ -155,6 +155,7 @@ class _Surface(Differences):
 
         rng = np.random.default_rng(1)
         if self.stiffest == 0 or (guess is None and proved == 2):  # modes are put there aside, in nobody's way
+            self.stiffest = 0.0  # of an earlier point, where it may have been far stiffer
             if not product(rng.standard_normal(D), zero).any():
                 raise LandscapeError("its products with vectors are all zero: the landscape is flat there", x)
             self.stiffest = abs(float(lanczos(zero, rng.standard_normal(D), VECTORS, 0.1, "LM")[0][0]))
@@ -234,8 +235,8 @@ def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, re
     residual
         The largest component of the gradient that counts as none; None takes 1e-6 of the values' range on the path
         over the distance of its ends, the range cut to the saddle's own height so that a spike does not count (of a
-        point: 1e-6 of the largest component of the gradients there and a short way, in units of about the
-        coordinates' size, but no less than one, on both sides).
+        point: 1e-6 of the largest component of the gradients there and 3 % of about the coordinates' size, but no less
+        than one, on both sides, cut to what such a way makes of the stiffest eigenvalue where the climb ends).
 
     Returns
     -------
@@ -259,8 +260,8 @@ def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, re
     0.1 % of the distance of the ends. With more than 60 coordinates the chance to miss a second negative eigenvalue is
     one in a million. A descent that comes to rest where the Hessian has a negative eigenvalue goes on from there.
     """
-    if residual is not None and not residual > 0:
-        raise ValueError(f"residual is {residual}; expected a positive number")
+    if residual is not None and not (residual > 0 and np.isfinite(residual)):
+        raise ValueError(f"residual is {residual}; expected a positive, finite number")
     if isinstance(path, Path):
         land = as_landscape(landscape, path.start.size)
         ends = np.stack([path.start, path.end]).astype(np.float64)
@@ -298,7 +299,7 @@ def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, re
         tolerance = _constant(RESIDUAL * float(largest))
     if residual is not None:
         tolerance = _constant(residual)
-    climb = _Climb(surface, x, value, g, guess, scale, tolerance)
+    climb = _Climb(surface, x, value, g, guess, scale, tolerance, from_a_slope=ends is None and residual is None)
     reason = "the highest point of the path is its end: there is no barrier" if at_an_end else climb.run()
     reason = climb.doubt() if reason is None else reason
     values, vectors = climb.values, climb.vectors
@@ -311,7 +312,7 @@ def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, re
         finished = True
         for k, sign in enumerate((-1, 1)):
             way = sign * mode
-            found = _descend(surface, climb.x, way, climb.value, scale, tolerance(climb.value))
+            found = _descend(surface, climb.x, way, climb.value, scale, climb.tolerance)
             minima[k], minima_values[k], ended = found
             finished &= ended
         if not finished:
@@ -359,8 +360,10 @@ class _Climb:
         guess: np.ndarray,
         scale: float,
         tolerance: Callable[[float], float],
+        from_a_slope: bool,
     ) -> None:
         self.surface, self.x, self.value, self.whole = surface, x, value, gradient
+        self.from_a_slope = from_a_slope
         self.guess, self.scale, self.limit = guess, scale, tolerance
         self.values, self.vectors = np.zeros(0), np.zeros((0, x.size))
         self._project()
@@ -410,6 +413,14 @@ class _Climb:
             return "the point is degenerate: the curvature along one of its lowest modes changes its sign close by"
         return None
 
+    def _small(self) -> bool:
+        """Whether the residual is small beside the curvature too: a slope as steep as the start's may be any."""
+        if self.from_a_slope:
+            stiffest = max(self.surface.stiffest, float(np.abs(self.values).max()))
+            part = max(RESIDUAL * FIRST_TRUST, 10 * float(np.finfo(self.surface.landscape.dtype).eps))
+            self.limit = _constant(min(self.tolerance, part * stiffest * self.scale))
+        return bool(np.abs(self.g).max() <= self.tolerance)
+
     def run(self) -> str | None:
         trust, left = FIRST_TRUST * self.scale, 0
         followed = self.guess
@@ -423,6 +434,7 @@ class _Climb:
                 arrived = bool(np.abs(self.g).max() <= self.tolerance)
                 self.surface.known = None if arrived else self.whole
                 self.values, self.vectors = self.surface.lowest(self.x, self.zero, None if arrived else followed)
+                arrived = arrived and self._small()
                 # Where not just one mode is negative, the one along the path is climbed, not the softest beside it.
                 one = (self.values < 0).sum() == 1
                 up = 0 if one else int(np.argmax(np.abs(self.vectors @ followed)))
