@@ -14,13 +14,6 @@ from .landscapes import Landscape, Limit, Split, Where, check_own
 from .options import Data, Device, Dtype, Json, Model, TrainSize, UsageError, Variant, one_of, refuse_given
 from .output import check_outputs, check_pictures, note, print_json, progress_bar, save_figure
 
-#: Options that a method makes no use of.
-OF_CURVES = ("terms", "solver", "lr", "initial")
-UNUSED = {
-    "linear": (*OF_CURVES, "steps"),
-    **dict.fromkeys(("neb", "autoneb"), (*OF_CURVES, "objective", "power", "offset", "lam")),
-}
-
 
 def connect(
     context: typer.Context,
@@ -97,9 +90,11 @@ def connect(
     """
     from minilandscape.landscape import LandscapeDefaults, LandscapeError
     from minilandscape.paths import FourierPathFinder, SearchInterrupted, find_path
+    from minilandscape.paths.search import UNUSED
 
     check_own(context)
-    refuse_given(context, UNUSED.get(method, ()), f"nothing that the method {method} makes use of")
+    unused = tuple(name.removeprefix("n_") for name in UNUSED.get(method, ()))
+    refuse_given(context, unused, f"nothing that the method {method} makes use of")
     if steps not in (None, "auto") and not str(steps).isdigit():
         raise UsageError(f"--steps is {steps!r}; expected a whole number or auto")
     try:
