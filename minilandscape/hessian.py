@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .backend import to_device, to_host
-from .landscape import Evaluations, LandscapeError
+from .landscape import Evaluations, LandscapeError, describe_point
 
 #: Up to this many coordinates the products with all unit vectors give the whole spectrum.
 FEW_COORDINATES = 60
@@ -61,12 +61,29 @@ class Differences:
         return sizes * (ahead - behind) / (2 * self.step)
 
     def zero_modes(self, x: np.ndarray) -> np.ndarray:
-        """(Z, D), orthonormal."""
-        modes = np.asarray(to_host(self.landscape.zero_modes(x)), dtype=np.float64).reshape(-1, x.size)
-        if not len(modes):
-            return modes
+        """(Z, D), orthonormal; LandscapeError where what the landscape names cannot be, or is every direction."""
+        try:
+            modes = np.asarray(to_host(self.landscape.zero_modes(x)), dtype=np.float64)
+        except LandscapeError:
+            raise
+        except Exception as error:
+            raise LandscapeError(
+                f"zero_modes raised {type(error).__name__} at {describe_point(x)}: {error}", x
+            ) from error
+        if not modes.size:
+            return np.zeros((0, x.size))
+        if modes.ndim != 2 or modes.shape[1] != x.size or not np.isfinite(modes).all():
+            what = f"shape {modes.shape}" + ("" if np.isfinite(modes).all() else ", with values that are not finite")
+            raise LandscapeError(f"zero_modes returned {what}; expected finite directions (Z, {x.size})", x)
         _, sizes, rows = np.linalg.svd(modes, full_matrices=False)
-        return rows[sizes > 1e-10 * sizes.max()]
+        rows = rows[sizes > 1e-10 * sizes.max()]
+        if len(rows) == x.size:
+            raise LandscapeError(
+                f"all {x.size} directions at {describe_point(x)} are zero modes: the landscape says that its value is "
+                "the same everywhere",
+                x,
+            )
+        return rows
 
     def whole_spectrum(self, x: np.ndarray, zero: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """All eigenvalues, ascending, and eigenvectors (rows), without some zero modes (Z, D): 2 (D − Z) gradients."""

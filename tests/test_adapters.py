@@ -57,6 +57,17 @@ class TestAse:
         turned = (points[0].reshape(4, 3) @ [[0, 1, 0], [-1, 0, 0], [0, 0, 1]] + 2.0)[[2, 0, 1, 3]].ravel()
         assert land.align(points[0], turned) == pytest.approx(points[0], abs=1e-6)
 
+    def test_one_free_atom_has_no_curvature(self) -> None:
+        from ase import Atoms
+        from ase.calculators.lj import LennardJones as AseLJ
+
+        from minilandscape.adapters.ase import AseLandscape
+
+        land = AseLandscape(Atoms("Ar", [[0.0, 0, 0]]), AseLJ())
+        for measure in (ml.curvature, ml.refine_saddle):
+            with pytest.raises(ml.LandscapeError, match="all 3 directions"):
+                measure(land, np.zeros(3))
+
     def test_what_is_frozen_stays_and_cells_are_respected(self, tmp_path: Path) -> None:
         from ase.build import fcc111
         from ase.calculators.emt import EMT

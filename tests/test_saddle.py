@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from minilandscape.analysis.curvature import curvature
 from minilandscape.landscape import FunctionLandscape, LandscapeDefaults, LandscapeError
 from minilandscape.networks import network_landscape
 from minilandscape.paths import find_path, load_saddle, refine_saddle, split_at_minima
@@ -376,3 +377,39 @@ def test_a_start_beside_a_narrow_saddle_is_not_taken_for_it() -> None:
     land = FunctionLandscape(f, size=2, batched=True)
     saddle = refine_saddle(land, unit * (inner.saddles[0] + 0.01))
     assert saddle.point / unit == pytest.approx(inner.saddles[0], abs=1e-5)
+
+
+class Named(LandscapeDefaults):
+    """A saddle of three coordinates whose zero modes are what it is told."""
+
+    size = 3
+
+    def __init__(self, modes: Any) -> None:
+        self.modes = modes
+
+    def values_and_gradients(self, points: Any) -> Any:
+        c = np.array([1.0, -1.0, 2.0])
+        return (0.5 * c * points**2 + 0.25 * points**4).sum(axis=1), c * points + points**3
+
+    def zero_modes(self, point: Any) -> Any:
+        return self.modes() if callable(self.modes) else self.modes
+
+
+@pytest.mark.parametrize("measure", [refine_saddle, curvature])
+@pytest.mark.parametrize(
+    ("modes", "message"),
+    [
+        (lambda: 1 // 0, "zero_modes raised ZeroDivisionError at"),
+        (np.full((1, 3), np.nan), r"shape \(1, 3\), with values that are not finite; expected finite directions"),
+        (np.ones((2, 6)), r"shape \(2, 6\); expected finite directions \(Z, 3\)"),
+        (np.ones((2, 5)), r"shape \(2, 5\); expected"),
+        (np.eye(3), "all 3 directions at .* are zero modes"),
+    ],
+)
+def test_zero_modes_that_cannot_be_are_named(modes: Any, message: str, measure: Any) -> None:
+    with pytest.raises(LandscapeError, match=message):
+        measure(Named(modes), np.array([0.1, 0.1, 0.1]))
+
+
+def test_no_zero_modes_are_an_empty_list_too() -> None:
+    assert refine_saddle(Named([]), np.array([0.1, 0.1, 0.1])).converged

@@ -135,7 +135,8 @@ def curvature(
     Raises
     ------
     LandscapeError
-        If the value or the gradient at the point, or beside it, is not finite.
+        If the value or the gradient at the point, or beside it, is not finite, or the landscape's zero modes are none
+        or all directions.
     ValueError
         If the point is not one finite vector of the landscape's size, or a number is out of range.
 

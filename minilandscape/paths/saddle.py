@@ -246,7 +246,7 @@ def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, re
     Raises
     ------
     LandscapeError
-        If the start itself cannot be evaluated.
+        If the start itself cannot be evaluated, or the landscape's zero modes are none or all directions.
     ValueError
         If the point or the direction is not finite or of another size, or the residual is not positive.
     TypeError
