@@ -76,6 +76,32 @@ def test_a_network_has_the_hessian_that_its_gradients_say(small_mnist: Any) -> N
         assert (ahead + behind - 2 * at) / h**2 == pytest.approx(value, rel=0.02, abs=1e-3 * found.highest[0])
 
 
+@pytest.mark.parametrize(
+    "exact",
+    [
+        np.r_[[-1.0] * 4, np.linspace(0.1, 10, 196)],
+        np.r_[np.linspace(-1, 5, 194), [9.0] * 6],
+        np.repeat(np.linspace(1, 100, 100), 2),
+    ],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_repeated_eigenvalues_are_counted(exact: np.ndarray, turned: bool) -> None:
+    D = exact.size
+    Q = np.linalg.qr(np.random.default_rng(3).standard_normal((D, D)))[0] if turned else np.eye(D)
+    H = Q.T * exact @ Q
+
+    def f(X: Any) -> Any:
+        return 0.5 * (X @ H * X).sum(axis=1), X @ H
+
+    found = ml.curvature(ml.FunctionLandscape(f, D, batched=True), np.zeros(D), 5, probes=0)
+    assert found.converged
+    assert found.lowest == pytest.approx(np.sort(exact)[:5], rel=1e-3, abs=1e-3)
+    assert found.highest == pytest.approx(np.sort(exact)[::-1][:5], rel=1e-3)
+    for values, modes in ((found.lowest, found.lowest_modes), (found.highest, found.highest_modes)):
+        assert modes @ modes.T == pytest.approx(np.eye(5), abs=1e-2)
+        assert np.linalg.norm(modes @ H - values[:, None] * modes, axis=1).max() < 0.01
+
+
 def test_single_precision_is_not_called_converged(small_mnist: Any) -> None:
     land = ml.network_landscape("fcp", small_mnist.train[:100], "paper", dtype="float32")
     found = ml.curvature(land, ml.initial_vector("fcp", 0), 2, probes=0, tolerance=1e-5)
@@ -85,10 +111,19 @@ def test_single_precision_is_not_called_converged(small_mnist: Any) -> None:
 
 def test_what_it_refuses() -> None:
     land = MullerBrown()
-    with pytest.raises(ValueError, match="n is 0"):
-        ml.curvature(land, land.minima[0], 0)
-    with pytest.raises(ValueError, match="expected positive numbers"):
-        ml.curvature(land, land.minima[0], tolerance=0)
+    for n in (0, 2.5):
+        with pytest.raises(ValueError, match=f"n is {n}; expected a whole number, at least 1"):
+            ml.curvature(land, land.minima[0], n)  # type: ignore[arg-type]
+    for step in (1e-300, 1e-17):
+        with pytest.raises(ValueError, match=r"lost beside a coordinate of 1\.44"):
+            ml.curvature(land, land.minima[0], step=step)
+    for wrong in ("abc", np.ones(2) + 1j):
+        with pytest.raises(TypeError, match=r"the point is .* expected a vector of real numbers"):
+            ml.curvature(land, wrong)
+    for number in (0, np.inf, np.nan):
+        for name in ("tolerance", "step"):
+            with pytest.raises(ValueError, match="expected positive, finite numbers"):
+                ml.curvature(land, land.minima[0], **{name: number})
     with pytest.raises(ValueError, match=r"shape \(1, 2\)"):
         ml.curvature(land, land.minima[:1])
     with pytest.raises(ValueError, match="landscape has 2 coordinates, the point 3"):

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
-from ..backend import to_host
 from ..files import read_result, write_result
 from ..hessian import FEW_COORDINATES, Differences
 from ..landscape import Evaluations, LandscapeError, as_landscape, describe_point
+from ..paths.problem import vector
 
 _ARRAYS = ("point", "lowest", "lowest_residuals", "lowest_modes", "highest", "highest_residuals", "highest_modes")
 _FACTS = ("value", "gradient_norm", "trace", "trace_error", "step", "zero_modes", "converged")
@@ -40,7 +40,8 @@ class Curvature:
     zero_modes
         How many directions were left out because they leave the value alone.
     converged
-        Whether all residuals are small. Eigenvalues that are not so are named all the same, with their residuals.
+        Whether all residuals are small, and a last look found nothing beyond either end. Eigenvalues that are not so
+        are named all the same, with their residuals.
     evaluations
         Points evaluated.
     """
@@ -105,7 +106,8 @@ def curvature(
     """The highest and lowest eigenvalues of the Hessian at a point, and its trace.
 
     With up to 60 coordinates, or few more than 2n, all of the spectrum. With more, Lanczos iterations for both ends,
-    and for the trace Hutchinson's estimate, the mean of vᵀ H v over vectors v of random signs.
+    which start again until no repeated eigenvalue turns up, and for the trace Hutchinson's estimate, the mean of
+    vᵀ H v over vectors v of random signs.
 
     Parameters
     ----------
@@ -139,6 +141,8 @@ def curvature(
         or all directions.
     ValueError
         If the point is not one finite vector of the landscape's size, or a number is out of range.
+    TypeError
+        If the point is no vector of real numbers.
 
     Notes
     -----
@@ -155,16 +159,22 @@ def curvature(
     True
     """
     for name, number, least in (("n", n, 1), ("probes", probes, 0)):
-        if number < least:
-            raise ValueError(f"{name} is {number}; expected at least {least}")
-    if not tolerance > 0 or not (step is None or step > 0):
-        raise ValueError(f"tolerance is {tolerance} and step {step}; expected positive numbers")
-    x = np.asarray(to_host(point), dtype=np.float64)
+        if not isinstance(number, (int, np.integer)) or number < least:
+            raise ValueError(f"{name} is {number}; expected a whole number, at least {least}")
+    if not (tolerance > 0 and np.isfinite(tolerance)) or not (step is None or (step > 0 and np.isfinite(step))):
+        raise ValueError(f"tolerance is {tolerance} and step {step}; expected positive, finite numbers")
+    x = vector("the point", point, landscape).astype(np.float64)
     if x.ndim != 1 or not x.size or not np.isfinite(x).all():
         raise ValueError(f"the point has shape {x.shape}; expected one finite vector (D,)")
     land = as_landscape(landscape, x.size)
     if step is None:
         step = float(np.finfo(land.dtype).eps) ** (1 / 3) * max(1.0, float(np.sqrt((x**2).mean())))
+    farthest = np.abs(x).max()
+    if not land.dtype.type(farthest + step) > land.dtype.type(farthest):
+        least = float(np.finfo(land.dtype).eps) * farthest
+        raise ValueError(
+            f"step is {step}, which is lost beside a coordinate of {farthest:.3g}; expected above {least:.3g}"
+        )
     differences = Differences(land, step)
     values, gradients = differences.stack(x[None])
     if not (np.isfinite(values).all() and np.isfinite(gradients).all()):
@@ -187,6 +197,7 @@ def curvature(
         return result
 
     rng = np.random.default_rng(seed)
+    complete = True
     if free <= max(FEW_COORDINATES, 4 * n):
         everything, modes = differences.whole_spectrum(x, zero)
         k = min(n, free)
@@ -200,15 +211,20 @@ def curvature(
         if not products(start[None]).any():
             raise LandscapeError(f"the Hessian at {describe_point(x)} times a random vector is zero", x)
         ends = [_end(operator, which, n, zero, start, tolerance) for which in ("SA", "LA")]
+        most = max(float(np.abs(eigenvalues).max(initial=0)) for eigenvalues, _ in ends)
+        for k, which in enumerate(("SA", "LA")):
+            eigenvalues, vectors, seen = _repeated(products, which, zero, *ends[k], most, rng, tolerance)
+            ends[k] = (eigenvalues, vectors)
+            complete &= seen
         trace, trace_error = _trace(products, rng, probes, D)
     found = []
     largest = max(float(np.abs(eigenvalues).max(initial=0)) for eigenvalues, _ in ends)
-    converged = True
+    converged = complete
     for eigenvalues, vectors in ends:
         Hv = np.concatenate([products(v[None]) for v in vectors]) if len(vectors) else vectors
         residuals = np.linalg.norm(Hv - eigenvalues[:, None] * vectors, axis=1)
         converged &= len(vectors) == min(n, free)
-        converged &= bool((residuals <= 10 * tolerance * np.maximum(np.abs(eigenvalues), 1e-3 * largest)).all())
+        converged &= bool((residuals <= _small(eigenvalues, largest, tolerance)).all())
         found.append((eigenvalues, residuals, vectors))
     norm = float(np.linalg.norm(gradients[0]))
     return Curvature(
@@ -232,6 +248,51 @@ def _end(
     values, vectors = values[own], vectors[:, own]
     order = np.argsort(values if which == "SA" else -values)[:n]
     return values[order], vectors[:, order].T
+
+
+def _small(eigenvalues: Any, largest: float, tolerance: float) -> Any:
+    """The residuals that are small."""
+    return tolerance * np.maximum(np.abs(eigenvalues), 1e-3 * largest)
+
+
+def _repeated(
+    products: Callable[[np.ndarray], np.ndarray],
+    which: str,
+    zero: np.ndarray,
+    values: np.ndarray,
+    vectors: np.ndarray,
+    largest: float,
+    rng: np.random.Generator,
+    tolerance: float,
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """An end with the further eigenvectors of repeated eigenvalues, and whether none is left to be found.
+
+    Lanczos iterations from one start see one vector of each eigenvalue. What they found is put aside, beyond the other
+    end, and they start elsewhere, until they find nothing beyond the last of the n.
+    """
+    sign, D = (1 if which == "SA" else -1), vectors.shape[1]
+    for _ in range(2 * len(values)):  # repeated eigenvalues push as many others out
+        aside = np.concatenate([zero, vectors])
+
+        def product(v: np.ndarray, aside: np.ndarray = aside) -> np.ndarray:
+            along = aside @ v.ravel()
+            Hv = products((v.ravel() - aside.T @ along)[None])[0]
+            result: np.ndarray = Hv - aside.T @ (aside @ Hv - sign * largest * along)
+            return result
+
+        operator = LinearOperator((D, D), matvec=product, dtype=np.float64)
+        try:
+            value, vector = eigsh(
+                operator, k=1, which=which, v0=rng.standard_normal(D), ncv=min(D - 1, 40), maxiter=50, tol=tolerance
+            )
+        except ArpackNoConvergence:
+            return values, vectors, False
+        if sign * (values[-1] - value[0]) <= _small(values[-1], largest, tolerance):
+            return values, vectors, True
+        values, vectors = np.append(values, value), np.concatenate([vectors, vector.T])
+        order = np.argsort(sign * values)[: len(values) - 1]
+        values, vectors = values[order], vectors[order]
+    return values, vectors, False
 
 
 def _trace(
