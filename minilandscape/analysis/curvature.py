@@ -271,7 +271,7 @@ def _repeated(
     end, and they start elsewhere, until they find nothing beyond the last of the n.
     """
     sign, D = (1 if which == "SA" else -1), vectors.shape[1]
-    for _ in range(2 * len(values)):  # repeated eigenvalues push as many others out
+    for _ in range(2 * len(values)):
         aside = np.concatenate([zero, vectors])
 
         def product(v: np.ndarray, aside: np.ndarray = aside) -> np.ndarray:
@@ -289,6 +289,9 @@ def _repeated(
             return values, vectors, False
         if sign * (values[-1] - value[0]) <= _small(values[-1], largest, tolerance):
             return values, vectors, True
+        # Where the gradient has kinks beside the point a start may meet one, and what is found is no eigenvector.
+        if np.linalg.norm(products(vector.T)[0] - value[0] * vector[:, 0]) > _small(value[0], largest, tolerance):
+            continue
         values, vectors = np.append(values, value), np.concatenate([vectors, vector.T])
         order = np.argsort(sign * values)[: len(values) - 1]
         values, vectors = values[order], vectors[order]
