@@ -1,7 +1,8 @@
 """Analytic landscapes with known stationary points: the test systems of chemistry and physics.
 
-All take stacks of points, and name their stationary points in ``minima`` and ``saddles``: (K, D) arrays, refined until
-the gradient is of the order of rounding, the lowest saddle first.
+All take stacks of points. All but ``LennardJones`` name stationary points in ``minima`` and ``saddles``: (K, D) arrays,
+refined until the gradient is of the order of rounding (``Leps.minima`` are points in valleys). The first saddle is the
+barrier of the lowest path between the first two minima. Other stationary points may exist.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ STRAIGHT = 1e-4
 
 
 class Potential(LandscapeDefaults):
-    """A landscape given by a formula over stacks of points."""
+    """A landscape given by a formula over stacks of points, with (K, D) stationary points where it names them."""
 
     minima: np.ndarray
     saddles: np.ndarray
@@ -270,12 +271,17 @@ def rigid_motions(positions: np.ndarray, rotations: bool = True) -> np.ndarray:
 
 
 class Rosenbrock(Potential):
-    """The valley of Rosenbrock (1960), f = Σ_i 100 (x_{i+1} − x_i²)² + (1 − x_i)²; its minimum 0 at (1, …, 1).
+    """The valley of Rosenbrock (1960), f = Σ_i 100 (x_{i+1} − x_i²)² + (1 − x_i)²; its lowest minimum 0 at (1, …, 1).
 
     Parameters
     ----------
     size
         D, at least 2.
+
+    Notes
+    -----
+    ``minima`` has that one. From 4 coordinates on there is another near (−1, 1, …, 1), of value 3.9308 with 5; between
+    the two lie saddles, which are not named.
     """
 
     def __init__(self, size: int = 2) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize, rosen, rosen_der, rosen_hess
 
 from minilandscape.landscape import check_gradient
 from minilandscape.paths import find_path
@@ -107,3 +108,12 @@ def test_maxflux_finds_the_barrier_with_default_settings(potential: Any, solver:
     assert path.facts["objective"] == "maxflux"
     assert path.converged or path.reason == "steps"  # how many steps it takes depends on the last bits
     assert -1e-6 * barrier <= path.dense_height - saddle <= 1e-3 * barrier
+
+
+def test_rosenbrock_has_a_second_minimum() -> None:
+    """As its docstring says, with 5 coordinates; SciPy finds it and knows the Hessian."""
+    found = minimize(rosen, [-1, 1, 1, 1, 1], jac=rosen_der, hess=rosen_hess, method="trust-exact")
+    value, gradient = Rosenbrock(5).values_and_gradients(found.x[None])
+    assert value[0] == pytest.approx(3.9308, abs=1e-4)
+    assert np.abs(gradient).max() < 1e-3
+    assert np.linalg.eigvalsh(rosen_hess(found.x))[0] > 0.5
