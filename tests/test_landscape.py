@@ -304,7 +304,9 @@ class TestMemory:
         with pytest.raises(ValueError, match="memory is -1"):
             self.counted(memory=-1)
 
-    @pytest.mark.parametrize("options", [{"solver": "auto"}, {"method": "neb"}, {"method": "linear"}])
+    @pytest.mark.parametrize(
+        "options", [{"solver": "auto", "steps": 30}, {"method": "neb", "steps": 30}, {"method": "linear"}]
+    )
     def test_searches_call_nothing_twice(self, options: dict[str, Any]) -> None:
         surface, calls = MullerBrown(), []
 
@@ -314,7 +316,7 @@ class TestMemory:
             return values[0], gradients[0]
 
         land = ml.FunctionLandscape(f, 2)
-        path = ml.find_path(land, *surface.minima[:2], steps=30, **options)
+        path = ml.find_path(land, *surface.minima[:2], **options)
         ml.refine_saddle(land, path)
         assert len(calls) == len(set(calls)) == land.evaluations.values + land.evaluations.gradients
 
