@@ -43,6 +43,17 @@ class LandscapeError(ArithmeticError):
         self.best: Any = None
 
 
+def vector(name: str, point: Any, landscape: Any) -> np.ndarray:
+    """A point on the host; TypeError, which names it, where it does not hold real numbers."""
+    array = to_host(point)
+    if array.dtype.kind not in "biuf":
+        makes = f": {type(landscape).__name__}.vector({name}) makes one" if hasattr(landscape, "vector") else ""
+        raise TypeError(
+            f"{name} is {type(point).__name__} ({array.dtype}); expected a vector of real numbers (D,){makes}"
+        )
+    return array
+
+
 def describe_point(point: np.ndarray) -> str:
     """The first few coordinates of a point, for messages."""
     head = ", ".join(f"{x:.6g}" for x in point[:4])

@@ -12,8 +12,7 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from ..files import read_result, write_result
 from ..hessian import FEW_COORDINATES, Differences
-from ..landscape import Evaluations, LandscapeError, as_landscape, describe_point
-from ..paths.problem import vector
+from ..landscape import Evaluations, LandscapeError, as_landscape, describe_point, vector
 
 _ARRAYS = ("point", "lowest", "lowest_residuals", "lowest_modes", "highest", "highest_residuals", "highest_modes")
 _FACTS = ("value", "gradient_norm", "trace", "trace_error", "step", "zero_modes", "converged")

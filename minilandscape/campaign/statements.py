@@ -270,7 +270,7 @@ def of_runs(model: str, found: Mapping[str, Any], sets: Mapping[str, Any]) -> li
             compare_runs(a["test_loss"], b["test_loss"]),
         ),
     ]
-    logs = compare_runs(*(np.log10(s["test_last"] / s["test_loss"]) for s in (a, b)))
+    logs = compare_runs(*(np.log10(found["rise"][o]) for o in OPTIMIZERS))
     factors = Comparison(10**logs.first, 10**logs.second, logs.p, logs.least, logs.n)
     claim = "comparable" if model == "autoencoder" else "higher"
     says = "L-BFGS's test curves rise sharply after their minima, but the autoencoder's (Figs. 2, S1)"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import array_module, to_device, to_host
-from ..landscape import Evaluations, LandscapeError, as_landscape, describe_point
+from ..landscape import Evaluations, LandscapeError, as_landscape, describe_point, vector
 from .bases import BASES
 from .objectives import PowerSum, SoftTop, Terms
 
@@ -59,17 +59,6 @@ class PathState:
     evaluations: Evaluations
     reason: str | None = None
     stage: int = 0
-
-
-def vector(name: str, point: Any, landscape: Any) -> np.ndarray:
-    """A point on the host; TypeError, which names it, where it does not hold real numbers."""
-    array = to_host(point)
-    if array.dtype.kind not in "biuf":
-        makes = f": {type(landscape).__name__}.vector({name}) makes one" if hasattr(landscape, "vector") else ""
-        raise TypeError(
-            f"{name} is {type(point).__name__} ({array.dtype}); expected a vector of real numbers (D,){makes}"
-        )
-    return array
 
 
 def refuse_not_finite(what: str, numbers: np.ndarray, t: np.ndarray, points: np.ndarray) -> None:

@@ -13,9 +13,8 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from ..backend import to_device, to_host
 from ..files import read_result, write_result
 from ..hessian import FEW_COORDINATES, Differences
-from ..landscape import Evaluations, LandscapeError, as_landscape
+from ..landscape import Evaluations, LandscapeError, as_landscape, vector
 from ..optimizers.lbfgs import two_loop
-from .problem import vector
 from .result import Path
 
 #: A residual is small below this part of (height above the path's lowest value) / (distance of its ends).
