@@ -1,6 +1,7 @@
 """NumPy on the CPU, CuPy on the GPU: which module an array belongs to, transfers, worker threads, work arrays.
 
-This is the only module that names CuPy. Everything else asks an array for its module, so one code path serves both.
+This module and ``cuda`` are the only ones that name CuPy. Everything else asks an array for its module, so one code
+path serves both.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import operator
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import lru_cache
@@ -109,6 +110,31 @@ def to_device(array: Any, device: str, dtype: Any = None) -> Any:
     if xp is np:
         array = to_host(array)
     return xp.asarray(array, dtype=dtype)
+
+
+def constant(xp: Any, make: Callable[[], np.ndarray]) -> Any:
+    """``make()`` on the device of ``xp``, made and sent there once."""
+    return _constant(xp, 0 if xp is np else xp.cuda.runtime.getDevice(), make)
+
+
+@lru_cache(maxsize=32)
+def _constant(xp: Any, device: int, make: Callable[[], np.ndarray]) -> Any:
+    return xp.asarray(make())
+
+
+def joined(parts: Sequence[Any]) -> Any:
+    """Arrays one after another along their first axis; the array itself where there is one.
+
+    CuPy's ``concatenate`` sends their addresses from the host, which nothing that is recorded may do.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    first, start = parts[0], 0
+    whole = array_module(first).empty((sum(len(part) for part in parts), *first.shape[1:]), dtype=first.dtype)
+    for part in parts:
+        whole[start : start + len(part)] = part
+        start += len(part)
+    return whole
 
 
 def free_memory(device: str) -> int | None:
@@ -213,9 +239,11 @@ def parallel_map(function: Callable[[int], T], n: int, device: str = "cpu") -> l
     wait for ever.
     """
     global _pool
+    if device != "cpu":
+        return [function(k) for k in range(n)]
     workers = min(thread_count(), n)
     with one_blas_thread():
-        if device != "cpu" or workers <= 1 or getattr(_working, "now", False):
+        if workers <= 1 or getattr(_working, "now", False):
             return [function(k) for k in range(n)]
         with _lock:
             if _pool is None:

@@ -72,6 +72,7 @@ def strict_cupy(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The strict stand-in in CuPy's place, so that device "gpu" runs anywhere."""
     module = load_by_path("strict_cupy").make_module()
     monkeypatch.setitem(sys.modules, "cupy", module)
+    monkeypatch.setattr("minilandscape.cuda._cublas", lambda: module.fake_cublas)
     return module
 
 

@@ -2,11 +2,17 @@
 
 Arrays wrap hidden NumPy arrays. They do not convert to NumPy implicitly, do not mix with NumPy arrays, and become
 Python numbers only through ``get()``; the module offers only functions that CuPy has.
+
+While a stream captures nothing is written, and what would be is done when its graph is launched, on the same memory.
+Meanwhile nothing may come from the host or go there, and ``matmul`` is refused, as CuPy refuses cuBLAS.
 """
 
 from __future__ import annotations
 
+import ctypes
 import operator
+from collections.abc import Callable
+from contextlib import nullcontext
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -107,8 +113,72 @@ BINARY = [
 ]
 
 
+class Tape:
+    """What was done since a stream began to capture; None where none does."""
+
+    def __init__(self) -> None:
+        self.steps: list[Callable[[], Any]] | None = None
+
+    def make(self, work: Callable[[], Any], *sources: Any) -> Any:
+        """A new array, or a view of a source, which a replay need not make again. Capturing, it has only its shape."""
+        if self.steps is None:
+            return work()
+        with np.errstate(all="ignore"):
+            made = np.asarray(work())
+        if not any(np.may_share_memory(made, source) for source in arrays_in(sources)):
+            self.steps.append(lambda: np.copyto(made, work()))
+        return made
+
+    def write(self, work: Callable[[], Any]) -> None:
+        """Changes an array that exists."""
+        if self.steps is None:
+            work()
+        else:
+            self.steps.append(work)
+
+    def refuse(self, what: str) -> None:
+        if self.steps is not None:
+            raise RuntimeError(f"{what} while a stream is capturing")
+
+
+def arrays_in(value: Any) -> list[np.ndarray]:
+    """The arrays among arguments, however deep."""
+    if isinstance(value, (tuple, list)):
+        return [array for v in value for array in arrays_in(v)]
+    return [value] if isinstance(value, np.ndarray) else []
+
+
+class FakeCublas:
+    """``minilandscape.cuda.Cublas`` on the host's memory: reads matrices by address, column by column."""
+
+    def __init__(self, tape: Tape) -> None:
+        self._tape = tape
+
+    def gemm(self, char: str, turn: Any, sizes: Any, a: Any, b: Any, c: Any, count: int) -> None:
+        rows, columns, inner = sizes
+        A = self._stack(char, *a, *((inner, rows) if turn[0] else (rows, inner)), count)
+        B = self._stack(char, *b, *((columns, inner) if turn[1] else (inner, columns)), count)
+        C = self._stack(char, *c, rows, columns, count)
+
+        def work() -> None:
+            first, second = A.swapaxes(1, 2) if turn[0] else A, B.swapaxes(1, 2) if turn[1] else B
+            C[...] = np.ascontiguousarray(first) @ np.ascontiguousarray(second)
+
+        self._tape.write(work)
+
+    @staticmethod
+    def _stack(char: str, address: int, ld: int, step: int, rows: int, columns: int, count: int) -> np.ndarray:
+        dtype = np.dtype(char)
+        assert ld >= rows, "cuBLAS refuses a leading dimension below the number of rows"
+        length = (count - 1) * step + (columns - 1) * ld + rows
+        buffer = (ctypes.c_byte * (length * dtype.itemsize)).from_address(address)
+        strides = tuple(dtype.itemsize * n for n in (step, 1, ld))
+        return np.lib.stride_tricks.as_strided(np.frombuffer(buffer, dtype), (count, rows, columns), strides)
+
+
 def make_module() -> ModuleType:
     """A fresh module to put into ``sys.modules["cupy"]``."""
+    tape = Tape()
 
     def bare(value: Any) -> Any:
         """The hidden arrays of an argument; NumPy arrays are refused."""
@@ -143,14 +213,28 @@ def make_module() -> ModuleType:
         _hidden: Any
 
         def get(self) -> np.ndarray:
+            tape.refuse("get")
             return self._hidden.copy()
 
+        def set(self, array: np.ndarray) -> None:
+            tape.refuse("set")
+            assert array.shape == self.shape
+            assert array.dtype == self.dtype
+            self._hidden[...] = array
+
+        @property
+        def data(self) -> Any:
+            return SimpleNamespace(ptr=self._hidden.__array_interface__["data"][0])
+
         def __getitem__(self, key: Any) -> Any:
-            found = self._hidden[bare(key)]
-            return wrap(found)
+            no_lists(key)
+            hidden, place = self._hidden, bare(key)
+            return wrap(tape.make(lambda: hidden[place], hidden))
 
         def __setitem__(self, key: Any, value: Any) -> None:
-            self._hidden[bare(key)] = bare(value)
+            no_lists(key)
+            hidden, place, new = self._hidden, bare(key), bare(value)
+            tape.write(lambda: operator.setitem(hidden, place, new))
 
         def __len__(self) -> int:
             return len(self._hidden)
@@ -162,7 +246,12 @@ def make_module() -> ModuleType:
             raise TypeError("a NumPy function was given a device array; use the array's own module")
 
         def fill(self, value: Any) -> None:
-            self._hidden.fill(bare(value))
+            hidden = self._hidden
+            tape.write(lambda: hidden.fill(bare(value)))
+
+    def no_lists(key: Any) -> None:
+        if any(isinstance(k, list) for k in (key if isinstance(key, tuple) else (key,))):
+            tape.refuse("a list of indices sent to the device")
 
     for name in ("shape", "strides", "dtype", "ndim", "size", "itemsize", "nbytes", "T"):
         setattr(ndarray, name, property(lambda self, name=name: wrap_attribute(getattr(self._hidden, name))))
@@ -170,17 +259,28 @@ def make_module() -> ModuleType:
 
         def method(self: Any, *args: Any, _name: str = name, **kwargs: Any) -> Any:
             arguments = {k: bare(v) for k, v in kwargs.items()}
-            return wrap(getattr(self._hidden, _name)(*bare(args), **arguments))
+
+            def work() -> Any:
+                return getattr(self._hidden, _name)(*bare(args), **arguments)
+
+            if "out" in kwargs:
+                tape.write(work)
+                return kwargs["out"]
+            return wrap(tape.make(work, self._hidden))
 
         setattr(ndarray, name, method)
     for name in BINARY:
         function = getattr(operator, f"{name}_" if name in ("and", "or") else name)
 
         def forward(self: Any, other: Any, _f: Any = function) -> Any:
-            return wrap(_f(self._hidden, bare(other)))
+            if _f is operator.matmul:
+                tape.refuse("cuBLAS")
+            hidden, given = self._hidden, bare(other)
+            return wrap(tape.make(lambda: _f(hidden, given)))
 
         def reflected(self: Any, other: Any, _f: Any = function) -> Any:
-            return wrap(_f(bare(other), self._hidden))
+            hidden, given = self._hidden, bare(other)
+            return wrap(tape.make(lambda: _f(given, hidden)))
 
         setattr(ndarray, f"__{name}__", forward)
         if name not in ("lt", "le", "gt", "ge", "eq", "ne"):
@@ -188,14 +288,16 @@ def make_module() -> ModuleType:
             in_place = getattr(operator, f"i{name}")
 
             def inside(self: Any, other: Any, _f: Any = in_place) -> Any:
-                self._hidden = _f(self._hidden, bare(other))
+                hidden, given = self._hidden, bare(other)
+                tape.write(lambda: _f(hidden, given))
                 return self
 
             setattr(ndarray, f"__i{name}__", inside)
     for name in ("neg", "abs", "invert"):
 
         def unary(self: Any, _name: str = name) -> Any:
-            return wrap(getattr(operator, _name)(self._hidden))
+            hidden, function = self._hidden, getattr(operator, _name)
+            return wrap(tape.make(lambda: function(hidden)))
 
         setattr(ndarray, f"__{name}__", unary)
     for name in (
@@ -217,6 +319,8 @@ def make_module() -> ModuleType:
     def transfer(value: Any, dtype: Any = None, copy: bool = False) -> Any:
         """The one way onto the device."""
         hidden = value._hidden if isinstance(value, ndarray) else value
+        if not isinstance(value, ndarray):
+            tape.refuse("a transfer to the device")
         if isinstance(value, ndarray) and not copy:
             return value if dtype is None or hidden.dtype == dtype else wrap(hidden.astype(dtype))
         return wrap(np.array(hidden, dtype=dtype))
@@ -235,8 +339,19 @@ def make_module() -> ModuleType:
             out = kwargs.get("out")
             if out is not None and not isinstance(out, ndarray):
                 raise TypeError(f"{name}: out= must be a device array")
-            result = getattr(np, name)(*bare(args), **{k: bare(v) for k, v in kwargs.items()})
-            return out if out is not None else wrap(result)
+            if name in ("matmul", "dot", "tensordot", "einsum"):
+                tape.refuse("cuBLAS")
+            if name in ("concatenate", "stack"):
+                tape.refuse("a list of addresses sent to the device")
+            given, options = bare(args), {k: bare(v) for k, v in kwargs.items()}
+
+            def work() -> Any:
+                return getattr(np, name)(*given, **options)
+
+            if out is not None:
+                tape.write(work)
+                return out
+            return wrap(tape.make(work, given))
 
         return function
 
@@ -245,6 +360,33 @@ def make_module() -> ModuleType:
         memGetInfo=lambda: (2 << 30, 4 << 30),
         getDevice=lambda: 0,
         getDeviceProperties=lambda device: {"name": b"strict stand-in"},
+    )
+
+    class Stream:
+        def __init__(self, non_blocking: bool = False) -> None:
+            assert non_blocking, "others' work on the default stream would break the recording"
+
+        def __enter__(self) -> None:
+            pass
+
+        def __exit__(self, *error: Any) -> None:
+            pass
+
+        def begin_capture(self) -> None:
+            tape.refuse("begin_capture")
+            tape.steps = []
+
+        def end_capture(self) -> Any:
+            steps, tape.steps = tape.steps, None
+            assert steps is not None
+            return SimpleNamespace(launch=lambda: [step() for step in steps])
+
+    cuda = SimpleNamespace(
+        runtime=runtime,
+        Stream=Stream,
+        get_current_stream=lambda: SimpleNamespace(ptr=0),
+        MemoryPool=lambda: SimpleNamespace(malloc=None),
+        using_allocator=lambda allocator: nullcontext(),
     )
 
     def as_strided(array: Any, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
@@ -256,7 +398,8 @@ def make_module() -> ModuleType:
         asarray=transfer,
         array=lambda value, dtype=None: transfer(value, dtype, copy=True),
         asnumpy=lambda value: value.get(),
-        cuda=SimpleNamespace(runtime=runtime),
+        cuda=cuda,
+        fake_cublas=FakeCublas(tape),
         get_default_memory_pool=lambda: SimpleNamespace(free_bytes=lambda: 0),
         __version__="0 (strict stand-in)",
         __getattr__=lookup,

@@ -15,8 +15,10 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import numpy as np
+
 from ..backend import Workspace
-from .products import UNPACKED_OUTPUTS, blocks, turned
+from .products import UNPACKED_OUTPUTS, blocks, matmul, turned
 
 KERNEL, WINDOW, POOL = 5, 6, 2
 CORNERS = tuple((a, b) for a in range(POOL) for b in range(POOL))
@@ -52,7 +54,7 @@ def _blocks(xp: Any, n_out: int, columns: Any, width: int) -> int:
 def _product(xp: Any, K: Any, columns: Any, width: int, out: Any) -> None:
     """K (P, O, k) @ columns (P, h, k, width·N), either P may be 1, into ``out`` (P, h, O, width·N)."""
     n_blocks = _blocks(xp, K.shape[1], columns, width)
-    xp.matmul(K[:, None, None], _cut(columns, n_blocks), out=_cut(out, n_blocks))
+    matmul(K[:, None, None], _cut(columns, n_blocks), out=_cut(out, n_blocks))
 
 
 def strips_shape(X: Any) -> tuple[int, ...]:
@@ -97,10 +99,10 @@ def convolve_backward_kernels(work: Workspace, strips: Any, dZ: Any) -> Any:
     columns = _seen(xp, strips)
     n_blocks = _blocks(xp, n_out, columns, width)
     dZ = _cut(dZ.reshape(n_points, height, n_out, -1), n_blocks)
-    few = columns.shape[2] * n_out <= UNPACKED_OUTPUTS
+    few = xp is not np or columns.shape[2] * n_out <= UNPACKED_OUTPUTS
     dZ_T = dZ.swapaxes(3, 4) if few else turned(work, "dZ_T", dZ)
     # The columns first: their transpose as the second factor costs up to twice as much.
-    dK = xp.matmul(_cut(columns, n_blocks), dZ_T).sum(axis=2).sum(axis=1)
+    dK = matmul(_cut(columns, n_blocks), dZ_T).sum(axis=2).sum(axis=1)
     return dK.swapaxes(1, 2).reshape(n_points, n_out, WINDOW, -1)
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import Workspace
-from .products import rows_times_transposed
+from .products import matmul, rows_times_transposed
 
 #: A wide first layer: mixing its products is always cheaper than multiplying.
 MANY_ROWS = 1 << 30
@@ -64,7 +64,7 @@ def first_dense_backward(work: Workspace, inputs: Pixels, dZ: Any, into: Any) ->
     """Adds dW = dZᵀ X of dZ (R, N, units) to ``into`` (R, units·784)."""
     n_rows, _, units = dZ.shape
     n_ink = inputs.ink.shape[-1]
-    dW = work.xp.matmul(dZ.swapaxes(1, 2), inputs.ink, out=work("dfirst", n_rows, units, n_ink))
+    dW = matmul(dZ.swapaxes(1, 2), inputs.ink, out=work("dfirst", n_rows, units, n_ink))
     if inputs.columns is None:
         into += dW.reshape(n_rows, -1)
     else:

@@ -10,7 +10,7 @@ from .activations import RELU, SOFTPLUS, Activation
 from .dense import MANY_ROWS, Pixels, as_they_are, first_dense, first_dense_backward, ink_only, whole_pixels
 from .network import Network
 from .parameters import Layout
-from .products import rows_times, sum_over_rows, turned
+from .products import matmul, rows_times, sum_over_rows, turned
 
 UNITS = 50
 LAYOUT = Layout.of(
@@ -29,14 +29,14 @@ def _forward(activation: Activation, work: Workspace, inputs: Pixels, Z1: Any, r
     A2 = activation.forward(work, "A2", Z2)  # 3
     # W3 lies turned, and is turned back: twice as fast, for few rows, as a factor that lies as W3 does.
     W3_T = turned(work, "W3_T", W3)
-    Y = xp.matmul(W3_T.swapaxes(1, 2), A2.swapaxes(1, 2), out=work("Y", n_points, 10, n_images))  # 4
+    Y = matmul(W3_T.swapaxes(1, 2), A2.swapaxes(1, 2), out=work("Y", n_points, 10, n_images))  # 4
 
     def backward(dY: Any) -> tuple[Any, Any]:
         """dY (P, 10, N) -> dZ1 (P, N, 50), d rest (P, 3000)."""
         d_rest = work("d_rest", *rest.shape)
         dW = LAYOUT.unpack(d_rest, FIRST)
-        xp.matmul(dY, A2, out=dW["fc3.weight"])  # 4
-        dA2 = xp.matmul(dY.swapaxes(1, 2), W3, out=work("dA2", *A2.shape))  # 4
+        matmul(dY, A2, out=dW["fc3.weight"])  # 4
+        dA2 = matmul(dY.swapaxes(1, 2), W3, out=work("dA2", *A2.shape))  # 4
         dZ2 = activation.backward(work, dA2, A2, Z2)  # 3
         sum_over_rows(xp, dZ2, A1, dW["fc2.weight"])  # 2
         dA1 = rows_times(xp, dZ2, W2, work("dA1", *A1.shape))  # 2

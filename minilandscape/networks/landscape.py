@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
-from .. import backend
-from ..backend import Workspace, parallel_map, to_device, to_host
+from .. import backend, cuda
+from ..backend import Workspace, joined, parallel_map, to_device, to_host
 from ..landscape import LandscapeDefaults
 from . import autoencoder, fcp, lenet, lstm
 from .dense import by_label_and_extent
@@ -111,8 +111,10 @@ class NetworkLandscape(LandscapeDefaults):
         self.path_defaults = {"objective": "sum", "lam": 1e-4, "steps": 100, "lr": 1e-3}
         self._xp = backend.device_module(device)
         self._work = Workspace(self._xp, self.dtype)
+        self._graph_memory = cuda.GraphMemory()
+        self._record = self.recorder()
         self._chunks: list[Any] | None = None
-        self._on_device: tuple[Any, Any] | None = None
+        self._on_device: Any = None
 
     def __repr__(self) -> str:
         return (
@@ -129,7 +131,7 @@ class NetworkLandscape(LandscapeDefaults):
     def measure(self, points: Any) -> tuple[np.ndarray, np.ndarray | None]:
         """Mean losses (P,) and accuracies (P,) in [0, 1]; None for the autoencoder, which classifies nothing."""
         points = self._checked(points)
-        sums, correct, _ = self._run(partial(self._chunk_of_points, points, False), 0)
+        sums, correct, _ = self.run(self._record, "values", self._pass_of_points(False), 0, points)
         return sums / self.n_images, correct / self.n_images if self.network.classifies else None
 
     def values_and_gradients(self, points: Any) -> tuple[np.ndarray, Any]:
@@ -138,7 +140,8 @@ class NetworkLandscape(LandscapeDefaults):
         values, gradients = np.empty(len(points)), self._xp.empty(points.shape, dtype=self.dtype)
         for start in range(0, len(points), PARTIAL_SUMS):  # bounds the memory of the partial sums
             part = slice(start, start + PARTIAL_SUMS)
-            sums, _, total = self._run(partial(self._chunk_of_points, points[part], True), len(points[part]))
+            few = points[part]
+            sums, _, total = self.run(self._record, "gradients", self._pass_of_points(True), len(few), few)
             values[part], gradients[part] = sums / self.n_images, total
         gradients *= 1 / self.n_images
         return values, gradients
@@ -160,19 +163,24 @@ class NetworkLandscape(LandscapeDefaults):
                 to_device(self.images.images, self.device, self.dtype),
                 to_device(self.images.labels, self.device),
             )
+        if self.device == "cpu":
+            with backend.one_blas_thread(), np.errstate(**OVERFLOW):
+                return self._batch_pass(points, indices)
+        return self._record("batch", self._batch_pass, points, indices)
+
+    def _batch_pass(self, points: Any, indices: Any) -> tuple[Any, Any]:
         images, labels = self._on_device
         gradients = self._xp.zeros(points.shape, dtype=self.dtype)
         n_batch = indices.shape[-1]
         together = len(points) if indices.ndim == 1 else self._block(n_batch)
         sums = []
-        with backend.one_blas_thread(), np.errstate(**OVERFLOW):
-            for start in range(0, len(points), together):
-                part = slice(start, start + together)
-                where = to_device(indices if indices.ndim == 1 else indices[part], self.device)
-                inputs = self.network.pack_batch(self._xp, images[where], labels[where])
-                sums.append(self._chunk_of_points(points[part], True, inputs, gradients[part])[0])
+        for start in range(0, len(points), together):
+            part = slice(start, start + together)
+            where = indices if indices.ndim == 1 else indices[part]
+            inputs = self.network.pack_batch(self._xp, images[where], labels[where])
+            sums.append(self._chunk_of_points(points[part], True, inputs, gradients[part])[0])
         gradients *= 1 / n_batch
-        return self._xp.concatenate(sums) / n_batch, gradients
+        return joined(sums) / n_batch, gradients
 
     def span(self, basis: Any) -> NetworkSpan:
         """The span of some rows; its points share the products of the first layer."""
@@ -249,11 +257,39 @@ class NetworkLandscape(LandscapeDefaults):
         """Points that go through the network together."""
         return max(1, self._budget // (self.network.floats_per_image * n_images))
 
-    def _run(
-        self, chunk_pass: Callable[[Any, Any], tuple[Any, Any]], n_rows: int
+    def recorder(self) -> Any:
+        """What replays on a GPU what was called before; None on a CPU."""
+        return None if self.device == "cpu" else cuda.Recorder(self._graph_memory)
+
+    def run(
+        self, record: Any, key: Hashable, make_pass: Callable[..., Any], n_rows: int, *arrays: Any
     ) -> tuple[np.ndarray, np.ndarray, Any]:
-        """Runs ``chunk_pass(inputs, total) -> (sums, correct)`` over all chunks and adds up in a fixed order."""
+        """Runs ``make_pass(*arrays)(inputs, total) -> (sums, correct)`` over all chunks, and adds up in a fixed order.
+
+        Parameters
+        ----------
+        record
+            A :meth:`recorder`, and
+        key
+            what it knows the pass by, beside the arrays' shapes.
+        n_rows
+            Of ``total``, to which the pass adds gradients; 0 where it adds none.
+        arrays
+            What the pass reads beside the images, where they are or on the host.
+        """
         chunks = self.chunks
+
+        def everything(*arrays: Any) -> tuple[Any, ...]:
+            sums, correct, total = self._over_chunks(chunks, make_pass(*arrays), n_rows)
+            return (sums, correct, total) if n_rows else (sums, correct)
+
+        if self.device == "cpu":
+            sums, correct, *total = everything(*arrays)
+        else:
+            sums, correct, *total = record(key, everything, *arrays)
+        return to_host(sums), to_host(correct), total[0] if total else None
+
+    def _over_chunks(self, chunks: list[Any], chunk_pass: Any, n_rows: int) -> tuple[Any, Any, Any]:
         n_tasks = min(PARTIAL_SUMS, len(chunks))
         cuts = np.linspace(0, len(chunks), n_tasks + 1).astype(int)
 
@@ -271,7 +307,7 @@ class NetworkLandscape(LandscapeDefaults):
                 correct = correct + more_correct
                 if n_rows:
                     total += more_total
-        return to_host(sums), to_host(correct), total
+        return sums, correct, total
 
     def _rest(
         self, inputs: Any, Z: Any, rest: Any, gradient: bool
@@ -301,7 +337,10 @@ class NetworkLandscape(LandscapeDefaults):
                 total[part, first:] += d_rest
             all_sums.append(sums)
             all_correct.append(correct)
-        return self._xp.concatenate(all_sums), self._xp.concatenate(all_correct)
+        return joined(all_sums), joined(all_correct)
+
+    def _pass_of_points(self, gradient: bool) -> Callable[[Any], Any]:
+        return lambda points: partial(self._chunk_of_points, points, gradient)
 
 
 def network_landscape(

@@ -27,6 +27,7 @@ from .convolution import (
 )
 from .network import Network
 from .parameters import Layout
+from .products import matmul
 
 LAYOUT = Layout.of(
     ("conv1.weight", (6, 1, 5, 5), 25),
@@ -130,7 +131,7 @@ def _forward(averaged: bool, work: Workspace, inputs: Planes, Z1: Any, rest: Any
     F = F.reshape(n_points, 400, n_images)
 
     def dense(name: str, X: Any) -> Any:
-        Z = xp.matmul(W[f"{name}.weight"], X, out=work(f"Z_{name}", n_points, W[f"{name}.bias"].shape[1], n_images))
+        Z = matmul(W[f"{name}.weight"], X, out=work(f"Z_{name}", n_points, W[f"{name}.bias"].shape[1], n_images))
         Z += W[f"{name}.bias"][:, :, None]
         return Z
 
@@ -146,9 +147,9 @@ def _forward(averaged: bool, work: Workspace, inputs: Planes, Z1: Any, rest: Any
         dW = LAYOUT.unpack(d_rest, FIRST)
 
         def dense_backward(name: str, X: Any, dZ: Any) -> Any:
-            xp.matmul(dZ, X.swapaxes(1, 2), out=dW[f"{name}.weight"])
+            matmul(dZ, X.swapaxes(1, 2), out=dW[f"{name}.weight"])
             dW[f"{name}.bias"][...] = dZ.sum(axis=2)
-            return xp.matmul(W[f"{name}.weight"].swapaxes(1, 2), dZ, out=work(f"dX_{name}", *X.shape))
+            return matmul(W[f"{name}.weight"].swapaxes(1, 2), dZ, out=work(f"dX_{name}", *X.shape))
 
         dA4 = dense_backward("fc3", A4, dY)  # 12
         dZ4 = activation.backward(work, dA4, A4, Z4)  # 11

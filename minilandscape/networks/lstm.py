@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backend import Workspace
+from ..backend import Workspace, constant
 from ..data import lstm_permutation
 from .dense import as_they_are
 from .network import Network
 from .parameters import Layout
+from .products import matmul
 
 STEPS, FEATURES, UNITS = 28, 28, 48
 GATES = 4 * UNITS  # input, forget, cell, output, as PyTorch orders them
@@ -34,7 +35,7 @@ class Sequences(NamedTuple):
 
 def _pack_batch(xp: Any, images: Any, labels: Any) -> Sequences:
     # Images innermost first, so that whole rows are put in order.
-    rows = xp.ascontiguousarray(images.swapaxes(-1, -2)).take(xp.asarray(lstm_permutation()), axis=-2)
+    rows = xp.ascontiguousarray(images.swapaxes(-1, -2)).take(constant(xp, lstm_permutation), axis=-2)
     return Sequences(rows.reshape(*images.shape[:-2], STEPS, FEATURES, images.shape[-2]), labels)
 
 
@@ -47,19 +48,19 @@ def _halves(xp: Any, dtype: Any) -> Any:
 
     Taken into the weights, it lets one tanh serve all four gates.
     """
-    halves = np.full((GATES, 1), 0.5, dtype)
+    halves = xp.full((GATES, 1), 0.5, dtype)
     halves[CELL] = 1
-    return xp.asarray(halves)
+    return halves
 
 
 def _first(work: Workspace, inputs: Sequences, rows: Any) -> Any:
     """Z = ½ W_ih x of weights (R, 192·28) -> (R, T, 192, N), ½ for the logistic gates only."""
     W = rows.reshape(len(rows), 1, GATES, FEATURES) * _halves(work.xp, work.dtype)
-    return work.xp.matmul(W, inputs.X, out=work("first", len(rows), STEPS, GATES, inputs.X.shape[-1]))
+    return matmul(W, inputs.X, out=work("first", len(rows), STEPS, GATES, inputs.X.shape[-1]))
 
 
 def _first_backward(work: Workspace, inputs: Sequences, dZ: Any, into: Any) -> None:
-    dW = work.xp.matmul(dZ, inputs.X.swapaxes(-1, -2)).sum(axis=1)
+    dW = matmul(dZ, inputs.X.swapaxes(-1, -2)).sum(axis=1)
     into += dW.reshape(len(dW), -1)
 
 
@@ -85,7 +86,7 @@ def _forward(work: Workspace, inputs: Sequences, Z: Any, rest: Any) -> tuple[Any
     C[:, 0] = 0
     for t in range(STEPS):
         gates = Z[:, t]
-        gates += xp.matmul(W_h, H[:, t], out=recurrent)  # 1
+        gates += matmul(W_h, H[:, t], out=recurrent)  # 1
         xp.tanh(gates, out=gates)  # 2
         for logistic in (slice(IN.start, FORGET.stop), OUT):
             gates[:, logistic] *= 0.5
@@ -95,7 +96,7 @@ def _forward(work: Workspace, inputs: Sequences, Z: Any, rest: Any) -> tuple[Any
         xp.tanh(C[:, t + 1], out=tanh_C[:, t])  # 4
         xp.multiply(gates[:, OUT], tanh_C[:, t], out=H[:, t + 1, :UNITS])  # 5
     last = H[:, STEPS, :UNITS]
-    Y = xp.matmul(W_fc, last, out=work("Y", n_points, 10, n_images))  # 6
+    Y = matmul(W_fc, last, out=work("Y", n_points, 10, n_images))  # 6
 
     def backward(dY: Any) -> tuple[Any, Any]:
         """dY (P, 10, N) -> dZ (P, T, 192, N) in place of Z, d rest.
@@ -105,8 +106,8 @@ def _forward(work: Workspace, inputs: Sequences, Z: Any, rest: Any) -> tuple[Any
         """
         d_rest = work("d_rest", *rest.shape)
         dW = LAYOUT.unpack(d_rest, FIRST)
-        xp.matmul(dY, last.swapaxes(1, 2), out=dW["fc.weight"])  # 6
-        dH = xp.matmul(W_fc.swapaxes(1, 2), dY, out=work("dH", n_points, UNITS, n_images))
+        matmul(dY, last.swapaxes(1, 2), out=dW["fc.weight"])  # 6
+        dH = matmul(W_fc.swapaxes(1, 2), dY, out=work("dH", n_points, UNITS, n_images))
         dC = work("dC", n_points, UNITS, n_images)
         dC[...] = 0
         slope = work("slope", n_points, GATES, n_images)
@@ -135,8 +136,8 @@ def _forward(work: Workspace, inputs: Sequences, Z: Any, rest: Any) -> tuple[Any
             xp.multiply(slope[:, OUT], dH, out=gates[:, OUT])
             dC, through = through, dC
             if t:
-                xp.matmul(W_back, gates, out=dH)  # 1
-        dW_h = xp.matmul(Z, H[:, :STEPS].swapaxes(2, 3)).sum(axis=1)  # 1
+                matmul(W_back, gates, out=dH)  # 1
+        dW_h = matmul(Z, H[:, :STEPS].swapaxes(2, 3)).sum(axis=1)  # 1
         dW["lstm.weight_hh"][...] = dW_h[:, :, :UNITS]
         dW["lstm.bias_ih"][...] = dW_h[:, :, UNITS]
         dW["lstm.bias_hh"][...] = dW_h[:, :, UNITS]

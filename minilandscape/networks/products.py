@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend
+from .. import backend, cuda
 from ..backend import Workspace
 
 #: Multiplications of a product up to which OpenBLAS works on the factors as they lie.
@@ -21,6 +21,13 @@ UNPACKED = 1_000_000
 UNPACKED_OUTPUTS = 1024
 #: A block has at least so many rows, and a sum over images at most so many blocks: below, calls and sums cost more.
 LEAST_ROWS, MOST_SUMS = 16, 10
+
+
+def matmul(a: Any, b: Any, out: Any = None) -> Any:
+    """``a @ b`` of stacks of matrices, into ``out`` where it is given, in NumPy's arrays or CuPy's."""
+    if backend.array_module(a) is np:
+        return np.matmul(a, b, out=out)
+    return cuda.matmul(a, b, out)
 
 
 @lru_cache(maxsize=4096)
@@ -45,7 +52,7 @@ def _cut(array: Any, n_blocks: int) -> Any:
 def rows_times(xp: Any, X: Any, W: Any, out: Any) -> Any:
     """X (P, N, K) @ W (P, K, M) into ``out`` (P, N, M); either P may be 1."""
     n_blocks = blocks(xp, X.shape[1], W.shape[1] * W.shape[2], X.shape[1] // LEAST_ROWS)
-    xp.matmul(_cut(X, n_blocks), W[:, None], out=_cut(out, n_blocks))
+    matmul(_cut(X, n_blocks), W[:, None], out=_cut(out, n_blocks))
     return out
 
 
@@ -53,7 +60,7 @@ def rows_times_transposed(xp: Any, X: Any, W: Any, out: Any) -> Any:
     """X (P, N, K) @ Wᵀ of W (P, M, K), for a long K, into ``out`` (P, N, M); either P may be 1."""
     per_row = max(W.shape[1] * W.shape[2], W.shape[1] * UNPACKED // UNPACKED_OUTPUTS)
     n_blocks = blocks(xp, X.shape[1], per_row, X.shape[1] // LEAST_ROWS)
-    xp.matmul(_cut(X, n_blocks), W.swapaxes(1, 2)[:, None], out=_cut(out, n_blocks))
+    matmul(_cut(X, n_blocks), W.swapaxes(1, 2)[:, None], out=_cut(out, n_blocks))
     return out
 
 
@@ -69,6 +76,6 @@ def sum_over_rows(xp: Any, D: Any, X: Any, out: Any) -> Any:
     """Dᵀ X of D (P, N, M) and X (P, N, K), into ``out`` (P, M, K)."""
     n_blocks = blocks(xp, X.shape[1], D.shape[2] * X.shape[2], MOST_SUMS)
     if n_blocks == 1:
-        return xp.matmul(D.swapaxes(1, 2), X, out=out)
-    parts = xp.matmul(_cut(D, n_blocks).swapaxes(2, 3), _cut(X, n_blocks))
+        return matmul(D.swapaxes(1, 2), X, out=out)
+    parts = matmul(_cut(D, n_blocks).swapaxes(2, 3), _cut(X, n_blocks))
     return parts.sum(axis=1, out=out)

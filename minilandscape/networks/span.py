@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ..backend import Workspace, to_device
+from ..backend import Workspace, joined, to_device
 from ..landscape import Evaluations, Weights
+from .products import matmul
 
 #: Bytes of first-layer products that a span keeps between evaluations.
 KEPT_PRODUCTS = 256 << 20
@@ -35,6 +37,7 @@ class NetworkSpan:
         self.basis = basis.copy()
         self.evaluations = Evaluations()
         self._landscape = landscape
+        self._record = landscape.recorder()
         self._products: dict[int, Any] = {}
         self.refresh()
 
@@ -46,13 +49,19 @@ class NetworkSpan:
 
     def replace(self, rows: Sequence[int], vectors: Any) -> None:
         """New vectors (len(rows), D) for some rows; the products of the others stay."""
-        self.basis[list(rows)] = to_device(vectors, self._landscape.device, self._landscape.dtype)
+        vectors, begin = to_device(vectors, self._landscape.device, self._landscape.dtype), 0
+        for run in runs_of(rows):
+            length = run.stop - run.start
+            self.basis[run] = vectors[begin : begin + length]
+            begin += length
         self._stale.update(int(row) for row in rows)
 
     def combine(self, rows: Sequence[int], coefficients: np.ndarray) -> None:
         """Rows become combinations (len(rows), R) of the old ones, and so do their products."""
         rows, coefficients = list(rows), np.asarray(coefficients, dtype=np.float64)
-        self.basis[rows] = self._device(coefficients) @ self.basis
+        combined = matmul(self._device(coefficients), self.basis)
+        for k, row in enumerate(rows):
+            self.basis[row] = combined[k]
         self._combined += 1
         if self._combined >= FRESH_AFTER:
             self.refresh()
@@ -99,13 +108,17 @@ class NetworkSpan:
             raise ValueError(f"coefficients have shape {coefficients.shape}; expected (P, {len(self.basis)})")
         keeps = n_rows * land.n_images * network.first_floats * land.dtype.itemsize <= KEPT_PRODUCTS
         mixes = n_rows <= network.mixed_rows and (keeps or n_points > n_rows)
-        mix, first = self._device(coefficients), network.n_first
+        first = network.n_first
         formed = first if mixes else 0  # of the points themselves only the parameters from here on are needed
-        pull_T: Any = None if pull is None else self._device(np.ascontiguousarray(pull.T))
-        pending = None if self._pending is None else self._device(self._pending)
         stale = sorted(self._stale)
+        given: dict[str, Any] = {"mix": coefficients}
+        given |= {} if pull is None else {"pull_T": pull.T}
+        given |= {} if self._pending is None else {"pending": self._pending}
 
-        def chunk_pass(inputs: Any, total: Any) -> tuple[Any, Any]:
+        def make_pass(*arrays: Any) -> Any:
+            return partial(chunk_pass, **dict(zip(given, arrays, strict=True)))
+
+        def chunk_pass(inputs: Any, total: Any, mix: Any, pull_T: Any = None, pending: Any = None) -> tuple[Any, Any]:
             work, products, d_rows = land._work, None, None
             inputs = network.open(work, inputs)
             if mixes:
@@ -149,9 +162,11 @@ class NetworkSpan:
                         d_rows += mixed
             if d_rows is not None:
                 network.first_backward(work, inputs, d_rows, total[:, :first])
-            return xp.concatenate(all_sums), xp.concatenate(all_correct)
+            return joined(all_sums), joined(all_correct)
 
-        sums, _, total = land._run(chunk_pass, 0 if pull is None else pull.shape[1])
+        key = tuple(stale), tuple(given), mixes, keeps
+        arrays = (np.ascontiguousarray(array, dtype=land.dtype) for array in given.values())
+        sums, _, total = land.run(self._record, key, make_pass, 0 if pull is None else pull.shape[1], *arrays)
         if mixes and keeps:
             self._stale, self._pending = set(), None
         return sums, total
@@ -171,18 +186,29 @@ class NetworkSpan:
                 kept[...] = products
             return kept
         if pending is not None:
-            kept[...] = (pending @ kept.reshape(len(kept), -1)).reshape(kept.shape)
-        if stale:
-            kept[stale] = network.first(land._work, inputs, self.basis[stale, :first])
+            kept[...] = matmul(pending, kept.reshape(len(kept), -1)).reshape(kept.shape)
+        for run in runs_of(stale):
+            kept[run] = network.first(land._work, inputs, self.basis[run, :first])
         return kept
+
+
+def runs_of(rows: Sequence[int]) -> list[slice]:
+    """Rows that follow each other as slices, which on a GPU are views where a list of numbers is a transfer."""
+    runs: list[slice] = []
+    for row in rows:
+        if runs and runs[-1].stop == row:
+            runs[-1] = slice(runs[-1].start, row + 1)
+        else:
+            runs.append(slice(row, row + 1))
+    return runs
 
 
 def _product(xp: Any, weights: Any, stack: Any, work: Workspace, name: str) -> Any:
     """``weights (K, P) @ stack (P, …)`` in the work array ``name``."""
     flat = stack if stack.ndim == 2 else stack.reshape(len(stack), -1)
     out = work(name, len(weights), flat.shape[1])
-    if len(stack) == 1:  # BLAS is slow at this one
+    if len(stack) == 1 and xp is np:  # BLAS is slow at this one
         xp.multiply(weights, flat, out=out)
     else:
-        xp.matmul(weights, flat, out=out)
+        matmul(weights, flat, out=out)
     return out.reshape(len(weights), *stack.shape[1:])

@@ -1,0 +1,323 @@
+"""What CuPy leaves to be done on a GPU: products that a graph may hold, and graphs of many small operations.
+
+To launch an operation costs the host ten microseconds and more, which is longer than most of these take on the device.
+A CUDA graph holds all of a pass and is launched at once. CuPy records its own kernels into one but refuses cuBLAS while
+it does, so products go to cuBLAS from here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+#: Bytes that cuBLAS may use beside its operands; a graph must not allocate them itself.
+CUBLAS_WORKSPACE = 32 << 20
+#: Graphs that a recorder keeps; the one that was used the longest ago goes first.
+MOST_GRAPHS = 16
+NOT_TRANSPOSED, TRANSPOSED = 0, 1
+
+
+def _cupy() -> Any:
+    return sys.modules["cupy"]  # whoever holds a device array has imported it
+
+
+# Products ------------------------------------------------------------------------------------------------------------
+
+
+class Matrices(NamedTuple):
+    """A stack of matrices as cuBLAS, which thinks in columns, finds them in memory.
+
+    Attributes
+    ----------
+    transposed
+        Whether it has to turn them.
+    ld
+        Numbers from the beginning of one row, or of one column where ``transposed``, to the next.
+    strides
+        Numbers from one matrix to the next, for each leading axis.
+    """
+
+    transposed: int
+    ld: int
+    strides: tuple[int, ...]
+
+
+def as_cublas(array: Any) -> Matrices | None:
+    """How cuBLAS reads an array (…, R, C); None where it cannot, and a copy is needed."""
+    rows, columns = array.shape[-2:]
+    *leading, per_row, per_column = (stride // array.itemsize for stride in array.strides)
+    if per_column == 1 or columns == 1:
+        ld = per_row if rows > 1 else columns
+        if ld >= columns:
+            return Matrices(NOT_TRANSPOSED, ld, tuple(leading))
+    if per_row == 1 or rows == 1:
+        ld = per_column if columns > 1 else rows
+        if ld >= rows:
+            return Matrices(TRANSPOSED, ld, tuple(leading))
+    return None
+
+
+def batches(shape: Sequence[int], *strides: Sequence[int]) -> tuple[list[tuple[int, ...]], int, tuple[int, ...]]:
+    """Splits leading axes into as few strided batches as there can be.
+
+    Parameters
+    ----------
+    shape
+        Of the leading axes of the product.
+    *strides
+        Of each operand along them, 0 where it is broadcast.
+
+    Returns
+    -------
+    offsets, count, steps
+        Each operand's beginnings of the batches, and the number and the distances of the matrices in each.
+    """
+    axes: list[tuple[int, tuple[int, ...]]] = []
+    for n, steps in zip(shape, zip(*strides, strict=True), strict=True):
+        if n == 1:
+            continue
+        if axes and all(before == n * step for before, step in zip(axes[-1][1], steps, strict=True)):
+            axes[-1] = (axes[-1][0] * n, steps)
+        else:
+            axes.append((n, steps))
+    if not axes:
+        return [(0,) * len(strides)], 1, (0,) * len(strides)
+    count, steps = axes.pop(max(range(len(axes)), key=lambda k: axes[k][0]))
+    offsets = [
+        tuple(sum(i * step[k] for i, (_, step) in zip(place, axes, strict=True)) for k in range(len(strides)))
+        for place in itertools.product(*(range(n) for n, _ in axes))
+    ]
+    return offsets, count, steps
+
+
+def matmul(a: Any, b: Any, out: Any = None) -> Any:
+    """``a (…, M, K) @ b (…, K, N)`` of CuPy's arrays, into ``out`` where it is given.
+
+    As ``cupy.matmul``, but a recording takes it, and leading axes that are broadcast cost nothing.
+    """
+    cupy = _cupy()
+    if out is None:
+        shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
+        out = cupy.empty(shape, dtype=a.dtype)
+    cublas = _cublas()
+    if cublas is None or not a.dtype == b.dtype == out.dtype or a.dtype.char not in "fd":
+        return cupy.matmul(a, b, out=out)
+    if 0 in (*out.shape, a.shape[-1]):
+        out[...] = 0
+        return out
+    into = as_cublas(out)
+    if into is None or into.transposed:
+        out[...] = matmul(a, b)
+        return out
+    read = []
+    for factor in (a, b):
+        if (matrices := as_cublas(factor)) is None:
+            factor = cupy.ascontiguousarray(factor)
+            matrices = as_cublas(factor)
+            assert matrices is not None
+        missing = out.ndim - factor.ndim
+        steps = [0] * missing + [s if n > 1 else 0 for n, s in zip(factor.shape, matrices.strides, strict=False)]
+        read.append((factor, matrices, steps))
+    (a, A, a_steps), (b, B, b_steps) = read
+    offsets, count, (a_step, b_step, out_step) = batches(out.shape[:-2], a_steps, b_steps, into.strides)
+    size, (n_rows, n_columns), n_inner = a.itemsize, out.shape[-2:], a.shape[-1]
+    for a_begin, b_begin, out_begin in offsets:
+        # Row-major out is outᵀ = bᵀ aᵀ to cuBLAS, and so are the factors that it need not turn.
+        cublas.gemm(
+            a.dtype.char,
+            (B.transposed, A.transposed),
+            (n_columns, n_rows, n_inner),
+            (b.data.ptr + size * b_begin, B.ld, b_step),
+            (a.data.ptr + size * a_begin, A.ld, a_step),
+            (out.data.ptr + size * out_begin, into.ld, out_step),
+            count,
+        )
+    return out
+
+
+class Cublas:
+    """cuBLAS for one thread on one device."""
+
+    def __init__(self, library: Any) -> None:
+        self._library = library
+        self._handle = ctypes.c_void_p()
+        self._check("create", library.cublasCreate_v2(ctypes.byref(self._handle)))
+        self._workspace = _cupy().empty(CUBLAS_WORKSPACE, dtype=np.uint8)
+        self._stream: int | None = None
+        self._one = {"f": (ctypes.c_float(1), ctypes.c_float(0)), "d": (ctypes.c_double(1), ctypes.c_double(0))}
+        kinds = {"f": "S", "d": "D"}
+        self._gemm = {char: getattr(library, f"cublas{kind}gemm_v2") for char, kind in kinds.items()}
+        self._batched = {char: getattr(library, f"cublas{kind}gemmStridedBatched") for char, kind in kinds.items()}
+        pointer, number, distance = ctypes.c_void_p, ctypes.c_int, ctypes.c_longlong
+        front = [pointer, *[number] * 5, pointer]
+        for function in self._gemm.values():
+            function.argtypes = [*front, *[pointer, number] * 2, pointer, pointer, number]
+        for function in self._batched.values():
+            function.argtypes = [*front, *[pointer, number, distance] * 2, pointer, pointer, number, distance, number]
+
+    @staticmethod
+    def _check(what: str, status: int) -> None:
+        if status:
+            raise RuntimeError(f"cuBLAS could not {what}: status {status}")
+
+    def gemm(
+        self,
+        char: str,
+        turn: tuple[int, int],
+        sizes: tuple[int, int, int],
+        a: tuple[int, int, int],
+        b: tuple[int, int, int],
+        c: tuple[int, int, int],
+        count: int,
+    ) -> None:
+        """C = op(A) op(B), ``count`` times, all column by column.
+
+        Parameters
+        ----------
+        char
+            ``"f"`` or ``"d"``, the type of the numbers.
+        turn
+            Whether A and B are transposed.
+        sizes
+            Rows of C, its columns, and the numbers summed over for each.
+        a, b, c
+            Where the first matrix begins; numbers from one of its columns to the next; and from one matrix to the next.
+        """
+        stream = _cupy().cuda.get_current_stream().ptr
+        if stream != self._stream:
+            self._check("set its stream", self._library.cublasSetStream_v2(self._handle, ctypes.c_void_p(stream)))
+            workspace = ctypes.c_void_p(self._workspace.data.ptr), ctypes.c_size_t(CUBLAS_WORKSPACE)
+            self._check("set its workspace", self._library.cublasSetWorkspace_v2(self._handle, *workspace))
+            self._stream = stream
+        one, zero = (ctypes.addressof(number) for number in self._one[char])
+        if count == 1:
+            status = self._gemm[char](self._handle, *turn, *sizes, one, *a[:2], *b[:2], zero, *c[:2])
+        else:
+            status = self._batched[char](self._handle, *turn, *sizes, one, *a, *b, zero, *c, count)
+        self._check("multiply", status)
+
+
+@lru_cache(maxsize=1)
+def _library() -> Any:
+    """The cuBLAS that CuPy uses, which is loaded once CuPy has multiplied; None where it is not found by its name."""
+    cupy = _cupy()
+    cupy.matmul(*2 * [cupy.ones((2, 2), dtype=np.float32)])
+    major = cupy.cuda.runtime.runtimeGetVersion() // 1000
+    name = f"cublas64_{major}.dll" if sys.platform == "win32" else f"libcublas.so.{major}"
+    try:
+        return ctypes.CDLL(name)
+    except OSError:
+        return None
+
+
+_local = threading.local()
+
+
+def _cublas() -> Any:
+    """This thread's cuBLAS on the current device; None where there is none but CuPy's own."""
+    device = _cupy().cuda.runtime.getDevice()
+    known: dict[int, Any] = _local.__dict__.setdefault("cublas", {})
+    if device not in known:
+        library = _library()
+        known[device] = None if library is None else Cublas(library)
+    return known[device]
+
+
+# Graphs --------------------------------------------------------------------------------------------------------------
+
+
+class GraphMemory:
+    """Where graphs work that run one after another: it holds as much as the largest of them needs."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._of_stream: dict[int, tuple[Any, Any]] = {}
+
+    def of_stream(self, stream: int) -> tuple[Any, Any]:
+        """The memory pool of the graphs that are launched on a stream, and the stream that they are recorded on."""
+        if stream not in self._of_stream:
+            cuda = _cupy().cuda
+            self._of_stream[stream] = cuda.MemoryPool(), cuda.Stream(non_blocking=True)
+        return self._of_stream[stream]
+
+
+class Recorder:
+    """Calls functions of device arrays, records each at its second call, and replays the recording from then on.
+
+    What is recorded must not read or write the host's memory, and must do the same whenever its key, and the shapes and
+    types of its arguments, are the same. Where a recording fails the functions are called as they are.
+
+    Parameters
+    ----------
+    memory
+        Shared by recorders of which only one is called at a time.
+
+    Attributes
+    ----------
+    refused
+        Why a recording failed; None where none did.
+    """
+
+    def __init__(self, memory: GraphMemory) -> None:
+        self.refused: Exception | None = None
+        self._memory = memory
+        self._graphs: OrderedDict[Hashable, _Graph | None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return sum(graph is not None for graph in self._graphs.values())
+
+    def __call__(self, key: Hashable, function: Callable[..., tuple[Any, ...]], *inputs: Any) -> tuple[Any, ...]:
+        """``function(*inputs)``, arrays of the device, from arrays of the device or the host."""
+        stream = _cupy().cuda.get_current_stream().ptr
+        key = (key, stream, *((x.shape, x.dtype.char) for x in inputs))
+        with self._memory.lock:
+            if key not in self._graphs:  # the first call also compiles kernels, which a recording cannot
+                self._graphs[key] = None
+            elif self._graphs[key] is None and self.refused is None and _cublas() is not None:
+                try:
+                    self._graphs[key] = _Graph(function, inputs, *self._memory.of_stream(stream))
+                except Exception as error:  # every way in which recording can fail means the same: do without
+                    self.refused = error
+            self._graphs.move_to_end(key)
+            while len(self._graphs) > MOST_GRAPHS:
+                self._graphs.popitem(last=False)
+            if (graph := self._graphs[key]) is not None:
+                return graph(inputs)
+        return function(*(_cupy().asarray(x) for x in inputs))
+
+
+class _Graph:
+    """A recorded call: arguments are copied to where the recording reads them, results from where it writes them.
+
+    All that it works on is the pool's for good. The pool gives to others what the call gave back, so results are copied
+    before another graph runs.
+    """
+
+    def __init__(
+        self, function: Callable[..., tuple[Any, ...]], inputs: tuple[Any, ...], pool: Any, stream: Any
+    ) -> None:
+        cupy = _cupy()
+        self._inputs = [cupy.array(x) for x in inputs]
+        with cupy.cuda.using_allocator(pool.malloc), stream:
+            stream.begin_capture()
+            try:
+                self._outputs = function(*self._inputs)
+            finally:
+                self._graph = stream.end_capture()
+
+    def __call__(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        for own, given in zip(self._inputs, inputs, strict=True):
+            if isinstance(given, np.ndarray):
+                own.set(given)
+            else:
+                own[...] = given
+        self._graph.launch()
+        return tuple(output.copy() for output in self._outputs)
