@@ -8,12 +8,12 @@ it does, so products go to cuBLAS from here.
 from __future__ import annotations
 
 import ctypes
-import itertools
 import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,9 @@ CUBLAS_WORKSPACE = 32 << 20
 #: Graphs that a recorder keeps; the one that was used the longest ago goes first.
 MOST_GRAPHS = 16
 NOT_TRANSPOSED, TRANSPOSED = 0, 1
+#: A device has about so many multiprocessors, a tile of a product so many rows and columns, and a sum that is cut, to
+#: keep them busy, at least so many terms a part.
+MULTIPROCESSORS, TILE, LEAST_SUM = 128, 64, 500
 
 
 def _cupy() -> Any:
@@ -65,21 +68,8 @@ def as_cublas(array: Any) -> Matrices | None:
     return None
 
 
-def batches(shape: Sequence[int], *strides: Sequence[int]) -> tuple[list[tuple[int, ...]], int, tuple[int, ...]]:
-    """Splits leading axes into as few strided batches as there can be.
-
-    Parameters
-    ----------
-    shape
-        Of the leading axes of the product.
-    *strides
-        Of each operand along them, 0 where it is broadcast.
-
-    Returns
-    -------
-    offsets, count, steps
-        Each operand's beginnings of the batches, and the number and the distances of the matrices in each.
-    """
+def merged(shape: Sequence[int], *strides: Sequence[int]) -> list[tuple[int, tuple[int, ...]]]:
+    """Leading axes as few as they can be: the length of each, and each operand's stride along it."""
     axes: list[tuple[int, tuple[int, ...]]] = []
     for n, steps in zip(shape, zip(*strides, strict=True), strict=True):
         if n == 1:
@@ -88,14 +78,19 @@ def batches(shape: Sequence[int], *strides: Sequence[int]) -> tuple[list[tuple[i
             axes[-1] = (axes[-1][0] * n, steps)
         else:
             axes.append((n, steps))
-    if not axes:
-        return [(0,) * len(strides)], 1, (0,) * len(strides)
-    count, steps = axes.pop(max(range(len(axes)), key=lambda k: axes[k][0]))
-    offsets = [
-        tuple(sum(i * step[k] for i, (_, step) in zip(place, axes, strict=True)) for k in range(len(strides)))
-        for place in itertools.product(*(range(n) for n, _ in axes))
-    ]
-    return offsets, count, steps
+    return axes
+
+
+def parts_of_a_sum(n_inner: int, n_rows: int, n_columns: int, count: int) -> int:
+    """Into how many parts the sums of ``count`` products are cut, so that they keep the whole device at work.
+
+    cuBLAS gives a tile of an output to one multiprocessor, however long its sum. A single product it cuts by itself.
+    """
+    tiles = count * -(-n_rows // TILE) * -(-n_columns // TILE)
+    if count == 1 or tiles >= MULTIPROCESSORS:
+        return 1
+    least = -(-MULTIPROCESSORS // tiles)
+    return next((k for k in range(least, 4 * least) if n_inner % k == 0 and n_inner // k >= LEAST_SUM), 1)
 
 
 def matmul(a: Any, b: Any, out: Any = None) -> Any:
@@ -117,6 +112,10 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
     if into is None or into.transposed:
         out[...] = matmul(a, b)
         return out
+    (n_rows, n_columns), n_inner, count = out.shape[-2:], a.shape[-1], prod(out.shape[:-2])
+    if (n_parts := parts_of_a_sum(n_inner, n_rows, n_columns, count)) > 1:
+        parts = matmul(_cut(a, -1, n_parts), _cut(b, -2, n_parts))
+        return parts.sum(axis=-3, out=out)
     read = []
     for factor in (a, b):
         if (matrices := as_cublas(factor)) is None:
@@ -127,20 +126,37 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
         steps = [0] * missing + [s if n > 1 else 0 for n, s in zip(factor.shape, matrices.strides, strict=False)]
         read.append((factor, matrices, steps))
     (a, A, a_steps), (b, B, b_steps) = read
-    offsets, count, (a_step, b_step, out_step) = batches(out.shape[:-2], a_steps, b_steps, into.strides)
-    size, (n_rows, n_columns), n_inner = a.itemsize, out.shape[-2:], a.shape[-1]
-    for a_begin, b_begin, out_begin in offsets:
-        # Row-major out is outᵀ = bᵀ aᵀ to cuBLAS, and so are the factors that it need not turn.
-        cublas.gemm(
-            a.dtype.char,
-            (B.transposed, A.transposed),
-            (n_columns, n_rows, n_inner),
-            (b.data.ptr + size * b_begin, B.ld, b_step),
-            (a.data.ptr + size * a_begin, A.ld, a_step),
-            (out.data.ptr + size * out_begin, into.ld, out_step),
-            count,
+    axes = merged(out.shape[:-2], a_steps, b_steps, into.strides)
+    # Row-major out is outᵀ = bᵀ aᵀ to cuBLAS, and so are the factors that it need not turn.
+    how = a.dtype.char, (B.transposed, A.transposed), (n_columns, n_rows, n_inner)
+    operands = (b, B.ld, 1), (a, A.ld, 0), (out, into.ld, 2)
+    if len(axes) < 2:
+        n, distances = axes[0] if axes else (1, (0, 0, 0))
+        cublas.gemm(*how, *((array.data.ptr, ld, distances[k]) for array, ld, k in operands), n)
+    else:
+        lengths, device = tuple(n for n, _ in axes), cupy.cuda.runtime.getDevice()
+        begins = (
+            _offsets(device, lengths, tuple(a.itemsize * distances[k] for _, distances in axes)) + array.data.ptr
+            for array, _, k in operands
         )
+        cublas.gemm_at(*how, *((at, ld) for at, (_, ld, _) in zip(begins, operands, strict=True)), count)
     return out
+
+
+def _cut(array: Any, axis: int, n_parts: int) -> Any:
+    """(…, R, C) -> (…, n_parts, R, C) with one of the two axes cut into parts; a view."""
+    shape, strides = list(array.shape), list(array.strides)
+    shape[axis] //= n_parts
+    shape.insert(-2, n_parts)
+    strides.insert(-2, strides[axis] * shape[axis])
+    return _cupy().lib.stride_tricks.as_strided(array, shape, strides)
+
+
+@cache  # graphs read them, so they stay
+def _offsets(device: int, lengths: tuple[int, ...], strides: tuple[int, ...]) -> Any:
+    """Where, in bytes from the first, each matrix of a stack begins, on the device."""
+    places = np.indices(lengths).reshape(len(lengths), -1)
+    return _cupy().asarray(np.array(strides, dtype=np.int64) @ places)
 
 
 class Cublas:
@@ -156,10 +172,13 @@ class Cublas:
         kinds = {"f": "S", "d": "D"}
         self._gemm = {char: getattr(library, f"cublas{kind}gemm_v2") for char, kind in kinds.items()}
         self._batched = {char: getattr(library, f"cublas{kind}gemmStridedBatched") for char, kind in kinds.items()}
+        self._scattered = {char: getattr(library, f"cublas{kind}gemmBatched") for char, kind in kinds.items()}
         pointer, number, distance = ctypes.c_void_p, ctypes.c_int, ctypes.c_longlong
         front = [pointer, *[number] * 5, pointer]
         for function in self._gemm.values():
             function.argtypes = [*front, *[pointer, number] * 2, pointer, pointer, number]
+        for function in self._scattered.values():
+            function.argtypes = [*front, *[pointer, number] * 2, pointer, pointer, number, number]
         for function in self._batched.values():
             function.argtypes = [*front, *[pointer, number, distance] * 2, pointer, pointer, number, distance, number]
 
@@ -191,18 +210,39 @@ class Cublas:
         a, b, c
             Where the first matrix begins; numbers from one of its columns to the next; and from one matrix to the next.
         """
+        one, zero = self._ready(char)
+        if count == 1:
+            status = self._gemm[char](self._handle, *turn, *sizes, one, *a[:2], *b[:2], zero, *c[:2])
+        else:
+            status = self._batched[char](self._handle, *turn, *sizes, one, *a, *b, zero, *c, count)
+        self._check("multiply", status)
+
+    def gemm_at(
+        self,
+        char: str,
+        turn: tuple[int, int],
+        sizes: tuple[int, int, int],
+        a: tuple[Any, int],
+        b: tuple[Any, int],
+        c: tuple[Any, int],
+        count: int,
+    ) -> None:
+        """The same of matrices that begin anywhere: ``a``, ``b`` and ``c`` hold arrays of their addresses."""
+        one, zero = self._ready(char)
+        (a_at, lda), (b_at, ldb), (c_at, ldc) = ((at.data.ptr, ld) for at, ld in (a, b, c))
+        status = self._scattered[char](self._handle, *turn, *sizes, one, a_at, lda, b_at, ldb, zero, c_at, ldc, count)
+        self._check("multiply", status)
+
+    def _ready(self, char: str) -> tuple[int, int]:
+        """Has cuBLAS work on the current stream; the addresses of 1 and 0."""
         stream = _cupy().cuda.get_current_stream().ptr
         if stream != self._stream:
             self._check("set its stream", self._library.cublasSetStream_v2(self._handle, ctypes.c_void_p(stream)))
             workspace = ctypes.c_void_p(self._workspace.data.ptr), ctypes.c_size_t(CUBLAS_WORKSPACE)
             self._check("set its workspace", self._library.cublasSetWorkspace_v2(self._handle, *workspace))
             self._stream = stream
-        one, zero = (ctypes.addressof(number) for number in self._one[char])
-        if count == 1:
-            status = self._gemm[char](self._handle, *turn, *sizes, one, *a[:2], *b[:2], zero, *c[:2])
-        else:
-            status = self._batched[char](self._handle, *turn, *sizes, one, *a, *b, zero, *c, count)
-        self._check("multiply", status)
+        one, zero = self._one[char]
+        return ctypes.addressof(one), ctypes.addressof(zero)
 
 
 @lru_cache(maxsize=1)
@@ -230,6 +270,85 @@ def _cublas() -> Any:
         known[device] = None if library is None else Cublas(library)
     return known[device]
 
+
+# Kernels --------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def _kernel(name: str) -> Any:
+    return _cupy().ElementwiseKernel(*KERNELS[name], f"minilandscape_{name}")
+
+
+def elementwise(name: str, *arrays: Any) -> None:
+    """One of :data:`KERNELS` over arrays that broadcast, those that it reads and then those that it writes.
+
+    One that it writes may be one that it reads.
+    """
+    _kernel(name)(*arrays)
+
+
+def _cross_entropy(n_classes: int) -> tuple[str, str, str]:
+    """Logits and label -> the gradient by the logits, the loss, and whether the label is on top, of one image."""
+    each = range(n_classes)
+    top = "y0"
+    for k in each[1:]:
+        top = f"max({top}, y{k})"
+    statements = [f"T top = {top}"]
+    statements += [f"T is{k} = T(label == {k})" for k in each]
+    statements += [f"T e{k} = exp(y{k} - top)" for k in each]
+    # 0 times an infinite logit is no number, as is the loss that it makes.
+    statements += ["T at = " + " + ".join(f"is{k} * (y{k} - top)" for k in each)]
+    statements += ["T e = " + " + ".join(f"is{k} * e{k}" for k in each)]
+    statements += ["T off = " + " + ".join(f"(T(1) - is{k}) * e{k}" for k in each)]
+    statements += [f"d{k} = ((T(1) - is{k}) * e{k} - is{k} * off) / (off + e)" for k in each]
+    statements += ["loss = log1p(off + (e - T(1))) - at", "hit = T(at == T(0))"]
+    reads = ", ".join(f"T y{k}" for k in each) + ", int64 label"
+    return reads, ", ".join(f"T d{k}" for k in each) + ", T loss, T hit", ";".join(statements)
+
+
+#: What each reads, what it writes, and how: elementwise functions for which CuPy, operation by operation, would read
+#: and write the same memory many times. Statements are assignments that are C++ and, but for the type, Python.
+KERNELS = {
+    "relu_backward": ("T g, T a", "T d", "d = g * T(a > T(0))"),
+    "softplus": ("T z", "T a", "a = max(z, T(0)) + log1p(exp(-max(z, -z)))"),
+    "softplus_backward": ("T g, T z, T a", "T d", "d = g * exp(z - a)"),
+    "squared_error": ("T t, T x", "T e, T square", "T d = t - x; e = d; square = d * d"),
+    "tanh_backward": ("T g, T t", "T d", "d = g * (T(1) - t * t)"),
+    "cross_entropy": _cross_entropy(10),
+    # Sums before the gates, in two parts, and the cell's state before -> gates, state, its tanh, output.
+    "lstm": (
+        "T zi, T zf, T zg, T zo, T ri, T rf, T rg, T ro, T c0",
+        "T vi, T vf, T vg, T vo, T c, T u, T h",
+        """
+        vi = T(0.5) + T(0.5) * tanh(zi + ri);
+        vf = T(0.5) + T(0.5) * tanh(zf + rf);
+        vg = tanh(zg + rg);
+        vo = T(0.5) + T(0.5) * tanh(zo + ro);
+        c = vf * c0 + vi * vg;
+        u = tanh(c);
+        h = vo * u
+        """,
+    ),
+    # Gates, the state before, tanh of the state, gradients of the output and of the state -> gradients of the gates'
+    # sums and of the state before.
+    "lstm_backward": (
+        "T vi, T vf, T vg, T vo, T c0, T u, T dh, T dc",
+        "T di, T df, T dg, T dq, T dc0",
+        """
+        T d = dc + (T(1) - u * u) * vo * dh;
+        T a = vi * (T(1) - vi) * vg * d;
+        T b = vf * (T(1) - vf) * c0 * d;
+        T e = (T(1) - vg * vg) * vi * d;
+        T q = vo * (T(1) - vo) * u * dh;
+        T before = d * vf;
+        di = a;
+        df = b;
+        dg = e;
+        dq = q;
+        dc0 = before
+        """,
+    ),
+}
 
 # Graphs --------------------------------------------------------------------------------------------------------------
 

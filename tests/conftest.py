@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minilandscape import backend
+from minilandscape import backend, cuda
 from minilandscape.data import Images, Mnist
 
 
@@ -73,6 +73,8 @@ def strict_cupy(monkeypatch: pytest.MonkeyPatch) -> Any:
     module = load_by_path("strict_cupy").make_module()
     monkeypatch.setitem(sys.modules, "cupy", module)
     monkeypatch.setattr("minilandscape.cuda._cublas", lambda: module.fake_cublas)
+    for cached in (cuda._kernel, cuda._offsets):  # what an earlier stand-in made
+        cached.cache_clear()
     return module
 
 

@@ -166,6 +166,17 @@ class FakeCublas:
 
         self._tape.write(work)
 
+    def gemm_at(self, char: str, turn: Any, sizes: Any, a: Any, b: Any, c: Any, count: int) -> None:
+        addresses = [operand[0]._hidden for operand in (a, b, c)]
+
+        def work() -> None:
+            assert {len(each) for each in addresses} == {count}
+            for place in zip(*addresses, strict=True):
+                operands = ((int(at), ld, 0) for at, (_, ld) in zip(place, (a, b, c), strict=True))
+                FakeCublas(Tape()).gemm(char, turn, sizes, *operands, 1)
+
+        self._tape.write(work)
+
     @staticmethod
     def _stack(char: str, address: int, ld: int, step: int, rows: int, columns: int, count: int) -> np.ndarray:
         dtype = np.dtype(char)
@@ -355,6 +366,35 @@ def make_module() -> ModuleType:
 
         return function
 
+    class ElementwiseKernel:
+        """Runs the statements of a kernel, which are assignments, as Python: without their types."""
+
+        def __init__(self, reads: str, writes: str, statements: str, name: str) -> None:
+            self.names = [[p.split()[1] for p in params.split(",")] for params in (reads, writes)]
+            for parameter in (*self.names[0], *self.names[1]):
+                if parameter in ("i", "n") or parameter.startswith("_"):
+                    raise ValueError(f"Can not use {parameter!r} as a parameter name")
+            lines = [line.strip().removeprefix("T ") for line in statements.split(";")]
+            self.code = compile("\n".join(lines), name, "exec")
+
+        def __call__(self, *arrays: Any) -> None:
+            reads, writes = self.names
+            hidden = [array._hidden for array in arrays]
+            assert len(hidden) == len(reads) + len(writes)
+            shape, dtype = hidden[-1].shape, hidden[-1].dtype
+            assert np.broadcast_shapes(*(array.shape for array in hidden)) == shape
+            assert all(array.shape == shape and array.dtype == dtype for array in hidden[len(reads) :])
+
+            def work() -> None:
+                functions = {"tanh": np.tanh, "exp": np.exp, "log1p": np.log1p, "max": np.maximum}
+                known = dict(zip(reads, hidden, strict=False)) | functions
+                known["T"] = lambda x: np.asarray(x, dtype)
+                exec(self.code, known)
+                for name, array in zip(writes, hidden[len(reads) :], strict=True):
+                    array[...] = known[name]
+
+            tape.write(work)
+
     runtime = SimpleNamespace(
         getDeviceCount=lambda: 1,
         memGetInfo=lambda: (2 << 30, 4 << 30),
@@ -400,6 +440,7 @@ def make_module() -> ModuleType:
         asnumpy=lambda value: value.get(),
         cuda=cuda,
         fake_cublas=FakeCublas(tape),
+        ElementwiseKernel=ElementwiseKernel,
         get_default_memory_pool=lambda: SimpleNamespace(free_bytes=lambda: 0),
         __version__="0 (strict stand-in)",
         __getattr__=lookup,

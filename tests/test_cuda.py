@@ -64,6 +64,13 @@ def test_matmul_reads_factors_as_they_lie(name: str, dtype: str, cupy: Any) -> N
     assert turned.get().swapaxes(-1, -2) == pytest.approx(expected, rel=bound, abs=bound)
 
 
+@pytest.mark.parametrize("name", products())
+def test_matmul_cuts_long_sums(name: str, cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "LEAST_SUM", 1)
+    monkeypatch.setattr(cuda, "MULTIPROCESSORS", 30)
+    test_matmul_reads_factors_as_they_lie(name, "float64", cupy)
+
+
 def test_matmul_leaves_other_types_to_cupy(cupy: Any) -> None:
     a, b = np.arange(6.0).reshape(2, 3), np.arange(12).reshape(3, 4)
     assert np.array_equal(cuda.matmul(cupy.asarray(a), cupy.asarray(b).astype(np.float64)).get(), a @ b)

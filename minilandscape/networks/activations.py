@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import cuda
 from ..backend import Workspace
 
 
@@ -30,13 +31,20 @@ def _relu(work: Workspace, name: str, Z: Any) -> Any:
 
 
 def _relu_backward(work: Workspace, dA: Any, A: Any, Z: Any) -> Any:
-    dA *= A > 0
+    if work.xp is np:
+        dA *= A > 0
+    else:
+        cuda.elementwise("relu_backward", dA, A, dA)
     return dA
 
 
 def _softplus(work: Workspace, name: str, Z: Any) -> Any:
     """log(1 + e^z) = max(z, 0) + log(1 + e^−|z|)."""
     xp = work.xp
+    if xp is not np:
+        A = work(name, *Z.shape)
+        cuda.elementwise("softplus", Z, A)
+        return A
     A = xp.abs(Z, out=work(name, *Z.shape))
     xp.negative(A, out=A)
     xp.exp(A, out=A)
@@ -52,6 +60,9 @@ def _softplus(work: Workspace, name: str, Z: Any) -> Any:
 def _softplus_backward(work: Workspace, dA: Any, A: Any, Z: Any) -> Any:
     """The derivative is the logistic function, e^z / (1 + e^z) = e^(z − softplus(z))."""
     xp = work.xp
+    if xp is not np:
+        cuda.elementwise("softplus_backward", dA, Z, A, dA)
+        return dA
     slope = xp.subtract(Z, A, out=work("softplus", *Z.shape))
     xp.exp(slope, out=slope)
     dA *= slope

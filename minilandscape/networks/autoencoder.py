@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import cuda
 from ..backend import Workspace
 from .activations import SOFTPLUS
 from .dense import MANY_ROWS, as_they_are, first_dense, first_dense_backward, ink_only
@@ -76,9 +77,13 @@ def _forward(work: Workspace, inputs: Pictures, Z1: Any, rest: Any) -> tuple[Any
         small.
         """
         factor = 1 / (2 * 784)
-        xp.multiply(T, T, out=T)  # 7
-        xp.subtract(1, T, out=T)
-        dZ4 = xp.multiply(E, T, out=E)
+        if xp is np:
+            xp.multiply(T, T, out=T)  # 7
+            xp.subtract(1, T, out=T)
+            xp.multiply(E, T, out=E)
+        else:
+            cuda.elementwise("tanh_backward", E, T, E)
+        dZ4 = E
         d_rest = work("d_rest", *rest.shape)
         dW = LAYOUT.unpack(d_rest, FIRST)
         dW4 = sum_over_rows(xp, dZ4, A3, dW["decoder2.weight"])  # 6

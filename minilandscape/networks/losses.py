@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import cuda
 from ..backend import Workspace
 
 
@@ -34,6 +35,11 @@ def cross_entropy(work: Workspace, Y: Any, labels: Any, gradient: bool) -> tuple
     """
     xp = work.xp
     n_points, n_classes, n_images = Y.shape
+    if xp is not np:
+        by_class = [Y[:, k] for k in range(n_classes)]
+        losses, hits = (work(name, n_points, n_images) for name in ("losses", "hits"))
+        cuda.elementwise("cross_entropy", *by_class, labels, *by_class, losses, hits)
+        return losses.sum(axis=1, dtype=np.float64), hits.sum(axis=1, dtype=np.float64), Y
     # One index into all numbers: four times faster than three indices that are broadcast.
     flat = Y.reshape(-1)
     at_label = xp.arange(n_points)[:, None] * (n_classes * n_images) + (labels * n_images + xp.arange(n_images))
@@ -75,10 +81,13 @@ def squared_error(work: Workspace, T: Any, centred: Any, gradient: bool) -> tupl
         Twice the errors, T − (2x − 1); in place of T unless ``gradient``, whose backward pass reads T again.
     """
     xp = work.xp
-    E = xp.subtract(T, centred, out=work("E", *T.shape) if gradient else T)
+    E = work("E", *T.shape) if gradient else T
     if xp is np:
+        np.subtract(T, centred, out=E)
         squares = np.matmul(E[:, :, None], E[:, :, :, None])  # one BLAS dot an image, twice as fast as einsum
         sums = squares.sum(axis=(1, 2, 3), dtype=np.float64)
     else:
-        sums = xp.multiply(E, E, out=work("squares", *E.shape)).sum(axis=(1, 2), dtype=np.float64)
+        squares = work("squares", *E.shape)
+        cuda.elementwise("squared_error", T, centred, E, squares)
+        sums = squares.sum(axis=2).sum(axis=1, dtype=np.float64)  # at once it would be the work of one multiprocessor
     return sums / (4 * T.shape[2]), E

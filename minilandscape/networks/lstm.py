@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import cuda
 from ..backend import Workspace, constant
 from ..data import lstm_permutation
 from .dense import as_they_are
@@ -53,6 +54,11 @@ def _halves(xp: Any, dtype: Any) -> Any:
     return halves
 
 
+def _by_gate(gates: Any) -> list[Any]:
+    """(P, 192, N) as the four gates (P, 48, N); views."""
+    return [gates[:, gate] for gate in (IN, FORGET, CELL, OUT)]
+
+
 def _first(work: Workspace, inputs: Sequences, rows: Any) -> Any:
     """Z = ½ W_ih x of weights (R, 192·28) -> (R, T, 192, N), ½ for the logistic gates only."""
     W = rows.reshape(len(rows), 1, GATES, FEATURES) * _halves(work.xp, work.dtype)
@@ -86,7 +92,13 @@ def _forward(work: Workspace, inputs: Sequences, Z: Any, rest: Any) -> tuple[Any
     C[:, 0] = 0
     for t in range(STEPS):
         gates = Z[:, t]
-        gates += matmul(W_h, H[:, t], out=recurrent)  # 1
+        matmul(W_h, H[:, t], out=recurrent)  # 1
+        if xp is not np:  # 2 to 5
+            by_gate = _by_gate(gates)
+            made = *by_gate, C[:, t + 1], tanh_C[:, t], H[:, t + 1, :UNITS]
+            cuda.elementwise("lstm", *by_gate, *_by_gate(recurrent), C[:, t], *made)
+            continue
+        gates += recurrent
         xp.tanh(gates, out=gates)  # 2
         for logistic in (slice(IN.start, FORGET.stop), OUT):
             gates[:, logistic] *= 0.5
@@ -116,6 +128,12 @@ def _forward(work: Workspace, inputs: Sequences, Z: Any, rest: Any) -> tuple[Any
         W_back = W["lstm.weight_hh"].swapaxes(1, 2)
         for t in reversed(range(STEPS)):
             gates = Z[:, t]
+            if xp is not np:  # 5 to 2
+                made = *_by_gate(gates), dC
+                cuda.elementwise("lstm_backward", *_by_gate(gates), C[:, t], tanh_C[:, t], dH, dC, *made)
+                if t:
+                    matmul(W_back, gates, out=dH)  # 1
+                continue
             # What the gates' sums do to the cell and, the last, to the output.
             xp.subtract(1, gates, out=slope)  # 2
             slope *= gates

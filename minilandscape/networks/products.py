@@ -65,8 +65,10 @@ def rows_times_transposed(xp: Any, X: Any, W: Any, out: Any) -> Any:
 
 
 def turned(work: Workspace, name: str, W: Any) -> Any:
-    """A copy of Wᵀ of W (…, M, K), (…, K, M), in the work array ``name``: costs less than a product with it gains."""
+    """Wᵀ of W (…, M, K), (…, K, M), on a CPU as a copy in the work array ``name``, which costs less than it gains."""
     W_T = W.swapaxes(-1, -2)
+    if work.xp is not np:
+        return W_T
     out = work(name, *W_T.shape)
     out[...] = W_T
     return out
