@@ -401,10 +401,12 @@ class Recorder:
             if key not in self._graphs:  # the first call also compiles kernels, which a recording cannot
                 self._graphs[key] = None
             elif self._graphs[key] is None and self.refused is None and _cublas() is not None:
+                pool, recorded_on = self._memory.of_stream(stream)
                 try:
-                    self._graphs[key] = _Graph(function, inputs, *self._memory.of_stream(stream))
+                    self._graphs[key] = _Graph(function, inputs, pool, recorded_on)
                 except Exception as error:  # every way in which recording can fail means the same: do without
                     self.refused = error
+                    pool.free_all_blocks()  # which may be what was too large
             self._graphs.move_to_end(key)
             while len(self._graphs) > MOST_GRAPHS:
                 self._graphs.popitem(last=False)

@@ -425,7 +425,7 @@ def make_module() -> ModuleType:
         runtime=runtime,
         Stream=Stream,
         get_current_stream=lambda: SimpleNamespace(ptr=0),
-        MemoryPool=lambda: SimpleNamespace(malloc=None),
+        MemoryPool=lambda: SimpleNamespace(malloc=None, free_all_blocks=lambda: None),
         using_allocator=lambda allocator: nullcontext(),
     )
 
