@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,11 @@ def test_files_links_functions_and_commands_exist(document: Path) -> None:
     commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     for name in re.findall(r"^minilandscape (\w+)|`minilandscape (\w+)|bin/minilandscape (\w+)", text, re.MULTILINE):
         assert "".join(name) in commands, name
+
+
+def test_the_tables_of_the_reproduction_are_those_of_its_results() -> None:
+    tables = runpy.run_path(str(ROOT / "docs" / "results" / "tables.py"))
+    page = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
+    assert tables["with_tables"](page) == page, "python docs/results/tables.py writes them anew"
+    with pytest.raises(ValueError, match="places for"):
+        tables["with_tables"](page.replace("<!-- scan -->", "<!-- scans -->"))

@@ -1,14 +1,15 @@
-"""Makes the tables of docs/reproduction.md from the results beside this file, or adds a campaign's results to them.
+"""Puts the results beside this file into the tables of docs/reproduction.md.
 
-python docs/results/tables.py            prints the tables
-python docs/results/tables.py CAMPAIGN   keeps the numbers of a campaign's folder here, without vectors and curves
+python docs/results/tables.py            writes the page's tables
+python docs/results/tables.py CAMPAIGN   keeps a campaign's numbers here first, without vectors and curves
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from minilandscape.campaign.statements import RULES
 from minilandscape.reproduce import campaign_status
 
 HERE = Path(__file__).parent
+PAGE = HERE.parent / "reproduction.md"
 NAMES = {"fcp": "fcp", "autoencoder": "autoencoder", "lstm": "LSTM", "lenet": "LeNet"}
 COLUMNS = (
     ("fcp", "authors"),
@@ -47,8 +49,8 @@ def add(folder: Path) -> None:
         print(f"wrote {target}")
 
 
-def tables(scale: str = "small") -> str:
-    """All tables of the page, in its order."""
+def tables(scale: str = "small") -> dict[str, str]:
+    """The page's tables by name."""
     found = []
     for model, variant in COLUMNS:
         path = HERE / f"{model}-{variant}-{scale}.json"
@@ -56,11 +58,46 @@ def tables(scale: str = "small") -> str:
             facts = json.loads(path.read_text())
             label = NAMES[model] + (", paper" if variant == "paper" else "")
             found.append((label, model, facts["plan"], facts["tasks"], facts[model]))
-    parts = [_campaigns(found), RULES, _statements(found), _losses(found), _directions(found), _heights(found)]
-    for label, _, _, _, network in found:
-        if network.get("scan"):
-            parts += [f"### {label}", _scan(network), _floors(network)]
-    return "\n\n".join(parts) + "\n"
+    scanned = [(label, network) for label, *_, network in found if network["scan"]]
+    searches = found[0][4]["searches"]
+    return {
+        "campaigns": _campaigns(found),
+        "rules": RULES,
+        "statements": _statements(
+            found, lambda says: not says.startswith("kernel PCA") and not _search(says, searches)
+        ),
+        **{
+            f"barriers, {name}": _statements(found, lambda says, name=name: _search(says, searches) == name)
+            for name in searches
+        },
+        "kernels": _statements(found, lambda says: says.startswith("kernel PCA")),
+        "losses": _losses(found),
+        "directions": _directions(found),
+        "heights": _heights(found),
+        "scan": _scan(scanned),
+        "floors": _floors(scanned),
+    }
+
+
+def _search(says: str, searches: dict[str, str]) -> str | None:
+    """The search whose paths a statement is about."""
+    return next((name for name, words in searches.items() if says.endswith(words)), None)
+
+
+def with_tables(page: str) -> str:
+    """The page with what stands between ``<!-- name -->`` and ``<!-- end -->`` made anew.
+
+    Raises
+    ------
+    ValueError
+        If the page has not a place for every table, and a table for every place.
+    """
+    made = tables()
+    place = re.compile(r"<!-- ([^>]+) -->\n.*?<!-- end -->", re.DOTALL)
+    places = place.findall(page)
+    if sorted(places) != sorted(made):
+        raise ValueError(f"the page has places for {sorted(places)}; expected {sorted(made)}")
+    return place.sub(lambda found: f"<!-- {found[1]} -->\n\n{made[found[1]]}\n\n<!-- end -->", page)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -89,12 +126,12 @@ def _campaigns(found: list[Any]) -> str:
     return _table(["network", "variant", "images", "runs an optimiser, kept", "pairs a set", "tasks"], rows)
 
 
-def _statements(found: list[Any]) -> str:
+def _statements(found: list[Any], wanted: Callable[[str], bool]) -> str:
     """A row a statement: the verdict on each network, what the two numbers are, p, its least, and n."""
     by_network = [{entry["says"]: entry for entry in network["statements"]} for *_, network in found]
     every = list(dict.fromkeys(says for entries in by_network for says in entries))
     rows = []
-    for says in every:
+    for says in filter(wanted, every):
         of = next(entries[says]["of"] for entries in by_network if says in entries)
         rows.append([f"{says} [{of}]", *(_verdict(entries.get(says)) for entries in by_network)])
     return _table(["the paper says [first, second number]", *(label for label, *_ in found)], rows)
@@ -168,27 +205,30 @@ def _heights(found: list[Any]) -> str:
     return _table(head, rows)
 
 
-def _scan(network: Any) -> str:
+def _scan(scanned: list[tuple[str, Any]]) -> str:
     rows = []
-    for entry in network["scan"]:
-        if entry["height"]:
-            numbers = [entry[name][0] for name in ("height", "excess", "length", "distance", "sum")]
-            row = [OPTIMIZERS[entry["optimizer"]], network["searches"][entry["solver"]], f"{entry['lam']:.0e}"]
-            rows.append([*map(_minus, row), *(_minus(f"{number:.4g}") for number in numbers)])
-    head = ["pair", "search", "λ", "height", "excess", "path length", "straight line", "cumulative loss"]
+    for label, network in scanned:
+        for entry in network["scan"]:
+            if entry["height"]:
+                numbers = [entry[name][0] for name in ("height", "excess", "length", "distance", "sum")]
+                what = [OPTIMIZERS[entry["optimizer"]], network["searches"][entry["solver"]]]
+                row = [*what, _minus(f"{entry['lam']:.0e}"), *(_minus(f"{number:.4g}") for number in numbers)]
+                rows.append([label, *row])
+    head = ["network", "pair", "search", "λ", "height", "excess", "path length", "straight line", "cumulative loss"]
     return _table(head, rows)
 
 
-def _floors(network: Any) -> str:
+def _floors(scanned: list[tuple[str, Any]]) -> str:
     rows = []
-    for entry in network["floors"]:
-        row = [_minus(f"{entry['floor']:.0e}"), _minus(f"{entry['loss']['mean']:.2g}"), f"{entry['sigma']:.3g}"]
-        row.append(f"{entry['length']['mean']:.3g}{_p(entry, 'length')}")
-        for solver in network["searches"]:
-            heights = entry.get(solver, {}).get("height")
-            row.append(_minus(f"{sum(heights) / len(heights):.3g}") + _p(entry, solver) if heights else "not run yet")
-        rows.append([*row, str(entry["loss"]["n"])])
-    head = ["loss floor of L-BFGS-GSS", "training loss", "σ", "length", "height, 100 Adam steps"]
+    for label, network in scanned:
+        for entry in network["floors"]:
+            row = [label, _minus(f"{entry['floor']:.0e}"), _minus(f"{entry['loss']['mean']:.2g}")]
+            row += [f"{entry['sigma']:.3g}", f"{entry['length']['mean']:.3g}{_p(entry, 'length')}"]
+            for solver in network["searches"]:
+                heights = entry.get(solver, {}).get("height")
+                row.append(_minus(f"{sum(heights) / len(heights):.3g}") + _p(entry, solver) if heights else "–")
+            rows.append([*row, str(entry["loss"]["n"])])
+    head = ["network", "loss floor of L-BFGS-GSS", "training loss", "σ", "length", "height, 100 Adam steps"]
     return _table([*head, "height, stands still", "runs"], rows)
 
 
@@ -196,8 +236,18 @@ def _p(entry: Any, what: str) -> str:
     return f" (p {entry[f'p_{what}']:.2g})" if f"p_{what}" in entry else ""
 
 
+def main() -> None:
+    """Adds the campaign that is named, and writes the page's tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("campaign", type=Path, nargs="?", help="a folder of minilandscape reproduce, with its report")
+    campaign = parser.parse_args().campaign
+    if campaign is not None:
+        if not (campaign / "results.json").exists():
+            parser.error(f"{campaign} has no results.json; minilandscape report {campaign} makes it")
+        add(campaign)
+    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    print(f"wrote {PAGE}")
+
+
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        add(Path(sys.argv[1]))
-    else:
-        print(tables(), end="")
+    main()
