@@ -33,6 +33,42 @@ OTHER_FLOORS = (1e-6, 1e-12)
 
 
 @dataclass(frozen=True)
+class Ends:
+    """Where a network's runs and searches end, to plan with.
+
+    Attributes
+    ----------
+    updates
+        Of SGD, until it is at its floor.
+    iterations
+        Of L-BFGS-GSS, until it is at its own.
+    still
+        Gradients of L until a search between vectors of L-BFGS-GSS stands still: training weights on the training
+        landscape, test weights on it, test weights on the test landscape.
+    """
+
+    updates: int
+    iterations: int
+    still: tuple[int, int, int]
+
+
+#: Means of the campaigns of scale small; LeNet's are of one run.
+SMALL_ENDS = {
+    "fcp": Ends(15_000, 120, (145, 35, 35)),
+    "lenet": Ends(13_000, 150, (100, 35, 35)),
+    "autoencoder": Ends(66_000, 1000, (310, 310, 85)),
+    "lstm": Ends(2_100, 160, (150, 35, 35)),
+}
+#: With all images SGD is at Table 1's losses when its updates end.
+FULL_ENDS = {
+    model: replace(ends, updates=UPDATES, iterations=300 if model == "fcp" else 1000)
+    for model, ends in SMALL_ENDS.items()
+}
+#: Gradients of L until a search between vectors of SGD stands still: it mostly finds no barrier after its least steps.
+SGD_STILL = 40
+
+
+@dataclass(frozen=True)
 class NetworkPlan:
     """What is run of one network.
 
@@ -251,6 +287,7 @@ class NetworkTasks:
         self._data = {"data_key": plan.data_key}
         self._hints = {"data": plan.data}
         self._sets: dict[tuple[str, float | None], Task] = {}
+        self.ends = (FULL_ENDS if plan.scale == "full" else SMALL_ENDS)[model]
 
     def everything(self) -> list[Task]:
         """All, in order."""
@@ -293,14 +330,12 @@ class NetworkTasks:
         cost = 0.0
         if costs is not None:
             measured = costs.value * (1 + n.test_curve / n.train_size)  # both curves, every epoch
-            reaches_floor = self.model != "autoencoder"  # after some 300 iterations
-            epochs = min(n.iterations, 300) if reaches_floor else n.iterations
             if optimizer == "sgd":
-                epochs = n.sgd_epochs
-            step = (
-                costs.update * n.sgd_updates / n.sgd_epochs if optimizer == "sgd" else costs.gradient + 6 * costs.value
-            )
-            cost = epochs * (step + measured)
+                part = min(1.0, self.ends.updates / n.sgd_updates)
+                cost = part * (n.sgd_updates * costs.update + n.sgd_epochs * measured)
+            else:
+                iterations = min(n.iterations, self.ends.iterations)
+                cost = iterations * (costs.gradient + 6 * costs.value + measured)
         return [
             Task(
                 f"{self.model}-{self._label(optimizer, floor)}-seed{seed:03d}",
@@ -374,7 +409,13 @@ class NetworkTasks:
         options: dict[str, Any] = {"model": self.model, "variant": self.plan.variant}
         options |= {"landscape": landscape, "weights": weights}
         options |= {"images": n.train_size, "pair": list(pair), "path": path, **self._data, **rule}
-        cost = 0.0 if self.costs is None else self.costs.path * (n.steps if solver == "adam" else 40)
+        cost = 0.0
+        if self.costs is not None:
+            still = SGD_STILL
+            if optimizer == "lbfgs-gss":
+                places = (("train", "train"), ("test", "train"), ("test", "test"))
+                still = self.ends.still[places.index((weights, landscape))]
+            cost = self.costs.path * (n.steps if solver == "adam" else min(still, 3 * n.still_steps))
         return Task(
             f"{self.model}-{self._label(optimizer, floor)}-{weights}-on-{landscape}-{solver}{scan}-pair{k:03d}",
             f"{WORK}:pair_path",
