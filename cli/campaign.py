@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from .inputs import load_all_data
-from .options import Data, Json, UsageError, one_of
+from .options import Data, Device, Json, UsageError, one_of
 from .output import check_outputs, note, print_json, progress_bar
 
 Folder = Annotated[Path, typer.Argument(help="A folder that reproduce has written to.")]
@@ -57,6 +57,7 @@ def reproduce(
         ),
     ] = "authors",
     data: Data = "auto",
+    device: Device = "cpu",
     seed: Annotated[int, typer.Option(min=0, help="Of the choice of pairs.")] = 0,
     runs: Annotated[int | None, typer.Option(help="Initialisations for each optimiser; 48/75 are kept.")] = None,
     pairs: Annotated[int | None, typer.Option(help="Pairs of each set.")] = None,
@@ -73,7 +74,9 @@ def reproduce(
         ),
     ] = None,
     scheduler: Annotated[str | None, typer.Option(help="A Dask scheduler, tcp://HOST:8786. Default: here.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Local processes. Default: one a core.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Local processes. Default: one a core; with --device gpu, one.")
+    ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run tasks again that failed before.")] = False,
     change_plan: Annotated[
         bool, typer.Option("--change-plan", help="Go on with other numbers than the folder's campaign was begun with.")
@@ -82,7 +85,7 @@ def reproduce(
     as_json: Json = False,
 ) -> None:
     """Every table and figure of the paper, from nothing but the data; goes on where it was stopped."""
-    from minilandscape.backend import thread_count
+    from minilandscape.backend import DeviceError, device_module, thread_count
     from minilandscape.campaign.plan import Plan
     from minilandscape.campaign.run import Summary
     from minilandscape.campaign.store import Store
@@ -96,29 +99,43 @@ def reproduce(
     names = tuple(name.strip() for name in only.split(",")) if only else ()
     try:
         overrides = _overrides(config, {name: value for name, value in given.items() if value is not None})
-        plan = Plan.make(scale, variant, data=data, data_key="", only=names, seed=seed, overrides=overrides)
+        plan = Plan.make(
+            scale, variant, data=data, data_key="", only=names, seed=seed, device=device, overrides=overrides
+        )
     except ValueError as error:
         raise UsageError(str(error)) from None
+    costs: dict[str, Any] | None = None
+    try:
+        device_module(device)
+    except DeviceError as error:
+        if scheduler is None:
+            raise
+        note(f"the workers need what is missing here, and costs are not measured: {error}")
+        costs = {}
     mnist, where = load_all_data(data)
     for model, network in plan.networks.items():
         if network.train_size > len(mnist.train):
             note(f"{model}: {network.train_size:,} training images were asked for; there are {len(mnist.train):,}")
     plan = replace(plan, data=where, data_key=mnist.key).within(len(mnist.train))
-    with progress_bar("measuring a few steps", None):
-        costs = estimate(plan, mnist)
+    if costs is None:
+        with progress_bar("measuring a few steps", None):
+            costs = estimate(plan, mnist)
     tasks = plan.tasks(costs)
+    if workers is None and device == "gpu":
+        workers = 1
     n_workers = workers or thread_count()
+    one = "one core" if device == "cpu" else "the GPU"
     for model, network in plan.networks.items():
         of_model = [task for task in tasks if task.name.startswith(model)]
         pairs_of = f"{network.pairs} pair{'' if network.pairs == 1 else 's'} a set"
         note(
             f"{model}: {network.runs} runs an optimiser, {network.kept} kept, {pairs_of}, "
-            f"{network.train_size:,} images; {len(of_model)} tasks, about "
-            f"{_time(_cost(tasks, model))} on one core"
+            f"{network.train_size:,} images; {len(of_model)} tasks"
+            + (f", about {_time(_cost(tasks, model))} on {one}" if costs else "")
         )
-    place = f"the scheduler {scheduler}" if scheduler else f"{n_workers} processes"
+    place = f"the scheduler {scheduler}" if scheduler else f"{n_workers} process{'es' if n_workers > 1 else ''}"
     total = sum(task.cost for task in tasks)
-    note(f"{len(tasks)} tasks on {place}, in all about {_time(total)} of one core")
+    note(f"{len(tasks)} tasks on {place}" + (f", in all about {_time(total)} of {one}" if costs else ""))
     if dry_run:
         if as_json:
             facts = {**plan.facts(), "tasks": len(tasks), "core_seconds": total}
@@ -191,6 +208,6 @@ def _print(summary: Any, out: Path | None, as_json: bool) -> None:
     for name, reason in summary.reasons.items():
         print(f"  {name}: {reason}")
     if summary.left or summary.running:
-        print(f"time     about {_time(summary.seconds_left)} of one core left")
+        print(f"time     about {_time(summary.seconds_left)} left for one process")
     if out is not None:
         print(f"wrote {out / 'report.html'}")

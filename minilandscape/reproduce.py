@@ -149,7 +149,7 @@ def write_report(folder: str | os.PathLike[str], data: str | None = None) -> Pat
         "Tasks": f"{len(summary.done)} done, {len(summary.left) + len(summary.running)} left, "
         f"{len(summary.failed)} failed, {len(summary.blocked)} waiting for a failed one",
         "Failures": [f"{name}: {reason}" for name, reason in summary.reasons.items()] or "none",
-        "Cost": f"{sum(seconds) / 3600:.2f} core-hours",
+        "Cost": f"{sum(seconds) / 3600:.2f} {'core' if plan.device == 'cpu' else 'process'}-hours",
         "Versions": [f"Python {platform.python_version()}", *(f"{name} {_version(name)}" for name in PACKAGES)],
     }
     title = "Neural network optimization strategies and the topography of the loss landscape: reproduction"

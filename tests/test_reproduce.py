@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -24,7 +25,8 @@ from minilandscape_cli.main import main
 from scipy.stats import permutation_test
 from sklearn.metrics import roc_auc_score
 
-from minilandscape.campaign.plan import NetworkPlan, Plan, load_plan, save_plan
+from minilandscape.backend import DeviceError, device_module
+from minilandscape.campaign.plan import OPTIMIZERS, NetworkPlan, Plan, load_plan, save_plan
 from minilandscape.campaign.statements import (
     Comparison,
     Separation,
@@ -38,11 +40,12 @@ from minilandscape.campaign.statements import (
     verdict_apart,
 )
 from minilandscape.campaign.store import Store
+from minilandscape.campaign.task import Task
 from minilandscape.data import Mnist, load_mnist
 from minilandscape.figures.paper import LEAST_EXCESS, plot_figure1, plot_heights
 from minilandscape.figures.report import render_report
 from minilandscape.networks import MODELS
-from minilandscape.reproduce import campaign_status, write_report
+from minilandscape.reproduce import campaign_status, estimate, write_report
 
 
 def test_the_full_plan_is_the_papers() -> None:
@@ -164,6 +167,50 @@ def test_a_dry_run_says_what_it_costs_and_writes_nothing(
     assert facts["networks"]["fcp"]["train_size"] == 100
     assert facts["core_seconds"] == facts["core_seconds_by_network"]["fcp"] > 0
     assert not (tmp_path / "f").exists()
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_campaign_on_a_gpu_finds_the_same(optimizer: str, data_file: Path, tmp_path: Path, strict_cupy: Any) -> None:
+    found = []
+    few = {"iterations": 3, "sgd_updates": 4, "train_size": 64}
+    data = load_mnist(data_file)
+    for device in ("cpu", "gpu"):
+        plan = Plan.make("smoke", data=str(data_file), data_key=data.key, only=("fcp",), device=device, overrides=few)
+        assert estimate(plan, data)["fcp"].path > 0
+        tasks = plan.network_tasks("fcp")
+
+        def perform(task: Task, inputs: list[Any], place: Path = tmp_path / device) -> Any:
+            return task.resolve()({**task.options, **task.hints}, inputs, place / task.id)
+
+        (path,) = tasks.paths("train", optimizer, "train", "adam")
+        kept = perform(path.needs[0], [perform(run, []) for run in tasks.runs(optimizer)])
+        _, facts = perform(path, [kept])
+        found.append((path.id, kept[0]["all_train_loss"], facts["height"], facts["length"]))
+        save_plan(plan, Store(tmp_path / device))
+        page = render_report({"plan": plan.facts(), "networks": {}}, {}, {}, "")
+        assert ("on a GPU" in page) == (device == "gpu")
+    (cpu_id, *cpu), (gpu_id, *gpu) = found
+    assert cpu_id != gpu_id
+    for on_gpu, on_cpu in zip(gpu, cpu, strict=True):
+        assert on_gpu == pytest.approx(on_cpu, rel=1e-3)
+    with pytest.raises(ValueError, match="holds a campaign with device 'cpu', not 'gpu'"):
+        save_plan(plan, Store(tmp_path / "cpu"))
+
+
+def test_a_gpu_that_is_missing_is_named(data_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with contextlib.suppress(DeviceError):
+        device_module("gpu")
+        pytest.skip("there is one")
+    options = ["reproduce", "--scale", "smoke", "--only", "fcp", "--device", "gpu", "--data", str(data_file)]
+    options += ["--out", str(tmp_path / "f"), "--dry-run"]
+    with pytest.raises(SystemExit) as ended:
+        main(options)
+    assert ended.value.code == 1
+    assert "device 'gpu' needs CuPy" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:  # the workers may have one
+        main([*options, "--scheduler", "tcp://localhost:1"])
+    assert not ended.value.code
+    assert "costs are not measured" in capsys.readouterr().err
 
 
 def test_tests_permute_runs() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import DEVICES
 from ..networks import MODELS, variant_train_size
 from .store import Store
 from .task import Task
@@ -174,6 +175,8 @@ class Plan:
         Of the choice of pairs.
     networks
         By model.
+    device
+        ``"cpu"`` or ``"gpu"``: where the networks are computed.
     """
 
     scale: str
@@ -182,6 +185,7 @@ class Plan:
     data_key: str
     seed: int = 0
     networks: dict[str, NetworkPlan] = field(default_factory=dict)
+    device: str = "cpu"
 
     @classmethod
     def make(
@@ -193,6 +197,7 @@ class Plan:
         data_key: str,
         only: tuple[str, ...] = (),
         seed: int = 0,
+        device: str = "cpu",
         overrides: Mapping[str, Any] | None = None,
     ) -> Plan:
         """A scale's plan, with some numbers given otherwise.
@@ -228,7 +233,9 @@ class Plan:
                     raise ValueError(f"{name} is {value!r}; expected {known[name]}")
             if not only or model in only:
                 networks[model] = replace(network, **own)
-        return cls(scale, variant, data, data_key, seed, networks)
+        if device not in DEVICES:
+            raise ValueError(f"device is {device!r}; expected one of {', '.join(DEVICES)}")
+        return cls(scale, variant, data, data_key, seed, networks, device)
 
     def within(self, n_images: int) -> Plan:
         """The plan with no more training images than there are, and as many updates all the same."""
@@ -285,6 +292,8 @@ class NetworkTasks:
     def __init__(self, plan: Plan, model: str, costs: Costs | None) -> None:
         self.plan, self.model, self.network, self.costs = plan, model, plan.networks[model], costs
         self._data = {"data_key": plan.data_key}
+        # On a CPU it goes without saying, and results from before it was said count.
+        self._device = {} if plan.device == "cpu" else {"device": plan.device}
         self._hints = {"data": plan.data}
         self._sets: dict[tuple[str, float | None], Task] = {}
         self.ends = (FULL_ENDS if plan.scale == "full" else SMALL_ENDS)[model]
@@ -323,6 +332,7 @@ class NetworkTasks:
     def _runs(self, optimizer: str, floor: float | None) -> list[Task]:
         n, plan, costs = self.network, self.plan, self.costs
         options: dict[str, Any] = {"optimizer": optimizer, "variant": plan.variant, "train_size": n.train_size}
+        options |= self._device
         if optimizer == "sgd":
             options |= {"epochs": n.sgd_epochs, "lr": n.lr, "loss_floor": n.sgd_floor}
         else:
@@ -408,7 +418,7 @@ class NetworkTasks:
         scan = "" if lam == n.lam else f"-lam{lam:.0e}"
         options: dict[str, Any] = {"model": self.model, "variant": self.plan.variant}
         options |= {"landscape": landscape, "weights": weights}
-        options |= {"images": n.train_size, "pair": list(pair), "path": path, **self._data, **rule}
+        options |= {"images": n.train_size, "pair": list(pair), "path": path, **self._data, **rule, **self._device}
         cost = 0.0
         if self.costs is not None:
             still = SGD_STILL
@@ -431,22 +441,23 @@ class NetworkTasks:
 
 
 def measure_costs(plan: Plan, model: str, data: Any) -> Costs:
-    """Measures a few steps of a network on this machine, on one core."""
+    """Measures a few steps of a network on this machine, on one core or on the plan's GPU."""
     import time
     from dataclasses import replace as cut
 
-    from ..backend import set_threads
+    from ..backend import set_threads, to_host
     from ..networks import initial_vector, network_landscape
     from ..paths import FourierPathFinder
 
     n = plan.networks[model]
     few = cut(data, train=data.train[: min(n.train_size, 500)])
     part = n.train_size / len(few.train)
-    land = network_landscape(model, few.train, plan.variant)
+    land = network_landscape(model, few.train, plan.variant, plan.device)
     a, b = (initial_vector(model, np.random.default_rng(seed)) for seed in (0, 1))
 
     def seconds(work: Any, times: int) -> float:
-        work()
+        for _ in range(1 if plan.device == "cpu" else 2):  # a GPU records the second
+            work()
         started = time.perf_counter()
         for _ in range(times):
             work()
@@ -455,7 +466,7 @@ def measure_costs(plan: Plan, model: str, data: Any) -> Costs:
     set_threads(1)
     try:
         batch = np.arange(min(64, len(few.train)))
-        update = seconds(lambda: land.batch_values_and_gradients(a[None], batch), 10)
+        update = seconds(lambda: to_host(land.batch_values_and_gradients(a[None], batch)[0]), 10)
         value = seconds(lambda: land.values(a[None]), 3) * part
         gradient = seconds(lambda: land.values_and_gradients(a[None]), 3) * part
         states = FourierPathFinder(land, n.n_terms, n.n_points).steps(a, b)
@@ -477,8 +488,8 @@ def save_plan(plan: Plan, store: Store, change: bool = False) -> None:
     Raises
     ------
     ValueError
-        If the folder holds a campaign on other data, of the other variant, scale or seed; or, without ``change``, with
-        other numbers. It names them.
+        If the folder holds a campaign on other data, another device, of the other variant, scale or seed; or, without
+        ``change``, with other numbers. It names them.
     """
     from ..files import write_json
 
@@ -486,7 +497,7 @@ def save_plan(plan: Plan, store: Store, change: bool = False) -> None:
     with store.locked("plan"):
         if path.exists():
             before = load_plan(store)
-            for name in ("variant", "data_key", "scale", "seed"):
+            for name in ("variant", "data_key", "scale", "seed", "device"):
                 if getattr(before, name) != getattr(plan, name):
                     raise ValueError(
                         f"{store.folder} holds a campaign with {name} {getattr(before, name)!r}, not "

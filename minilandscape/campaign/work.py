@@ -37,9 +37,9 @@ def campaign_data(options: dict[str, Any]) -> Mnist:
 
 
 @lru_cache(maxsize=2)
-def _landscape(model: str, variant: str, where: str, key: str, split: str, size: int) -> Any:
+def _landscape(model: str, variant: str, where: str, key: str, split: str, size: int, device: str) -> Any:
     images = getattr(campaign_data({"data": where, "data_key": key}), split)
-    return network_landscape(model, images[:size], variant)
+    return network_landscape(model, images[:size], variant, device)
 
 
 def train_run(options: dict[str, Any], inputs: list[Result], checkpoint: Path) -> Result:
@@ -73,7 +73,8 @@ def pair_path(options: dict[str, Any], inputs: list[Result], checkpoint: Path) -
     """A path between two vectors of a set, on the training or on the test landscape."""
     (arrays, _), (i, j) = inputs[0], options["pair"]
     data = options["data"], options["data_key"]
-    land = _landscape(options["model"], options["variant"], *data, options["landscape"], options["images"])
+    what = options["landscape"], options["images"], options.get("device", "cpu")
+    land = _landscape(options["model"], options["variant"], *data, *what)
     start, end = (arrays[options["weights"]][k] for k in (i, j))
     path = find_path(land, start, end, **options["path"])
     kept = {"values": path.values, **{f"history_{name}": curve for name, curve in path.history.items()}}

@@ -113,9 +113,9 @@ def _plan(plan: Mapping[str, Any]) -> str:
     columns = ("runs", "pairs", "train_size", "sgd_updates", "sgd_floor", "iterations", "loss_floor", "steps")
     rows = [[NAMES[model], *(f"{network[name]:g}" for name in columns)] for model, network in plan["networks"].items()]
     head = ["", "runs", "pairs", "images", "SGD updates", "SGD ends at", "iterations", "L-BFGS ends at", "Adam steps"]
-    return f"<p>Scale {escape(plan['scale'])}, variant {escape(plan['variant'])}, seed {plan['seed']}.</p>" + _table(
-        head, rows
-    )
+    where = ", on a GPU" if plan["device"] == "gpu" else ""
+    what = f"Scale {escape(plan['scale'])}, variant {escape(plan['variant'])}, seed {plan['seed']}{where}."
+    return f"<p>{what}</p>" + _table(head, rows)
 
 
 def _table1(networks: Mapping[str, Any]) -> str:
