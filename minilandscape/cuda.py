@@ -99,8 +99,11 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
     As ``cupy.matmul``, but a recording takes it, and leading axes that are broadcast cost nothing.
     """
     cupy = _cupy()
+    shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
+    if a.shape[-1] != b.shape[-2] or (out is not None and out.shape != shape):  # cuBLAS would read beyond the arrays
+        where = "" if out is None else f" into {out.shape}"
+        raise ValueError(f"matrices of shapes {a.shape} and {b.shape} cannot be multiplied{where}")
     if out is None:
-        shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
         out = cupy.empty(shape, dtype=a.dtype)
     cublas = _cublas()
     if cublas is None or not a.dtype == b.dtype == out.dtype or a.dtype.char not in "fd":

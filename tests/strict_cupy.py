@@ -28,6 +28,7 @@ FUNCTIONS = frozenset(
         "arange",
         "argmax",
         "ascontiguousarray",
+        "broadcast_to",
         "concatenate",
         "cumsum",
         "divide",

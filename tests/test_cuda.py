@@ -9,6 +9,7 @@ import pytest
 
 from minilandscape import backend, cuda
 from minilandscape.networks import MODELS, initial_vector, network_landscape
+from minilandscape.networks.span import NetworkSpan
 
 DEVICES = ["stand-in", pytest.param("real", marks=pytest.mark.gpu)]
 
@@ -76,6 +77,16 @@ def test_matmul_leaves_other_types_to_cupy(cupy: Any) -> None:
     assert np.array_equal(cuda.matmul(cupy.asarray(a), cupy.asarray(b).astype(np.float64)).get(), a @ b)
     integers = cupy.asarray(b), cupy.asarray(b.T.copy())
     assert np.array_equal(cuda.matmul(*integers, cupy.empty((3, 3), dtype=np.int64)).get(), b @ b.T)
+
+
+def test_matmul_refuses_what_does_not_fit(cupy: Any) -> None:
+    a, b = cupy.asarray(np.ones((2, 3, 4))), cupy.asarray(np.ones((2, 5, 6)))
+    with pytest.raises(ValueError, match="cannot be multiplied"):
+        cuda.matmul(a, b)
+    with pytest.raises(ValueError, match="cannot be multiplied"):
+        cuda.matmul(a, b[:, :4], cupy.asarray(np.ones((2, 3, 5))))
+    with pytest.raises(ValueError, match="cannot be multiplied"):
+        cuda.matmul(a, b[:, :4], cupy.asarray(np.ones((3, 6))))
 
 
 def test_a_recording_is_replayed_with_other_arguments(cupy: Any) -> None:
@@ -159,3 +170,66 @@ def test_spans_are_recorded_and_stay_the_same(model: str, cupy: Any, small_mnist
         assert np.abs(backend.to_host(on_pulled) - pulled).max() <= 1e-9 * np.abs(pulled).max()
     assert gpu._record.refused is None
     assert len(gpu._record) >= 2
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"], ids=["host", "stand-in"])
+def test_rows_of_a_span_are_named_as_those_of_an_array(device: str, strict_cupy: Any, small_mnist: Any) -> None:
+    rows = np.stack([initial_vector("fcp", seed, np.float64) for seed in range(5)])
+    land = network_landscape("fcp", small_mnist.train[:30], device=device, dtype="float64")
+    mine, expected, mix = land.span(rows[:4]), rows[:4].copy(), np.array([[0.5, 0.0, -1.0, 0.25]])
+    mine.values(np.eye(4))
+    mine.replace([-1], rows[4:])
+    expected[-1] = rows[4]
+    assert mine.values(np.eye(4)) == pytest.approx(land.values(expected), rel=1e-12)
+    mine.combine([-2], mix)
+    expected[-2] = (mix @ expected)[0]
+    assert mine.values(np.eye(4)) == pytest.approx(land.values(expected), rel=1e-12)
+    mine.replace([3, 0], rows[4])  # the same vector for both
+    expected[[3, 0]] = rows[4]
+    assert mine.values(np.eye(4)) == pytest.approx(land.values(expected), rel=1e-12)
+    with pytest.raises(IndexError):
+        mine.replace([4], rows[4:])
+    with pytest.raises(ValueError):  # noqa: PT011 - NumPy's words and ours
+        mine.replace([0, 1], rows[:3])
+    with pytest.raises(ValueError):  # noqa: PT011
+        mine.combine([0], np.ones((1, 5)))
+    with pytest.raises(ValueError):  # noqa: PT011
+        mine.combine([0, 1, 2], np.ones((2, 4)))
+    assert mine.values(np.eye(4)) == pytest.approx(land.values(expected), rel=1e-12)
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"], ids=["host", "stand-in"])
+def test_what_is_interrupted_between_chunks_is_done_again(
+    device: str, strict_cupy: Any, small_mnist: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Packing the images, and bringing the products that a span keeps up to date."""
+    rows = np.stack([initial_vector("fcp", seed, np.float64) for seed in range(3)])
+    land, whole = (network_landscape("fcp", small_mnist.train[:90], device=d, dtype="float64") for d in (device, "cpu"))
+    object.__setattr__(land.network, "chunk", 30)
+    monkeypatch.setattr(land, "_budget", 1 << 16)
+
+    def second_fails(original: Any) -> Any:
+        calls = []
+
+        def function(*args: Any, **kwargs: Any) -> Any:
+            calls.append(args)
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+            return original(*args, **kwargs)
+
+        return function
+
+    pack = land.network.pack
+    object.__setattr__(land.network, "pack", second_fails(pack))
+    with pytest.raises(KeyboardInterrupt):
+        land.values(rows)
+    assert land.values(rows) == pytest.approx(whole.values(rows), rel=1e-12)
+    assert len(land.chunks) > 1
+    kept = land.span(rows)
+    kept.values(np.eye(3))
+    kept.combine([0], np.array([[0.5, 0.5, 0.0]]))
+    monkeypatch.setattr(NetworkSpan, "_chunk_products", second_fails(NetworkSpan._chunk_products))
+    with pytest.raises(KeyboardInterrupt):
+        kept.values(np.eye(3))
+    expected = np.stack([(rows[0] + rows[1]) / 2, *rows[1:]])
+    assert kept.values(np.eye(3)) == pytest.approx(whole.values(expected), rel=1e-12)

@@ -241,10 +241,11 @@ class NetworkLandscape(LandscapeDefaults):
             cuts = np.linspace(0, self.n_images, n_chunks + 1).astype(int)
             if self.n_images >= 4 * GRAIN * n_chunks:
                 cuts[1:-1] -= cuts[1:-1] % GRAIN
-            self._chunks = []
+            chunks = []
             for a, b in itertools.pairwise(cuts):
                 where = slice(a, b) if order is None else order[a:b]
-                self._chunks.append(self.network.pack(self._xp, images[where], labels[where], self.dtype))
+                chunks.append(self.network.pack(self._xp, images[where], labels[where], self.dtype))
+            self._chunks = chunks  # all or none, should packing be interrupted
         return self._chunks
 
     @cached_property

@@ -49,19 +49,14 @@ class NetworkSpan:
 
     def replace(self, rows: Sequence[int], vectors: Any) -> None:
         """New vectors (len(rows), D) for some rows; the products of the others stay."""
-        vectors, begin = to_device(vectors, self._landscape.device, self._landscape.dtype), 0
-        for run in runs_of(rows):
-            length = run.stop - run.start
-            self.basis[run] = vectors[begin : begin + length]
-            begin += length
-        self._stale.update(int(row) for row in rows)
+        rows = self._checked(rows)
+        self._put(rows, self._device(vectors))
+        self._stale.update(rows)
 
     def combine(self, rows: Sequence[int], coefficients: np.ndarray) -> None:
         """Rows become combinations (len(rows), R) of the old ones, and so do their products."""
-        rows, coefficients = list(rows), np.asarray(coefficients, dtype=np.float64)
-        combined = matmul(self._device(coefficients), self.basis)
-        for k, row in enumerate(rows):
-            self.basis[row] = combined[k]
+        rows, coefficients = self._checked(rows), np.asarray(coefficients, dtype=np.float64)
+        self._put(rows, matmul(self._device(coefficients), self.basis))
         self._combined += 1
         if self._combined >= FRESH_AFTER:
             self.refresh()
@@ -98,7 +93,19 @@ class NetworkSpan:
         total *= 1 / self._landscape.n_images
         return sums / self._landscape.n_images, total
 
-    def _device(self, array: np.ndarray) -> Any:
+    def _checked(self, rows: Sequence[int]) -> list[int]:
+        """Rows by their numbers from 0; a slice would take one that does not exist for none."""
+        numbers = range(len(self.basis))
+        return [numbers[row] for row in rows]
+
+    def _put(self, rows: list[int], vectors: Any) -> None:
+        vectors, begin = self._landscape._xp.broadcast_to(vectors, (len(rows), self._landscape.size)), 0
+        for run in runs_of(rows):
+            length = run.stop - run.start
+            self.basis[run] = vectors[begin : begin + length]
+            begin += length
+
+    def _device(self, array: Any) -> Any:
         return to_device(array, self._landscape.device, self._landscape.dtype)
 
     def _evaluate(self, coefficients: np.ndarray, pull: np.ndarray | None) -> tuple[np.ndarray, Any]:
@@ -166,7 +173,11 @@ class NetworkSpan:
 
         key = tuple(stale), tuple(given), mixes, keeps
         arrays = (np.ascontiguousarray(array, dtype=land.dtype) for array in given.values())
-        sums, _, total = land.run(self._record, key, make_pass, 0 if pull is None else pull.shape[1], *arrays)
+        try:
+            sums, _, total = land.run(self._record, key, make_pass, 0 if pull is None else pull.shape[1], *arrays)
+        except BaseException:  # Ctrl-C as well: some chunks have the new products, and some the old ones
+            self.refresh()
+            raise
         if mixes and keeps:
             self._stale, self._pending = set(), None
         return sums, total
