@@ -22,6 +22,8 @@ import numpy as np
 CUBLAS_WORKSPACE = 32 << 20
 #: Graphs that a recorder keeps; the one that was used the longest ago goes first.
 MOST_GRAPHS = 16
+#: CUDA's name for the default stream of the calling thread.
+PER_THREAD_STREAM = 2
 NOT_TRANSPOSED, TRANSPOSED = 0, 1
 #: A device has about so many multiprocessors, a tile of a product so many rows and columns, and a sum that is cut, to
 #: keep them busy, at least so many terms a part.
@@ -169,8 +171,7 @@ class Cublas:
         self._library = library
         self._handle = ctypes.c_void_p()
         self._check("create", library.cublasCreate_v2(ctypes.byref(self._handle)))
-        self._workspace = _cupy().empty(CUBLAS_WORKSPACE, dtype=np.uint8)
-        self._stream: int | None = None
+        self.leave()
         self._one = {"f": (ctypes.c_float(1), ctypes.c_float(0)), "d": (ctypes.c_double(1), ctypes.c_double(0))}
         kinds = {"f": "S", "d": "D"}
         self._gemm = {char: getattr(library, f"cublas{kind}gemm_v2") for char, kind in kinds.items()}
@@ -184,6 +185,11 @@ class Cublas:
             function.argtypes = [*front, *[pointer, number] * 2, pointer, pointer, number, number]
         for function in self._batched.values():
             function.argtypes = [*front, *[pointer, number, distance] * 2, pointer, pointer, number, distance, number]
+
+    def leave(self) -> None:
+        """Gives the workspace back; the next product takes one of its own stream's memory."""
+        self._workspace: Any = None
+        self._stream: int | None = None
 
     @staticmethod
     def _check(what: str, status: int) -> None:
@@ -240,7 +246,10 @@ class Cublas:
         """Has cuBLAS work on the current stream; the addresses of 1 and 0."""
         stream = _cupy().cuda.get_current_stream().ptr
         if stream != self._stream:
+            self.leave()
             self._check("set its stream", self._library.cublasSetStream_v2(self._handle, ctypes.c_void_p(stream)))
+            # Another one for every stream, since what two streams do may overlap.
+            self._workspace = _cupy().empty(CUBLAS_WORKSPACE, dtype=np.uint8)
             workspace = ctypes.c_void_p(self._workspace.data.ptr), ctypes.c_size_t(CUBLAS_WORKSPACE)
             self._check("set its workspace", self._library.cublasSetWorkspace_v2(self._handle, *workspace))
             self._stream = stream
@@ -261,16 +270,31 @@ def _library() -> Any:
         return None
 
 
+_idle: dict[int, list[Cublas]] = {}
 _local = threading.local()
+
+
+class _OfThread(dict[int, Any]):
+    """A thread's cuBLAS by device; once the thread has ended another's, since each one takes memory of the device."""
+
+    def __del__(self, idle: dict[int, list[Cublas]] = _idle) -> None:
+        for device, cublas in self.items():
+            if cublas is not None:
+                cublas.leave()
+                idle.setdefault(device, []).append(cublas)
 
 
 def _cublas() -> Any:
     """This thread's cuBLAS on the current device; None where there is none but CuPy's own."""
-    device = _cupy().cuda.runtime.getDevice()
-    known: dict[int, Any] = _local.__dict__.setdefault("cublas", {})
+    if not hasattr(_local, "cublas"):
+        _local.cublas = _OfThread()
+    known, device = _local.cublas, _cupy().cuda.runtime.getDevice()
     if device not in known:
-        library = _library()
-        known[device] = None if library is None else Cublas(library)
+        try:
+            known[device] = _idle[device].pop()
+        except LookupError:
+            library = _library()
+            known[device] = None if library is None else Cublas(library)
     return known[device]
 
 
@@ -361,13 +385,24 @@ class GraphMemory:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self._of_stream: dict[int, tuple[Any, Any]] = {}
+        self._of_stream: dict[Hashable, tuple[Any, Any, list[Any]]] = {}
 
-    def of_stream(self, stream: int) -> tuple[Any, Any]:
-        """The memory pool of the graphs that are launched on a stream, and the stream that they are recorded on."""
+    def of_stream(self, stream: Hashable) -> tuple[Any, Any, list[Any]]:
+        """For the graphs that are launched on a stream: their memory pool, the stream that they are recorded on, and
+        all that the pool has taken.
+
+        Graphs work there for good, but a pool that finds no more memory gives back what no array holds. So it is held.
+        """
         if stream not in self._of_stream:
             cuda = _cupy().cuda
-            self._of_stream[stream] = cuda.MemoryPool(), cuda.Stream(non_blocking=True)
+            held: list[Any] = []
+
+            def take(size: int) -> Any:
+                memory = cuda.Memory(size)
+                held.append(memory)
+                return cuda.MemoryPointer(memory, 0)
+
+            self._of_stream[stream] = cuda.MemoryPool(take), cuda.Stream(non_blocking=True), held
         return self._of_stream[stream]
 
 
@@ -398,43 +433,69 @@ class Recorder:
 
     def __call__(self, key: Hashable, function: Callable[..., tuple[Any, ...]], *inputs: Any) -> tuple[Any, ...]:
         """``function(*inputs)``, arrays of the device, from arrays of the device or the host."""
-        stream = _cupy().cuda.get_current_stream().ptr
+        stream = _current_stream()
         key = (key, stream, *((x.shape, x.dtype.char) for x in inputs))
         with self._memory.lock:
-            if key not in self._graphs:  # the first call also compiles kernels, which a recording cannot
-                self._graphs[key] = None
-            elif self._graphs[key] is None and self.refused is None and _cublas() is not None:
-                pool, recorded_on = self._memory.of_stream(stream)
-                try:
-                    self._graphs[key] = _Graph(function, inputs, pool, recorded_on)
-                except Exception as error:  # every way in which recording can fail means the same: do without
-                    self.refused = error
-                    pool.free_all_blocks()  # which may be what was too large
-            self._graphs.move_to_end(key)
-            while len(self._graphs) > MOST_GRAPHS:
-                self._graphs.popitem(last=False)
-            if (graph := self._graphs[key]) is not None:
-                return graph(inputs)
-        return function(*(_cupy().asarray(x) for x in inputs))
+            known = key in self._graphs
+            if known:
+                if self._graphs[key] is None and self.refused is None and _cublas() is not None:
+                    self._graphs[key] = self._recorded(stream, function, inputs)
+                self._graphs.move_to_end(key)
+                if (graph := self._graphs[key]) is not None:
+                    return graph(inputs)
+        results = function(*(_cupy().asarray(x) for x in inputs))
+        if not known:  # it has ended, so kernels are compiled and constants sent, which a recording cannot
+            with self._memory.lock:
+                self._graphs.setdefault(key)
+                while len(self._graphs) > MOST_GRAPHS:
+                    self._graphs.popitem(last=False)
+        return results
+
+    def _recorded(
+        self, stream: Hashable, function: Callable[..., tuple[Any, ...]], inputs: tuple[Any, ...]
+    ) -> _Graph | None:
+        """The graph of a call, or None and why."""
+        pool, recorded_on, held = self._memory.of_stream(stream)
+        before = len(held)
+        try:
+            return _Graph(function, inputs, pool, recorded_on)
+        except Exception as error:  # every way in which recording can fail means the same: do without
+            self.refused = error
+        reason: BaseException | None = self.refused
+        while reason is not None:  # tracebacks hold the arrays that the recording has made
+            reason.__traceback__ = None
+            reason = reason.__cause__ or reason.__context__
+        pool.free_all_blocks()
+        del held[before:]  # which may be what was too large; what graphs work on stays
+        return None
+
+
+def _current_stream() -> Hashable:
+    """What tells the current stream from all others: each thread's default stream goes by the same address."""
+    cuda = _cupy().cuda
+    stream = cuda.get_current_stream().ptr
+    return cuda.runtime.getDevice(), stream, threading.get_ident() if stream == PER_THREAD_STREAM else None
 
 
 class _Graph:
     """A recorded call: arguments are copied to where the recording reads them, results from where it writes them.
 
-    All that it works on is the pool's for good. The pool gives to others what the call gave back, so results are copied
-    before another graph runs.
+    All that it works on is the pool's for good, and so is cuBLAS's workspace, which the thread's end would free. The
+    pool gives to others what the call gave back, so results are copied before another graph runs.
     """
 
     def __init__(
         self, function: Callable[..., tuple[Any, ...]], inputs: tuple[Any, ...], pool: Any, stream: Any
     ) -> None:
-        cupy = _cupy()
+        cupy, cublas = _cupy(), _cublas()
         self._inputs = [cupy.array(x) for x in inputs]
+        cublas.leave()
         with cupy.cuda.using_allocator(pool.malloc), stream:
             stream.begin_capture()
             try:
                 self._outputs = function(*self._inputs)
             finally:
+                cublas.leave()
                 self._graph = stream.end_capture()
 
     def __call__(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

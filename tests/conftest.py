@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -68,14 +69,17 @@ def small_mnist() -> Mnist:
 
 
 @pytest.fixture
-def strict_cupy(monkeypatch: pytest.MonkeyPatch) -> Any:
+def strict_cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The strict stand-in in CuPy's place, so that device "gpu" runs anywhere."""
     module = load_by_path("strict_cupy").make_module()
     monkeypatch.setitem(sys.modules, "cupy", module)
     monkeypatch.setattr("minilandscape.cuda._cublas", lambda: module.fake_cublas)
-    for cached in (cuda._kernel, cuda._offsets):  # what an earlier stand-in made
-        cached.cache_clear()
-    return module
+    cached = cuda._kernel, cuda._offsets, backend._constant
+    for made_before in cached:
+        made_before.cache_clear()
+    yield module
+    for made_here in cached:  # a real GPU has no use for it
+        made_here.cache_clear()
 
 
 @pytest.fixture(autouse=True)

@@ -3,16 +3,18 @@
 Arrays wrap hidden NumPy arrays. They do not convert to NumPy implicitly, do not mix with NumPy arrays, and become
 Python numbers only through ``get()``; the module offers only functions that CuPy has.
 
-While a stream captures nothing is written, and what would be is done when its graph is launched, on the same memory.
-Meanwhile nothing may come from the host or go there, and ``matmul`` is refused, as CuPy refuses cuBLAS.
+While a stream captures nothing is written, and what would be is done when its graph is launched, on the same memory,
+if its pool still has it. Meanwhile nothing may come from the host or go there, and ``matmul`` is refused, as CuPy
+refuses cuBLAS.
 """
 
 from __future__ import annotations
 
 import ctypes
 import operator
-from collections.abc import Callable
-from contextlib import nullcontext
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -119,6 +121,7 @@ class Tape:
 
     def __init__(self) -> None:
         self.steps: list[Callable[[], Any]] | None = None
+        self.allocators: list[Callable[[int], Any]] = []
 
     def make(self, work: Callable[[], Any], *sources: Any) -> Any:
         """A new array, or a view of a source, which a replay need not make again. Capturing, it has only its shape."""
@@ -127,7 +130,13 @@ class Tape:
         with np.errstate(all="ignore"):
             made = np.asarray(work())
         if not any(np.may_share_memory(made, source) for source in arrays_in(sources)):
-            self.steps.append(lambda: np.copyto(made, work()))
+            memory = weakref.ref(self.allocators[-1](made.nbytes).mem)
+
+            def step() -> None:
+                assert memory() is not None, "a graph works on memory that its pool has given back"
+                np.copyto(made, work())
+
+            self.steps.append(step)
         return made
 
     def write(self, work: Callable[[], Any]) -> None:
@@ -154,6 +163,9 @@ class FakeCublas:
 
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
+
+    def leave(self) -> None:
+        pass
 
     def gemm(self, char: str, turn: Any, sizes: Any, a: Any, b: Any, c: Any, count: int) -> None:
         rows, columns, inner = sizes
@@ -387,7 +399,8 @@ def make_module() -> ModuleType:
             assert all(array.shape == shape and array.dtype == dtype for array in hidden[len(reads) :])
 
             def work() -> None:
-                functions = {"tanh": np.tanh, "exp": np.exp, "log1p": np.log1p, "max": np.maximum}
+                # CUDA's max of a number and NaN is the number.
+                functions = {"tanh": np.tanh, "exp": np.exp, "log1p": np.log1p, "max": np.fmax}
                 known = dict(zip(reads, hidden, strict=False)) | functions
                 known["T"] = lambda x: np.asarray(x, dtype)
                 exec(self.code, known)
@@ -403,15 +416,18 @@ def make_module() -> ModuleType:
         getDeviceProperties=lambda device: {"name": b"strict stand-in"},
     )
 
+    current = [SimpleNamespace(ptr=0)]
+
     class Stream:
         def __init__(self, non_blocking: bool = False) -> None:
             assert non_blocking, "others' work on the default stream would break the recording"
+            self.ptr = id(self)
 
         def __enter__(self) -> None:
-            pass
+            current.append(self)
 
         def __exit__(self, *error: Any) -> None:
-            pass
+            current.pop()
 
         def begin_capture(self) -> None:
             tape.refuse("begin_capture")
@@ -422,12 +438,45 @@ def make_module() -> ModuleType:
             assert steps is not None
             return SimpleNamespace(launch=lambda: [step() for step in steps])
 
+    class Memory:
+        def __init__(self, size: int) -> None:
+            self.size = size
+
+    class MemoryPool:
+        """Unlike CuPy's it gives out no block twice, and frees what arrays still hold."""
+
+        def __init__(self, allocator: Any = None) -> None:
+            self._allocator = allocator or (lambda size: cuda.MemoryPointer(cuda.Memory(size), 0))
+            self._blocks: list[Any] = []
+
+        def malloc(self, size: int) -> Any:
+            try:
+                pointer = self._allocator(size)
+            except MemoryError:
+                self.free_all_blocks()
+                pointer = self._allocator(size)
+            self._blocks.append(pointer.mem)
+            return pointer
+
+        def free_all_blocks(self) -> None:
+            self._blocks.clear()
+
+    @contextmanager
+    def using_allocator(allocator: Callable[[int], Any]) -> Iterator[None]:
+        tape.allocators.append(allocator)
+        try:
+            yield
+        finally:
+            tape.allocators.pop()
+
     cuda = SimpleNamespace(
         runtime=runtime,
         Stream=Stream,
-        get_current_stream=lambda: SimpleNamespace(ptr=0),
-        MemoryPool=lambda: SimpleNamespace(malloc=None, free_all_blocks=lambda: None),
-        using_allocator=lambda allocator: nullcontext(),
+        get_current_stream=lambda: current[-1],
+        Memory=Memory,
+        MemoryPointer=lambda mem, offset: SimpleNamespace(mem=mem),
+        MemoryPool=MemoryPool,
+        using_allocator=using_allocator,
     )
 
     def as_strided(array: Any, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:

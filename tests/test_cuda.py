@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+import weakref
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from minilandscape import backend, cuda
+from minilandscape.cuda import _cublas
 from minilandscape.networks import MODELS, initial_vector, network_landscape
 from minilandscape.networks.span import NetworkSpan
 
@@ -68,8 +72,46 @@ def test_matmul_reads_factors_as_they_lie(name: str, dtype: str, cupy: Any) -> N
 @pytest.mark.parametrize("name", products())
 def test_matmul_cuts_long_sums(name: str, cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda, "LEAST_SUM", 1)
-    monkeypatch.setattr(cuda, "MULTIPROCESSORS", 30)
-    test_matmul_reads_factors_as_they_lie(name, "float64", cupy)
+    for n in (15, 30):
+        monkeypatch.setattr(cuda, "MULTIPROCESSORS", n)
+        test_matmul_reads_factors_as_they_lie(name, "float64", cupy)
+
+
+@pytest.mark.parametrize("n_parts", [2, 3, 12])
+def test_parts_of_a_sum_are_read_as_they_lie(n_parts: int, cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In parts of several terms, from rows, columns, every other number, and matrices that are broadcast."""
+    given = []
+
+    def parts_of_a_sum(n_inner: int, n_rows: int, n_columns: int, count: int) -> int:
+        given.append(count)
+        return n_parts if count == 6 else 1
+
+    monkeypatch.setattr(cuda, "parts_of_a_sum", parts_of_a_sum)
+    rng = np.random.default_rng(0)
+    firsts = [
+        ((2, 3, 4, 12), lambda a: a),
+        ((1, 3, 4, 12), lambda a: a),
+        ((2, 1, 12, 4), lambda a: a.swapaxes(2, 3)),
+        ((3, 4, 24), lambda a: a[..., ::2]),
+        ((4, 12), lambda a: a),
+    ]
+    seconds = [
+        ((2, 3, 12, 5), lambda b: b),
+        ((2, 1, 12, 5), lambda b: b),
+        ((2, 3, 5, 12), lambda b: b.swapaxes(2, 3)),
+        ((2, 3, 12, 9), lambda b: b[..., 2:7]),
+        ((2, 3, 12, 10), lambda b: b[..., ::2]),
+    ]
+    for a_shape, of_a in firsts:
+        for b_shape, of_b in seconds:
+            a, b = rng.standard_normal(a_shape), rng.standard_normal(b_shape)
+            expected = of_a(a) @ of_b(b)
+            factors = of_a(cupy.asarray(a)), of_b(cupy.asarray(b))
+            whole = cupy.asarray(np.zeros((*expected.shape[:-1], 8)))
+            cuda.matmul(*factors, whole[..., 1:6])
+            for found in (cuda.matmul(*factors).get(), whole.get()[..., 1:6]):
+                assert found == pytest.approx(expected, rel=1e-12, abs=1e-12)
+    assert 6 in given
 
 
 def test_matmul_leaves_other_types_to_cupy(cupy: Any) -> None:
@@ -87,6 +129,81 @@ def test_matmul_refuses_what_does_not_fit(cupy: Any) -> None:
         cuda.matmul(a, b[:, :4], cupy.asarray(np.ones((2, 3, 5))))
     with pytest.raises(ValueError, match="cannot be multiplied"):
         cuda.matmul(a, b[:, :4], cupy.asarray(np.ones((3, 6))))
+
+
+def run_in_thread(function: Any) -> Any:
+    """What a function returns in a thread that ends then."""
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(function()))
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+def test_threads_take_over_the_cublas_of_threads_that_have_ended(
+    strict_cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    class Counted:
+        def __init__(self, library: Any) -> None:
+            made.append(self)
+
+        def leave(self) -> None:
+            pass
+
+    monkeypatch.setattr(cuda, "_library", object)
+    monkeypatch.setattr(cuda, "Cublas", Counted)
+    monkeypatch.setattr(strict_cupy.cuda.runtime, "getDevice", lambda: 77)  # on which nothing else works
+    first = run_in_thread(_cublas)
+    assert run_in_thread(_cublas) is first
+    assert run_in_thread(lambda: (_cublas(), run_in_thread(_cublas)))[1] is not first
+    assert len(made) == 2
+
+
+class FakeLibrary:
+    """cuBLAS's functions, which only note what they are called with."""
+
+    def __init__(self) -> None:
+        self.workspaces: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        def function(*arguments: Any) -> int:
+            if name == "cublasSetWorkspace_v2":
+                self.workspaces.append(arguments[1].value)
+            return 0
+
+        self.__dict__[name] = function
+        return function
+
+
+def test_streams_share_no_workspace_and_graphs_keep_theirs(strict_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A workspace that a graph works in may not end with a thread, nor be used by two streams at once."""
+    monkeypatch.setattr(cuda, "CUBLAS_WORKSPACE", 64)
+    library = FakeLibrary()
+    cublas = cuda.Cublas(library)
+    monkeypatch.setattr(cuda, "_cublas", lambda: cublas)
+    a = strict_cupy.asarray(np.ones((3, 3)))
+    cuda.matmul(a, a)
+    cuda.matmul(a, a)
+    assert len(library.workspaces) == 1
+    at_first = weakref.ref(cublas._workspace)
+    with strict_cupy.cuda.Stream(non_blocking=True):
+        cuda.matmul(a, a)
+        assert len(library.workspaces) == 2
+        assert at_first() is None  # what the first stream is still doing there comes before what it does next
+    pools: list[Any] = []
+    original = strict_cupy.cuda.MemoryPool
+    monkeypatch.setattr(
+        strict_cupy.cuda, "MemoryPool", lambda allocator: pools.append(original(allocator)) or pools[-1]
+    )
+    record = cuda.Recorder(cuda.GraphMemory())
+    for n in (3, 4, 5):
+        record("a key", lambda x: (cuda.matmul(a, x),), a)
+        assert len(library.workspaces) == n  # to the null stream, to the recording's, and to the null stream again
+        assert [block.size for block in pools[0]._blocks].count(64) == 1 if n > 3 else not pools
+        cuda.matmul(a, a)
+    assert record.refused is None
 
 
 def test_a_recording_is_replayed_with_other_arguments(cupy: Any) -> None:
@@ -127,6 +244,129 @@ def test_what_cannot_be_recorded_is_called(cupy: Any) -> None:
         assert np.array_equal(record("a key", function, np.full(3, float(n)))[0].get(), np.full(3, 3.0 * n * n))
     assert record.refused is not None
     assert len(record) == 0
+
+
+def test_a_recording_that_fails_keeps_nothing_and_takes_nothing_from_others(cupy: Any) -> None:
+    made = []
+
+    class Array:
+        """Stands for the arrays that a recording makes."""
+
+    def small(x: Any) -> tuple[Any]:
+        return ((x + 1) * 2 - (x - 1),)  # works in memory that goes back to the pool
+
+    def large(x: Any) -> tuple[Any]:
+        array = Array()
+        made.append(weakref.ref(array))
+        return (x + float((x * 3).sum().get()),)
+
+    memory = cuda.GraphMemory()
+    record, another = cuda.Recorder(memory), cuda.Recorder(memory)
+    x = np.arange(5.0)
+    for _ in range(2):
+        record("small", small, x)
+    for _ in range(3):
+        another("large", large, x)
+    assert another.refused is not None
+    assert [array() for array in made] == [None] * 4  # called as it is, recorded in vain, and called twice
+    for _ in range(2):
+        assert np.array_equal(record("small", small, x)[0].get(), x + 3)
+    assert record.refused is None
+    assert len(record) == 1
+
+
+def test_graphs_keep_their_memory_when_there_is_no_more(strict_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool that finds none frees all that no array holds, and tries again."""
+
+    def function(x: Any) -> tuple[Any]:
+        return ((x + 1) * 2 - (x - 1),)
+
+    record = cuda.Recorder(cuda.GraphMemory())
+    for _ in range(2):
+        record("first", function, np.arange(3.0))
+    left = [2]
+    original = strict_cupy.cuda.Memory
+
+    def memory(size: int) -> Any:
+        left[0] -= 1
+        if left[0] == 0:
+            raise MemoryError
+        return original(size)
+
+    monkeypatch.setattr(strict_cupy.cuda, "Memory", memory)
+    for _ in range(3):
+        record("second", function, np.arange(4.0))
+    assert len(record) == 2
+    assert np.array_equal(record("first", function, np.arange(3.0))[0].get(), np.arange(3.0) + 3)
+
+
+def test_a_first_call_that_is_interrupted_is_none(cupy: Any) -> None:
+    """What it would have sent to the device, for later calls too, a recording cannot send."""
+    known: list[Any] = []
+
+    def function(x: Any) -> tuple[Any]:
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        if not known:
+            known.append(cupy.asarray(np.ones(3)))
+        return (x + known[0],)
+
+    calls: list[int] = []
+    record = cuda.Recorder(cuda.GraphMemory())
+    for n in range(4):
+        calls.append(n)
+        try:
+            assert np.array_equal(record("a key", function, np.full(3, 1.0 * n))[0].get(), np.full(3, 1.0 + n))
+        except KeyboardInterrupt:
+            assert n == 0
+    assert record.refused is None
+    assert len(record) == 1
+
+
+def test_an_interrupted_recording_is_made_anew(cupy: Any) -> None:
+    interrupted = []
+
+    def function(x: Any) -> tuple[Any]:
+        y = x + 1
+        if len(interrupted) == 1:
+            interrupted.append(y)
+            raise KeyboardInterrupt
+        return (y * 2,)
+
+    record = cuda.Recorder(cuda.GraphMemory())
+    record("a key", function, np.arange(3.0))
+    interrupted.append(None)
+    with pytest.raises(KeyboardInterrupt):
+        record("a key", function, np.arange(3.0))
+    interrupted[:] = [None, None]
+    for n in range(3):
+        assert np.array_equal(record("a key", function, np.full(3, 1.0 * n))[0].get(), np.full(3, 2.0 * n + 2))
+    assert record.refused is None
+    assert len(record) == 1
+
+
+def test_streams_have_graphs_of_their_own(strict_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Graphs of two streams would work in the same memory at once; each thread's default stream is another."""
+    calls = []
+
+    def function(x: Any) -> tuple[Any]:
+        calls.append(threading.get_ident())
+        return (x + 1,)
+
+    def twice() -> None:
+        for _ in range(3):
+            record("a key", function, np.arange(3.0))
+
+    record = cuda.Recorder(cuda.GraphMemory())
+    for stream, n_graphs in ((0, 1), (1 << 40, 2), (cuda.PER_THREAD_STREAM, 4)):
+        monkeypatch.setattr(strict_cupy.cuda, "get_current_stream", lambda stream=stream: SimpleNamespace(ptr=stream))
+        twice()
+        run_in_thread(twice)
+        assert len(record) == n_graphs
+        assert len(calls) == 2 * n_graphs
+    monkeypatch.setattr(strict_cupy.cuda.runtime, "getDevice", lambda: 1)
+    twice()
+    assert len(record) == 5
 
 
 @pytest.mark.parametrize("variant", ["paper", "authors"])
