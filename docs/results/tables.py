@@ -58,7 +58,7 @@ def tables(scale: str = "small") -> dict[str, str]:
             facts = json.loads(path.read_text())
             label = NAMES[model] + (", paper" if variant == "paper" else "")
             found.append((label, model, facts["plan"], facts["tasks"], facts[model]))
-    scanned = [(label, network) for label, *_, network in found if network["scan"]]
+    scanned = [(label, network) for label, *_, network in found if network.get("scan")]
     searches = found[0][4]["searches"]
     return {
         "campaigns": _campaigns(found),
