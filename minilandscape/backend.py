@@ -1,7 +1,6 @@
 """NumPy on the CPU, CuPy on the GPU: which module an array belongs to, transfers, worker threads, work arrays.
 
-This module and ``cuda`` are the only ones that name CuPy. Everything else asks an array for its module, so one code
-path serves both.
+This module is the only one that names CuPy. Everything else asks an array for its module, so one code path serves both.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import importlib
 import operator
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -85,10 +85,15 @@ def device_module(device: str) -> ModuleType:
     return cupy
 
 
+def cupy_module() -> ModuleType:
+    """CuPy, which whoever holds a device array has imported."""
+    return sys.modules["cupy"]
+
+
 def array_module(array: Any) -> Any:
     """The module whose functions take this array: NumPy, or CuPy where the array lives on a GPU."""
     if type(array).__module__.partition(".")[0] == "cupy":
-        return importlib.import_module("cupy")
+        return cupy_module()
     return np
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minilandscape import backend, cuda
+from minilandscape import backend
+from minilandscape.cuda import kernels, products
 from minilandscape.data import Images, Mnist
 
 
@@ -73,8 +74,8 @@ def strict_cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The strict stand-in in CuPy's place, so that device "gpu" runs anywhere."""
     module = load_by_path("strict_cupy").make_module()
     monkeypatch.setitem(sys.modules, "cupy", module)
-    monkeypatch.setattr("minilandscape.cuda._cublas", lambda: module.fake_cublas)
-    cached = cuda._kernel, cuda._offsets, backend._constant
+    monkeypatch.setattr("minilandscape.cuda.products.thread_cublas", lambda: module.fake_cublas)
+    cached = kernels._kernel, products._offsets, backend._constant
     for made_before in cached:
         made_before.cache_clear()
     yield module

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from minilandscape import backend, cuda
-from minilandscape.cuda import _cublas
+from minilandscape.cuda import graphs, products
+from minilandscape.cuda.products import thread_cublas  # the real one, which the stand-in replaces
 from minilandscape.networks import MODELS, initial_vector, network_landscape
 from minilandscape.networks.span import NetworkSpan
 
@@ -25,7 +26,7 @@ def cupy(request: pytest.FixtureRequest) -> Any:
     return backend.device_module("gpu")
 
 
-def products() -> dict[str, Any]:
+def factors() -> dict[str, Any]:
     """Factors as the networks hold them, and others, made from arrays of random numbers by these views."""
     return {
         "plain": ((3, 4, 5), (3, 5, 6), lambda a: a, lambda b: b),
@@ -48,9 +49,9 @@ def products() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", products())
+@pytest.mark.parametrize("name", factors())
 def test_matmul_reads_factors_as_they_lie(name: str, dtype: str, cupy: Any) -> None:
-    a_shape, b_shape, of_a, of_b = products()[name]
+    a_shape, b_shape, of_a, of_b = factors()[name]
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal(shape).astype(dtype) for shape in (a_shape, b_shape))
     expected = of_a(a) @ of_b(b)
@@ -69,11 +70,11 @@ def test_matmul_reads_factors_as_they_lie(name: str, dtype: str, cupy: Any) -> N
     assert turned.get().swapaxes(-1, -2) == pytest.approx(expected, rel=bound, abs=bound)
 
 
-@pytest.mark.parametrize("name", products())
+@pytest.mark.parametrize("name", factors())
 def test_matmul_cuts_long_sums(name: str, cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda, "LEAST_SUM", 1)
+    monkeypatch.setattr(products, "LEAST_SUM", 1)
     for n in (15, 30):
-        monkeypatch.setattr(cuda, "MULTIPROCESSORS", n)
+        monkeypatch.setattr(products, "MULTIPROCESSORS", n)
         test_matmul_reads_factors_as_they_lie(name, "float64", cupy)
 
 
@@ -86,7 +87,7 @@ def test_parts_of_a_sum_are_read_as_they_lie(n_parts: int, cupy: Any, monkeypatc
         given.append(count)
         return n_parts if count == 6 else 1
 
-    monkeypatch.setattr(cuda, "parts_of_a_sum", parts_of_a_sum)
+    monkeypatch.setattr(products, "parts_of_a_sum", parts_of_a_sum)
     rng = np.random.default_rng(0)
     firsts = [
         ((2, 3, 4, 12), lambda a: a),
@@ -152,12 +153,12 @@ def test_threads_take_over_the_cublas_of_threads_that_have_ended(
         def leave(self) -> None:
             pass
 
-    monkeypatch.setattr(cuda, "_library", object)
-    monkeypatch.setattr(cuda, "Cublas", Counted)
+    monkeypatch.setattr(products, "_library", object)
+    monkeypatch.setattr(products, "Cublas", Counted)
     monkeypatch.setattr(strict_cupy.cuda.runtime, "getDevice", lambda: 77)  # on which nothing else works
-    first = run_in_thread(_cublas)
-    assert run_in_thread(_cublas) is first
-    assert run_in_thread(lambda: (_cublas(), run_in_thread(_cublas)))[1] is not first
+    first = run_in_thread(thread_cublas)
+    assert run_in_thread(thread_cublas) is first
+    assert run_in_thread(lambda: (thread_cublas(), run_in_thread(thread_cublas)))[1] is not first
     assert len(made) == 2
 
 
@@ -179,10 +180,10 @@ class FakeLibrary:
 
 def test_streams_share_no_workspace_and_graphs_keep_theirs(strict_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A workspace that a graph works in may not end with a thread, nor be used by two streams at once."""
-    monkeypatch.setattr(cuda, "CUBLAS_WORKSPACE", 64)
+    monkeypatch.setattr(products, "CUBLAS_WORKSPACE", 64)
     library = FakeLibrary()
-    cublas = cuda.Cublas(library)
-    monkeypatch.setattr(cuda, "_cublas", lambda: cublas)
+    cublas = products.Cublas(library)
+    monkeypatch.setattr(products, "thread_cublas", lambda: cublas)
     a = strict_cupy.asarray(np.ones((3, 3)))
     cuda.matmul(a, a)
     cuda.matmul(a, a)
@@ -228,10 +229,10 @@ def test_a_recording_is_replayed_with_other_arguments(cupy: Any) -> None:
         assert found.get() == pytest.approx(expected, rel=1e-12)
     record("a key", function, rng.standard_normal((5, 4)), rng.standard_normal((4, 2)))
     assert len(calls) == 3
-    for k in range(2 * cuda.MOST_GRAPHS):
+    for k in range(2 * graphs.MOST_GRAPHS):
         record(k, function, x, y)
         record(k, function, x, y)
-    assert len(record) == cuda.MOST_GRAPHS
+    assert len(record) == graphs.MOST_GRAPHS
 
 
 def test_what_cannot_be_recorded_is_called(cupy: Any) -> None:
@@ -358,7 +359,7 @@ def test_streams_have_graphs_of_their_own(strict_cupy: Any, monkeypatch: pytest.
             record("a key", function, np.arange(3.0))
 
     record = cuda.Recorder(cuda.GraphMemory())
-    for stream, n_graphs in ((0, 1), (1 << 40, 2), (cuda.PER_THREAD_STREAM, 4)):
+    for stream, n_graphs in ((0, 1), (1 << 40, 2), (graphs.PER_THREAD_STREAM, 4)):
         monkeypatch.setattr(strict_cupy.cuda, "get_current_stream", lambda stream=stream: SimpleNamespace(ptr=stream))
         twice()
         run_in_thread(twice)

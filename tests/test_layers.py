@@ -1,4 +1,4 @@
-"""Imports point one way, CuPy is named in two modules, and importing the package is light."""
+"""Imports point one way, CuPy is named in one module, and importing the package is light."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def test_imports_point_one_way() -> None:
                 assert HEIGHT[name[1]] <= HEIGHT[own], f"{file.name} imports {'.'.join(name)}, which lies above it"
 
 
-def test_only_backend_and_cuda_name_cupy() -> None:
+def test_only_backend_names_cupy() -> None:
     for file in ROOT.rglob("*.py"):
         assert ("cupy",) not in {name[:1] for name in imports(file)}, file
-        if file.name not in ("backend.py", "cuda.py"):
+        if file.name != "backend.py":
             assert '"cupy"' not in file.read_text(encoding="utf-8"), file
 
 

@@ -86,6 +86,11 @@ def initial_vector(model: str, rng: np.random.Generator | int, dtype: Any = np.f
     return get_network(model, "paper").layout.draw(np.random.default_rng(rng), dtype)
 
 
+def call(key: Hashable, function: Callable[..., Any], *inputs: Any) -> Any:
+    """Calls a function as it is, where a recorder would know it by a key."""
+    return function(*inputs)
+
+
 class NetworkLandscape(LandscapeDefaults):
     """The mean loss of a network over some images, as a function of its parameters.
 
@@ -163,9 +168,6 @@ class NetworkLandscape(LandscapeDefaults):
                 to_device(self.images.images, self.device, self.dtype),
                 to_device(self.images.labels, self.device),
             )
-        if self.device == "cpu":
-            with backend.one_blas_thread(), np.errstate(**OVERFLOW):
-                return self._batch_pass(points, indices)
         return self._record("batch", self._batch_pass, points, indices)
 
     def _batch_pass(self, points: Any, indices: Any) -> tuple[Any, Any]:
@@ -174,11 +176,12 @@ class NetworkLandscape(LandscapeDefaults):
         n_batch = indices.shape[-1]
         together = len(points) if indices.ndim == 1 else self._block(n_batch)
         sums = []
-        for start in range(0, len(points), together):
-            part = slice(start, start + together)
-            where = indices if indices.ndim == 1 else indices[part]
-            inputs = self.network.pack_batch(self._xp, images[where], labels[where])
-            sums.append(self._chunk_of_points(points[part], True, inputs, gradients[part])[0])
+        with backend.one_blas_thread(), np.errstate(**OVERFLOW):
+            for start in range(0, len(points), together):
+                part = slice(start, start + together)
+                where = indices if indices.ndim == 1 else indices[part]
+                inputs = self.network.pack_batch(self._xp, images[where], labels[where])
+                sums.append(self._chunk_of_points(points[part], True, inputs, gradients[part])[0])
         gradients *= 1 / n_batch
         return joined(sums) / n_batch, gradients
 
@@ -259,8 +262,8 @@ class NetworkLandscape(LandscapeDefaults):
         return max(1, self._budget // (self.network.floats_per_image * n_images))
 
     def recorder(self) -> Any:
-        """What replays on a GPU what was called before; None on a CPU."""
-        return None if self.device == "cpu" else cuda.Recorder(self._graph_memory)
+        """What calls passes: on a GPU it replays those that it has called before."""
+        return call if self.device == "cpu" else cuda.Recorder(self._graph_memory)
 
     def run(
         self, record: Any, key: Hashable, make_pass: Callable[..., Any], n_rows: int, *arrays: Any
@@ -284,10 +287,7 @@ class NetworkLandscape(LandscapeDefaults):
             sums, correct, total = self._over_chunks(chunks, make_pass(*arrays), n_rows)
             return (sums, correct, total) if n_rows else (sums, correct)
 
-        if self.device == "cpu":
-            sums, correct, *total = everything(*arrays)
-        else:
-            sums, correct, *total = record(key, everything, *arrays)
+        sums, correct, *total = record(key, everything, *arrays)
         return to_host(sums), to_host(correct), total[0] if total else None
 
     def _over_chunks(self, chunks: list[Any], chunk_pass: Any, n_rows: int) -> tuple[Any, Any, Any]:

@@ -1,40 +1,25 @@
-"""What CuPy leaves to be done on a GPU: products that a graph may hold, and graphs of many small operations.
-
-To launch an operation costs the host ten microseconds and more, which is longer than most of these take on the device.
-A CUDA graph holds all of a pass and is launched at once. CuPy records its own kernels into one but refuses cuBLAS while
-it does, so products go to cuBLAS from here.
-"""
+"""Products of stacks of matrices by cuBLAS, which a recording takes; CuPy refuses its own while it records."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..backend import cupy_module
+
 #: Bytes that cuBLAS may use beside its operands; a graph must not allocate them itself.
 CUBLAS_WORKSPACE = 32 << 20
-#: Graphs that a recorder keeps; the one that was used the longest ago goes first.
-MOST_GRAPHS = 16
-#: CUDA's name for the default stream of the calling thread.
-PER_THREAD_STREAM = 2
 NOT_TRANSPOSED, TRANSPOSED = 0, 1
 #: A device has about so many multiprocessors, a tile of a product so many rows and columns, and a sum that is cut, to
 #: keep them busy, at least so many terms a part.
 MULTIPROCESSORS, TILE, LEAST_SUM = 128, 64, 500
-
-
-def _cupy() -> Any:
-    return sys.modules["cupy"]  # whoever holds a device array has imported it
-
-
-# Products ------------------------------------------------------------------------------------------------------------
 
 
 class Matrices(NamedTuple):
@@ -100,14 +85,14 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
 
     As ``cupy.matmul``, but a recording takes it, and leading axes that are broadcast cost nothing.
     """
-    cupy = _cupy()
+    cupy = cupy_module()
     shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
     if a.shape[-1] != b.shape[-2] or (out is not None and out.shape != shape):  # cuBLAS would read beyond the arrays
         where = "" if out is None else f" into {out.shape}"
         raise ValueError(f"matrices of shapes {a.shape} and {b.shape} cannot be multiplied{where}")
     if out is None:
         out = cupy.empty(shape, dtype=a.dtype)
-    cublas = _cublas()
+    cublas = thread_cublas()
     if cublas is None or not a.dtype == b.dtype == out.dtype or a.dtype.char not in "fd":
         return cupy.matmul(a, b, out=out)
     if 0 in (*out.shape, a.shape[-1]):
@@ -154,14 +139,14 @@ def _cut(array: Any, axis: int, n_parts: int) -> Any:
     shape[axis] //= n_parts
     shape.insert(-2, n_parts)
     strides.insert(-2, strides[axis] * shape[axis])
-    return _cupy().lib.stride_tricks.as_strided(array, shape, strides)
+    return cupy_module().lib.stride_tricks.as_strided(array, shape, strides)
 
 
 @cache  # graphs read them, so they stay
 def _offsets(device: int, lengths: tuple[int, ...], strides: tuple[int, ...]) -> Any:
     """Where, in bytes from the first, each matrix of a stack begins, on the device."""
     places = np.indices(lengths).reshape(len(lengths), -1)
-    return _cupy().asarray(np.array(strides, dtype=np.int64) @ places)
+    return cupy_module().asarray(np.array(strides, dtype=np.int64) @ places)
 
 
 class Cublas:
@@ -244,12 +229,12 @@ class Cublas:
 
     def _ready(self, char: str) -> tuple[int, int]:
         """Has cuBLAS work on the current stream; the addresses of 1 and 0."""
-        stream = _cupy().cuda.get_current_stream().ptr
+        stream = cupy_module().cuda.get_current_stream().ptr
         if stream != self._stream:
             self.leave()
             self._check("set its stream", self._library.cublasSetStream_v2(self._handle, ctypes.c_void_p(stream)))
             # Another one for every stream, since what two streams do may overlap.
-            self._workspace = _cupy().empty(CUBLAS_WORKSPACE, dtype=np.uint8)
+            self._workspace = cupy_module().empty(CUBLAS_WORKSPACE, dtype=np.uint8)
             workspace = ctypes.c_void_p(self._workspace.data.ptr), ctypes.c_size_t(CUBLAS_WORKSPACE)
             self._check("set its workspace", self._library.cublasSetWorkspace_v2(self._handle, *workspace))
             self._stream = stream
@@ -260,7 +245,7 @@ class Cublas:
 @lru_cache(maxsize=1)
 def _library() -> Any:
     """The cuBLAS that CuPy uses, which is loaded once CuPy has multiplied; None where it is not found by its name."""
-    cupy = _cupy()
+    cupy = cupy_module()
     cupy.matmul(*2 * [cupy.ones((2, 2), dtype=np.float32)])
     major = cupy.cuda.runtime.runtimeGetVersion() // 1000
     name = f"cublas64_{major}.dll" if sys.platform == "win32" else f"libcublas.so.{major}"
@@ -284,11 +269,11 @@ class _OfThread(dict[int, Any]):
                 idle.setdefault(device, []).append(cublas)
 
 
-def _cublas() -> Any:
+def thread_cublas() -> Any:
     """This thread's cuBLAS on the current device; None where there is none but CuPy's own."""
     if not hasattr(_local, "cublas"):
         _local.cublas = _OfThread()
-    known, device = _local.cublas, _cupy().cuda.runtime.getDevice()
+    known, device = _local.cublas, cupy_module().cuda.runtime.getDevice()
     if device not in known:
         try:
             known[device] = _idle[device].pop()
@@ -296,213 +281,3 @@ def _cublas() -> Any:
             library = _library()
             known[device] = None if library is None else Cublas(library)
     return known[device]
-
-
-# Kernels --------------------------------------------------------------------------------------------------------------
-
-
-@cache
-def _kernel(name: str) -> Any:
-    return _cupy().ElementwiseKernel(*KERNELS[name], f"minilandscape_{name}")
-
-
-def elementwise(name: str, *arrays: Any) -> None:
-    """One of :data:`KERNELS` over arrays that broadcast, those that it reads and then those that it writes.
-
-    One that it writes may be one that it reads.
-    """
-    _kernel(name)(*arrays)
-
-
-def _cross_entropy(n_classes: int) -> tuple[str, str, str]:
-    """Logits and label -> the gradient by the logits, the loss, and whether the label is on top, of one image."""
-    each = range(n_classes)
-    top = "y0"
-    for k in each[1:]:
-        top = f"max({top}, y{k})"
-    statements = [f"T top = {top}"]
-    statements += [f"T is{k} = T(label == {k})" for k in each]
-    statements += [f"T e{k} = exp(y{k} - top)" for k in each]
-    # 0 times an infinite logit is no number, as is the loss that it makes.
-    statements += ["T at = " + " + ".join(f"is{k} * (y{k} - top)" for k in each)]
-    statements += ["T e = " + " + ".join(f"is{k} * e{k}" for k in each)]
-    statements += ["T off = " + " + ".join(f"(T(1) - is{k}) * e{k}" for k in each)]
-    statements += [f"d{k} = ((T(1) - is{k}) * e{k} - is{k} * off) / (off + e)" for k in each]
-    statements += ["loss = log1p(off + (e - T(1))) - at", "hit = T(at == T(0))"]
-    reads = ", ".join(f"T y{k}" for k in each) + ", int64 label"
-    return reads, ", ".join(f"T d{k}" for k in each) + ", T loss, T hit", ";".join(statements)
-
-
-#: What each reads, what it writes, and how: elementwise functions for which CuPy, operation by operation, would read
-#: and write the same memory many times. Statements are assignments that are C++ and, but for the type, Python.
-KERNELS = {
-    "relu_backward": ("T g, T a", "T d", "d = g * T(a > T(0))"),
-    "softplus": ("T z", "T a", "a = max(z, T(0)) + log1p(exp(-max(z, -z)))"),
-    "softplus_backward": ("T g, T z, T a", "T d", "d = g * exp(z - a)"),
-    "squared_error": ("T t, T x", "T e, T square", "T d = t - x; e = d; square = d * d"),
-    "tanh_backward": ("T g, T t", "T d", "d = g * (T(1) - t * t)"),
-    "cross_entropy": _cross_entropy(10),
-    # Sums before the gates, in two parts, and the cell's state before -> gates, state, its tanh, output.
-    "lstm": (
-        "T zi, T zf, T zg, T zo, T ri, T rf, T rg, T ro, T c0",
-        "T vi, T vf, T vg, T vo, T c, T u, T h",
-        """
-        vi = T(0.5) + T(0.5) * tanh(zi + ri);
-        vf = T(0.5) + T(0.5) * tanh(zf + rf);
-        vg = tanh(zg + rg);
-        vo = T(0.5) + T(0.5) * tanh(zo + ro);
-        c = vf * c0 + vi * vg;
-        u = tanh(c);
-        h = vo * u
-        """,
-    ),
-    # Gates, the state before, tanh of the state, gradients of the output and of the state -> gradients of the gates'
-    # sums and of the state before.
-    "lstm_backward": (
-        "T vi, T vf, T vg, T vo, T c0, T u, T dh, T dc",
-        "T di, T df, T dg, T dq, T dc0",
-        """
-        T d = dc + (T(1) - u * u) * vo * dh;
-        T a = vi * (T(1) - vi) * vg * d;
-        T b = vf * (T(1) - vf) * c0 * d;
-        T e = (T(1) - vg * vg) * vi * d;
-        T q = vo * (T(1) - vo) * u * dh;
-        T before = d * vf;
-        di = a;
-        df = b;
-        dg = e;
-        dq = q;
-        dc0 = before
-        """,
-    ),
-}
-
-# Graphs --------------------------------------------------------------------------------------------------------------
-
-
-class GraphMemory:
-    """Where graphs work that run one after another: it holds as much as the largest of them needs."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self._of_stream: dict[Hashable, tuple[Any, Any, list[Any]]] = {}
-
-    def of_stream(self, stream: Hashable) -> tuple[Any, Any, list[Any]]:
-        """For the graphs that are launched on a stream: their memory pool, the stream that they are recorded on, and
-        all that the pool has taken.
-
-        Graphs work there for good, but a pool that finds no more memory gives back what no array holds. So it is held.
-        """
-        if stream not in self._of_stream:
-            cuda = _cupy().cuda
-            held: list[Any] = []
-
-            def take(size: int) -> Any:
-                memory = cuda.Memory(size)
-                held.append(memory)
-                return cuda.MemoryPointer(memory, 0)
-
-            self._of_stream[stream] = cuda.MemoryPool(take), cuda.Stream(non_blocking=True), held
-        return self._of_stream[stream]
-
-
-class Recorder:
-    """Calls functions of device arrays, records each at its second call, and replays the recording from then on.
-
-    What is recorded must not read or write the host's memory, and must do the same whenever its key, and the shapes and
-    types of its arguments, are the same. Where a recording fails the functions are called as they are.
-
-    Parameters
-    ----------
-    memory
-        Shared by recorders of which only one is called at a time.
-
-    Attributes
-    ----------
-    refused
-        Why a recording failed; None where none did.
-    """
-
-    def __init__(self, memory: GraphMemory) -> None:
-        self.refused: Exception | None = None
-        self._memory = memory
-        self._graphs: OrderedDict[Hashable, _Graph | None] = OrderedDict()
-
-    def __len__(self) -> int:
-        return sum(graph is not None for graph in self._graphs.values())
-
-    def __call__(self, key: Hashable, function: Callable[..., tuple[Any, ...]], *inputs: Any) -> tuple[Any, ...]:
-        """``function(*inputs)``, arrays of the device, from arrays of the device or the host."""
-        stream = _current_stream()
-        key = (key, stream, *((x.shape, x.dtype.char) for x in inputs))
-        with self._memory.lock:
-            known = key in self._graphs
-            if known:
-                if self._graphs[key] is None and self.refused is None and _cublas() is not None:
-                    self._graphs[key] = self._recorded(stream, function, inputs)
-                self._graphs.move_to_end(key)
-                if (graph := self._graphs[key]) is not None:
-                    return graph(inputs)
-        results = function(*(_cupy().asarray(x) for x in inputs))
-        if not known:  # it has ended, so kernels are compiled and constants sent, which a recording cannot
-            with self._memory.lock:
-                self._graphs.setdefault(key)
-                while len(self._graphs) > MOST_GRAPHS:
-                    self._graphs.popitem(last=False)
-        return results
-
-    def _recorded(
-        self, stream: Hashable, function: Callable[..., tuple[Any, ...]], inputs: tuple[Any, ...]
-    ) -> _Graph | None:
-        """The graph of a call, or None and why."""
-        pool, recorded_on, held = self._memory.of_stream(stream)
-        before = len(held)
-        try:
-            return _Graph(function, inputs, pool, recorded_on)
-        except Exception as error:  # every way in which recording can fail means the same: do without
-            self.refused = error
-        reason: BaseException | None = self.refused
-        while reason is not None:  # tracebacks hold the arrays that the recording has made
-            reason.__traceback__ = None
-            reason = reason.__cause__ or reason.__context__
-        pool.free_all_blocks()
-        del held[before:]  # which may be what was too large; what graphs work on stays
-        return None
-
-
-def _current_stream() -> Hashable:
-    """What tells the current stream from all others: each thread's default stream goes by the same address."""
-    cuda = _cupy().cuda
-    stream = cuda.get_current_stream().ptr
-    return cuda.runtime.getDevice(), stream, threading.get_ident() if stream == PER_THREAD_STREAM else None
-
-
-class _Graph:
-    """A recorded call: arguments are copied to where the recording reads them, results from where it writes them.
-
-    All that it works on is the pool's for good, and so is cuBLAS's workspace, which the thread's end would free. The
-    pool gives to others what the call gave back, so results are copied before another graph runs.
-    """
-
-    def __init__(
-        self, function: Callable[..., tuple[Any, ...]], inputs: tuple[Any, ...], pool: Any, stream: Any
-    ) -> None:
-        cupy, cublas = _cupy(), _cublas()
-        self._inputs = [cupy.array(x) for x in inputs]
-        cublas.leave()
-        with cupy.cuda.using_allocator(pool.malloc), stream:
-            stream.begin_capture()
-            try:
-                self._outputs = function(*self._inputs)
-            finally:
-                cublas.leave()
-                self._graph = stream.end_capture()
-
-    def __call__(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        for own, given in zip(self._inputs, inputs, strict=True):
-            if isinstance(given, np.ndarray):
-                own.set(given)
-            else:
-                own[...] = given
-        self._graph.launch()
-        return tuple(output.copy() for output in self._outputs)
