@@ -87,6 +87,7 @@ def reproduce(
     """Every table and figure of the paper, from nothing but the data; goes on where it was stopped."""
     from minilandscape.backend import DeviceError, device_module, thread_count
     from minilandscape.campaign.plan import Plan
+    from minilandscape.campaign.plan_tasks import plan_tasks
     from minilandscape.campaign.run import Summary
     from minilandscape.campaign.store import Store
     from minilandscape.campaign.task import Task
@@ -120,7 +121,7 @@ def reproduce(
     if costs is None:
         with progress_bar("measuring a few steps", None):
             costs = estimate(plan, mnist)
-    tasks = plan.tasks(costs)
+    tasks = plan_tasks(plan, costs)
     if workers is None and device == "gpu":
         workers = 1
     n_workers = workers or thread_count()

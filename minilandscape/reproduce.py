@@ -12,7 +12,9 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from .campaign.plan import Costs, Plan, load_costs, load_plan, measure_costs, save_costs, save_plan
+from .campaign.costs import Costs, load_costs, measure_costs, save_costs
+from .campaign.plan import Plan, load_plan, save_plan
+from .campaign.plan_tasks import plan_tasks
 from .campaign.results import collect
 from .campaign.run import Summary, run_tasks, summarize
 from .campaign.store import Store
@@ -65,7 +67,7 @@ def reproduce(
     store = Store(folder)
     save_plan(plan, store, change_plan)
     save_costs(costs or {}, store)
-    tasks = plan.tasks(costs)
+    tasks = plan_tasks(plan, costs)
 
     at, took = -inf, 0.0
     known: Summary | None = None
@@ -98,7 +100,7 @@ def reproduce(
 def campaign_status(folder: str | os.PathLike[str]) -> Summary:
     """How the tasks of a folder stand; ValueError where it holds no campaign."""
     store = Store(folder)
-    return summarize(load_plan(store).tasks(load_costs(store)), store)
+    return summarize(plan_tasks(load_plan(store), load_costs(store)), store)
 
 
 def write_report(folder: str | os.PathLike[str], data: str | None = None) -> Path:
@@ -126,7 +128,7 @@ def write_report(folder: str | os.PathLike[str], data: str | None = None) -> Pat
     folder = Path(folder)
     store = Store(folder)
     plan = load_plan(store)
-    tasks = plan.tasks()
+    tasks = plan_tasks(plan)
     summary = summarize(tasks, store)
     results = collect(plan, store)
     write_json(folder / "results.json", results)

@@ -27,6 +27,7 @@ from sklearn.metrics import roc_auc_score
 
 from minilandscape.backend import DeviceError, device_module
 from minilandscape.campaign.plan import OPTIMIZERS, NetworkPlan, Plan, load_plan, save_plan
+from minilandscape.campaign.plan_tasks import NetworkTasks, plan_tasks
 from minilandscape.campaign.statements import (
     Comparison,
     Separation,
@@ -55,12 +56,12 @@ def test_the_full_plan_is_the_papers() -> None:
     for network in plan.networks.values():
         assert (network.runs, network.kept, network.pairs, network.train_size) == (75, 48, 300, 60_000)
         assert (network.sgd_epochs, network.iterations, network.steps, network.lam) == (75, 1000, 100, 1e-4)
-    tasks = Plan.make("full", data="auto", data_key="mnist", only=("lstm",)).tasks()
+    tasks = plan_tasks(Plan.make("full", data="auto", data_key="mnist", only=("lstm",)))
     assert len(tasks) == 2 * (75 + 1) + 2 * 6 * 300
     assert len({task.id for task in tasks}) == len(tasks)
-    pairs = plan.network_tasks("fcp").pairs("sgd")
+    pairs = NetworkTasks(plan, "fcp").pairs("sgd")
     assert len({frozenset(pair) for pair in pairs}) == 300
-    assert pairs != plan.network_tasks("fcp").pairs("lbfgs-gss")
+    assert pairs != NetworkTasks(plan, "fcp").pairs("lbfgs-gss")
     assert len(disjoint(pairs)) == 24
     assert disjoint(pairs[:24]) == list(range(24))
     uses = np.bincount(np.ravel(pairs), minlength=48)
@@ -74,9 +75,9 @@ def test_no_run_of_the_small_plan_is_in_two_pairs_of_a_set() -> None:
     for model, network in plan.networks.items():
         assert network.kept == 2 * network.pairs
         for optimizer in ("sgd", "lbfgs-gss"):
-            assert sorted(np.ravel(plan.network_tasks(model).pairs(optimizer))) == list(range(network.kept))
+            assert sorted(np.ravel(NetworkTasks(plan, model).pairs(optimizer))) == list(range(network.kept))
     few = Plan.make("small", data="auto", data_key="mnist", overrides={"runs": 4, "pairs": 9})
-    assert sorted(sorted(pair) for pair in few.network_tasks("fcp").pairs("sgd")) == [[0, 1], [0, 2], [1, 2]]
+    assert sorted(sorted(pair) for pair in NetworkTasks(few, "fcp").pairs("sgd")) == [[0, 1], [0, 2], [1, 2]]
 
 
 def test_numbers_can_be_overridden_and_are_checked() -> None:
@@ -177,7 +178,7 @@ def test_a_campaign_on_a_gpu_finds_the_same(optimizer: str, data_file: Path, tmp
     for device in ("cpu", "gpu"):
         plan = Plan.make("smoke", data=str(data_file), data_key=data.key, only=("fcp",), device=device, overrides=few)
         assert estimate(plan, data)["fcp"].path > 0
-        tasks = plan.network_tasks("fcp")
+        tasks = NetworkTasks(plan, "fcp")
 
         def perform(task: Task, inputs: list[Any], place: Path = tmp_path / device) -> Any:
             return task.resolve()({**task.options, **task.hints}, inputs, place / task.id)

@@ -1,24 +1,20 @@
-"""The plan: what the paper runs, at a scale, as tasks."""
+"""The plan: what the paper runs, at a scale."""
 
 from __future__ import annotations
 
 import tomllib
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from math import ceil, inf
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..backend import DEVICES
+from ..files import read_json, write_json
 from ..networks import MODELS, variant_train_size
 from .store import Store
-from .task import Task
 from .work import KEPT
 
-WORK = "minilandscape.campaign.work"
 OPTIMIZERS = ("lbfgs-gss", "sgd")
 SCALES = ("smoke", "small", "full")
 #: SGD's training losses of Table 1, at which its runs end.
@@ -27,46 +23,6 @@ SGD_FLOORS = {"fcp": 6.21e-4, "lenet": 1.76e-5, "autoencoder": 4.57e-2, "lstm": 
 UPDATES = 70_000
 #: A search of no more steps than this ends when L stands still, which it mostly does before.
 STILL = 500
-#: λ of the scan that tests whether heights depend on it.
-SCAN = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
-#: Loss floors of L-BFGS-GSS beside 1e-8, on which its lengths and barriers may depend.
-OTHER_FLOORS = (1e-6, 1e-12)
-
-
-@dataclass(frozen=True)
-class Ends:
-    """Where a network's runs and searches end, to plan with.
-
-    Attributes
-    ----------
-    updates
-        Of SGD, until it is at its floor.
-    iterations
-        Of L-BFGS-GSS, until it is at its own.
-    still
-        Gradients of L until a search between vectors of L-BFGS-GSS stands still: training weights on the training
-        landscape, test weights on it, test weights on the test landscape.
-    """
-
-    updates: int
-    iterations: int
-    still: tuple[int, int, int]
-
-
-#: Means of the campaigns of scale small; of LeNet one run of each, its searches guessed.
-SMALL_ENDS = {
-    "fcp": Ends(15_000, 120, (145, 35, 35)),
-    "lenet": Ends(13_000, 150, (100, 35, 35)),
-    "autoencoder": Ends(66_000, 1000, (310, 310, 85)),
-    "lstm": Ends(2_100, 160, (630, 35, 35)),
-}
-#: With all images SGD is at Table 1's losses when its updates end.
-FULL_ENDS = {
-    model: replace(ends, updates=UPDATES, iterations=300 if model == "fcp" else 1000)
-    for model, ends in SMALL_ENDS.items()
-}
-#: Gradients of L until a search between vectors of SGD stands still: it mostly finds no barrier after its least steps.
-SGD_STILL = 40
 
 
 @dataclass(frozen=True)
@@ -252,20 +208,6 @@ class Plan:
         networks = {model: NetworkPlan(**network) for model, network in facts["networks"].items()}
         return cls(**{**facts, "networks": networks})
 
-    # Tasks -------------------------------------------------------------------------------------------------------
-
-    def tasks(self, costs: Mapping[str, Costs] | None = None) -> list[Task]:
-        """All tasks, each after those that it needs; the cheap networks first."""
-        tasks: list[Task] = []
-        for model in self.networks:
-            of = NetworkTasks(self, model, (costs or {}).get(model))
-            tasks += of.everything()
-        return list({task.id: task for task in tasks}.values())  # the plan's own λ is among those of the scan
-
-    def network_tasks(self, model: str) -> NetworkTasks:
-        """The tasks of one network by what they are."""
-        return NetworkTasks(self, model, None)
-
 
 def read_overrides(path: str | Path) -> dict[str, Any]:
     """The overrides that a TOML file holds; ValueError names the file where it is none."""
@@ -273,207 +215,6 @@ def read_overrides(path: str | Path) -> dict[str, Any]:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a TOML file: {error}") from None
-
-
-@dataclass(frozen=True)
-class Costs:
-    """Seconds on one core, measured for a few steps: an update of SGD, a loss of and a gradient over the training
-    images, and a gradient of a path's L."""
-
-    update: float
-    value: float
-    gradient: float
-    path: float
-
-
-class NetworkTasks:
-    """The tasks of one network."""
-
-    def __init__(self, plan: Plan, model: str, costs: Costs | None) -> None:
-        self.plan, self.model, self.network, self.costs = plan, model, plan.networks[model], costs
-        self._data = {"data_key": plan.data_key}
-        # On a CPU it goes without saying, and results from before it was said count.
-        self._device = {} if plan.device == "cpu" else {"device": plan.device}
-        self._hints = {"data": plan.data}
-        self._sets: dict[tuple[str, float | None], Task] = {}
-        self.ends = (FULL_ENDS if plan.scale == "full" else SMALL_ENDS)[model]
-
-    def everything(self) -> list[Task]:
-        """All, in order."""
-        tasks: list[Task] = []
-        for optimizer in OPTIMIZERS:
-            tasks += [*self.runs(optimizer), self.set_of(optimizer)]
-        for solver in self.solvers:
-            for landscape, optimizer, weights in self.sets:
-                tasks += self.paths(landscape, optimizer, weights, solver)
-        if self.network.scans:
-            for lam in SCAN:
-                tasks += [self.scan(optimizer, lam, solver) for solver in self.solvers for optimizer in OPTIMIZERS]
-            for floor in OTHER_FLOORS:
-                tasks += [*self.runs("lbfgs-gss", floor), self.set_of("lbfgs-gss", floor)]
-                tasks += [t for s in self.solvers for t in self.paths("train", "lbfgs-gss", "train", s, floor)]
-        return tasks
-
-    @property
-    def solvers(self) -> tuple[str, ...]:
-        """``"adam"`` with the published budget, ``"still"`` with the quasi-Newton solver until L stands still."""
-        return ("adam", "still") if self.network.still_steps else ("adam",)
-
-    @property
-    def sets(self) -> list[tuple[str, str, str]]:
-        """(landscape, optimiser, weights) of the heights of Fig. 4, then of Fig. S2."""
-        both = ("train", "test")
-        return [("train", o, w) for o in OPTIMIZERS for w in both] + [("test", o, "test") for o in OPTIMIZERS]
-
-    def runs(self, optimizer: str, floor: float | None = None) -> list[Task]:
-        """The training runs of an optimiser."""
-        return list(self.set_of(optimizer, floor).needs)
-
-    def _runs(self, optimizer: str, floor: float | None) -> list[Task]:
-        n, plan, costs = self.network, self.plan, self.costs
-        options: dict[str, Any] = {"optimizer": optimizer, "variant": plan.variant, "train_size": n.train_size}
-        options |= self._device
-        if optimizer == "sgd":
-            options |= {"epochs": n.sgd_epochs, "lr": n.lr, "loss_floor": n.sgd_floor}
-        else:
-            options |= {"epochs": n.iterations, "loss_floor": n.loss_floor if floor is None else floor}
-        cost = 0.0
-        if costs is not None:
-            measured = costs.value * (1 + n.test_curve / n.train_size)  # both curves, every epoch
-            if optimizer == "sgd":
-                part = min(1.0, self.ends.updates / n.sgd_updates)
-                cost = part * (n.sgd_updates * costs.update + n.sgd_epochs * measured)
-            else:
-                iterations = min(n.iterations, self.ends.iterations)
-                cost = iterations * (costs.gradient + 6 * costs.value + measured)
-        return [
-            Task(
-                f"{self.model}-{self._label(optimizer, floor)}-seed{seed:03d}",
-                f"{WORK}:train_run",
-                {"model": self.model, "test_curve": n.test_curve, "train": {**options, "seed": seed}, **self._data},
-                hints=self._hints,
-                cost=cost,
-            )
-            for seed in range(n.runs)
-        ]
-
-    def set_of(self, optimizer: str, floor: float | None = None) -> Task:
-        """The solutions that are kept of an optimiser's runs."""
-        if (optimizer, floor) not in self._sets:  # all paths of a set share it, and its runs
-            seeds = list(range(self.network.runs))
-            name = f"{self.model}-{self._label(optimizer, floor)}-set"
-            runs = tuple(self._runs(optimizer, floor))
-            self._sets[optimizer, floor] = Task(name, f"{WORK}:solution_set", {"seeds": seeds}, runs)
-        return self._sets[optimizer, floor]
-
-    def pairs(self, optimizer: str) -> list[tuple[int, int]]:
-        """Random distinct pairs of places in a set, the same of training and of test weights.
-
-        They come in rounds, in which every vector has one partner. So all vectors are used equally often, and the pairs
-        of the first round, which share none, are independent of each other.
-        """
-        k = self.network.kept
-        n = min(self.network.pairs, k * (k - 1) // 2)
-        rng = np.random.default_rng([self.plan.seed, zlib.crc32(f"{self.model} {optimizer}".encode())])
-        chosen: dict[tuple[int, int], tuple[int, int]] = {}
-        while len(chosen) < n:
-            order = rng.permutation(k)
-            for i, j in zip(order[::2].tolist(), order[1::2].tolist(), strict=False):
-                if len(chosen) < n:
-                    chosen.setdefault((min(i, j), max(i, j)), (i, j))
-        return list(chosen.values())
-
-    def paths(
-        self, landscape: str, optimizer: str, weights: str, solver: str, floor: float | None = None
-    ) -> list[Task]:
-        """The paths of a set on a landscape."""
-        return [
-            self._path(landscape, optimizer, weights, solver, pair, k, self.network.lam, floor)
-            for k, pair in enumerate(self.pairs(optimizer))
-        ]
-
-    def scan(self, optimizer: str, lam: float, solver: str) -> Task:
-        """The first pair of a set of training weights with another λ."""
-        return self._path("train", optimizer, "train", solver, self.pairs(optimizer)[0], 0, lam)
-
-    def _path(
-        self,
-        landscape: str,
-        optimizer: str,
-        weights: str,
-        solver: str,
-        pair: tuple[int, int],
-        k: int,
-        lam: float,
-        floor: float | None = None,
-    ) -> Task:
-        n = self.network
-        path: dict[str, Any] = {"n_terms": n.n_terms, "n_points": n.n_points, "lam": lam}
-        rule: dict[str, Any] = {}
-        if solver == "adam":
-            path |= {"solver": "adam", "steps": n.steps}
-        else:
-            path |= {"solver": "auto", "steps": "auto" if n.still_steps >= STILL else n.still_steps}
-            rule = {"rule": "stands still above the chord for ten steps"}  # results by an older rule do not count
-        scan = "" if lam == n.lam else f"-lam{lam:.0e}"
-        options: dict[str, Any] = {"model": self.model, "variant": self.plan.variant}
-        options |= {"landscape": landscape, "weights": weights}
-        options |= {"images": n.train_size, "pair": list(pair), "path": path, **self._data, **rule, **self._device}
-        cost = 0.0
-        if self.costs is not None:
-            still = SGD_STILL
-            if optimizer == "lbfgs-gss":
-                places = (("train", "train"), ("test", "train"), ("test", "test"))
-                still = self.ends.still[places.index((weights, landscape))]
-            cost = self.costs.path * (n.steps if solver == "adam" else min(still, 3 * n.still_steps))
-        return Task(
-            f"{self.model}-{self._label(optimizer, floor)}-{weights}-on-{landscape}-{solver}{scan}-pair{k:03d}",
-            f"{WORK}:pair_path",
-            options,
-            (self.set_of(optimizer, floor),),
-            hints=self._hints,
-            cost=cost,
-        )
-
-    @staticmethod
-    def _label(optimizer: str, floor: float | None) -> str:
-        return optimizer if floor is None else f"{optimizer}-floor{floor:.0e}"
-
-
-def measure_costs(plan: Plan, model: str, data: Any) -> Costs:
-    """Measures a few steps of a network on this machine, on one core or on the plan's GPU."""
-    import time
-    from dataclasses import replace as cut
-
-    from ..backend import set_threads, to_host
-    from ..networks import initial_vector, network_landscape
-    from ..paths import FourierPathFinder
-
-    n = plan.networks[model]
-    few = cut(data, train=data.train[: min(n.train_size, 500)])
-    part = n.train_size / len(few.train)
-    land = network_landscape(model, few.train, plan.variant, plan.device)
-    a, b = (initial_vector(model, np.random.default_rng(seed)) for seed in (0, 1))
-
-    def seconds(work: Any, times: int) -> float:
-        for _ in range(1 if plan.device == "cpu" else 2):  # a GPU records the second
-            work()
-        started = time.perf_counter()
-        for _ in range(times):
-            work()
-        return (time.perf_counter() - started) / times
-
-    set_threads(1)
-    try:
-        batch = np.arange(min(64, len(few.train)))
-        update = seconds(lambda: to_host(land.batch_values_and_gradients(a[None], batch)[0]), 10)
-        value = seconds(lambda: land.values(a[None]), 3) * part
-        gradient = seconds(lambda: land.values_and_gradients(a[None]), 3) * part
-        states = FourierPathFinder(land, n.n_terms, n.n_points).steps(a, b)
-        path = seconds(lambda: next(states), 1) * part
-    finally:
-        set_threads(None)
-    return Costs(update, value, gradient, path)
 
 
 def save_plan(plan: Plan, store: Store, change: bool = False) -> None:
@@ -491,8 +232,6 @@ def save_plan(plan: Plan, store: Store, change: bool = False) -> None:
         If the folder holds a campaign on other data, another device, of the other variant, scale or seed; or, without
         ``change``, with other numbers. It names them.
     """
-    from ..files import write_json
-
     path = store.folder / "plan.json"
     with store.locked("plan"):
         if path.exists():
@@ -523,25 +262,6 @@ def _changes(before: Plan, plan: Plan) -> list[str]:
     ]
 
 
-def save_costs(costs: Mapping[str, Costs], store: Store) -> None:
-    """Keeps measured costs beside the plan, so that others can tell how long it still takes."""
-    from ..files import write_json
-
-    with store.locked("plan"):
-        kept = {**load_costs(store), **costs}
-        write_json(store.folder / "costs.json", {model: vars(cost).copy() for model, cost in kept.items()})
-
-
-def load_costs(store: Store) -> dict[str, Costs]:
-    """The costs of a folder, by network; none where none were measured."""
-    from ..files import read_json
-
-    try:
-        return {model: Costs(**cost) for model, cost in read_json(store.folder / "costs.json").items()}
-    except (FileNotFoundError, ValueError, TypeError, AttributeError):  # they are estimates, and do without
-        return {}
-
-
 def load_plan(store: Store) -> Plan:
     """The plan of a folder.
 
@@ -550,8 +270,6 @@ def load_plan(store: Store) -> Plan:
     ValueError
         If it holds none.
     """
-    from ..files import read_json
-
     path = store.folder / "plan.json"
     if not path.exists():
         raise ValueError(f"{store.folder} holds no campaign; minilandscape reproduce --out {store.folder} makes one")

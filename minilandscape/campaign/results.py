@@ -8,7 +8,8 @@ import numpy as np
 
 from ..analysis.kpca import kernel_pca
 from ..analysis.statistics import compare_sets, component_statistics, preferred_direction, shell_lengths
-from .plan import OPTIMIZERS, OTHER_FLOORS, SCAN, NetworkTasks, Plan
+from .plan import OPTIMIZERS, Plan
+from .plan_tasks import OTHER_FLOORS, SCAN, NetworkTasks
 from .statements import WEIGHTS, compare_runs, disjoint, separation, statements
 from .store import Store
 from .task import Task
@@ -57,7 +58,7 @@ def collect(plan: Plan, store: Store) -> dict[str, Any]:
     """
     networks = {}
     for model in plan.networks:
-        if (found := _network(plan.network_tasks(model), store)) is not None:
+        if (found := _network(NetworkTasks(plan, model), store)) is not None:
             networks[model] = found
     return {"plan": plan.facts(), "networks": networks}
 

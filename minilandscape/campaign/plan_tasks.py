@@ -1,0 +1,165 @@
+"""The tasks of a plan: runs, the sets that are kept of them, and the paths between their solutions."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .costs import Costs, TaskCosts
+from .plan import OPTIMIZERS, STILL, Plan
+from .task import Task
+
+WORK = "minilandscape.campaign.work"
+#: λ of the scan that tests whether heights depend on it.
+SCAN = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+#: Loss floors of L-BFGS-GSS beside 1e-8, on which its lengths and barriers may depend.
+OTHER_FLOORS = (1e-6, 1e-12)
+
+
+def plan_tasks(plan: Plan, costs: Mapping[str, Costs] | None = None) -> list[Task]:
+    """All tasks, each after those that it needs; the cheap networks first."""
+    tasks: list[Task] = []
+    for model in plan.networks:
+        tasks += NetworkTasks(plan, model, (costs or {}).get(model)).everything()
+    return list({task.id: task for task in tasks}.values())  # the plan's own λ is among those of the scan
+
+
+class NetworkTasks:
+    """The tasks of one network by what they are."""
+
+    def __init__(self, plan: Plan, model: str, costs: Costs | None = None) -> None:
+        self.plan, self.model, self.network = plan, model, plan.networks[model]
+        self._costs = TaskCosts(plan, model, costs)
+        self._data = {"data_key": plan.data_key}
+        # On a CPU it goes without saying, and results from before it was said count.
+        self._device = {} if plan.device == "cpu" else {"device": plan.device}
+        self._hints = {"data": plan.data}
+        self._sets: dict[tuple[str, float | None], Task] = {}
+
+    def everything(self) -> list[Task]:
+        """All, in order."""
+        tasks: list[Task] = []
+        for optimizer in OPTIMIZERS:
+            tasks += [*self.runs(optimizer), self.set_of(optimizer)]
+        for solver in self.solvers:
+            for landscape, optimizer, weights in self.sets:
+                tasks += self.paths(landscape, optimizer, weights, solver)
+        if self.network.scans:
+            for lam in SCAN:
+                tasks += [self.scan(optimizer, lam, solver) for solver in self.solvers for optimizer in OPTIMIZERS]
+            for floor in OTHER_FLOORS:
+                tasks += [*self.runs("lbfgs-gss", floor), self.set_of("lbfgs-gss", floor)]
+                tasks += [t for s in self.solvers for t in self.paths("train", "lbfgs-gss", "train", s, floor)]
+        return tasks
+
+    @property
+    def solvers(self) -> tuple[str, ...]:
+        """``"adam"`` with the published budget, ``"still"`` with the quasi-Newton solver until L stands still."""
+        return ("adam", "still") if self.network.still_steps else ("adam",)
+
+    @property
+    def sets(self) -> list[tuple[str, str, str]]:
+        """(landscape, optimiser, weights) of the heights of Fig. 4, then of Fig. S2."""
+        both = ("train", "test")
+        return [("train", o, w) for o in OPTIMIZERS for w in both] + [("test", o, "test") for o in OPTIMIZERS]
+
+    def runs(self, optimizer: str, floor: float | None = None) -> list[Task]:
+        """The training runs of an optimiser."""
+        return list(self.set_of(optimizer, floor).needs)
+
+    def _runs(self, optimizer: str, floor: float | None) -> list[Task]:
+        n, plan = self.network, self.plan
+        options: dict[str, Any] = {"optimizer": optimizer, "variant": plan.variant, "train_size": n.train_size}
+        options |= self._device
+        if optimizer == "sgd":
+            options |= {"epochs": n.sgd_epochs, "lr": n.lr, "loss_floor": n.sgd_floor}
+        else:
+            options |= {"epochs": n.iterations, "loss_floor": n.loss_floor if floor is None else floor}
+        return [
+            Task(
+                f"{self.model}-{self._label(optimizer, floor)}-seed{seed:03d}",
+                f"{WORK}:train_run",
+                {"model": self.model, "test_curve": n.test_curve, "train": {**options, "seed": seed}, **self._data},
+                hints=self._hints,
+                cost=self._costs.run(optimizer),
+            )
+            for seed in range(n.runs)
+        ]
+
+    def set_of(self, optimizer: str, floor: float | None = None) -> Task:
+        """The solutions that are kept of an optimiser's runs."""
+        if (optimizer, floor) not in self._sets:  # all paths of a set share it, and its runs
+            seeds = list(range(self.network.runs))
+            name = f"{self.model}-{self._label(optimizer, floor)}-set"
+            runs = tuple(self._runs(optimizer, floor))
+            self._sets[optimizer, floor] = Task(name, f"{WORK}:solution_set", {"seeds": seeds}, runs)
+        return self._sets[optimizer, floor]
+
+    def pairs(self, optimizer: str) -> list[tuple[int, int]]:
+        """Random distinct pairs of places in a set, the same of training and of test weights.
+
+        They come in rounds, in which every vector has one partner. So all vectors are used equally often, and the pairs
+        of the first round, which share none, are independent of each other.
+        """
+        k = self.network.kept
+        n = min(self.network.pairs, k * (k - 1) // 2)
+        rng = np.random.default_rng([self.plan.seed, zlib.crc32(f"{self.model} {optimizer}".encode())])
+        chosen: dict[tuple[int, int], tuple[int, int]] = {}
+        while len(chosen) < n:
+            order = rng.permutation(k)
+            for i, j in zip(order[::2].tolist(), order[1::2].tolist(), strict=False):
+                if len(chosen) < n:
+                    chosen.setdefault((min(i, j), max(i, j)), (i, j))
+        return list(chosen.values())
+
+    def paths(
+        self, landscape: str, optimizer: str, weights: str, solver: str, floor: float | None = None
+    ) -> list[Task]:
+        """The paths of a set on a landscape."""
+        return [
+            self._path(landscape, optimizer, weights, solver, pair, k, self.network.lam, floor)
+            for k, pair in enumerate(self.pairs(optimizer))
+        ]
+
+    def scan(self, optimizer: str, lam: float, solver: str) -> Task:
+        """The first pair of a set of training weights with another λ."""
+        return self._path("train", optimizer, "train", solver, self.pairs(optimizer)[0], 0, lam)
+
+    def _path(
+        self,
+        landscape: str,
+        optimizer: str,
+        weights: str,
+        solver: str,
+        pair: tuple[int, int],
+        k: int,
+        lam: float,
+        floor: float | None = None,
+    ) -> Task:
+        n = self.network
+        path: dict[str, Any] = {"n_terms": n.n_terms, "n_points": n.n_points, "lam": lam}
+        rule: dict[str, Any] = {}
+        if solver == "adam":
+            path |= {"solver": "adam", "steps": n.steps}
+        else:
+            path |= {"solver": "auto", "steps": "auto" if n.still_steps >= STILL else n.still_steps}
+            rule = {"rule": "stands still above the chord for ten steps"}  # results by an older rule do not count
+        scan = "" if lam == n.lam else f"-lam{lam:.0e}"
+        options: dict[str, Any] = {"model": self.model, "variant": self.plan.variant}
+        options |= {"landscape": landscape, "weights": weights}
+        options |= {"images": n.train_size, "pair": list(pair), "path": path, **self._data, **rule, **self._device}
+        return Task(
+            f"{self.model}-{self._label(optimizer, floor)}-{weights}-on-{landscape}-{solver}{scan}-pair{k:03d}",
+            f"{WORK}:pair_path",
+            options,
+            (self.set_of(optimizer, floor),),
+            hints=self._hints,
+            cost=self._costs.path(landscape, optimizer, weights, solver),
+        )
+
+    @staticmethod
+    def _label(optimizer: str, floor: float | None) -> str:
+        return optimizer if floor is None else f"{optimizer}-floor{floor:.0e}"
