@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from minilandscape.campaign.statements import RULES
+from minilandscape.figures import tables as result_tables
 from minilandscape.reproduce import campaign_status
 
 HERE = Path(__file__).parent
@@ -58,7 +59,7 @@ def tables(scale: str = "small") -> dict[str, str]:
             facts = json.loads(path.read_text())
             label = NAMES[model] + (", paper" if variant == "paper" else "")
             found.append((label, model, facts["plan"], facts["tasks"], facts[model]))
-    scanned = [(label, network) for label, *_, network in found if network.get("scan")]
+    named = [(label, network) for label, *_, network in found]
     searches = found[0][4]["searches"]
     return {
         "campaigns": _campaigns(found),
@@ -73,9 +74,9 @@ def tables(scale: str = "small") -> dict[str, str]:
         "kernels": _statements(found, lambda says: says.startswith("kernel PCA")),
         "losses": _losses(found),
         "directions": _directions(found),
-        "heights": _heights(found),
-        "scan": _scan(scanned),
-        "floors": _floors(scanned),
+        "heights": _table(*result_tables.heights(named)),
+        "scan": _table(*result_tables.scan(named)),
+        "floors": _table(*result_tables.floors(named)),
     }
 
 
@@ -101,12 +102,13 @@ def with_tables(page: str) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+    lines = [head, ["---"] * len(head), *([_cell(value) for value in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _minus(text: str) -> str:
-    return text.replace("-", "−")
+def _cell(value: Any) -> str:
+    """A number's minus is a minus, not a hyphen; nothing is a dash."""
+    return re.sub(r"(?<=\de)-(?=\d)|(?<!\w)-(?=\d)", "−", str(value)) or "–"
 
 
 def _campaigns(found: list[Any]) -> str:
@@ -143,7 +145,7 @@ def _verdict(entry: Any) -> str:
     here = f"**{entry['here']}**" if entry["here"] == "not seen" else entry["here"]
     if entry["first"] is None:  # NaN, of a run that diverged
         return here
-    numbers = _minus(f"{entry['first']:.3g}, {entry['second']:.3g}")
+    numbers = f"{entry['first']:.3g}, {entry['second']:.3g}"
     least = f"≥ {entry['least']:.2g}; " if entry["p"] > entry["least"] * 1.01 else "least; "
     return f"{here} ({numbers}; p {entry['p']:.2g}, {least}n {' + '.join(map(str, entry['n']))})"
 
@@ -160,7 +162,7 @@ def _losses(found: list[Any]) -> str:
             rows.append(
                 [
                     f"{label}, {name}",
-                    _minus(f"{losses['train']['mean']:.3g}"),
+                    f"{losses['train']['mean']:.3g}",
                     f"{losses['test']['mean']:.3g} ± {losses['test']['sd']:.2g}",
                     ", ".join(f"{components[weights]['sigma']:.3g}" for weights in ("train", "test")),
                     ", ".join("–" if x is None else f"{sum(x) / len(x):.3g}" for x in lengths),
@@ -183,57 +185,6 @@ def _directions(found: list[Any]) -> str:
                 rows.append([*row, shown, d["n"]])
     head = ["", "first eigenvalue's part", "with random signs", "p", "angles from the common origin", "vectors"]
     return _table(head, rows)
-
-
-def _heights(found: list[Any]) -> str:
-    rows = []
-    for label, _, _, _, network in found:
-        for entry in network["heights"]:
-            if n := len(entry["height"]):
-                rows.append(
-                    [
-                        label,
-                        f"{entry['weights']} on {entry['landscape']}",
-                        network["searches"][entry["solver"]].removeprefix("until it "),
-                        OPTIMIZERS[entry["optimizer"]],
-                        _minus(f"{sum(entry['height']) / n:.4g}"),
-                        _minus(f"{sum(entry['excess']) / n:.2g}"),
-                        n,
-                    ]
-                )
-    head = ["network", "weights, landscape", "search", "optimiser", "mean height", "mean excess", "paths"]
-    return _table(head, rows)
-
-
-def _scan(scanned: list[tuple[str, Any]]) -> str:
-    rows = []
-    for label, network in scanned:
-        for entry in network["scan"]:
-            if entry["height"]:
-                numbers = [entry[name][0] for name in ("height", "excess", "length", "distance", "sum")]
-                what = [OPTIMIZERS[entry["optimizer"]], network["searches"][entry["solver"]]]
-                row = [*what, _minus(f"{entry['lam']:.0e}"), *(_minus(f"{number:.4g}") for number in numbers)]
-                rows.append([label, *row])
-    head = ["network", "pair", "search", "λ", "height", "excess", "path length", "straight line", "cumulative loss"]
-    return _table(head, rows)
-
-
-def _floors(scanned: list[tuple[str, Any]]) -> str:
-    rows = []
-    for label, network in scanned:
-        for entry in network["floors"]:
-            row = [label, _minus(f"{entry['floor']:.0e}"), _minus(f"{entry['loss']['mean']:.2g}")]
-            row += [f"{entry['sigma']:.3g}", f"{entry['length']['mean']:.3g}{_p(entry, 'length')}"]
-            for solver in network["searches"]:
-                heights = entry.get(solver, {}).get("height")
-                row.append(_minus(f"{sum(heights) / len(heights):.3g}") + _p(entry, solver) if heights else "–")
-            rows.append([*row, str(entry["loss"]["n"])])
-    head = ["network", "loss floor of L-BFGS-GSS", "training loss", "σ", "length", "height, 100 Adam steps"]
-    return _table([*head, "height, stands still", "runs"], rows)
-
-
-def _p(entry: Any, what: str) -> str:
-    return f" (p {entry[f'p_{what}']:.2g})" if f"p_{what}" in entry else ""
 
 
 def main() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 from ..campaign.results import TABLE_1, TABLE_S1
 from ..campaign.statements import RULES
-from .paper import NAMES, SETS
+from . import tables
+from .paper import NAMES, OPTIMIZERS
 
 STYLE = """
 :root { color-scheme: light }
@@ -74,8 +75,15 @@ def render_report(
         parts.append("<p>No network's training is finished yet.</p>")
     else:
         parts += ["<h2>Tables</h2>", _table1(networks), _table_s1(networks)]
-        parts += ["<h2>Path heights</h2>", _heights(networks)]
-        parts += [_scan(model, network) for model, network in networks.items() if "scan" in network]
+        named = [(NAMES[model], network) for model, network in networks.items()]
+        parts += ["<h2>Path heights</h2>", _if_any(tables.heights(named), "", "<p>No path is finished yet.</p>")]
+        parts += [
+            _if_any(tables.scan(named), "<h3>Paths against λ</h3>"),
+            _if_any(
+                tables.floors(named),
+                "<h3>L-BFGS-GSS's training weights against the loss floor</h3><p>p: against the floor before.</p>",
+            ),
+        ]
         parts += ["<h2>Tests</h2>", _tests(networks)]
     parts.append("<h2>Figures</h2>")
     parts += [_figure(name, figures[name]) for name in sorted(figures, key=_place)]
@@ -109,6 +117,10 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]], text: Sequence[in
     )
 
 
+def _if_any(table: tables.Table, above: str, otherwise: str = "") -> str:
+    return above + _table(*table) if table.rows else otherwise
+
+
 def _plan(plan: Mapping[str, Any]) -> str:
     columns = ("runs", "pairs", "train_size", "sgd_updates", "sgd_floor", "iterations", "loss_floor", "steps")
     rows = [[NAMES[model], *(f"{network[name]:g}" for name in columns)] for model, network in plan["networks"].items()]
@@ -121,7 +133,7 @@ def _plan(plan: Mapping[str, Any]) -> str:
 def _table1(networks: Mapping[str, Any]) -> str:
     rows = []
     for model, network in networks.items():
-        for o, name in (("lbfgs-gss", "L-BFGS-GSS"), ("sgd", "SGD")):
+        for o, (name, _) in reversed(OPTIMIZERS.items()):
             row: list[Any] = [f"{NAMES[model]}, {name}"]
             for k, weights in enumerate(("train", "test")):
                 found = network["table1"][o][weights]
@@ -134,7 +146,7 @@ def _table1(networks: Mapping[str, Any]) -> str:
 def _table_s1(networks: Mapping[str, Any]) -> str:
     rows = []
     for model, network in networks.items():
-        for o, name in (("lbfgs-gss", "L-BFGS-GSS"), ("sgd", "SGD")):
+        for o, (name, _) in reversed(OPTIMIZERS.items()):
             row: list[Any] = [f"{NAMES[model]}, {name}"]
             for k, weights in enumerate(("train", "test")):
                 found, (mu, sigma) = network["tableS1"][o][weights], TABLE_S1[model][o][k]
@@ -144,68 +156,9 @@ def _table_s1(networks: Mapping[str, Any]) -> str:
     return _table(head, rows)
 
 
-def _heights(networks: Mapping[str, Any]) -> str:
-    rows = []
-    for model, network in networks.items():
-        for entry in network["heights"]:
-            n = len(entry["height"])
-            if not n:
-                continue
-            mean = {key: sum(entry[key]) / n for key in ("height", "excess", "linear", "steps")}
-            label = SETS[(entry["optimizer"], entry["weights"])][0]
-            rows.append(
-                [
-                    f"{NAMES[model]}: {label}",
-                    entry["landscape"],
-                    network["searches"][entry["solver"]],
-                    f"{mean['height']:.4g}",
-                    f"{mean['excess']:.2g}",
-                    f"{mean['linear']:.3g}",
-                    f"{mean['steps']:.0f}",
-                    f"{sum(entry['still'])}/{n}",
-                    f"{n}/{entry['asked']}",
-                ]
-            )
-    if not rows:
-        return "<p>No path is finished yet.</p>"
-    head = ["set", "landscape", "search", "height", "above the ends", "straight line", "steps", "still", "paths"]
-    return _table(head, rows)
-
-
-def _scan(model: str, network: Mapping[str, Any]) -> str:
-    rows = [
-        [
-            entry["optimizer"],
-            network["searches"][entry["solver"]],
-            f"{entry['lam']:.0e}",
-            *(f"{entry[key][0]:.4g}" for key in ("height", "excess", "length", "distance", "sum")),
-        ]
-        for entry in network["scan"]
-        if entry["height"]
-    ]
-    head = ["pair", "search", "λ", "height", "above the ends", "length", "straight line", "cumulative loss"]
-    text = f"<h3>{NAMES[model]}: paths against λ</h3>" + _table(head, rows)
-    rows = []
-    for entry in network["floors"]:
-        numbers = (entry["loss"]["mean"], entry["sigma"], entry["length"]["mean"])
-        row = [f"{entry['floor']:.0e}", *(f"{number:.3g}" for number in numbers), _p(entry, "length")]
-        for solver in network["searches"]:
-            heights = entry.get(solver, {}).get("height")
-            row += [f"{sum(heights) / len(heights):.3g}" if heights else "", _p(entry, solver)]
-        rows.append([*row, entry["loss"]["n"]])
-    head = ["floor", "train loss", "σ", "length", "p"]
-    head += [text for name in network["searches"].values() for text in (f"height: {name}", "p")]
-    text += f"<h3>{NAMES[model]}: L-BFGS-GSS training weights against the loss floor</h3>"
-    return text + "<p>p: against the floor before.</p>" + _table([*head, "runs"], rows)
-
-
 def _number(value: float | None, digits: int) -> str:
     """None stands for NaN where results were read from their file."""
     return "" if value is None else f"{value:.{digits}g}"
-
-
-def _p(entry: Mapping[str, Any], what: str) -> str:
-    return f"{entry[f'p_{what}']:.2g}" if f"p_{what}" in entry else ""
 
 
 def _tests(networks: Mapping[str, Any]) -> str:
