@@ -12,8 +12,7 @@ import pytest
 from minilandscape.analysis.curvature import curvature
 from minilandscape.landscape import FunctionLandscape, LandscapeDefaults, LandscapeError
 from minilandscape.networks import network_landscape
-from minilandscape.paths import find_path, load_saddle, refine_saddle, split_at_minima
-from minilandscape.paths import saddle as saddle_module
+from minilandscape.paths import climb, find_path, load_saddle, modes, refine_saddle, split_at_minima
 from minilandscape.potentials import Camelback, Fig3, LennardJones, Leps, LepsOscillator, MullerBrown
 from minilandscape.training import train_together
 
@@ -157,8 +156,8 @@ def test_it_never_says_converged_when_it_is_not() -> None:
 
 
 def test_a_network_in_single_precision_ends_honestly(small_mnist: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saddle_module, "MOST_CLIMBS", 2)
-    monkeypatch.setattr(saddle_module, "RESTARTS", 1)
+    monkeypatch.setattr(climb, "MOST_STEPS", 2)
+    monkeypatch.setattr(modes, "RESTARTS", 1)
     runs = train_together("fcp", small_mnist, [0, 1], optimizer="sgd", epochs=3)
     land = network_landscape("fcp", small_mnist.train[:20])
     path = find_path(land, runs[0].train_weights, runs[1].train_weights, n_points=9, steps=3)
