@@ -18,7 +18,10 @@ import numpy as np
 import pytest
 
 from minilandscape import data
-from minilandscape.data import DataError, Images, Mnist, load_mnist, lstm_permutation
+from minilandscape.data import DataError, Images, Mnist, load, load_mnist, lstm_permutation, openml
+from minilandscape.data import arrays as data_arrays
+from minilandscape.data import cache as data_cache
+from minilandscape.data.packaged import split_packaged
 
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 KEYS = ("x_train", "y_train", "x_test", "y_test")
@@ -98,7 +101,7 @@ def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def no_packaged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "_packaged_file", lambda: None)
+    monkeypatch.setattr(load, "packaged_file", lambda: None)
 
 
 # --- Images and Mnist ---
@@ -189,7 +192,7 @@ def test_the_key_follows_the_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     arrays["x_train"][3, 4, 5] ^= 1
     assert load_mnist(write_idx(tmp_path / "b", arrays)).key != key
     flat = {name: array.reshape(len(array), -1) if name[0] == "x" else array for name, array in arrays.items()}
-    monkeypatch.setitem(data._KEYS, data._digest(flat), "mnist")
+    monkeypatch.setitem(data_arrays.KEYS, data_arrays.digest(flat), "mnist")
     assert load_mnist(tmp_path / "b").key == "mnist"
     for name, dtype in (("single", np.float32), ("double", np.float64)):
         floats = {key: (array / 255).astype(dtype) if key[0] == "x" else array for key, array in flat.items()}
@@ -198,7 +201,7 @@ def test_the_key_follows_the_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     floats = {key: array.astype(np.float32) for key, array in floats.items() if key[0] == "x"}
     floats["x_test"][2, 3] = np.nextafter(floats["x_test"][2, 3], np.float32(0.5))  # no pixel's, by the least there is
     np.savez(tmp_path / "other.npz", **(flat | floats))
-    assert load_mnist(tmp_path / "other.npz").key == f"npz:{data._digest(flat | floats)[:12]}"
+    assert load_mnist(tmp_path / "other.npz").key == f"npz:{data_arrays.digest(flat | floats)[:12]}"
 
 
 def corrupt(content: bytes, at: int, new: bytes) -> bytes:
@@ -338,7 +341,7 @@ def test_packaged_digits_and_their_cache(packaged: Path, cache: Path, monkeypatc
     assert kept.is_file()
 
     with monkeypatch.context() as patch:
-        patch.setattr(data, "_parse_packaged", lambda *args: pytest.fail("parsed again"))
+        patch.setattr(load, "parse_packaged", lambda *args: pytest.fail("parsed again"))
         again = load_mnist("mnist5k")
     np.testing.assert_array_equal(again.train.images, first.train.images)
     np.testing.assert_array_equal(again.test.labels, first.test.labels)
@@ -379,7 +382,7 @@ def test_packaged_digits_elsewhere_in_the_package(packaged: Path, cache: Path) -
 def test_the_order_of_the_packaged_digits_is_mixed() -> None:
     """Sorted digits come out mixed from start to end in both sets (a fault of one draw for both order and split)."""
     labels = np.repeat(np.arange(10, dtype=np.uint8), 500)
-    split = data._split_packaged(np.arange(5000)[:, None], labels)
+    split = split_packaged(np.arange(5000)[:, None], labels)
     for name, size in (("y_train", 400), ("y_test", 200)):
         for piece in np.split(split[name], range(size, len(split[name]), size)):
             chi_square = ((np.bincount(piece, minlength=10) - size / 10) ** 2).sum() / (size / 10)
@@ -421,7 +424,7 @@ def fake_openml(monkeypatch: pytest.MonkeyPatch, change: Callable[[np.ndarray, n
         changed = change(values, target)
         return SimpleNamespace(data=changed[0], target=changed[1])
 
-    monkeypatch.setattr(data, "_reach", lambda address: None)
+    monkeypatch.setattr(openml, "_reach", lambda address: None)
     monkeypatch.setattr(sklearn.datasets, "fetch_openml", fetch)
     return calls
 
@@ -436,7 +439,7 @@ def test_openml_is_downloaded_once(cache: Path, monkeypatch: pytest.MonkeyPatch)
     np.testing.assert_array_equal(first.test.labels[:12], np.arange(60_000, 60_012) % 10)
     assert first.test.images[3].argmax() == 60_003 % 784
     assert calls[0]["name"] == "mnist_784"
-    assert calls[0]["timeout"] == data.TIMEOUT
+    assert calls[0]["timeout"] == openml.TIMEOUT
     assert socket.getdefaulttimeout() is None
     assert len(lines) == 1
     assert load_mnist("auto").key == first.key
@@ -476,7 +479,7 @@ def test_a_network_that_never_answers(cache: Path, monkeypatch: pytest.MonkeyPat
 
     silence = threading.Event()
     monkeypatch.setattr("urllib.request.urlopen", lambda *args, **options: silence.wait(30))
-    monkeypatch.setattr(data, "TIMEOUT", 0.05)
+    monkeypatch.setattr(openml, "TIMEOUT", 0.05)
     try:
         with pytest.raises(DataError, match=r"no answer within 0\.05 s"):
             load_mnist("openml")
@@ -549,11 +552,11 @@ def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert data.user_cache() == tmp_path / "xdg" / "minilandscape"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    monkeypatch.setattr(data, "sys", SimpleNamespace(platform="linux"))
+    monkeypatch.setattr(data_cache, "sys", SimpleNamespace(platform="linux"))
     assert data.user_cache() == tmp_path / ".cache" / "minilandscape"
-    monkeypatch.setattr(data, "sys", SimpleNamespace(platform="darwin"))
+    monkeypatch.setattr(data_cache, "sys", SimpleNamespace(platform="darwin"))
     assert data.user_cache() == tmp_path / "Library" / "Caches" / "minilandscape"
-    monkeypatch.setattr(data, "sys", SimpleNamespace(platform="win32"))
+    monkeypatch.setattr(data_cache, "sys", SimpleNamespace(platform="win32"))
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
     assert data.user_cache() == tmp_path / "local" / "minilandscape"
 

