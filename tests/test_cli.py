@@ -127,7 +127,7 @@ def test_a_missing_device_is_refused_before_the_data_are_read(
 def test_a_killed_run_goes_on_with_the_same_bits(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train = ["train", "fcp", "--variant", "authors", "--data", "data.npz", "--epochs", "400", "--loss-floor", "0"]
     code = (
-        "import minilandscape.training as t; t.CHECKPOINT_EVERY = 0\n"
+        "import minilandscape.training.loop as t; t.CHECKPOINT_EVERY = 0\n"
         f"from minilandscape_cli.main import main; main({[*train, '--out', 'killed']!r})"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

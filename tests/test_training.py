@@ -9,11 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minilandscape import training
 from minilandscape.backend import set_threads
 from minilandscape.files import json_text
 from minilandscape.networks import network_landscape
-from minilandscape.training import load_runs, run_options, train, train_to_folder, train_together
+from minilandscape.training import (
+    load_runs,
+    loop,
+    remove_checkpoint,
+    run_options,
+    train,
+    train_to_folder,
+    train_together,
+)
+from minilandscape.training.records import Records
 
 
 @pytest.mark.parametrize(("optimizer", "epochs"), [("sgd", 40), ("adam", 20), ("lbfgs-gss", 12)])
@@ -38,7 +46,7 @@ def test_curves_and_minima(optimizer: str, epochs: int, small_mnist: Any, tmp_pa
 def test_an_interrupted_run_goes_on_with_the_same_bits(
     optimizer: str, epochs: int, at: int, small_mnist: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "CHECKPOINT_EVERY", 0)
+    monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 0)
     options: dict[str, Any] = {"optimizer": optimizer, "epochs": epochs, "seed": 2}
     whole = train("fcp", small_mnist, **options)
     checkpoint = tmp_path / "checkpoint.npz"
@@ -58,7 +66,7 @@ def test_an_interrupted_run_goes_on_with_the_same_bits(
     ended = train("fcp", small_mnist, checkpoint=checkpoint, **sooner)
     assert ended.facts() == train("fcp", small_mnist, **sooner).facts()
     resumed = train("fcp", small_mnist, checkpoint=checkpoint, **options)
-    training.remove_checkpoint(checkpoint)
+    remove_checkpoint(checkpoint)
     assert list(tmp_path.iterdir()) == []
     assert np.array_equal(resumed.train_weights, whole.train_weights)
     assert np.array_equal(resumed.test_weights, whole.test_weights)
@@ -93,7 +101,7 @@ def test_side_by_side_each_run_has_the_bits_it_has_alone(model: str, optimizer: 
 def test_an_interrupted_population_goes_on_with_the_same_bits(
     small_mnist: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "CHECKPOINT_EVERY", 0)
+    monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 0)
     options: dict[str, Any] = {"optimizer": "adam", "epochs": 5}
     whole = train_together("fcp", small_mnist, [0, 1, 2], **options)
 
@@ -171,7 +179,7 @@ def test_a_test_loss_that_is_not_finite_for_a_while_hides_no_lower_one() -> None
         def measure(self, points: np.ndarray) -> tuple[np.ndarray, None]:
             return np.array([self.left.pop(0)]), None
 
-    records = training._Records(0.0)
+    records = Records(0.0)
     lands = [Losses(3.0, 2.0, 1.0), Losses(3.0, np.nan, 2.5)]
     for epoch in range(3):
         records.add(lands, np.full((1, 2), float(epoch)))

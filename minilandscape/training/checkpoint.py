@@ -1,0 +1,81 @@
+"""Checkpoints: a file from which runs go on with the same bits."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..backend import to_device, to_host
+from ..files import read_result, write_result
+from ..landscape import Evaluations
+from ..optimizers import EpochState, LbfgsState
+from .records import CURVES, Records
+
+
+def remove_checkpoint(path: str | os.PathLike[str]) -> None:
+    """Removes a checkpoint, and what a killed process left of one that it was writing."""
+    path = Path(path)
+    for file in (path, *path.parent.glob(f".{path.name}.*.tmp")):
+        file.unlink(missing_ok=True)
+
+
+def write_checkpoint(path: Any, settings: list[dict[str, Any]], facts: Any, state: Any, records: Records) -> None:
+    arrays = {f"curve_{name}": np.array(curve) for name, curve in records.curves.items()}
+    arrays |= {"best_train": records.best["train"], "best_test": records.best["test"], "x": to_host(state.x)}
+    known: dict[str, Any] = {"options": settings, "data": facts, "evaluations": vars(state.evaluations).copy()}
+    if isinstance(state, LbfgsState):
+        known |= {"iteration": state.iteration, "value": state.value}
+        for name in ("s", "y"):
+            for k, vector in enumerate(getattr(state, name)):
+                arrays[f"{name}{k:03d}"] = to_host(vector)
+        if state.last is not None:
+            arrays["last_x"], arrays["last_g"] = (to_host(a) for a in state.last)
+    else:
+        known |= {"epoch": state.epoch, "rng": state.rng, "count": state.moments[0] if state.moments else 0}
+        if state.moments:
+            arrays["m"], arrays["v"] = (to_host(a) for a in state.moments[1:])
+    write_result(path, "checkpoint", arrays, known)
+
+
+def read_checkpoint(path: Any, settings: list[dict[str, Any]], facts: dict[str, Any]) -> tuple[Any, Records]:
+    arrays, known = read_result(path, "checkpoint")
+    found = known["options"]
+    if len(found) != len(settings):
+        raise ValueError(f"{path} is the checkpoint of {len(found)} runs, not {len(settings)}: remove it")
+    for has, want in zip(found, json.loads(json.dumps(settings)), strict=True):
+        has, want = {**has, "data": known["data"]}, {**want, "data": facts}
+        for name in sorted((set(want) | set(has)) - {"epochs"}):
+            if want.get(name) != has.get(name):
+                raise ValueError(
+                    f"{path} is the checkpoint of a run with {name} {has.get(name)}, not {want.get(name)}: "
+                    "use its options, another folder, or remove it"
+                )
+
+    # The number of epochs has no part in what the first of them are: it may be another one, as long as it lies ahead.
+    reached = known["iteration"] if "iteration" in known else known["epoch"]
+    if reached > settings[0]["epochs"]:
+        raise ValueError(
+            f"{path} is the checkpoint of a run that has reached epoch {reached}, beyond {settings[0]['epochs']}: "
+            f"ask for {reached} epochs or more, use another folder, or remove it"
+        )
+
+    def device(array: np.ndarray) -> Any:
+        return to_device(array, settings[0]["device"])
+
+    evaluations, x = Evaluations(**known["evaluations"]), device(arrays["x"])
+    state: Any
+    if "iteration" in known:
+        s, y = (tuple(device(arrays[k]) for k in sorted(arrays) if k[0] == c and k[1:].isdigit()) for c in "sy")
+        last = (device(arrays["last_x"]), device(arrays["last_g"])) if "last_x" in arrays else None
+        state = LbfgsState(known["iteration"], x, known["value"], evaluations, s, y, last)
+    else:
+        moments = (known["count"], device(arrays["m"]), device(arrays["v"])) if "m" in arrays else ()
+        state = EpochState(known["epoch"], x, evaluations, known["rng"], moments)
+    records = Records(settings[0]["loss_floor"])
+    records.curves = {name: list(arrays[f"curve_{name}"]) for name in CURVES}
+    records.best = {"train": arrays["best_train"], "test": arrays["best_test"]}
+    return state, records
