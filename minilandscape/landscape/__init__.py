@@ -1,0 +1,32 @@
+"""The landscape: a function of many variables with a gradient, over stacks of points."""
+
+from .check import GradientCheck, check_gradient
+from .completed import as_landscape
+from .function import FunctionLandscape
+from .protocol import (
+    Evaluations,
+    Landscape,
+    LandscapeDefaults,
+    LandscapeError,
+    PointSpan,
+    Span,
+    Weights,
+    describe_point,
+    vector,
+)
+
+__all__ = [
+    "Evaluations",
+    "FunctionLandscape",
+    "GradientCheck",
+    "Landscape",
+    "LandscapeDefaults",
+    "LandscapeError",
+    "PointSpan",
+    "Span",
+    "Weights",
+    "as_landscape",
+    "check_gradient",
+    "describe_point",
+    "vector",
+]
