@@ -133,6 +133,16 @@ def test_gradients_agree_with_central_differences_block_by_block(model: str, var
     assert check.passed, check.relative_error
 
 
+def test_the_autoencoder_is_the_same_in_both_variants(small_mnist: Any) -> None:
+    """So a campaign of one says what one of the other would, on the same images."""
+    point = initial_vector("autoencoder", 0)[None]
+    (value, gradient), (other, its) = (
+        land("autoencoder", variant, small_mnist.train, "float32").values_and_gradients(point) for variant in VARIANTS
+    )
+    assert np.array_equal(value, other)
+    assert np.array_equal(gradient, its)
+
+
 @pytest.mark.parametrize(("model", "variant"), CASES)
 def test_a_stack_equals_single_points(model: str, variant: str, small_mnist: Any) -> None:
     landscape = land(model, variant, small_mnist.test, "float32")
