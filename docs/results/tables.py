@@ -19,15 +19,8 @@ from minilandscape.reproduce import campaign_status
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "reproduction.md"
-NAMES = {"fcp": "fcp", "autoencoder": "autoencoder", "lstm": "LSTM", "lenet": "LeNet"}
-COLUMNS = (
-    ("fcp", "authors"),
-    ("autoencoder", "authors"),
-    ("lstm", "authors"),
-    ("lenet", "authors"),
-    ("fcp", "paper"),
-    ("autoencoder", "paper"),
-)
+NAMES = {"fcp": "fcp", "lenet": "LeNet", "autoencoder": "autoencoder", "lstm": "LSTM"}
+COLUMNS = [(model, variant) for variant in ("authors", "paper") for model in NAMES]
 OPTIMIZERS = {"lbfgs-gss": "L-BFGS-GSS", "sgd": "SGD"}
 
 

@@ -247,7 +247,8 @@ def save_plan(plan: Plan, store: Store, change: bool = False) -> None:
                     f"{store.folder} holds a campaign with other numbers: {', '.join(changes)}; give them as they "
                     "were, name another folder, or say --change-plan to go on with the new ones"
                 )
-            plan = replace(plan, networks={**before.networks, **plan.networks})
+            networks = {**before.networks, **plan.networks}
+            plan = replace(plan, networks={model: networks[model] for model in MODELS if model in networks})
         write_json(path, plan.facts())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -20,12 +21,13 @@ body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 76rem; p
 h1 { font-size: 1.6rem } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ddd } h3 { margin-top: 1.6rem }
 .wide { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0 }
 th, td { padding: .25rem .45rem; text-align: right; border-bottom: 1px solid #e5e5e5; white-space: nowrap }
-th:first-child, td:first-child { text-align: left } thead th { border-bottom: 2px solid #999 }
-td.text { text-align: left; white-space: normal; min-width: 16rem }
+thead th { border-bottom: 2px solid #999 } .word { text-align: left }
+td.text { white-space: normal; min-width: 16rem }
 figure { margin: 1rem 0 } img { max-width: 100%; height: auto } figcaption { color: #555; font-size: .9rem }
 @media print {
   body { font-size: 10pt; padding: 0 } .wide { overflow-x: visible } table { font-size: 7.5pt }
-  th, td { white-space: normal; overflow-wrap: normal; padding: .15rem .25rem } td.text { min-width: 10rem }
+  th, td { white-space: normal; overflow-wrap: normal; padding: .15rem .25rem } td.word { white-space: nowrap }
+  td.text { white-space: normal } td.text { min-width: 10rem }
   tr, figure { break-inside: avoid } h2, h3 { break-after: avoid } img { max-height: 22cm }
 }
 """
@@ -106,15 +108,18 @@ def _place(name: str) -> tuple[bool, str]:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]], text: Sequence[int] = ()) -> str:
-    def cell(k: int, value: Any) -> str:
-        return f'<td class="text">{escape(str(value))}</td>' if k in text else f"<td>{escape(str(value))}</td>"
+    """Columns of words to the left, of numbers to the right; those of ``text`` may be broken into lines."""
+    words = [all(re.search("[^\\W\\d_]{3}", str(row[k])) for row in rows) for k in range(len(head))]
 
-    body = "".join("<tr>" + "".join(cell(k, value) for k, value in enumerate(row)) + "</tr>" for row in rows)
-    return (
-        '<div class="wide"><table><thead><tr>'
-        + "".join(f"<th>{escape(name)}</th>" for name in head)
-        + f"</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+    def line(tag: str, row: Sequence[Any]) -> str:
+        kinds = [" ".join(["word"] * words[k] + ["text"] * (k in text and tag == "td")) for k in range(len(row))]
+        return "".join(
+            f'<{tag} class="{kind}">{escape(str(value))}</{tag}>' if kind else f"<{tag}>{escape(str(value))}</{tag}>"
+            for kind, value in zip(kinds, row, strict=True)
+        )
+
+    body = "".join(f"<tr>{line('td', row)}</tr>" for row in rows)
+    return f'<div class="wide"><table><thead><tr>{line("th", head)}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _if_any(table: tables.Table, above: str, otherwise: str = "") -> str:
