@@ -22,24 +22,26 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from minilandscape_cli.main import main
+from scipy.spatial.distance import pdist
 from scipy.stats import permutation_test
 from sklearn.metrics import roc_auc_score
 
 from minilandscape.backend import DeviceError, device_module
-from minilandscape.campaign.plan import OPTIMIZERS, NetworkPlan, Plan, load_plan, save_plan
-from minilandscape.campaign.plan_tasks import NetworkTasks, plan_tasks
-from minilandscape.campaign.statements import (
+from minilandscape.campaign.comparisons import (
     Comparison,
     Separation,
+    against_margin,
     compare_centroids,
+    compare_distances,
     compare_runs,
     compare_same_runs,
     disjoint,
-    of_paths,
+    relabelings,
     separation,
-    verdict,
-    verdict_apart,
 )
+from minilandscape.campaign.plan import OPTIMIZERS, NetworkPlan, Plan, load_plan, save_plan
+from minilandscape.campaign.plan_tasks import NetworkTasks, plan_tasks
+from minilandscape.campaign.statements import of_kernels, of_paths, of_scan, verdict, verdict_apart
 from minilandscape.campaign.store import Store
 from minilandscape.campaign.task import Task
 from minilandscape.data import Mnist, load_mnist
@@ -224,7 +226,11 @@ def test_tests_permute_runs() -> None:
     four = compare_runs(np.arange(4) + 10.0, np.arange(4.0))
     assert four.p == four.least == 2 / 70
     paired = compare_same_runs(np.arange(5) + 1.0, np.arange(5) * 1.0)
-    assert (paired.p, paired.least, paired.difference) == (2 / 32, 2 / 32, 1)
+    assert (paired.p, paired.least, paired.first - paired.second) == (2 / 32, 2 / 32, 1)
+    half = compare_same_runs([1.0, 2.0, 3.0, 4.0], [0.0, 0.0, 3.0, 4.0])  # what is 0 has no sign to flip
+    assert (half.p, half.least, half.n) == (0.5, 0.5, (4,))
+    for nothing in (compare_same_runs(np.zeros(5), np.zeros(5)), compare_runs(np.zeros(5), np.zeros(5))):
+        assert (nothing.p, nothing.least) == (1, 1)
     c = rng.standard_normal(6)
     theirs = permutation_test((a, c), lambda x, y: (x - y).mean(), permutation_type="samples", n_resamples=np.inf)
     assert compare_same_runs(a, c).p == pytest.approx(theirs.pvalue)
@@ -235,17 +241,65 @@ def test_tests_permute_runs() -> None:
     assert disjoint([[0, 1], [1, 2], [3, 2], [4, 3], [5, 4]]) == [0, 2, 4]
 
 
-def test_centroids_are_compared_as_a_permutation_test_does() -> None:
+def test_runs_from_the_same_vector_change_places_with_each_other() -> None:
+    first, least = relabelings(3, 3, ([0, 1, 2], [1, 2, 5]))
+    # Seeds 1 and 2 are in both groups, 0 and 5 in one each.
+    assert len(first) == len({tuple(row) for row in first.tolist()}) == 2 * 2 * 2
+    assert least == 2 / 8
+    assert first[0].tolist() == [True] * 3 + [False] * 3
+    assert (first[:, 1] != first[:, 3]).all()
+    assert (first[:, 2] != first[:, 4]).all()
+    assert (first[:, 0] != first[:, 5]).all()
+    many, least = relabelings(40, 40, (range(40), range(10, 50)))
+    assert (len(many), least) == (20_001, 1 / 20_001)
+    assert (many[:, 10:40] != many[:, 40:70]).all()
+    assert (many.sum(axis=1) == 40).all()
+    assert many[1:].mean(axis=0) == pytest.approx(0.5, abs=0.02)
+    same = compare_runs([1.0, 2, 3, 4], [1.1, 2.1, 3.1, 4.1], ([0, 1, 2, 3], [0, 1, 2, 3]))
+    assert same.p == same.least == 2 / 16  # all differences are of one sign
+    assert compare_runs([1.0, 2, 3, 4], [1.1, 2.1, 3.1, 4.1]).p > 0.5
+
+
+def test_tests_against_a_margin_say_on_which_side_of_it() -> None:
+    rng = np.random.default_rng(0)
+    b = 1 + 0.02 * rng.standard_normal(12)
+    for factor, claim, here in (
+        (1.05, "comparable", "seen"),
+        (1.05, "not higher", "seen"),
+        (1.25, "comparable", "cannot be told"),
+        (1.25, "not higher", "cannot be told"),
+        (1.4, "comparable", "not seen"),
+        (1.4, "not higher", "not seen"),
+        (0.7, "comparable", "not seen"),
+        (0.7, "not higher", "seen"),
+    ):
+        a = factor * (1 + 0.02 * rng.standard_normal(12))
+        found = against_margin(compare_runs, a, b, both=claim == "comparable")
+        assert (found.first, found.second) == pytest.approx((a.mean(), b.mean()))
+        assert verdict(claim, found) == here, (factor, claim, found)
+    wide = against_margin(compare_runs, [0.1, 2.0, 1.0], [1.0, 0.2, 1.9])
+    assert verdict("comparable", wide) == "cannot be told"
+    diverged = against_margin(compare_runs, [np.nan, 1.0], [1.0, 1.0])
+    assert verdict("comparable", diverged) == "cannot be told"
+
+
+@pytest.mark.parametrize("what", ["centroids", "distances"])
+def test_sets_are_compared_as_a_permutation_test_does(what: str) -> None:
     rng = np.random.default_rng(5)
-    a, b = rng.standard_normal((5, 30)), rng.standard_normal((4, 30)) + 0.5
+    a, b = rng.standard_normal((5, 30)), 0.8 * rng.standard_normal((4, 30)) + 0.5
+    both = np.concatenate([a, b])
 
-    def distance(k: np.ndarray, m: np.ndarray) -> float:
-        both = np.concatenate([a, b])
-        return float(np.linalg.norm(both[k].mean(axis=0) - both[m].mean(axis=0)))
+    def apart(k: np.ndarray, m: np.ndarray) -> float:
+        if what == "centroids":
+            return float(np.linalg.norm(both[k].mean(axis=0) - both[m].mean(axis=0)))
+        return abs(float(pdist(both[k]).mean() - pdist(both[m]).mean()))
 
-    test = permutation_test((np.arange(5), np.arange(5, 9)), distance, alternative="greater", n_resamples=np.inf)
-    ours = compare_centroids(a, b)
+    test = permutation_test((np.arange(5), np.arange(5, 9)), apart, alternative="greater", n_resamples=np.inf)
+    ours = (compare_centroids if what == "centroids" else compare_distances)(a, b)
     assert ours.p == pytest.approx(test.pvalue)
+    if what == "distances":
+        assert (ours.first, ours.second) == pytest.approx((pdist(a).mean(), pdist(b).mean()))
+        return
     assert ours.first == pytest.approx(0.5 * test.statistic)
     own = [np.linalg.norm(x - s.mean(axis=0)) for s in (a, b) for x in s]
     assert ours.second == pytest.approx(np.mean(own))
@@ -254,13 +308,21 @@ def test_centroids_are_compared_as_a_permutation_test_does() -> None:
 def test_separations_have_the_areas_and_p_of_others() -> None:
     rng = np.random.default_rng(2)
     a, b = rng.standard_normal(6) + 1, rng.standard_normal(7)
+    b[0] = a[0]  # ties count half
     found = separation(a, b)
     area = roc_auc_score([1] * 6 + [0] * 7, np.concatenate([a, b]))
     assert found.area == pytest.approx(max(area, 1 - area))
-    theirs = permutation_test((a, b), lambda x, y: (x[:, None] > y).mean(), n_resamples=np.inf)
+
+    def its(x: np.ndarray, y: np.ndarray) -> float:
+        return abs(float((x[:, None] > y).mean() + 0.5 * (x[:, None] == y).mean()) - 0.5)
+
+    theirs = permutation_test((a, b), its, alternative="greater", n_resamples=np.inf)
     assert found.p == pytest.approx(theirs.pvalue)
+    within = np.sqrt((((a - a.mean()) ** 2).sum() + ((b - b.mean()) ** 2).sum()) / 13)
+    assert found.gap == pytest.approx((a.mean() - b.mean()) / within)
     apart = separation(np.arange(4.0), np.arange(4.0) + 10)
     assert (apart.area, apart.p, apart.least) == (1, 2 / 70, 2 / 70)
+    assert separation(np.zeros(3), np.ones(3)).gap == np.inf
 
 
 @pytest.fixture
@@ -378,23 +440,27 @@ def test_a_report_does_without_images_that_are_gone(data_file: Path, tmp_path: P
         (1.0, 2.0, 0.01, "lower", "seen"),
         (2.0, 1.0, 0.01, "not higher", "not seen"),
         (1.0, 2.0, 0.01, "not higher", "seen"),
-        (1.2, 1.0, 0.3, "not higher", "seen"),
-        (1.2, 1.0, 0.01, "not higher", "not seen"),
-        (2.0, 1.0, 0.3, "not higher", "cannot be told"),
-        (0.0, 0.0, 1.0, "not higher", "cannot be told"),
+        (1.2, 1.0, 0.01, "not higher", "seen"),
+        (1.2, 1.0, 0.3, "not higher", "cannot be told"),
         (1.2, 1.0, 0.01, "comparable", "seen"),
         (1.0, 1.2, 0.01, "comparable", "seen"),
+        (1.2, 1.0, 0.2, "comparable", "cannot be told"),
         (1.3, 1.0, 0.01, "comparable", "not seen"),
-        (1.3, 1.0, 0.2, "comparable", "cannot be told"),
+        (1.0, 1.3, 0.01, "nearly the same", "not seen"),
+        (10.0, 9.0, 0.01, "nearly the same", "seen"),
         (10.0, 2.0, 0.01, "less", "seen"),
         (2.0, 10.0, 0.01, "less", "not seen"),
-        (10.0, 9.0, 0.01, "nearly the same", "seen"),
-        (10.0, 2.0, 0.01, "nearly the same", "not seen"),
+        (2.0, 10.0, 0.2, "less", "cannot be told"),
+        (1.3, 5.0, 0.01, "rises", "seen"),
+        (1.2, 1.0, 0.01, "rises", "not seen"),
+        (1.2, 1.0, 0.01, "does not rise", "seen"),
+        (1.3, 1.0, 0.2, "does not rise", "cannot be told"),
         (1.0, 3.0, 0.01, "close", "seen"),
         (2.0, 3.0, 0.9, "close", "not seen"),
         (0.12, 0.1, 0.01, "no direction", "seen"),
-        (0.2, 0.1, 0.01, "no direction", "not seen"),
-        (0.2, 0.1, 0.3, "no direction", "cannot be told"),
+        (0.2, 0.1, 0.3, "no direction", "not seen"),
+        (0.12, 0.1, 1.0, "the same", "seen"),
+        (0.2, 0.1, 1.0, "the same", "not seen"),
     ],
 )
 def test_verdicts_say_what_can_be_told(first: float, second: float, p: float, claim: str, here: str) -> None:
@@ -405,18 +471,47 @@ def test_verdicts_say_what_can_be_told(first: float, second: float, p: float, cl
 
 
 @pytest.mark.parametrize(
-    ("area", "p", "n", "apart", "not_apart"),
+    ("area", "gap", "p", "n", "apart", "not_apart"),
     [
-        (1.0, 0.001, 8, "seen", "not seen"),
-        (1.0, 0.1, 3, "cannot be told", "cannot be told"),
-        (0.6, 0.4, 8, "cannot be told", "cannot be told"),
-        (0.6, 0.4, 40, "not seen", "seen"),
-        (0.8, 0.01, 40, "not seen", "cannot be told"),
+        (1.0, 5.0, 0.001, 8, "seen", "not seen"),
+        (1.0, 5.0, 0.1, 3, "cannot be told", "cannot be told"),
+        (0.6, 0.1, 0.4, 8, "cannot be told", "cannot be told"),
+        (0.6, 0.1, 0.4, 40, "not seen", "seen"),
+        (0.8, 1.0, 0.01, 40, "not seen", "seen"),
+        (0.96, 0.06, 0.001, 40, "not seen", "seen"),  # one set within the other, beside its middle
     ],
 )
-def test_what_few_vectors_do_not_show_is_not_said(area: float, p: float, n: int, apart: str, not_apart: str) -> None:
-    found = Separation(area, p, 0.001)
+def test_what_few_vectors_do_not_show_is_not_said(
+    area: float, gap: float, p: float, n: int, apart: str, not_apart: str
+) -> None:
+    found = Separation(area, gap, p, 0.001)
     assert (verdict_apart("apart", found, n), verdict_apart("not apart", found, n)) == (apart, not_apart)
+
+
+def test_a_separation_that_was_not_there_cannot_disappear() -> None:
+    def kernel(area: float) -> dict[str, Any]:
+        first = vars(Separation(area, 5.0 if area == 1 else 0.1, 0.001 if area == 1 else 0.5, 0.001))
+        return {"rbf": {"separation": [first, first], "n": 80, "n_first": 40}}
+
+    for train, here in ((1.0, "seen"), (0.6, "cannot be told")):
+        entries = of_kernels("fcp", {"kpca": {"train": kernel(train), "test": kernel(0.6)}})
+        assert [(e["claim"], e["here"]) for e in entries if "S4" in e["says"]] == [("not apart", here)]
+    (seen,) = [
+        e for e in of_kernels("lstm", {"kpca": {"train": kernel(0.6), "test": kernel(1.0)}}) if "S4" in e["says"]
+    ]
+    assert (seen["claim"], seen["here"]) == ("apart", "seen")
+
+
+def test_one_pair_says_whether_its_heights_depend_on_lambda() -> None:
+    heights = {"adam": [1.0, 1.2], "still": [1e-8, 1e-6]}
+    scan = [
+        {"solver": solver, "optimizer": "sgd", "lam": lam, "height": [height]}
+        for solver, two in heights.items()
+        for lam, height in zip((1e-4, 1e-2), two, strict=True)
+    ]
+    found = of_scan({"scan": scan, "searches": {"adam": "100 Adam steps", "still": "until it stands still"}})
+    assert [(e["here"], e["p"], e["n"]) for e in found] == [("seen", None, [1]), ("not seen", None, [1])]
+    assert "from 1e-04 to 1e-02" in found[0]["says"]
 
 
 def entry(optimizer: str, weights: str, excess: list[float], still: bool = True) -> dict[str, Any]:
@@ -441,13 +536,30 @@ def test_barriers_are_rises_of_searches_that_came_to_their_end(
     excess: list[float], still: bool, model: str, here: str
 ) -> None:
     heights = [entry("lbfgs-gss", "train", excess, still), entry("sgd", "train", [0.0, 0.0, 1e-7, 0.0, 0.0])]
+    campaign = {"heights": heights, "searches": {"still": "until it stands still"}, "reasons": {"sgd": ["epochs"]}}
+    campaign["table1"] = {"sgd": {"train": {"mean": 1.0}}}
     (found,) = [
-        e
-        for e in of_paths(model, {"heights": heights, "searches": {"still": "until it stands still"}})
-        if e["says"].startswith("barriers are lower") and "excess" in e["says"]
+        e for e in of_paths(model, campaign) if e["says"].startswith("barriers are lower") and "excess" in e["says"]
     ]
     assert found["here"] == here
     assert found["n"] == [5, 5]
+
+
+@pytest.mark.parametrize(
+    ("reason", "lbfgs", "sgd", "here"),
+    [
+        ("loss floor", 0.01, 0.15, "imposed"),  # no more than twice the loss at which SGD was told to end
+        ("epochs", 0.01, 0.15, "not seen"),
+        ("loss floor", 0.01, 0.25, "not seen"),
+        ("loss floor", 0.5, 0.15, "seen"),  # in spite of it
+    ],
+)
+def test_an_order_that_comes_of_a_told_loss_is_imposed(reason: str, lbfgs: float, sgd: float, here: str) -> None:
+    heights = [entry("lbfgs-gss", "train", [lbfgs] * 4 + [1.01 * lbfgs]), entry("sgd", "train", [sgd] * 5)]
+    campaign = {"heights": heights, "searches": {"still": "until it stands still"}, "reasons": {"sgd": [reason]}}
+    campaign["table1"] = {"sgd": {"train": {"mean": 0.1}}}
+    found = [e for e in of_paths("fcp", campaign) if e["says"].startswith("barriers are lower")]
+    assert [e["here"] for e in found if "height" in e["says"]] == [here]
 
 
 @pytest.mark.parametrize("highest", [0.0, 2e-8, 3e-3])

@@ -58,12 +58,15 @@ def tables(scale: str = "small") -> dict[str, str]:
         "campaigns": _campaigns(found),
         "rules": RULES,
         "statements": _statements(
-            found, lambda says: not says.startswith("kernel PCA") and not _search(says, searches)
+            found, lambda says: not says.startswith(("kernel PCA", "heights do not")) and not _search(says, searches)
         ),
         **{
-            f"barriers, {name}": _statements(found, lambda says, name=name: _search(says, searches) == name)
+            f"barriers, {name}": _statements(
+                found, lambda says, name=name: "barriers" in says and _search(says, searches) == name
+            )
             for name in searches
         },
+        "scan, statements": _statements(found, lambda says: says.startswith("heights do not depend")),
         "kernels": _statements(found, lambda says: says.startswith("kernel PCA")),
         "losses": _losses(found),
         "directions": _directions(found),
@@ -113,12 +116,14 @@ def _campaigns(found: list[Any]) -> str:
                 label.removesuffix(", paper"),
                 plan["variant"],
                 f"{n['train_size']:,}",
+                f"{min(n['train_size'], 10_000):,}, {n['test_curve']:,}",
                 f"{n['runs']}, {network['kept']}",
                 n["pairs"],
                 f"{tasks['done']} of {tasks['of']}",
             ]
         )
-    return _table(["network", "variant", "images", "runs an optimiser, kept", "pairs a set", "tasks"], rows)
+    head = ["runs an optimiser, kept", "pairs a set", "tasks"]
+    return _table(["network", "variant", "training images", "test images: landscape, curves", *head], rows)
 
 
 def _statements(found: list[Any], wanted: Callable[[str], bool]) -> str:
@@ -139,8 +144,11 @@ def _verdict(entry: Any) -> str:
     if entry["first"] is None:  # NaN, of a run that diverged
         return here
     numbers = f"{entry['first']:.3g}, {entry['second']:.3g}"
-    least = f"≥ {entry['least']:.2g}; " if entry["p"] > entry["least"] * 1.01 else "least; "
-    return f"{here} ({numbers}; p {entry['p']:.2g}, {least}n {' + '.join(map(str, entry['n']))})"
+    n = "n " + " + ".join(map(str, entry["n"]))
+    if entry["p"] is None:
+        return f"{here} ({numbers}; no test; {n})"
+    least = f"≥ {entry['least']:.2g}" if entry["p"] > entry["least"] * 1.01 else "least"
+    return f"{here} ({numbers}; p {entry['p']:.2g}, {least}; {n})"
 
 
 def _losses(found: list[Any]) -> str:

@@ -8,9 +8,10 @@ import numpy as np
 
 from ..analysis.kpca import kernel_pca
 from ..analysis.statistics import compare_sets, component_statistics, preferred_direction, shell_lengths
+from .comparisons import compare_runs, disjoint, separation
 from .plan import OPTIMIZERS, Plan
 from .plan_tasks import OTHER_FLOORS, SCAN, NetworkTasks
-from .statements import WEIGHTS, compare_runs, disjoint, separation, statements
+from .statements import WEIGHTS, statements
 from .store import Store
 from .task import Task
 
@@ -52,9 +53,9 @@ def collect(plan: Plan, store: Store) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``plan``, and by network: ``kept``, ``searches``, ``reasons`` (why the runs ended), ``table1``, ``tableS1``,
-        ``sigma`` (of each run), ``curves``, ``rise``, ``lengths``, ``directions``, ``angles``, ``kpca``, ``heights``,
-        ``scan``, ``floors``, ``statements``.
+        ``plan``, and by network: ``kept``, ``searches``, ``reasons`` (why the runs ended), ``seeds``, ``table1``,
+        ``tableS1``, ``sigma`` (of each run), ``curves``, ``rise``, ``lengths``, ``directions``, ``angles``, ``kpca``,
+        ``heights``, ``scan``, ``floors``, ``statements``.
     """
     networks = {}
     for model in plan.networks:
@@ -75,6 +76,7 @@ def _network(tasks: NetworkTasks, store: Store) -> dict[str, Any] | None:
         "kept": tasks.network.kept,
         "searches": tasks.network.searches,
         "reasons": reasons,
+        "seeds": {o: sets[o]["seeds"].tolist() for o in OPTIMIZERS},
         "table1": {o: {w: _mean(sets[o][f"{w}_loss"]) for w in WEIGHTS} for o in OPTIMIZERS},
         "tableS1": {o: {w: vars(component_statistics(sets[o][w])) for w in WEIGHTS} for o in OPTIMIZERS},
         "sigma": {o: {w: sets[o][w].std(axis=1, dtype=np.float64).tolist() for w in WEIGHTS} for o in OPTIMIZERS},
@@ -154,7 +156,8 @@ def _projections(sets: Any, weights: str, kernel: str) -> dict[str, Any]:
         result = kernel_pca(points, kernel=kernel.rpartition("-")[2], n_components=2, gamma=gamma)
     except ValueError as error:
         return {"error": str(error)}
-    parts = [separation(x[: len(a)], x[len(a) :]) for x in result.projections.T]
+    seeds = sets["lbfgs-gss"]["seeds"].tolist(), sets["sgd"]["seeds"].tolist()
+    parts = [separation(x[: len(a)], x[len(a) :], seeds) for x in result.projections.T]
     return {
         "projections": result.projections.tolist(),
         "n_first": len(a),
@@ -174,10 +177,23 @@ def _angles(sets: Any, weights: str) -> dict[str, Any]:
 def _heights(paths: list[Task], store: Store) -> dict[str, Any]:
     """The numbers of paths, a list of each; and how many were asked for.
 
-    ``excess`` is the height above the higher end, ``sum`` the cumulative loss of Eq. (4), ``still`` whether the search
-    came to its end.
+    ``height`` is the highest value anywhere along the path, ``at_points`` that at its points, Eq. (5), ``excess`` the
+    height above the higher end, ``sum`` the cumulative loss of Eq. (4), ``still`` whether the search came to its end.
     """
-    names = ("pairs", "height", "excess", "linear", "length", "distance", "sum", "steps", "gradients", "still")
+    names = (
+        "pairs",
+        "height",
+        "at_points",
+        "excess",
+        "linear",
+        "length",
+        "distance",
+        "sum",
+        "steps",
+        "gradients",
+        "values",
+        "still",
+    )
     found: dict[str, list[Any]] = {name: [] for name in names}
     for task in paths:
         result = store.read(task)
@@ -186,14 +202,16 @@ def _heights(paths: list[Task], store: Store) -> dict[str, Any]:
         arrays, facts = result
         numbers = (
             task.options["pair"],
+            facts["dense_height"],
             facts["height"],
-            facts["height"] - max(facts["height_ends"]),
+            facts["dense_height"] - max(facts["height_ends"]),
             facts["height_linear"],
             facts["length"],
             facts["distance"],
             float(arrays["values"].sum()),
             len(arrays["history_height"]) - 1,
             facts["evaluations"]["gradients"],
+            facts["evaluations"]["values"],
             facts["converged"],
         )
         for name, number in zip(names, numbers, strict=True):
@@ -204,7 +222,8 @@ def _heights(paths: list[Task], store: Store) -> dict[str, Any]:
 def _floors(tasks: NetworkTasks, store: Store, origin: np.ndarray) -> list[dict[str, Any]]:
     """What of the L-BFGS-GSS training set depends on the loss at which its runs end, highest floor first.
 
-    Each floor but the first is compared with the one before: ``p_length``, and ``p_adam``, ``p_still`` of heights.
+    Each floor but the first is compared with the one before: ``p_length``, of runs from the same initial vectors as far
+    as both sets hold them, and ``p_adam``, ``p_still`` of heights, between runs that need not be the same.
     """
     floors: list[dict[str, Any]] = []
     for floor in sorted((tasks.network.loss_floor, *OTHER_FLOORS), reverse=True):
@@ -216,6 +235,7 @@ def _floors(tasks: NetworkTasks, store: Store, origin: np.ndarray) -> list[dict[
         lengths = np.linalg.norm(vectors - origin, axis=1)
         of_floor: dict[str, Any] = {
             "floor": floor,
+            "seeds": result[0]["seeds"].tolist(),
             "loss": _mean(result[0]["train_loss"]),
             "sigma": component_statistics(vectors).sigma,
             "length": _mean(lengths),
@@ -224,10 +244,13 @@ def _floors(tasks: NetworkTasks, store: Store, origin: np.ndarray) -> list[dict[
             of_floor[solver] = _heights(tasks.paths("train", "lbfgs-gss", "train", solver, other), store)
         if floors:
             before = floors[-1]
-            of_floor["p_length"] = compare_runs(before["length"]["all"], lengths).p
+            seeds = before["seeds"], of_floor["seeds"]
+            of_floor["p_length"] = compare_runs(before["length"]["all"], lengths, seeds).p
             for solver in tasks.solvers:
-                pair = [[e[solver]["height"][k] for k in disjoint(e[solver]["pairs"])] for e in (before, of_floor)]
-                if all(pair):
-                    of_floor[f"p_{solver}"] = compare_runs(*pair).p
+                higher, lower = (
+                    [e[solver]["height"][k] for k in disjoint(e[solver]["pairs"])] for e in (before, of_floor)
+                )
+                if higher and lower:
+                    of_floor[f"p_{solver}"] = compare_runs(higher, lower).p
         floors.append(of_floor)
     return floors

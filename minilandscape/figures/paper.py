@@ -70,7 +70,7 @@ def plot_heights(
     heights
         One entry a set: ``optimizer``, ``weights``, and the numbers under the name ``what``.
     what
-        ``"height"``, Eq. (5), or ``"excess"`` over the higher end's loss.
+        ``"height"``, or ``"excess"`` over the higher end's loss.
     """
     shown = [np.asarray(entry[what], dtype=np.float64) for entry in heights]
     label = "path height" if what == "height" else "height above the higher end"

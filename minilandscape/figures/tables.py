@@ -24,13 +24,13 @@ def heights(networks: Networks) -> Table:
     for label, network in networks:
         for entry in network["heights"]:
             if n := len(entry["height"]):
-                mean = {key: sum(entry[key]) / n for key in ("height", "excess", "linear", "steps")}
+                mean = {key: sum(entry[key]) / n for key in ("height", "at_points", "excess", "linear", "steps")}
                 row = [label, SETS[entry["optimizer"], entry["weights"]][0], entry["landscape"]]
-                row += [network["searches"][entry["solver"]], f"{mean['height']:.4g}", f"{mean['excess']:.2g}"]
-                row += [f"{mean['linear']:.3g}", f"{mean['steps']:.0f}"]
+                row += [network["searches"][entry["solver"]], f"{mean['height']:.4g}", f"{mean['at_points']:.4g}"]
+                row += [f"{mean['excess']:.2g}", f"{mean['linear']:.3g}", f"{mean['steps']:.0f}"]
                 rows.append([*row, f"{sum(entry['still'])}/{n}", f"{n}/{entry['asked']}"])
-    head = ["network", "set", "landscape", "search", "height", "above the ends", "height of the line", "steps", "still"]
-    return Table([*head, "paths"], rows)
+    head = ["network", "set", "landscape", "search", "height", "at its points", "above the ends", "height of the line"]
+    return Table([*head, "steps", "still", "paths"], rows)
 
 
 def scan(networks: Networks) -> Table:

@@ -1,0 +1,227 @@
+"""Tests of differences between two sets of runs, which change places as far as they might as well have been others'."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import comb, nan
+from typing import Any
+
+import numpy as np
+from scipy.spatial.distance import pdist, squareform
+from scipy.stats import rankdata
+
+#: Ways to change places that are tried where there are too many to try all.
+PERMUTATIONS = 20_000
+#: Numbers agree if neither is larger than the other by more than this factor: Table 1's test losses, which the paper
+#: calls comparable, differ by up to 1.21.
+COMPARABLE = 1.25
+
+Seeds = tuple[Sequence[int], Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Whether one number lies above another.
+
+    Attributes
+    ----------
+    first, second
+        The numbers, means over runs or paths; NaN where a run diverged, p being 1 then.
+    p
+        Two-sided, of the ways to change places that give as large a difference.
+    least
+        The smallest p that so few runs, or so many ways that are tried, allow.
+    n
+        How many there are in each group; one number where all are of the same runs.
+    """
+
+    first: float
+    second: float
+    p: float
+    least: float
+    n: tuple[int, ...]
+
+
+def relabelings(n: int, m: int, seeds: Seeds | None = None) -> tuple[np.ndarray, float]:
+    """Which of n + m runs count as the first group's: (ways, n + m), the observed way first; and the least p.
+
+    Runs of both groups that have a seed in common began from the same vector, and their results may have much in
+    common. They change places with each other; all others are dealt out to the groups anew.
+    """
+    if seeds is None:
+        seeds = range(n), range(n, n + m)
+    places = {seed: n + k for k, seed in enumerate(seeds[1])}
+    common = np.array([(k, places[seed]) for k, seed in enumerate(seeds[0]) if seed in places], dtype=int)
+    common = common.reshape(-1, 2)
+    alone = np.setdiff1d(np.arange(n + m), common)
+    n_alone = n - len(common)
+    ways = 2 ** len(common) * comb(len(alone), n_alone)
+    if ways <= PERMUTATIONS:
+        flips = np.array(list(itertools.product((0, 1), repeat=len(common))), dtype=int)
+        dealt = np.array(list(itertools.combinations(range(len(alone)), n_alone)), dtype=int)
+        flips, dealt = np.repeat(flips, len(dealt), axis=0), np.tile(dealt, (len(flips), 1))
+        least = (2 if n == m else 1) / ways
+    else:
+        rng = np.random.default_rng(0)
+        flips = rng.integers(0, 2, (PERMUTATIONS, len(common)))
+        dealt = rng.random((PERMUTATIONS, len(alone))).argsort(axis=1)[:, :n_alone]
+        flips = np.concatenate([np.zeros((1, len(common)), dtype=int), flips])
+        dealt = np.concatenate([np.arange(n_alone)[None], dealt])
+        least = 1 / len(flips)
+    chosen = np.concatenate([common[np.arange(len(common)), flips], alone[dealt]], axis=1)
+    first = np.zeros((len(chosen), n + m), dtype=bool)
+    np.put_along_axis(first, chosen, True, axis=1)
+    return first, least
+
+
+def compare_runs(a: Any, b: Any, seeds: Seeds | None = None) -> Comparison:
+    """The means of two groups of runs.
+
+    Parameters
+    ----------
+    seeds
+        Of the runs in each group; None where the groups have none in common.
+    """
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    pooled, n = np.concatenate([a, b]), (len(a), len(b))
+    if not np.isfinite(pooled).all():
+        return _diverged(*n)
+    if not np.ptp(pooled):
+        return Comparison(float(a.mean()), float(b.mean()), 1.0, 1.0, n)
+    first, least = relabelings(*n, seeds)
+    centred = pooled - pooled.mean()  # else the rounding of large numbers would decide between small differences
+    of_a = first @ centred
+    differences = of_a / n[0] - (centred.sum() - of_a) / n[1]
+    return Comparison(float(a.mean()), float(b.mean()), _p(np.abs(differences)), least, n)
+
+
+def compare_same_runs(a: Any, b: Any) -> Comparison:
+    """The means of two quantities of the same runs, or of paths between the same: the signs of differences flip."""
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if not np.isfinite([a, b]).all():
+        return _diverged(len(a))
+    differences = (a - b)[a != b]  # those that are 0 have no sign
+    if not (n := len(differences)):
+        return Comparison(float(a.mean()), float(b.mean()), 1.0, 1.0, (len(a),))
+    if 2**n <= PERMUTATIONS:
+        signs = np.array(list(itertools.product((1, -1), repeat=n)))
+        least = 2 / 2**n
+    else:
+        signs = np.random.default_rng(0).choice((1, -1), (PERMUTATIONS, n))
+        signs = np.concatenate([np.ones((1, n), dtype=int), signs])
+        least = 1 / len(signs)
+    return Comparison(float(a.mean()), float(b.mean()), _p(np.abs(signs @ differences)), least, (len(a),))
+
+
+def against_margin(compare: Callable[[Any, Any], Comparison], a: Any, b: Any, both: bool = True) -> Comparison:
+    """Whether the means of positive numbers lie within a factor of 1.25: the test is against that, not against 1.
+
+    Parameters
+    ----------
+    compare
+        A test of the difference between two groups.
+    both
+        Whether neither may be larger by more; else the first may not.
+
+    Returns
+    -------
+    Comparison
+        p is small where it is clear on which side of the margin they are.
+    """
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    above = compare(a, COMPARABLE * b)
+    below = compare(COMPARABLE * a, b)
+    if above.first > above.second or not both:
+        decides = above
+    elif below.first < below.second:
+        decides = below
+    else:  # it has to be clear of both margins
+        decides = max(above, below, key=lambda found: found.p)
+    return Comparison(float(a.mean()), float(b.mean()), decides.p, decides.least, above.n)
+
+
+def compare_centroids(a: np.ndarray, b: np.ndarray, seeds: Seeds | None = None) -> Comparison:
+    """Half the distance of two sets' centroids, and the mean distance of the vectors from their own centroid.
+
+    p is small where centroids of sets that change vectors do not lie as far apart.
+    """
+    n, both = (len(a), len(b)), np.concatenate([a, b]).astype(np.float64)
+    if not np.isfinite(both).all():
+        return _diverged(*n)
+    first, least = relabelings(*n, seeds)
+    z = np.where(first, 1 / n[0], -1 / n[1])
+    centred = both - both.mean(axis=0)
+    squares = ((z @ (centred @ centred.T)) * z).sum(axis=1)
+    own = np.concatenate([np.linalg.norm(s - s.mean(axis=0, dtype=np.float64), axis=1) for s in (a, b)])
+    half = 0.5 * float(np.sqrt(max(squares[0], 0.0)))
+    return Comparison(half, float(own.mean()), _p(squares), least, n)
+
+
+def compare_distances(a: np.ndarray, b: np.ndarray, seeds: Seeds | None = None) -> Comparison:
+    """The mean distances between the vectors of two sets, each within itself."""
+    n, both = (len(a), len(b)), np.concatenate([a, b]).astype(np.float64)
+    if not np.isfinite(both).all():
+        return _diverged(*n)
+    first, least = relabelings(*n, seeds)
+    distances = squareform(pdist(both))
+    means = [
+        ((chosen @ distances) * chosen).sum(axis=1) / (size * (size - 1))
+        for chosen, size in ((first.astype(float), n[0]), ((~first).astype(float), n[1]))
+    ]
+    return Comparison(float(means[0][0]), float(means[1][0]), _p(np.abs(means[0] - means[1])), least, n)
+
+
+def _diverged(*n: int) -> Comparison:
+    return Comparison(nan, nan, 1.0, nan, n)
+
+
+def _p(statistics: np.ndarray) -> float:
+    """The part that is as extreme as the first, which rounding must not make less than itself."""
+    return float((statistics >= statistics[0] * (1 - 1e-9)).mean())
+
+
+@dataclass(frozen=True)
+class Separation:
+    """How well a threshold tells two groups apart.
+
+    Attributes
+    ----------
+    area
+        The larger area under the ROC curve, from 0.5 to 1.
+    gap
+        The distance of their means, in units of the standard deviation within them.
+    p
+        Of the area: the part of the ways to change places that give as large a one.
+    least
+        The smallest p that so few vectors, or so many ways that are tried, allow.
+    """
+
+    area: float
+    gap: float
+    p: float
+    least: float
+
+
+def separation(a: np.ndarray, b: np.ndarray, seeds: Seeds | None = None) -> Separation:
+    """How well a threshold tells a from b."""
+    n, m = len(a), len(b)
+    first, least = relabelings(n, m, seeds)
+    areas = (first @ rankdata(np.concatenate([a, b])) - n * (n + 1) / 2) / (n * m)
+    within = float(np.sqrt((n * a.var() + m * b.var()) / (n + m)))
+    gap = abs(float(a.mean() - b.mean()))
+    beyond = np.abs(areas - 0.5)
+    gap = gap / within if within else (float("inf") if gap else 0.0)
+    return Separation(0.5 + float(beyond[0]), gap, _p(beyond), least)
+
+
+def disjoint(pairs: Sequence[Sequence[int]]) -> list[int]:
+    """Places of pairs that share no run with an earlier one: the paths that are independent of each other."""
+    used: set[int] = set()
+    places = []
+    for k, pair in enumerate(pairs):
+        if not used.intersection(pair):
+            used.update(pair)
+            places.append(k)
+    return places
