@@ -86,7 +86,7 @@ def profile(row: Row) -> dict[str, Any]:
         Python, and small arrays beside the work arrays.
     """
     plain, noting = Side(row.trial), Side(row.trial)
-    noting.land._work = NotingWorkspace(np, noting.land.dtype)
+    noting.land.work = NotingWorkspace(np, noting.land.dtype)
     (plain_call,), (noting_call,) = (getattr(side, row.work)().values() for side in (plain, noting))
     plain_call()
     everything = statistics.median(duration(plain_call) for _ in range(CALLS))

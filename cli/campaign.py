@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from .inputs import load_all_data
-from .options import Data, Device, Json, UsageError, one_of
+from .options import Data, Device, Json, UsageError, one_of, refuse_given
 from .output import check_outputs, note, print_json, progress_bar
 
 Folder = Annotated[Path, typer.Argument(help="A folder that reproduce has written to.")]
@@ -96,6 +96,8 @@ def reproduce(
 
     given = {"runs": runs, "pairs": pairs, "train_size": train_size, "sgd_updates": sgd_updates}
     given |= {"iterations": iterations, "steps": steps}
+    if scheduler is not None:
+        refuse_given(context, ("workers",), "of processes here, while --scheduler has workers of its own")
     check_outputs(out / "plan.json")
     names = tuple(name.strip() for name in only.split(",")) if only else ()
     try:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from .inputs import Vector, load_data, settle
-from .options import UsageError, one_of, refuse_given
+from .options import TRAIN_ONLY, UsageError, one_of, refuse_given
 from .output import note
 
 Landscape = Annotated[
@@ -32,9 +32,12 @@ OF_NETWORKS = ("model", "variant", "data", "train_size", "split", "limit", "devi
 
 
 def check_own(context: typer.Context) -> None:
-    """Refuses options of networks beside a landscape of the user's own, on which they would change nothing."""
+    """Refuses options that would change nothing: of networks beside a landscape of the user's own, of the training
+    images beside ``--split test``."""
     if context.params["landscape"] is not None:
         refuse_given(context, OF_NETWORKS, "options of networks, of which --landscape makes no use")
+    elif context.params["split"] == "test":
+        refuse_given(context, ("train_size",), TRAIN_ONLY)
 
 
 @dataclass(frozen=True)

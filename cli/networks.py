@@ -9,7 +9,7 @@ import numpy as np
 import typer
 
 from .inputs import load_data, read_vector_file, settle
-from .options import Data, Device, Dtype, Json, Model, TrainSize, UsageError, Variant, one_of, refuse_given
+from .options import TRAIN_ONLY, Data, Device, Dtype, Json, Model, TrainSize, UsageError, Variant, one_of, refuse_given
 from .output import check_outputs, note, print_json, progress_bar
 
 
@@ -125,6 +125,7 @@ def train(
 
 
 def evaluate(
+    context: typer.Context,
     files: Annotated[list[str], typer.Argument(help="Vectors: FILE.npy, or FILE.npy:ROW of a set.")],
     split: Annotated[str, typer.Option(help="train, test or both.", callback=one_of("train", "test", "both"))] = "both",
     model: Model = "auto",
@@ -138,6 +139,8 @@ def evaluate(
     """Losses and accuracies of weight vectors, one row a vector."""
     from minilandscape.networks import network_landscape
 
+    if split == "test":
+        refuse_given(context, ("train_size",), TRAIN_ONLY)
     vectors = [vector for file in files for vector in read_vector_file(file)]
     name, chosen = settle(vectors, model, variant)
     mnist = load_data(data, train_size, chosen, device)

@@ -25,6 +25,10 @@ def one_of(*names: str) -> Callable[[typer.CallbackParam, str | None], str | Non
     return check
 
 
+#: Why an option of the training images is refused.
+TRAIN_ONLY = "of the training images, of which --split test makes no use"
+
+
 def refuse_given(context: typer.Context, names: Iterable[str], why: str) -> None:
     """Refuses options that the user gave and that would change nothing; defaults pass."""
     given = [

@@ -1,4 +1,4 @@
-"""Commands about paths: connect and figure3."""
+"""Commands about paths: connect, compare and figure3."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def curvature(
 ) -> None:
     """The Hessian's highest and lowest eigenvalues, and its trace, at points of a landscape.
 
-    From differences of gradients, which want double precision: a network's Hessian takes some hundred of them.
+    From differences of gradients, which want double precision: a network's Hessian takes some thousand of them.
     """
     from minilandscape.analysis.curvature import curvature as measure
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Path,
         PathComparison,
         Saddle,
+        compare_methods,
         find_path,
         load_path,
         load_saddle,

@@ -1,6 +1,7 @@
 """NumPy on the CPU, CuPy on the GPU: which module an array belongs to, transfers, worker threads, work arrays.
 
-This module is the only one that names CuPy. Everything else asks an array for its module, so one code path serves both.
+This module is the only one that names CuPy. Everything else asks an array for its module, so one code path serves both;
+``cuda`` does what CuPy leaves to be done.
 """
 
 from __future__ import annotations
@@ -95,11 +96,6 @@ def array_module(array: Any) -> Any:
     if type(array).__module__.partition(".")[0] == "cupy":
         return cupy_module()
     return np
-
-
-def device_of(array: Any) -> str:
-    """``"cpu"`` or ``"gpu"``: where the array is."""
-    return "cpu" if array_module(array) is np else "gpu"
 
 
 def to_host(array: Any) -> np.ndarray:

@@ -62,7 +62,8 @@ def reproduce(
     Raises
     ------
     ValueError
-        If the folder holds a campaign of another variant, scale, seed, on other data, or with other numbers.
+        If the folder holds a campaign of another variant, scale, seed, on another device or other data, or with other
+        numbers.
     """
     store = Store(folder)
     save_plan(plan, store, change_plan)

@@ -432,6 +432,13 @@ def test_what_landscape_may_name(folder: Path, capsys: pytest.CaptureFixture[str
         (("kpca", "a.npy", "--kernel", "cosine"), 2, "--kernel is 'cosine'"),
         (("train", "fcp", "--optimizer", "lion"), 2, "--optimizer is 'lion'"),
         (("evaluate", "a.npy", "--data", "nowhere"), 1, "a.npy does not exist"),
+        (("evaluate", "a.npy", "--split", "test", "--train-size", "9"), 2, "--train-size: of the training images"),
+        (("surface", "a.npy", "--split", "test", "--train-size", "9"), 2, "--train-size: of the training images"),
+        (
+            ("reproduce", "--scale", "smoke", "--out", "c", "--scheduler", "tcp://h:1", "--workers", "2"),
+            2,
+            "--workers: ",
+        ),
         (("nonsense",), 2, "nonsense"),
         (("connect", "a.npy", "b.npy", "--landscape", "e:f", "--device", "cpu"), 2, "--device: options of networks"),
         (("surface", "a.npy", "--landscape", "e:f", "--limit", "5", "--split", "test"), 2, "--split, --limit: "),

@@ -104,7 +104,7 @@ def curvature(
 ) -> Curvature:
     """The highest and lowest eigenvalues of the Hessian at a point, and its trace.
 
-    With up to 60 coordinates, or few more than 2n, all of the spectrum. With more, Lanczos iterations for both ends,
+    With up to 60 coordinates, or 4n, all of the spectrum. With more, Lanczos iterations for both ends,
     which start again until no repeated eigenvalue turns up, and for the trace Hutchinson's estimate, the mean of
     vᵀ H v over vectors v of random signs.
 

@@ -80,7 +80,9 @@ class Direction:
     random
         Its mean over sets without a preferred direction.
     p
-        How often such a set has as large a part; ``least`` is the smallest p that so many draws allow.
+        How often such a set has as large a part.
+    least
+        The smallest p that so many draws allow.
     n
         Vectors in the set.
     """

@@ -11,17 +11,17 @@ from typing import Any
 
 from ..backend import DEVICES
 from ..files import read_json, write_json
-from ..networks import MODELS, variant_train_size
+from ..networks import variant_train_size
 from .store import Store
 from .work import KEPT
 
 OPTIMIZERS = ("lbfgs-gss", "sgd")
 SCALES = ("smoke", "small", "full")
-#: SGD's training losses of Table 1, at which its runs end.
+#: The paper's networks, and SGD's training losses of Table 1, at which its runs end.
 SGD_FLOORS = {"fcp": 6.21e-4, "lenet": 1.76e-5, "autoencoder": 4.57e-2, "lstm": 1.35e-2}
 #: Updates of SGD: 75 epochs of 60,000 images.
 UPDATES = 70_000
-#: A search of no more steps than this ends when L stands still, which it mostly does before.
+#: From so many steps on a search ends when L stands still, which it mostly does before; with fewer it takes them all.
 STILL = 500
 
 
@@ -103,12 +103,12 @@ def _scale(scale: str, variant: str) -> dict[str, NetworkPlan]:
         common: dict[str, Any] = {"runs": 3, "pairs": 1, "test_curve": 100, "steps": 4, "still_steps": 4}
         common |= {"n_terms": 4, "n_points": 12}
         small = {"sgd_updates": 40, "iterations": 6}
-        return {model: NetworkPlan(train_size=128, **common, **small, scans=model == "fcp") for model in MODELS}
+        return {model: NetworkPlan(train_size=128, **common, **small, scans=model == "fcp") for model in SGD_FLOORS}
     if scale == "small":
         # Twice as many runs are kept as there are pairs, so that no two paths of a set share a run.
         sizes = {"fcp": (62, 20, 5000), "lenet": (12, 4, 500), "autoencoder": (25, 8, 2000), "lstm": (18, 6, 500)}
     elif scale == "full":
-        sizes = dict.fromkeys(MODELS, (75, 300, variant_train_size(variant)))
+        sizes = dict.fromkeys(SGD_FLOORS, (75, 300, variant_train_size(variant)))
     else:
         raise ValueError(f"scale is {scale!r}; expected one of {', '.join(SCALES)}")
     return {
@@ -170,13 +170,13 @@ class Plan:
         ValueError
             If a name is unknown or a number out of range.
         """
-        unknown = set(only) - set(MODELS)
+        unknown = set(only) - set(SGD_FLOORS)
         if unknown:
-            raise ValueError(f"no network is called {sorted(unknown)[0]!r}; expected some of {', '.join(MODELS)}")
+            raise ValueError(f"no network is called {sorted(unknown)[0]!r}; expected some of {', '.join(SGD_FLOORS)}")
         known = {f.name: f.type for f in fields(NetworkPlan)}
         networks = {}
         for model, network in _scale(scale, variant).items():
-            own = {k: v for k, v in (overrides or {}).items() if k not in MODELS}
+            own = {k: v for k, v in (overrides or {}).items() if k not in SGD_FLOORS}
             of_model = (overrides or {}).get(model, {})
             if not isinstance(of_model, Mapping):
                 raise ValueError(f"{model} is {of_model!r}; expected a table of numbers, [{model}]")
@@ -248,7 +248,7 @@ def save_plan(plan: Plan, store: Store, change: bool = False) -> None:
                     "were, name another folder, or say --change-plan to go on with the new ones"
                 )
             networks = {**before.networks, **plan.networks}
-            plan = replace(plan, networks={model: networks[model] for model in MODELS if model in networks})
+            plan = replace(plan, networks={model: networks[model] for model in SGD_FLOORS if model in networks})
         write_json(path, plan.facts())
 
 

@@ -20,7 +20,7 @@ OTHER_FLOORS = (1e-6, 1e-12)
 
 
 def plan_tasks(plan: Plan, costs: Mapping[str, Costs] | None = None) -> list[Task]:
-    """All tasks, each after those that it needs; the cheap networks first."""
+    """All tasks, each after those that it needs; in the order of the networks."""
     tasks: list[Task] = []
     for model in plan.networks:
         tasks += NetworkTasks(plan, model, (costs or {}).get(model)).everything()

@@ -1,13 +1,11 @@
 """MNIST: where it is looked for, the files it comes in, splits, and the LSTM's permutation of the pixels."""
 
 from .cache import user_cache
-from .images import CLASSES, PIXELS, DataError, Images, Mnist
+from .images import DataError, Images, Mnist
 from .load import load_mnist, where_data_would_come_from
 from .permutation import lstm_permutation
 
 __all__ = [
-    "CLASSES",
-    "PIXELS",
     "DataError",
     "Images",
     "Mnist",

@@ -38,6 +38,7 @@ def user_cache() -> Path | None:
 
 
 def cache_file(name: str) -> Path | None:
+    """A file of the cache; None where there is no home folder."""
     folder = user_cache()
     return None if folder is None else folder / name
 

@@ -21,6 +21,7 @@ MAGIC = {0x0801: "labels", 0x0803: "images"}
 
 
 def idx_names(name: str) -> list[str]:
+    """The file names that an array of a data set may have."""
     stem, kind = FILES[name]
     plain = [f"{stem}-{kind}-ubyte", f"{stem}.{kind}-ubyte"]
     return plain + [f"{file}.gz" for file in plain]

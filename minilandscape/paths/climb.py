@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..landscape import LandscapeError
-from .modes import Surface
+from .modes import Modes
 
 #: A residual is small below this part of (height above the path's lowest value) / (distance of its ends).
 RESIDUAL = 1e-6
@@ -27,8 +27,8 @@ STALLS = 25
 MOST_STEPS = 200
 
 
-def constant(tolerance: float) -> Callable[[float], float]:
-    """The same residual is small whatever the value."""
+def whatever_the_value(tolerance: float) -> Callable[[float], float]:
+    """The same residual is small at all points."""
     return lambda value: tolerance
 
 
@@ -49,7 +49,7 @@ class Climb:
 
     def __init__(
         self,
-        surface: Surface,
+        surface: Modes,
         x: np.ndarray,
         value: float,
         gradient: np.ndarray,
@@ -116,7 +116,7 @@ class Climb:
         if self.from_a_slope:
             stiffest = max(self.surface.stiffest, float(np.abs(self.values).max()))
             part = max(RESIDUAL * FIRST_TRUST, 10 * float(np.finfo(self.surface.landscape.dtype).eps))
-            self.limit = constant(min(self.tolerance, part * stiffest * self.scale))
+            self.limit = whatever_the_value(min(self.tolerance, part * stiffest * self.scale))
         return bool(np.abs(self.g).max() <= self.tolerance)
 
     def run(self) -> str | None:

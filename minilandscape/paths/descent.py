@@ -6,7 +6,7 @@ import numpy as np
 
 from ..landscape import LandscapeError
 from ..optimizers.lbfgs import two_loop
-from .modes import Surface
+from .modes import Modes
 
 #: A descent ends where so many steps in a row had to be cut a thousandfold and more: it stands before a wall.
 WALLS = 5
@@ -19,7 +19,7 @@ SADDLES = 5
 
 
 def descend(
-    surface: Surface, saddle: np.ndarray, way: np.ndarray, top: float, scale: float, tolerance: float
+    surface: Modes, saddle: np.ndarray, way: np.ndarray, top: float, scale: float, tolerance: float
 ) -> tuple[np.ndarray, float, bool]:
     """Downhill from beside the saddle to a minimum: it, its value, and whether it is at rest."""
     push = PUSH * scale
@@ -54,7 +54,7 @@ def descend(
 
 
 def _relax(
-    surface: Surface, x: np.ndarray, value: float, g: np.ndarray, scale: float, tolerance: float
+    surface: Modes, x: np.ndarray, value: float, g: np.ndarray, scale: float, tolerance: float
 ) -> tuple[np.ndarray, float, np.ndarray, bool]:
     """L-BFGS with short steps that never rise: the point, its value and gradient, and whether it is at rest."""
     s: tuple[np.ndarray, ...] = ()

@@ -23,7 +23,7 @@ MISSED, PROOF_PRODUCTS = 1e-6, 16_000
 LOOKS = 5
 
 
-class Surface(Differences):
+class Modes(Differences):
     """A landscape, and the lowest modes of its Hessian."""
 
     def __init__(self, landscape: Any, step: float) -> None:

@@ -264,6 +264,7 @@ class Problem:
         return values, terms.value, pullback + self.lengths_pullback(terms.by_lengths, lengths, b)
 
     def state(self, step: int, b: Any, values: np.ndarray, reason: str | None = None) -> PathState:
+        """What is known of the path b after some steps."""
         lengths = self.lengths(b)
         terms = self.objective.terms(values, lengths)
         return PathState(
@@ -308,14 +309,17 @@ class PathLine:
 
     @property
     def b(self) -> Any:
+        """(N, D): the coefficients."""
         return self.span.basis[2 : 2 + self._n]
 
     @property
     def x(self) -> Any:
+        """The scaled coefficients, which the optimiser moves."""
         return self.b * self.scale
 
     @property
     def evaluations(self) -> Evaluations:
+        """The points evaluated so far."""
         return self.span.evaluations
 
     def all_values(self) -> np.ndarray:
@@ -328,6 +332,7 @@ class PathLine:
         return np.concatenate([C, -u * C[:, 2:]], axis=1)
 
     def value_and_gradient(self, u: float = 0.0) -> tuple[float, Any]:
+        """L and its gradient at x − u p, in units of the first slope."""
         problem, b = self.problem, self.b
         if u:
             b = b - u * self.span.basis[2 + self._n :]
@@ -344,10 +349,12 @@ class PathLine:
         return value / self.unit, gradient / self.unit
 
     def direction(self, p: Any) -> None:
+        """Sets p."""
         self._trial = None
         self.span.replace(range(2 + self._n, 2 + 2 * self._n), p / self.scale)
 
     def value(self, u: float) -> float:
+        """L at x − u p."""
         problem = self.problem
         C = self._coefficients(u)[1:-1]
         problem.spend(len(C))
@@ -356,6 +363,7 @@ class PathLine:
         return problem.terms(problem.along(interior), self.b - u * self.span.basis[2 + self._n :]).value / self.unit
 
     def move(self, u: float) -> None:
+        """x becomes x − u p."""
         n = self._n
         mix = np.zeros((n, 2 + 2 * n))
         mix[range(n), range(2, 2 + n)] = 1
@@ -365,6 +373,7 @@ class PathLine:
             self.values = self._trial[1]
 
     def refresh(self) -> None:
+        """Forms anew what rounding has gathered in."""
         if hasattr(self.span, "refresh"):
             self.span.refresh()
 

@@ -119,7 +119,7 @@ class Path:
             "facts",
             "basis",
         )
-        facts = {name: getattr(self, name) for name in (*names, "facts", "basis")}
+        facts = {name: getattr(self, name) for name in names}
         counts = {"values": self.evaluations.values, "gradients": self.evaluations.gradients}
         write_result(path, "path", arrays, {"height": self.height, **facts, "evaluations": counts})
 

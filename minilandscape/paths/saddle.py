@@ -12,9 +12,9 @@ import numpy as np
 from ..backend import to_device, to_host
 from ..files import read_result, write_result
 from ..landscape import Evaluations, LandscapeError, as_landscape, vector
-from .climb import FIRST_TRUST, RESIDUAL, Climb, constant
+from .climb import FIRST_TRUST, RESIDUAL, Climb, whatever_the_value
 from .descent import descend
-from .modes import Surface
+from .modes import Modes
 from .result import Path
 
 #: An end is reached when it lies within this part of the distance of the ends.
@@ -150,7 +150,7 @@ def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, re
         if tangent.shape != x.shape or not np.isfinite(tangent).all() or not tangent.any():
             raise ValueError(f"direction has shape {tangent.shape}; expected {x.shape}, finite and not zero")
     eps = float(np.finfo(land.dtype).eps)
-    surface = Surface(land, eps ** (1 / 3) * scale)
+    surface = Modes(land, eps ** (1 / 3) * scale)
     values, gradients = surface.stack(x[None])
     value, g = float(values[0]), gradients[0]
     if not (np.isfinite(value) and np.isfinite(g).all()):
@@ -162,9 +162,9 @@ def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, re
         for side in (-1, 1):
             beside = np.abs(surface.value_and_gradient(x + side * FIRST_TRUST * scale * guess)[1]).max()
             largest = max(largest, beside) if np.isfinite(beside) else largest
-        tolerance = constant(RESIDUAL * float(largest))
+        tolerance = whatever_the_value(RESIDUAL * float(largest))
     if residual is not None:
-        tolerance = constant(residual)
+        tolerance = whatever_the_value(residual)
     climb = Climb(surface, x, value, g, guess, scale, tolerance, from_a_slope=ends is None and residual is None)
     reason = "the highest point of the path is its end: there is no barrier" if at_an_end else climb.run()
     reason = climb.doubt() if reason is None else reason
@@ -210,7 +210,7 @@ def _tolerance(path: Path, scale: float) -> Callable[[float], float]:
     return lambda value: RESIDUAL * min(high - low, max(middle - low, abs(value - low))) / scale
 
 
-def _connects(land: Any, surface: Surface, ends: np.ndarray, minima: np.ndarray, scale: float) -> bool:
+def _connects(land: Any, surface: Modes, ends: np.ndarray, minima: np.ndarray, scale: float) -> bool:
     def apart(a: np.ndarray, b: np.ndarray) -> float:
         away = np.asarray(to_host(land.displacement(a, b)), dtype=np.float64)
         zero = surface.zero_modes(b)
@@ -244,7 +244,7 @@ def split_at_minima(landscape: Any, path: Path, *, least: float = 0.02) -> np.nd
     land = as_landscape(landscape, path.start.size)
     scale = float(np.linalg.norm(np.asarray(to_host(land.displacement(path.start, path.end)), dtype=np.float64)))
     span = float(np.ptp(path.values))
-    surface = Surface(land, float(np.finfo(land.dtype).eps) ** (1 / 3) * scale)
+    surface = Modes(land, float(np.finfo(land.dtype).eps) ** (1 / 3) * scale)
     chain = [path.start.astype(np.float64)]
     t, values = _finely(land, path)
     for k in range(1, len(values) - 1):

@@ -69,8 +69,8 @@ def find_path(
         use of (:data:`UNUSED`) are refused.
     steps
         How many; ``"auto"`` goes on until L stands still, and, with the solver of that name, until nothing on the path
-        stands above its ends (reason ``"no barrier"``), but no shorter than ten steps, nor longer than 10,000 of Adam
-        or 500 of the other solvers (reason ``"steps"``). None takes the landscape's own number (100 Adam steps on
+        stands above its ends (reason ``"no barrier"``), but no shorter than ten steps (100 of Adam), nor longer than
+        500 (10,000 of Adam) (reason ``"steps"``). None takes the landscape's own number (100 Adam steps on
         networks), else ``"auto"``. A band ends sooner where its forces vanish, and after 10,000 steps at most.
     budget
         Points, with and without gradients, that the search may evaluate: it ends (reason ``"budget"``) before it would

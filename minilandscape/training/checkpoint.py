@@ -24,6 +24,7 @@ def remove_checkpoint(path: str | os.PathLike[str]) -> None:
 
 
 def write_checkpoint(path: Any, settings: list[dict[str, Any]], facts: Any, state: Any, records: Records) -> None:
+    """Writes what runs go on from: their options, data, the optimiser's state and what was measured."""
     arrays = {f"curve_{name}": np.array(curve) for name, curve in records.curves.items()}
     arrays |= {"best_train": records.best["train"], "best_test": records.best["test"], "x": to_host(state.x)}
     known: dict[str, Any] = {"options": settings, "data": facts, "evaluations": vars(state.evaluations).copy()}
@@ -42,6 +43,7 @@ def write_checkpoint(path: Any, settings: list[dict[str, Any]], facts: Any, stat
 
 
 def read_checkpoint(path: Any, settings: list[dict[str, Any]], facts: dict[str, Any]) -> tuple[Any, Records]:
+    """The optimiser's state and the records; ValueError where they are of other runs, or of more epochs."""
     arrays, known = read_result(path, "checkpoint")
     found = known["options"]
     if len(found) != len(settings):

@@ -1,4 +1,4 @@
-"""Training: epochs, both loss curves, the vectors at their minima, checkpoints."""
+"""The loop of training: one run, or several side by side, epoch by epoch."""
 
 from __future__ import annotations
 

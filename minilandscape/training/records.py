@@ -16,6 +16,8 @@ class Records:
 
     Attributes
     ----------
+    floor
+        The training loss that ends a run; 0 ends none.
     curves
         A list of (K,) arrays by name.
     best
