@@ -178,6 +178,8 @@ def connect(
     print(f"dense height  {path.dense_height:.6g} at t = {path.dense_t:.3f}")
     print(f"length        {path.length:.6g}")
     print(f"steps         {len(path.history['height']) - 1}, the best {path.best_step}; ended: {path.reason}")
+    if path.reason == "between points":
+        note("the barrier stands between the path's points, which the search does not see: take more --points")
     print(f"evaluations   {path.evaluations.gradients} gradients, {path.evaluations.values} values alone")
     for k, piece in enumerate(pieces):
         place = "between its ends" if piece["connects_ends"] else "not between its ends"

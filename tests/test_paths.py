@@ -576,6 +576,25 @@ def test_a_band_that_begins_relaxed_climbs_at_once(method: str, n_points: int, a
     assert path.evaluations.gradients < 2000
 
 
+@pytest.mark.parametrize(("n_points", "reason"), [(12, "between points"), (50, "stands still")])
+def test_a_barrier_between_the_points_is_no_end_of_a_search(n_points: int, reason: str) -> None:
+    """Ten terms can move so few points down both sides of a barrier that none is left on it."""
+
+    def double_well(x: np.ndarray) -> tuple[float, np.ndarray]:
+        return (x[0] ** 2 - 1) ** 2 + x[1] ** 2, np.array([4 * x[0] * (x[0] ** 2 - 1), 2 * x[1]])
+
+    ends = np.array([[-1.0, 0.0], [1.0, 0.0]])
+    options: dict[str, Any] = {"solver": "auto", "objective": "sum", "lam": 1e-3}
+    path = find_path(double_well, *ends, n_points=n_points, steps="auto", **options)
+    assert (path.reason, path.converged) == (reason, reason == "stands still")
+    assert path.dense_height == pytest.approx(1, abs=1e-6)
+    if reason == "between points":
+        assert path.height < 1e-5
+        finer = find_path(double_well, *ends, n_points=50, steps="auto", initial=path, **options)
+        assert (finer.reason, finer.converged) == ("stands still", True)
+        assert finer.height > 0.9
+
+
 @pytest.mark.parametrize("method", ["neb", "autoneb"])
 @pytest.mark.parametrize("slope", [0.0, 1.0])
 def test_a_band_without_a_top_has_nothing_to_climb(method: str, slope: float) -> None:

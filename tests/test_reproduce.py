@@ -44,10 +44,12 @@ from minilandscape.campaign.plan_tasks import NetworkTasks, plan_tasks
 from minilandscape.campaign.statements import of_kernels, of_paths, of_scan, verdict, verdict_apart
 from minilandscape.campaign.store import Store
 from minilandscape.campaign.task import Task
+from minilandscape.campaign.work import find_to_the_end
 from minilandscape.data import Mnist, load_mnist
 from minilandscape.figures.paper import LEAST_EXCESS, plot_figure1, plot_heights
 from minilandscape.figures.report import render_report
 from minilandscape.networks import MODELS
+from minilandscape.paths import find_path
 from minilandscape.reproduce import campaign_status, estimate, write_report
 
 
@@ -560,6 +562,22 @@ def test_an_order_that_comes_of_a_told_loss_is_imposed(reason: str, lbfgs: float
     campaign["table1"] = {"sgd": {"train": {"mean": 0.1}}}
     found = [e for e in of_paths("fcp", campaign) if e["says"].startswith("barriers are lower")]
     assert [e["here"] for e in found if "height" in e["says"]] == [here]
+
+
+def test_a_search_whose_barrier_hides_between_its_points_goes_on_with_more() -> None:
+    def double_well(x: np.ndarray) -> tuple[float, np.ndarray]:
+        return (x[0] ** 2 - 1) ** 2 + x[1] ** 2, np.array([4 * x[0] * (x[0] ** 2 - 1), 2 * x[1]])
+
+    ends = np.array([[-1.0, 0.0], [1.0, 0.0]])
+    options = {"solver": "auto", "objective": "sum", "lam": 1e-3, "n_points": 12, "steps": "auto"}
+    first = find_path(double_well, *ends, **options)
+    path, evaluations = find_to_the_end(double_well, *ends, options)
+    assert (first.hidden, path.hidden) == (True, False)
+    assert (len(path.t), path.reason) == (23, "stands still")
+    assert path.height > 0.5
+    assert evaluations.gradients > path.evaluations.gradients >= 23
+    few, _ = find_to_the_end(double_well, *ends, {**options, "steps": 26})  # as many as were asked for
+    assert (len(few.t), few.hidden) == (12, True)
 
 
 @pytest.mark.parametrize("highest", [0.0, 2e-8, 3e-3])

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..analysis.kpca import kernel_pca
 from ..analysis.statistics import compare_sets, component_statistics, preferred_direction, shell_lengths
+from ..paths.result import hidden
 from .comparisons import compare_runs, disjoint, separation
 from .plan import OPTIMIZERS, Plan
 from .plan_tasks import OTHER_FLOORS, SCAN, NetworkTasks
@@ -178,7 +179,8 @@ def _heights(paths: list[Task], store: Store) -> dict[str, Any]:
     """The numbers of paths, a list of each; and how many were asked for.
 
     ``height`` is the highest value anywhere along the path, ``at_points`` that at its points, Eq. (5), ``excess`` the
-    height above the higher end, ``sum`` the cumulative loss of Eq. (4), ``still`` whether the search came to its end.
+    height above the higher end, ``sum`` the cumulative loss of Eq. (4), of as many points as were asked for, ``still``
+    whether the search came to its end and left no barrier between its points.
     """
     names = (
         "pairs",
@@ -200,19 +202,20 @@ def _heights(paths: list[Task], store: Store) -> dict[str, Any]:
         if result is None:
             continue
         arrays, facts = result
+        end = max(facts["height_ends"])
         numbers = (
             task.options["pair"],
             facts["dense_height"],
             facts["height"],
-            facts["dense_height"] - max(facts["height_ends"]),
+            facts["dense_height"] - end,
             facts["height_linear"],
             facts["length"],
             facts["distance"],
-            float(arrays["values"].sum()),
+            float(arrays["values"].mean()) * task.options["path"]["n_points"],
             len(arrays["history_height"]) - 1,
             facts["evaluations"]["gradients"],
             facts["evaluations"]["values"],
-            facts["converged"],
+            facts["converged"] and not hidden(facts["dense_height"], facts["height"], end, facts["height_linear"]),
         )
         for name, number in zip(names, numbers, strict=True):
             found[name].append(number)

@@ -57,9 +57,9 @@ RULES = (
     f"{COMPARABLE:g} of what random signs of all entries about the centroid leave; heights do not depend on λ within "
     f"that factor. Sets are apart where an area under the ROC curve of at least {APART:g} along PC1 is clear and their "
     f"means are at least {GAP:g} standard deviations apart, else not; that they are not is said from {ENOUGH} vectors "
-    "a set on, half of the paper's. A search that was cut off and left a barrier tells nothing of what is left at its "
-    "end. That L-BFGS's number is the lower one is imposed where SGD's is the training loss at which it was told to "
-    "end, or a height of no more than twice that."
+    "a set on, half of the paper's. A search that was cut off, or has its barrier between its points, tells nothing of "
+    "what is left at its end. That L-BFGS's number is the lower one is imposed where SGD's is the training loss at "
+    "which it was told to end, or a height of no more than twice that."
 )
 
 

@@ -11,11 +11,15 @@ from typing import Any
 import numpy as np
 
 from ..data import Mnist, load_mnist
+from ..landscape import Evaluations
 from ..networks import network_landscape
+from ..paths import Path as FoundPath
 from ..paths import find_path
 from ..training import CURVES, train
 from .task import Result
 
+#: Points of a path at most, where its barrier hides between them.
+MOST_POINTS = 200
 #: The part of the runs whose training loss is the lowest that the paper keeps.
 KEPT = (48, 75)
 
@@ -76,7 +80,7 @@ def pair_path(options: dict[str, Any], inputs: list[Result], checkpoint: Path) -
     what = options["landscape"], options["images"], options.get("device", "cpu")
     land = _landscape(options["model"], options["variant"], *data, *what)
     start, end = (arrays[options["weights"]][k] for k in (i, j))
-    path = find_path(land, start, end, **options["path"])
+    path, evaluations = find_to_the_end(land, start, end, options["path"])
     kept = {"values": path.values, **{f"history_{name}": curve for name, curve in path.history.items()}}
     facts = {
         "height": path.height,
@@ -88,6 +92,18 @@ def pair_path(options: dict[str, Any], inputs: list[Result], checkpoint: Path) -
         "best_step": path.best_step,
         "converged": path.converged,
         "reason": path.reason,
-        "evaluations": vars(path.evaluations).copy(),
+        "n_points": len(path.t),
+        "evaluations": vars(evaluations).copy(),
     }
     return kept, facts
+
+
+def find_to_the_end(land: Any, start: Any, end: Any, options: dict[str, Any]) -> tuple[FoundPath, Evaluations]:
+    """A path, and what it took. A search to its end goes on with twice the points where they do not see its barrier."""
+    path = find_path(land, start, end, **options)
+    evaluations, n_points = path.evaluations, options["n_points"]
+    while options["steps"] == "auto" and path.hidden and n_points < MOST_POINTS:
+        n_points = 2 * n_points - 1
+        path = find_path(land, start, end, **{**options, "n_points": n_points}, initial=path)
+        evaluations = evaluations + path.evaluations
+    return path, evaluations

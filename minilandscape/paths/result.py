@@ -12,6 +12,8 @@ from ..files import read_result, write_result
 from ..landscape import Evaluations
 from .bases import BASES
 
+#: The part of the straight line's rise, or of the higher end, that counts as none.
+UNSEEN = 1e-6
 HISTORY = ("cumulative_loss", "height", "penalty", "length")
 
 
@@ -43,12 +45,13 @@ class Path:
     evaluations
         Points evaluated.
     converged
-        Whether L stood still; of an objective with stages, whether the height did from stage to stage; of a band,
-        whether its forces vanish.
+        Whether L stood still, and no barrier stands between the points; of an objective with stages, whether the height
+        stood still from stage to stage; of a band, whether its forces vanish.
     reason
         Why the search ended: ``"stands still"``, ``"no barrier"``, ``"steps"``, ``"budget"``, ``"stages"`` (the height
         fell until the last), ``"line search"`` (nothing lower lies along the gradient, be it at rest or wrong),
-        ``"zero gradient"``, ``"not finite"``, ``"interrupted"`` or ``"straight line"``.
+        ``"between points"`` (which do not see what barrier there is: take more of them), ``"zero gradient"``,
+        ``"not finite"``, ``"interrupted"`` or ``"straight line"``.
     facts
         Options and data.
     basis
@@ -81,6 +84,11 @@ class Path:
     def height_ends(self) -> tuple[float, float]:
         """The values at start and end."""
         return float(self.values[0]), float(self.values[-1])
+
+    @property
+    def hidden(self) -> bool:
+        """Whether the path has its barrier between its points, where a search does not see it."""
+        return hidden(self.dense_height, self.height, max(self.height_ends), self.height_linear)
 
     def points(self, t: Any) -> np.ndarray:
         """ω(t), Eq. (3) for the sine basis: (n,) -> (n, D); ValueError where a t lies outside [0, 1]."""
@@ -122,6 +130,15 @@ class Path:
         facts = {name: getattr(self, name) for name in names}
         counts = {"values": self.evaluations.values, "gradients": self.evaluations.gradients}
         write_result(path, "path", arrays, {"height": self.height, **facts, "evaluations": counts})
+
+
+def hidden(dense_height: float, height: float, end: float, line: float) -> bool:
+    """Whether a path has its barrier between its points, where a search does not see it.
+
+    So it is if the path rises above its higher end more than twice as high as its points do, and by more than 2e-6 of
+    what the straight line rises, or of the end.
+    """
+    return dense_height - end > 2 * max(height - end, UNSEEN * max(line - end, abs(end)))
 
 
 def load_path(path: str | os.PathLike[str]) -> Path:

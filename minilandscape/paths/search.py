@@ -16,7 +16,7 @@ from ..landscape import Evaluations, LandscapeError
 from .fourier import LEAST_STEPS, MOST_STEPS, FourierPathFinder, stands_still
 from .neb import band_states
 from .problem import BudgetSpentError, PathState, Problem, dense_height
-from .result import HISTORY, Path
+from .result import HISTORY, Path, hidden
 
 METHODS = ("fourier", "linear", "bezier", "polyline", "neb", "autoneb")
 #: The basis of each path family.
@@ -70,8 +70,10 @@ def find_path(
     steps
         How many; ``"auto"`` goes on until L stands still, and, with the solver of that name, until nothing on the path
         stands above its ends (reason ``"no barrier"``), but no shorter than ten steps (100 of Adam), nor longer than
-        500 (10,000 of Adam) (reason ``"steps"``). None takes the landscape's own number (100 Adam steps on
-        networks), else ``"auto"``. A band ends sooner where its forces vanish, and after 10,000 steps at most.
+        500 (10,000 of Adam) (reason ``"steps"``). Where the barrier then stands between the path's points, the solver
+        ``"auto"`` says so (reason ``"between points"``): go on with more of them, this path being ``initial``. None
+        takes the landscape's own number (100 Adam steps on networks), else ``"auto"``. A band ends sooner where its
+        forces vanish, and after 10,000 steps at most.
     budget
         Points, with and without gradients, that the search may evaluate: it ends (reason ``"budget"``) before it would
         take more, once it has a path. The dense height at the end is not counted against it.
@@ -199,6 +201,9 @@ def find_path(
         converged = reason == "stands still"
     else:
         converged = reason == "no barrier" or stands_still(objectives, solver, chord())
+        straight = states[0].height if problem.height_linear is None else problem.height_linear
+        if solver == "auto" and converged and hidden(top[0], best.height, float(problem.ends.max()), straight):
+            converged, reason = False, "between points"
     return _result(problem, states, best, converged, reason, facts, top)
 
 
