@@ -591,6 +591,7 @@ def test_a_barrier_between_the_points_is_no_end_of_a_search(n_points: int, reaso
     if reason == "between points":
         assert path.height < 1e-5
         finer = find_path(double_well, *ends, n_points=50, steps="auto", initial=path, **options)
+        assert (np.diff(finer.history["cumulative_loss"] + finer.history["penalty"]) <= 1e-9).all()
         assert (finer.reason, finer.converged) == ("stands still", True)
         assert finer.height > 0.9
 

@@ -23,11 +23,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from minilandscape_cli.main import main
 from scipy.spatial.distance import pdist
-from scipy.stats import permutation_test
+from scipy.stats import norm, permutation_test
 from sklearn.metrics import roc_auc_score
 
 from minilandscape.backend import DeviceError, device_module
 from minilandscape.campaign.comparisons import (
+    PERMUTATIONS,
     Comparison,
     Separation,
     against_margin,
@@ -253,7 +254,7 @@ def test_runs_from_the_same_vector_change_places_with_each_other() -> None:
     assert (first[:, 2] != first[:, 4]).all()
     assert (first[:, 0] != first[:, 5]).all()
     many, least = relabelings(40, 40, (range(40), range(10, 50)))
-    assert (len(many), least) == (20_001, 1 / 20_001)
+    assert (len(many), least) == (PERMUTATIONS + 1, 1 / (PERMUTATIONS + 1))
     assert (many[:, 10:40] != many[:, 40:70]).all()
     assert (many.sum(axis=1) == 40).all()
     assert many[1:].mean(axis=0) == pytest.approx(0.5, abs=0.02)
@@ -281,6 +282,8 @@ def test_tests_against_a_margin_say_on_which_side_of_it() -> None:
         assert verdict(claim, found) == here, (factor, claim, found)
     wide = against_margin(compare_runs, [0.1, 2.0, 1.0], [1.0, 0.2, 1.9])
     assert verdict("comparable", wide) == "cannot be told"
+    for negative in ([-1.0, -2.0, -1.5], [-1.0, 0.5, 0.2]):
+        assert verdict("nearly the same", against_margin(compare_same_runs, negative, negative)) == "cannot be told"
     diverged = against_margin(compare_runs, [np.nan, 1.0], [1.0, 1.0])
     assert verdict("comparable", diverged) == "cannot be told"
 
@@ -320,8 +323,10 @@ def test_separations_have_the_areas_and_p_of_others() -> None:
 
     theirs = permutation_test((a, b), its, alternative="greater", n_resamples=np.inf)
     assert found.p == pytest.approx(theirs.pvalue)
-    within = np.sqrt((((a - a.mean()) ** 2).sum() + ((b - b.mean()) ** 2).sum()) / 13)
-    assert found.gap == pytest.approx((a.mean() - b.mean()) / within)
+    wider = max(np.median(np.abs(x - np.median(x))) for x in (a, b)) / norm.ppf(0.75)
+    assert found.gap == pytest.approx((np.median(a) - np.median(b)) / wider)
+    far = np.append(rng.standard_normal(39), 1e4)
+    assert separation(far, rng.standard_normal(40) - 9).gap > 5  # one far away hides nothing
     apart = separation(np.arange(4.0), np.arange(4.0) + 10)
     assert (apart.area, apart.p, apart.least) == (1, 2 / 70, 2 / 70)
     assert separation(np.zeros(3), np.ones(3)).gap == np.inf
@@ -550,15 +555,35 @@ def test_barriers_are_rises_of_searches_that_came_to_their_end(
 @pytest.mark.parametrize(
     ("reason", "lbfgs", "sgd", "here"),
     [
-        ("loss floor", 0.01, 0.15, "imposed"),  # no more than twice the loss at which SGD was told to end
-        ("epochs", 0.01, 0.15, "not seen"),
-        ("loss floor", 0.01, 0.25, "not seen"),
+        ("loss floor", 0.01, 0.25, "imposed"),  # below the 0.1 at which SGD was told to end
+        ("epochs", 0.01, 0.25, "not seen"),
+        ("loss floor", 0.12, 0.25, "not seen"),
         ("loss floor", 0.5, 0.15, "seen"),  # in spite of it
     ],
 )
 def test_an_order_that_comes_of_a_told_loss_is_imposed(reason: str, lbfgs: float, sgd: float, here: str) -> None:
     heights = [entry("lbfgs-gss", "train", [lbfgs] * 4 + [1.01 * lbfgs]), entry("sgd", "train", [sgd] * 5)]
     campaign = {"heights": heights, "searches": {"still": "until it stands still"}, "reasons": {"sgd": [reason]}}
+    campaign["table1"] = {"sgd": {"train": {"mean": 0.1}}}
+    found = [e for e in of_paths("fcp", campaign) if e["says"].startswith("barriers are lower")]
+    assert [e["here"] for e in found if "height" in e["says"]] == [here]
+
+
+@pytest.mark.parametrize(("at", "here"), [(70, "imposed"), (20, "not seen")])
+def test_test_weights_of_a_loss_that_was_still_falling_are_imposed_too(at: int, here: str) -> None:
+    heights = [entry("lbfgs-gss", "test", [0.01] * 5), entry("sgd", "test", [0.25] * 5)]
+    campaign = {"heights": heights, "searches": {"still": "until it stands still"}, "reasons": {"sgd": ["loss floor"]}}
+    campaign |= {"table1": {"sgd": {"train": {"mean": 0.1}}}, "epochs": {"sgd": {"train": [71], "test": [at]}}}
+    found = [e for e in of_paths("fcp", campaign) if e["says"].startswith("barriers are lower")]
+    assert [e["here"] for e in found if "height" in e["says"]] == [here]
+
+
+@pytest.mark.parametrize(("higher_end", "here"), [(0.3, "seen"), (0.05, "cannot be told")])
+def test_a_height_of_a_search_that_was_cut_off_counts_as_far_as_its_end(higher_end: float, here: str) -> None:
+    first = entry("lbfgs-gss", "train", [0.4, 0.41, 0.42, 0.4, 0.4], still=False)
+    first["excess"] = [height - higher_end for height in first["height"]]
+    heights = [first, entry("sgd", "train", [0.1, 0.11, 0.1, 0.12, 0.1])]
+    campaign = {"heights": heights, "searches": {"still": "until it stands still"}, "reasons": {"sgd": ["epochs"]}}
     campaign["table1"] = {"sgd": {"train": {"mean": 0.1}}}
     found = [e for e in of_paths("fcp", campaign) if e["says"].startswith("barriers are lower")]
     assert [e["here"] for e in found if "height" in e["says"]] == [here]
@@ -571,12 +596,14 @@ def test_a_search_whose_barrier_hides_between_its_points_goes_on_with_more() -> 
     ends = np.array([[-1.0, 0.0], [1.0, 0.0]])
     options = {"solver": "auto", "objective": "sum", "lam": 1e-3, "n_points": 12, "steps": "auto"}
     first = find_path(double_well, *ends, **options)
-    path, evaluations = find_to_the_end(double_well, *ends, options)
+    path, evaluations, steps = find_to_the_end(double_well, *ends, options)
     assert (first.hidden, path.hidden) == (True, False)
     assert (len(path.t), path.reason) == (23, "stands still")
     assert path.height > 0.5
     assert evaluations.gradients > path.evaluations.gradients >= 23
-    few, _ = find_to_the_end(double_well, *ends, {**options, "steps": 26})  # as many as were asked for
+    assert steps == sum(len(found.history["height"]) - 1 for found in (first, path))
+    assert path.facts["lam"] == pytest.approx(1e-3 * 23 * 22 / (12 * 11))
+    few, _, _ = find_to_the_end(double_well, *ends, {**options, "steps": 26})  # as many as were asked for
     assert (len(few.t), few.hidden) == (12, True)
 
 

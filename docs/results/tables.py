@@ -141,7 +141,7 @@ def _verdict(entry: Any) -> str:
     if entry is None:
         return "–"
     here = f"**{entry['here']}**" if entry["here"] == "not seen" else entry["here"]
-    if entry["first"] is None:  # NaN, of a run that diverged
+    if None in (entry["first"], entry["second"]):  # NaN, of a run that diverged
         return here
     numbers = f"{entry['first']:.3g}, {entry['second']:.3g}"
     n = "n " + " + ".join(map(str, entry["n"]))

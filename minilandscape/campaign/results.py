@@ -46,6 +46,8 @@ TABLE_S1 = {
 #: the kernel is nearly linear.
 KERNELS = ("rbf", "narrow-rbf", "linear", "polynomial", "sigmoid")
 NARROWER = 64
+#: Of the networks' losses.
+EPS = float(np.finfo(np.float32).eps)
 
 
 def collect(plan: Plan, store: Store) -> dict[str, Any]:
@@ -54,7 +56,8 @@ def collect(plan: Plan, store: Store) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``plan``, and by network: ``kept``, ``searches``, ``reasons`` (why the runs ended), ``seeds``, ``table1``,
+        ``plan``, and by network: ``kept``, ``searches``, ``reasons`` (why the runs ended), ``seeds``, ``epochs``
+        (of the minima), ``table1``,
         ``tableS1``, ``sigma`` (of each run), ``curves``, ``rise``, ``lengths``, ``directions``, ``angles``, ``kpca``,
         ``heights``, ``scan``, ``floors``, ``statements``.
     """
@@ -78,6 +81,7 @@ def _network(tasks: NetworkTasks, store: Store) -> dict[str, Any] | None:
         "searches": tasks.network.searches,
         "reasons": reasons,
         "seeds": {o: sets[o]["seeds"].tolist() for o in OPTIMIZERS},
+        "epochs": {o: {w: sets[o][f"{w}_epoch"].tolist() for w in WEIGHTS} for o in OPTIMIZERS},
         "table1": {o: {w: _mean(sets[o][f"{w}_loss"]) for w in WEIGHTS} for o in OPTIMIZERS},
         "tableS1": {o: {w: vars(component_statistics(sets[o][w])) for w in WEIGHTS} for o in OPTIMIZERS},
         "sigma": {o: {w: sets[o][w].std(axis=1, dtype=np.float64).tolist() for w in WEIGHTS} for o in OPTIMIZERS},
@@ -212,10 +216,10 @@ def _heights(paths: list[Task], store: Store) -> dict[str, Any]:
             facts["length"],
             facts["distance"],
             float(arrays["values"].mean()) * task.options["path"]["n_points"],
-            len(arrays["history_height"]) - 1,
+            facts.get("steps", len(arrays["history_height"]) - 1),
             facts["evaluations"]["gradients"],
             facts["evaluations"]["values"],
-            facts["converged"] and not hidden(facts["dense_height"], facts["height"], end, facts["height_linear"]),
+            facts["converged"] and not hidden(facts["dense_height"], facts["height"], end, facts["height_linear"], EPS),
         )
         for name, number in zip(names, numbers, strict=True):
             found[name].append(number)

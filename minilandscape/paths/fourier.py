@@ -201,7 +201,8 @@ class FourierPathFinder:
         # Energies come in any unit, and so do their gradients: the first bend is a part of the distance (PathLine).
         search = partial(lbfgs_gss, line, first_length=FIRST_BEND * problem.distance(), unit_step=True)
         few = ceil(FEW_POINTS * self.n_terms)
-        if self.solver == "auto" and 2 * few <= self.n_points:
+        # Few points do not carry a path that many have found, and would be worse than where it begins.
+        if self.solver == "auto" and 2 * few <= self.n_points and not line.b.any():
             straight = state.objective
             line.problem = problem.at_fewer_points(few)
             if problem.budget is not None:  # leaves enough to look at all points

@@ -12,8 +12,8 @@ from ..files import read_result, write_result
 from ..landscape import Evaluations
 from .bases import BASES
 
-#: The part of the straight line's rise, or of the higher end, that counts as none.
-UNSEEN = 1e-6
+#: The part of the straight line's rise that counts as none, and the rounding errors of a value.
+UNSEEN, ROUNDING = 1e-5, 16
 HISTORY = ("cumulative_loss", "height", "penalty", "length")
 
 
@@ -88,7 +88,8 @@ class Path:
     @property
     def hidden(self) -> bool:
         """Whether the path has its barrier between its points, where a search does not see it."""
-        return hidden(self.dense_height, self.height, max(self.height_ends), self.height_linear)
+        heights = self.dense_height, self.height, max(self.height_ends), self.height_linear
+        return hidden(*heights, float(np.finfo(self.start.dtype).eps))
 
     def points(self, t: Any) -> np.ndarray:
         """ω(t), Eq. (3) for the sine basis: (n,) -> (n, D); ValueError where a t lies outside [0, 1]."""
@@ -132,13 +133,13 @@ class Path:
         write_result(path, "path", arrays, {"height": self.height, **facts, "evaluations": counts})
 
 
-def hidden(dense_height: float, height: float, end: float, line: float) -> bool:
+def hidden(dense_height: float, height: float, end: float, line: float, eps: float) -> bool:
     """Whether a path has its barrier between its points, where a search does not see it.
 
-    So it is if the path rises above its higher end more than twice as high as its points do, and by more than 2e-6 of
-    what the straight line rises, or of the end.
+    So it is if the path rises above its higher end more than twice as high as its points do, and by more than 2e-5 of
+    what the straight line rises, and than rounding errors of ``eps``.
     """
-    return dense_height - end > 2 * max(height - end, UNSEEN * max(line - end, abs(end)))
+    return dense_height - end > 2 * max(height - end, UNSEEN * (line - end), ROUNDING * eps * abs(end))
 
 
 def load_path(path: str | os.PathLike[str]) -> Path:

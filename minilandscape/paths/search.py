@@ -202,8 +202,9 @@ def find_path(
     else:
         converged = reason == "no barrier" or stands_still(objectives, solver, chord())
         straight = states[0].height if problem.height_linear is None else problem.height_linear
-        if solver == "auto" and converged and hidden(top[0], best.height, float(problem.ends.max()), straight):
-            converged, reason = False, "between points"
+        eps = float(np.finfo(problem.landscape.dtype).eps)
+        if solver == "auto" and converged and hidden(top[0], best.height, float(problem.ends.max()), straight, eps):
+            converged, reason = False, "between points" if reason in ("stands still", "no barrier") else reason
     return _result(problem, states, best, converged, reason, facts, top)
 
 
