@@ -179,7 +179,7 @@ def connect(
     print(f"length        {path.length:.6g}")
     print(f"steps         {len(path.history['height']) - 1}, the best {path.best_step}; ended: {path.reason}")
     if path.reason == "between points":
-        note("the barrier stands between the path's points, which the search does not see: take more --points")
+        note("the barrier stands between the path's points, unseen by the search; go on --from it with more --points")
     print(f"evaluations   {path.evaluations.gradients} gradients, {path.evaluations.values} values alone")
     for k, piece in enumerate(pieces):
         place = "between its ends" if piece["connects_ends"] else "not between its ends"
