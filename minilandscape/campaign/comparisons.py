@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import comb, nan
 from typing import Any
 
@@ -52,6 +53,11 @@ def relabelings(n: int, m: int, seeds: Seeds | None = None) -> tuple[np.ndarray,
     """
     if seeds is None:
         seeds = range(n), range(n, n + m)
+    return _relabelings(n, m, (tuple(seeds[0]), tuple(seeds[1])))
+
+
+@lru_cache(maxsize=4)  # all tests of a network draw from the same ways
+def _relabelings(n: int, m: int, seeds: tuple[tuple[int, ...], tuple[int, ...]]) -> tuple[np.ndarray, float]:
     places = {seed: n + k for k, seed in enumerate(seeds[1])}
     common = np.array([(k, places[seed]) for k, seed in enumerate(seeds[0]) if seed in places], dtype=int)
     common = common.reshape(-1, 2)

@@ -57,9 +57,8 @@ def collect(plan: Plan, store: Store) -> dict[str, Any]:
     -------
     dict
         ``plan``, and by network: ``kept``, ``searches``, ``reasons`` (why the runs ended), ``seeds``, ``epochs``
-        (of the minima), ``table1``,
-        ``tableS1``, ``sigma`` (of each run), ``curves``, ``rise``, ``lengths``, ``directions``, ``angles``, ``kpca``,
-        ``heights``, ``scan``, ``floors``, ``statements``.
+        (of the minima), ``table1``, ``tableS1``, ``sigma`` (of each run), ``curves``, ``rise``, ``lengths``,
+        ``directions``, ``angles``, ``kpca``, ``heights``, ``scan``, ``floors``, ``statements``.
     """
     networks = {}
     for model in plan.networks:

@@ -16,7 +16,7 @@ from ..landscape import Evaluations, LandscapeError
 from .fourier import LEAST_STEPS, MOST_STEPS, FourierPathFinder, stands_still
 from .neb import band_states
 from .problem import BudgetSpentError, PathState, Problem, dense_height
-from .result import HISTORY, Path, hidden
+from .result import HISTORY, Path
 
 METHODS = ("fourier", "linear", "bezier", "polyline", "neb", "autoneb")
 #: The basis of each path family.
@@ -201,11 +201,11 @@ def find_path(
         converged = reason == "stands still"
     else:
         converged = reason == "no barrier" or stands_still(objectives, solver, chord())
-        straight = states[0].height if problem.height_linear is None else problem.height_linear
-        eps = float(np.finfo(problem.landscape.dtype).eps)
-        if solver == "auto" and converged and hidden(top[0], best.height, float(problem.ends.max()), straight, eps):
-            converged, reason = False, "between points" if reason in ("stands still", "no barrier") else reason
-    return _result(problem, states, best, converged, reason, facts, top)
+    path = _result(problem, states, best, converged, reason, facts, top)
+    if solver == "auto" and not problem.objective.staged and converged and path.hidden:
+        reason = "between points" if reason in ("stands still", "no barrier") else reason
+        path = replace(path, converged=False, reason=reason)
+    return path
 
 
 @contextmanager
