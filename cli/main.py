@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
 from typing import Annotated, Any
@@ -62,6 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
+    of_process = arguments is None
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments
     arguments = (["--debug"] if debug else []) + [a for a in arguments if a != "--debug"]
@@ -71,6 +73,8 @@ def main(arguments: list[str] | None = None) -> None:
             raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
     except (KeyboardInterrupt, typer.Abort):
+        if of_process:  # which ends here: a second Ctrl-C would only break off what its threads are putting away
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         print("minilandscape: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except ClickException as error:

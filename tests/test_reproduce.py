@@ -51,6 +51,7 @@ from minilandscape.figures.paper import LEAST_EXCESS, plot_figure1, plot_heights
 from minilandscape.figures.report import render_report
 from minilandscape.networks import MODELS
 from minilandscape.paths import find_path
+from minilandscape.paths.fourier import MOST_STEPS
 from minilandscape.reproduce import campaign_status, estimate, write_report
 
 
@@ -425,6 +426,29 @@ def test_smoke_is_killed_again_and_again_and_comes_to_the_same_files(data_file: 
     assert set(json.loads((tmp_path / "whole/costs.json").read_text())) == set(MODELS)
 
 
+def test_ctrl_c_twice_says_how_to_go_on_and_nothing_else(data_file: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "minilandscape_cli.main", "reproduce", "--scale", "smoke", "--only", "fcp"]
+    process = subprocess.Popen(
+        [*command, "--data", str(data_file), "--workers", "2", "--out", str(tmp_path / "out")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which shells have background jobs ignore
+        start_new_session=True,
+    )
+    while process.poll() is None and len(list((tmp_path / "out/results").glob("[!.]*.npz"))) < 3:
+        time.sleep(0.02)
+    for _ in range(2):
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the workers as well
+        time.sleep(0.02)
+    out, error = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    *_, how, last = error.splitlines()
+    assert "are finished and kept; the same command goes on: minilandscape reproduce --scale smoke" in how
+    assert last == "minilandscape: interrupted"
+    assert "Traceback" not in error
+
+
 def test_a_report_does_without_images_that_are_gone(data_file: Path, tmp_path: Path) -> None:
     key = load_mnist(data_file).key
     plan = Plan.make("smoke", data=str(tmp_path / "gone"), data_key=key, only=("fcp",))
@@ -605,6 +629,43 @@ def test_a_search_whose_barrier_hides_between_its_points_goes_on_with_more() -> 
     assert path.facts["lam"] == pytest.approx(1e-3 * 23 * 22 / (12 * 11))
     few, _, _ = find_to_the_end(double_well, *ends, {**options, "steps": 26})  # as many as were asked for
     assert (len(few.t), few.hidden) == (12, True)
+
+
+def test_a_search_that_is_cut_off_goes_on_as_far_as_the_plan_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MOST_STEPS, "auto", 12)  # of one search
+    floor = 2 * np.cos(3.0)  # of the valley, which no path of few steps follows
+    ends, options = np.array([[-1.0, floor], [1.0, floor]]), {"n_points": 25, "lam": 1e-3, "solver": "auto"}
+    options |= {"steps": "auto", "objective": "sum"}
+
+    def valley(x: np.ndarray) -> tuple[float, np.ndarray]:
+        bend = x[1] - 2 * np.cos(3 * x[0])
+        slope = np.array([6 * np.sin(3 * x[0]), 1.0])
+        return 100 * bend**2, 200 * bend * slope
+
+    def found(most: int | None) -> tuple[Any, int]:
+        path, evaluations, steps = find_to_the_end(valley, *ends, options, most)
+        assert evaluations.gradients > 20 * steps
+        return path, steps
+
+    (short, few), (longer, more), (longest, most) = found(None), found(20), found(90)
+    assert [path.reason for path in (short, longer, longest)] == ["steps"] * 3
+    assert (few, more, most) == (12, 24, 96)
+    histories = [path.history for path in (short, longer, longest)]
+    objectives = [(history["cumulative_loss"] + history["penalty"]).min() for history in histories]
+    assert objectives[0] > objectives[1] > objectives[2]
+
+
+@pytest.mark.parametrize(("still_steps", "most"), [(499, None), (500, None), (2000, 2000)])
+def test_more_steps_than_a_search_takes_at_once_are_part_of_what_determines_a_path(
+    still_steps: int, most: int | None
+) -> None:
+    def paths(overrides: dict[str, Any]) -> list[Task]:
+        plan = Plan.make("small", "paper", data="", data_key="", only=("lstm",), overrides=overrides)
+        return [task for task in plan_tasks(plan) if task.name.startswith("lstm-sgd-train-on-train-still")]
+
+    (task, *_), (usual, *_) = paths({"still_steps": still_steps}), paths({})
+    assert task.options.get("most_steps") == most
+    assert (task.id == usual.id) == (still_steps == 500)
 
 
 @pytest.mark.parametrize("highest", [0.0, 2e-8, 3e-3])

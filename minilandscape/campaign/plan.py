@@ -47,7 +47,8 @@ class NetworkPlan:
     steps
         Of Adam on paths, as published.
     still_steps
-        The most steps of the quasi-Newton solver, which else goes on until L stands still; 0 leaves these paths out.
+        Steps of the quasi-Newton solver; from 500 on the most of them on one number of points, of a search that goes on
+        until L stands still; 0 leaves these paths out.
     n_terms, n_points, lam
         Of the paths: N_F, M and λ.
     scans

@@ -147,6 +147,8 @@ class NetworkTasks:
         else:
             path |= {"solver": "auto", "steps": "auto" if n.still_steps >= STILL else n.still_steps}
             rule = {"rule": "stands still above the chord for ten steps"}  # results by an older rule do not count
+            if n.still_steps > STILL:
+                rule["most_steps"] = n.still_steps
         scan = "" if lam == n.lam else f"-lam{lam:.0e}"
         options: dict[str, Any] = {"model": self.model, "variant": self.plan.variant}
         options |= {"landscape": landscape, "weights": weights}

@@ -224,8 +224,9 @@ class _Run:
         except BrokenExecutor:
             raise
         except BaseException:
-            for future in self._futures:
-                future.cancel()
+            if self.ward is None:  # processes of our own are killed, and loky trips over what is cancelled meanwhile
+                for future in self._futures:
+                    future.cancel()
             raise
 
     def restart(self) -> None:

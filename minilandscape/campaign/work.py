@@ -80,7 +80,7 @@ def pair_path(options: dict[str, Any], inputs: list[Result], checkpoint: Path) -
     what = options["landscape"], options["images"], options.get("device", "cpu")
     land = _landscape(options["model"], options["variant"], *data, *what)
     start, end = (arrays[options["weights"]][k] for k in (i, j))
-    path, evaluations, n_steps = find_to_the_end(land, start, end, options["path"])
+    path, evaluations, n_steps = find_to_the_end(land, start, end, options["path"], options.get("most_steps"))
     kept = {"values": path.values, **{f"history_{name}": curve for name, curve in path.history.items()}}
     facts = {
         "height": path.height,
@@ -99,18 +99,25 @@ def pair_path(options: dict[str, Any], inputs: list[Result], checkpoint: Path) -
     return kept, facts
 
 
-def find_to_the_end(land: Any, start: Any, end: Any, options: dict[str, Any]) -> tuple[FoundPath, Evaluations, int]:
+def find_to_the_end(
+    land: Any, start: Any, end: Any, options: dict[str, Any], most: int | None = None
+) -> tuple[FoundPath, Evaluations, int]:
     """A path, the points that it took, and the steps.
 
-    A search to its end goes on with twice the points where they do not see its barrier, λ weighing the steps between
-    them as heavily as before.
+    A search to its end that is cut off goes on, for about ``most`` steps on one number of points, and then with twice
+    the points where they do not see its barrier, λ weighing the steps between them as heavily as before.
     """
     path = find_path(land, start, end, **options)
     evaluations, n_steps, n_points = path.evaluations, len(path.history["height"]) - 1, options["n_points"]
-    while options["steps"] == "auto" and path.hidden and 2 * n_points - 1 <= MOST_POINTS:
-        n_points = 2 * n_points - 1
+    here = n_steps  # on this number of points
+    while options["steps"] == "auto":
+        if not (path.reason == "steps" and most is not None and here < most):
+            if not path.hidden or 2 * n_points - 1 > MOST_POINTS:
+                break
+            n_points, here = 2 * n_points - 1, 0
         lam = options["lam"] * n_points * (n_points - 1) / (options["n_points"] * (options["n_points"] - 1))
         path = find_path(land, start, end, **{**options, "n_points": n_points, "lam": lam}, initial=path)
         evaluations += path.evaluations
         n_steps += len(path.history["height"]) - 1
+        here += len(path.history["height"]) - 1
     return path, evaluations, n_steps
