@@ -115,6 +115,7 @@ def _campaigns(found: list[Any]) -> str:
             [
                 label.removesuffix(", paper"),
                 plan["variant"],
+                "a GPU" if plan.get("device") == "gpu" else "a CPU",
                 f"{n['train_size']:,}",
                 f"{min(n['train_size'], 10_000):,}, {n['test_curve']:,}",
                 f"{n['runs']}, {network['kept']}",
@@ -123,7 +124,7 @@ def _campaigns(found: list[Any]) -> str:
             ]
         )
     head = ["runs an optimiser, kept", "pairs a set", "tasks"]
-    return _table(["network", "variant", "training images", "test images: landscape, curves", *head], rows)
+    return _table(["network", "variant", "on", "training images", "test images: landscape, curves", *head], rows)
 
 
 def _statements(found: list[Any], wanted: Callable[[str], bool]) -> str:
