@@ -61,11 +61,13 @@ def plot_kpca(
         axes.plot(x, y, marker, color=colour, ms=5, alpha=0.8, label=name)
     axes.set(xlabel=f"PC$_{components[0] + 1}$", title=title)
     axes.locator_params(axis="x", nbins=6)
+    axes.xaxis.set_major_formatter("{x:g}")
     if len(components) == 1:
         axes.set_yticks(range(len(names)), short_names(names))
         axes.set_ylim(len(names) - 0.5, -0.5)
         return axes
     axes.set_ylabel(f"PC$_{components[1] + 1}$")
+    axes.yaxis.set_major_formatter("{x:g}")  # a common power of ten would stand in the title's place
     shown = short_names(names)
     columns = 2 if max(map(len, shown)) <= LONG else 1
     if (rows := -(-len(names) // columns)) > MANY:

@@ -22,6 +22,7 @@ SETS = {
     ("sgd", "train"): ("SGD, train weights", "lightcoral"),
     ("sgd", "test"): ("SGD, test weights", "gold"),
 }
+KERNELS = {"rbf": "RBF, 2σ² = $N_{prm}$", "narrow-rbf": "RBF, 2σ² = $N_{prm}$ / 64"}
 LETTERS = "abcdefgh"
 #: Excesses of 0 are drawn at this height on a logarithmic axis.
 LEAST_EXCESS = 1e-8
@@ -245,7 +246,8 @@ def paper_figures(results: Mapping[str, Any], images: Any = None) -> dict[str, A
                 every = (e for network in networks.values() for e in network["heights"])
                 if not any(e["height"] for e in every if (e["landscape"], e["solver"]) == (where, solver)):
                     continue
-                title = f"{'Heights' if what == 'height' else 'Excess heights'} on the {where} landscape"
+                title = "Heights" if what == "height" else "Excess heights"
+                title += f" on the {'training' if where == 'train' else where} landscape"
                 suffix = "" if (solver, what) == ("adam", "height") else f"-{solver}-{what}"
                 figures[name + suffix] = over_networks(f"{title}:\n{budget(solver)}", heights)
     for name, weights in (("figure5", "train"), ("figureS3", "test")):
@@ -261,5 +263,5 @@ def paper_figures(results: Mapping[str, Any], images: Any = None) -> dict[str, A
                 plot_projections(ax, networks[model]["kpca"][weights][kernel], weights, title)
 
             suffix = "" if kernel == "rbf" else f"-{kernel}"
-            figures[name + suffix] = over_networks(f"Kernel PCA, {kernel}", projections)
+            figures[name + suffix] = over_networks(f"Kernel PCA, {KERNELS.get(kernel, kernel)}", projections)
     return figures
