@@ -137,11 +137,18 @@ def reproduce(
             + (f", about {_time(_cost(tasks, model))} on {one}" if costs else "")
         )
     place = f"the scheduler {scheduler}" if scheduler else f"{n_workers} process{'es' if n_workers > 1 else ''}"
-    total = sum(task.cost for task in tasks)
-    note(f"{len(tasks)} tasks on {place}" + (f", in all about {_time(total)} of {one}" if costs else ""))
+    finished = Store(out).ids("results")
+    left = [task for task in tasks if task.id not in finished]
+    total = sum(task.cost for task in left)
+    if left:
+        how_many = f"{len(tasks)} tasks" if len(left) == len(tasks) else f"{len(left)} of {len(tasks)} tasks are left,"
+        note(f"{how_many} on {place}" + (f", in all about {_time(total)} of {one}" if costs else ""))
+    else:
+        note(f"all {len(tasks)} tasks are done")
     if dry_run:
         if as_json:
-            facts = {**plan.facts(), "tasks": len(tasks), "core_seconds": total}
+            facts = {**plan.facts(), "tasks": len(tasks), "left": len(left)}
+            facts["core_seconds"] = sum(task.cost for task in tasks)
             print_json({**facts, "core_seconds_by_network": {m: _cost(tasks, m) for m in plan.networks}})
         return
     try:

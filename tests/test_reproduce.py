@@ -426,10 +426,13 @@ def test_smoke_is_killed_again_and_again_and_comes_to_the_same_files(data_file: 
     assert set(json.loads((tmp_path / "whole/costs.json").read_text())) == set(MODELS)
 
 
-def test_ctrl_c_twice_says_how_to_go_on_and_nothing_else(data_file: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "minilandscape_cli.main", "reproduce", "--scale", "smoke", "--only", "fcp"]
+def test_ctrl_c_twice_says_how_to_go_on_and_nothing_else(
+    data_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["reproduce", "--scale", "smoke", "--only", "fcp", "--data", str(data_file), "--workers", "2"]
+    options += ["--out", str(tmp_path / "out")]
     process = subprocess.Popen(
-        [*command, "--data", str(data_file), "--workers", "2", "--out", str(tmp_path / "out")],
+        [sys.executable, "-m", "minilandscape_cli.main", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -447,6 +450,11 @@ def test_ctrl_c_twice_says_how_to_go_on_and_nothing_else(data_file: Path, tmp_pa
     assert "are finished and kept; the same command goes on: minilandscape reproduce --scale smoke" in how
     assert last == "minilandscape: interrupted"
     assert "Traceback" not in error
+    with pytest.raises(SystemExit) as ended:
+        main([*options, "--dry-run"])
+    assert not ended.value.code
+    n = len(list((tmp_path / "out/results").glob("[!.]*.npz")))
+    assert f"{48 - n} of 48 tasks are left, on 2 processes, in all about" in capsys.readouterr().err
 
 
 def test_a_report_does_without_images_that_are_gone(data_file: Path, tmp_path: Path) -> None:
