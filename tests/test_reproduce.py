@@ -90,7 +90,7 @@ def test_numbers_can_be_overridden_and_are_checked() -> None:
     common: dict[str, Any] = {"data": "auto", "data_key": "mnist"}
     plan = Plan.make("small", **common, overrides={"runs": 4, "fcp": {"pairs": 2, "lam": 1e-3}})
     assert [network.runs for network in plan.networks.values()] == [4] * 4
-    assert (plan.networks["fcp"].pairs, plan.networks["lstm"].pairs) == (2, 6)
+    assert (plan.networks["fcp"].pairs, plan.networks["autoencoder"].pairs) == (2, 8)
     for overrides, message in (
         ({"run": 3}, "a plan has no 'run'"),
         ({"runs": 0}, "expected at least 1"),

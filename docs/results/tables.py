@@ -13,7 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from minilandscape.campaign.plan import load_plan
+from minilandscape.campaign.plan_tasks import plan_tasks
 from minilandscape.campaign.statements import RULES
+from minilandscape.campaign.store import Store
 from minilandscape.figures import tables as result_tables
 from minilandscape.reproduce import campaign_status
 
@@ -29,13 +32,16 @@ def add(folder: Path) -> None:
     results = json.loads((folder / "results.json").read_text())
     status = campaign_status(folder)
     groups = (status.done, status.running, status.failed, status.blocked, status.left)
+    store = Store(folder)
+    tasks = plan_tasks(load_plan(store))
     for model, network in results["networks"].items():
         done, every = ([n for group in part for n in group if n.startswith(model)] for part in (groups[:1], groups))
         kept = {name: value for name, value in network.items() if name not in ("curves", "kpca")}
         plan = {**results["plan"], "data": "MNIST", "networks": {model: results["plan"]["networks"][model]}}
+        seconds = [store.seconds(task) or 0.0 for task in tasks if task.name.startswith(model)]
         facts = {
             "plan": plan,
-            "tasks": {"done": len(done), "of": len(every)},
+            "tasks": {"done": len(done), "of": len(every), "hours": round(sum(seconds) / 3600, 2)},
             model: kept,
         }
         target = HERE / f"{model}-{plan['variant']}-{plan['scale']}.json"
@@ -121,9 +127,10 @@ def _campaigns(found: list[Any]) -> str:
                 f"{n['runs']}, {network['kept']}",
                 n["pairs"],
                 f"{tasks['done']} of {tasks['of']}",
+                f"{tasks['hours']:.2g}",
             ]
         )
-    head = ["runs an optimiser, kept", "pairs a set", "tasks"]
+    head = ["runs an optimiser, kept", "pairs a set", "tasks", "hours of a process"]
     return _table(["network", "variant", "on", "training images", "test images: landscape, curves", *head], rows)
 
 

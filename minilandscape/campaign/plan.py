@@ -107,7 +107,7 @@ def _scale(scale: str, variant: str) -> dict[str, NetworkPlan]:
         return {model: NetworkPlan(train_size=128, **common, **small, scans=model == "fcp") for model in SGD_FLOORS}
     if scale == "small":
         # Twice as many runs are kept as there are pairs, so that no two paths of a set share a run.
-        sizes = {"fcp": (62, 20, 5000), "lenet": (12, 4, 500), "autoencoder": (25, 8, 2000), "lstm": (18, 6, 500)}
+        sizes = {"fcp": (62, 20, 5000), "lenet": (12, 4, 500), "autoencoder": (25, 8, 2000), "lstm": (12, 4, 500)}
     elif scale == "full":
         sizes = dict.fromkeys(SGD_FLOORS, (75, 300, variant_train_size(variant)))
     else:
