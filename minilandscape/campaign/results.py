@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ..analysis.kpca import kernel_pca
 from ..analysis.statistics import compare_sets, component_statistics, preferred_direction, shell_lengths
@@ -61,9 +62,10 @@ def collect(plan: Plan, store: Store) -> dict[str, Any]:
         ``directions``, ``angles``, ``kpca``, ``heights``, ``scan``, ``floors``, ``statements``.
     """
     networks = {}
-    for model in plan.networks:
-        if (found := _network(NetworkTasks(plan, model), store)) is not None:
-            networks[model] = found
+    with threadpool_limits(limits=1, user_api="blas"):  # else the last bits are those of a number of cores
+        for model in plan.networks:
+            if (found := _network(NetworkTasks(plan, model), store)) is not None:
+                networks[model] = found
     return {"plan": plan.facts(), "networks": networks}
 
 
