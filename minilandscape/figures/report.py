@@ -26,7 +26,7 @@ td.text { white-space: normal; min-width: 16rem }
 figure { margin: 1rem 0 } img { max-width: 100%; height: auto } figcaption { color: #555; font-size: .9rem }
 @media print {
   body { font-size: 10pt; padding: 0 } .wide { overflow-x: visible } table { font-size: 7.5pt }
-  th, td { white-space: normal; overflow-wrap: normal; padding: .15rem .25rem } td.word { white-space: nowrap }
+  th { white-space: normal } th, td { overflow-wrap: normal; padding: .15rem .25rem }
   td.text { white-space: normal; min-width: 10rem }
   tr, figure { break-inside: avoid } h2, h3 { break-after: avoid } img { max-height: 22cm }
 }
