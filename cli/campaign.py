@@ -90,7 +90,7 @@ def reproduce(
     from minilandscape.backend import DeviceError, device_module, thread_count
     from minilandscape.campaign.plan import Plan
     from minilandscape.campaign.plan_tasks import plan_tasks
-    from minilandscape.campaign.run import Summary
+    from minilandscape.campaign.run import Summary, summarize
     from minilandscape.campaign.store import Store
     from minilandscape.campaign.task import Task
     from minilandscape.reproduce import estimate
@@ -139,14 +139,18 @@ def reproduce(
             + (f", about {_time(_cost(tasks, model))} on {one}" if costs else "")
         )
     place = f"the scheduler {scheduler}" if scheduler else f"{n_workers} process{'es' if n_workers > 1 else ''}"
-    finished = Store(out).ids("results")
-    left = [task for task in tasks if task.id not in finished]
-    total = sum(task.cost for task in left)
+    before = summarize(tasks, Store(out))
+    stuck = before.failed + before.blocked
+    names_left = {*before.left, *before.running, *(stuck if retry_failed else ())}
+    left = [task for task in tasks if task.name in names_left]
     if left:
-        how_many = f"{len(tasks)} tasks" if len(left) == len(tasks) else f"{len(left)} of {len(tasks)} tasks are left,"
+        how_many = f"{len(tasks)} tasks" if len(left) == len(tasks) else f"{len(left)} of {len(tasks)} tasks left,"
+        total = sum(task.cost for task in left)
         note(f"{how_many} on {place}" + (f", in all about {_time(total)} of {one}" if costs else ""))
-    else:
+    elif not stuck:
         note(f"all {len(tasks)} tasks are done")
+    if stuck and not retry_failed:
+        note(f"{len(before.failed)} failed, {len(before.blocked)} waiting for those; --retry-failed runs them again")
     if dry_run:
         if as_json:
             facts = {**plan.facts(), "tasks": len(tasks), "left": len(left)}
@@ -172,7 +176,7 @@ def reproduce(
             )
     except KeyboardInterrupt:
         command = shlex.join(["minilandscape", *context.obj])
-        kept = len(Store(out).ids("results"))
+        kept = len(summarize(tasks, Store(out)).done)
         note(f"{kept} tasks are finished and kept; the same command goes on: {command}")
         raise
     _print(summary, out, as_json)

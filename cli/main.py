@@ -58,12 +58,16 @@ def _options(
     """Loss and energy landscapes: train networks, join points by low paths, measure barriers."""
 
 
-def main(arguments: list[str] | None = None) -> None:
+def script() -> None:
+    """The command, in a process of its own."""
+    main(ends_process=True)
+
+
+def main(arguments: list[str] | None = None, *, ends_process: bool = False) -> None:
     """Runs the command line; every error becomes one line and an exit code.
 
     0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
-    of_process = arguments is None
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments
     arguments = (["--debug"] if debug else []) + [a for a in arguments if a != "--debug"]
@@ -73,7 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
     except (KeyboardInterrupt, typer.Abort):
-        if of_process:  # which ends here: a second Ctrl-C would only break off what its threads are putting away
+        if ends_process:  # a second Ctrl-C would only break off what its threads are putting away
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         print("minilandscape: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
@@ -92,4 +96,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script()

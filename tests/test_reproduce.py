@@ -27,6 +27,7 @@ from scipy.stats import norm, permutation_test
 from sklearn.metrics import roc_auc_score
 
 from minilandscape.backend import DeviceError, device_module
+from minilandscape.campaign import work
 from minilandscape.campaign.comparisons import (
     PERMUTATIONS,
     Comparison,
@@ -431,12 +432,14 @@ def test_ctrl_c_twice_says_how_to_go_on_and_nothing_else(
 ) -> None:
     options = ["reproduce", "--scale", "smoke", "--only", "fcp", "--data", str(data_file), "--workers", "2"]
     options += ["--out", str(tmp_path / "out")]
+    # Shells have background jobs, and so these tests there, ignore Ctrl-C.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += "from minilandscape_cli.main import script; script()"
     process = subprocess.Popen(
-        [sys.executable, "-m", "minilandscape_cli.main", *options],
+        [sys.executable, "-c", code, *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which shells have background jobs ignore
         start_new_session=True,
     )
     while process.poll() is None and len(list((tmp_path / "out/results").glob("[!.]*.npz"))) < 3:
@@ -454,7 +457,7 @@ def test_ctrl_c_twice_says_how_to_go_on_and_nothing_else(
         main([*options, "--dry-run"])
     assert not ended.value.code
     n = len(list((tmp_path / "out/results").glob("[!.]*.npz")))
-    assert f"{48 - n} of 48 tasks are left, on 2 processes, in all about" in capsys.readouterr().err
+    assert f"{48 - n} of 48 tasks left, on 2 processes, in all about" in capsys.readouterr().err
 
 
 def test_a_report_does_without_images_that_are_gone(data_file: Path, tmp_path: Path) -> None:
@@ -655,12 +658,21 @@ def test_a_search_that_is_cut_off_goes_on_as_far_as_the_plan_says(monkeypatch: p
         assert evaluations.gradients > 20 * steps
         return path, steps
 
-    (short, few), (longer, more), (longest, most) = found(None), found(20), found(90)
-    assert [path.reason for path in (short, longer, longest)] == ["steps"] * 3
+    (short, few), (longer, more), (longest, most), (still, all_steps) = (found(n) for n in (None, 20, 90, 1000))
+    assert [path.reason for path in (short, longer, longest, still)] == [*["steps"] * 3, "stands still"]
     assert (few, more, most) == (12, 24, 96)
-    histories = [path.history for path in (short, longer, longest)]
+    assert most < all_steps < 1000
+    assert still.converged
+    histories = [path.history for path in (short, longer, longest, still)]
     objectives = [(history["cumulative_loss"] + history["penalty"]).min() for history in histories]
-    assert objectives[0] > objectives[1] > objectives[2]
+    assert sorted(objectives, reverse=True) == objectives
+    monkeypatch.setattr(work, "_landscape", lambda *_: valley)
+    task: dict[str, Any] = dict.fromkeys(("data", "data_key", "landscape", "images", "model", "variant"))
+    task |= {"weights": "train", "pair": [0, 1], "path": options}
+    for more, steps in (({}, 12), ({"most_steps": 20}, 24)):
+        kept, facts = work.pair_path({**task, **more}, [({"train": ends}, {})], Path())
+        assert facts["steps"] == steps
+        assert len(kept["history_height"]) == 12 + 1
 
 
 @pytest.mark.parametrize(("still_steps", "most"), [(499, None), (500, None), (2000, 2000)])

@@ -38,10 +38,11 @@ def add(folder: Path) -> None:
         done, every = ([n for group in part for n in group if n.startswith(model)] for part in (groups[:1], groups))
         kept = {name: value for name, value in network.items() if name not in ("curves", "kpca")}
         plan = {**results["plan"], "data": "MNIST", "networks": {model: results["plan"]["networks"][model]}}
-        seconds = [store.seconds(task) or 0.0 for task in tasks if task.name.startswith(model)]
+        seconds = [s for task in tasks if task.name.startswith(model) and (s := store.seconds(task)) is not None]
+        hours = sum(seconds) / 3600 if len(seconds) >= len(done) else None  # times can be lost
         facts = {
             "plan": plan,
-            "tasks": {"done": len(done), "of": len(every), "hours": round(sum(seconds) / 3600, 2)},
+            "tasks": {"done": len(done), "of": len(every), "hours": hours},
             model: kept,
         }
         target = HERE / f"{model}-{plan['variant']}-{plan['scale']}.json"
@@ -127,7 +128,7 @@ def _campaigns(found: list[Any]) -> str:
                 f"{n['runs']}, {network['kept']}",
                 n["pairs"],
                 f"{tasks['done']} of {tasks['of']}",
-                f"{tasks['hours']:.2g}",
+                None if tasks["hours"] is None else f"{tasks['hours']:,.1f}",
             ]
         )
     head = ["runs an optimiser, kept", "pairs a set", "tasks", "hours of a process"]

@@ -47,7 +47,7 @@ class NetworkPlan:
     steps
         Of Adam on paths, as published.
     still_steps
-        Steps of the quasi-Newton solver; from 500 on the most of them on one number of points, of a search that goes on
+        Steps of the quasi-Newton solver; from 500 on the most of them on one number of points, in searches of 500,
         until L stands still; 0 leaves these paths out.
     n_terms, n_points, lam
         Of the paths: N_F, M and λ.

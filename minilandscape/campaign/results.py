@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from ..analysis.kpca import kernel_pca
 from ..analysis.statistics import compare_sets, component_statistics, preferred_direction, shell_lengths
+from ..backend import one_blas_thread
 from ..paths.result import hidden
 from .comparisons import compare_runs, disjoint, separation
 from .plan import OPTIMIZERS, Plan
@@ -62,7 +63,8 @@ def collect(plan: Plan, store: Store) -> dict[str, Any]:
         ``directions``, ``angles``, ``kpca``, ``heights``, ``scan``, ``floors``, ``statements``.
     """
     networks = {}
-    with threadpool_limits(limits=1, user_api="blas"):  # else the last bits are those of a number of cores
+    # A threaded BLAS, SciPy's among them, adds in another order. The landscapes' own limit would end this one with it.
+    with one_blas_thread(), threadpool_limits(limits=1, user_api="blas"):
         for model in plan.networks:
             if (found := _network(NetworkTasks(plan, model), store)) is not None:
                 networks[model] = found

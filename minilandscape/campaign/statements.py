@@ -60,9 +60,9 @@ RULES = (
     f"the ROC curve of at least {APART:g} along PC1 is clear and their medians are at least {GAP:g} standard "
     f"deviations of the wider set apart, else not; that they are not is said from {ENOUGH} vectors a set on, half "
     "of the paper's. A search that was cut off, or has its barrier between its points, tells nothing of what is "
-    "left at its end, and its height counts where the order is the same with that of its higher end. That "
-    "L-BFGS's number is the lower one is imposed where it lies below the training loss at which SGD was told to "
-    "end; of test weights, where their loss was still falling then."
+    "left at its end, unless that is no barrier by then, and its height counts where the order is the same with "
+    "that of its higher end. That L-BFGS's number is the lower one is imposed where it lies below the training "
+    "loss at which SGD was told to end; of test weights, where their loss was still falling then."
 )
 
 
@@ -155,7 +155,7 @@ def of_runs(model: str, found: Mapping[str, Any], sets: Mapping[str, Any]) -> li
     for weights in WEIGHTS:
         sigmas = (found["sigma"][o][weights] for o in OPTIMIZERS)
         says = f"L-BFGS's components are more spread out (Table S1): {_adjective(weights)} weights"
-        entries.append(_entry(says, "higher", f"σ: {both}", compare(*sigmas)))
+        entries.append(_entry(says, "higher", f"mean σ of a run: {both}", compare(*sigmas)))
     lengths = found["lengths"]
     longer = compare(lengths["train"]["lbfgs-gss"], lengths["train"]["sgd"])
     entries.append(_entry("L-BFGS's training vectors are longer (Fig. 5)", "higher", f"length: {both}", longer))

@@ -74,7 +74,10 @@ def solution_set(options: dict[str, Any], inputs: list[Result], checkpoint: Path
 
 
 def pair_path(options: dict[str, Any], inputs: list[Result], checkpoint: Path) -> Result:
-    """A path between two vectors of a set, on the training or on the test landscape."""
+    """A path between two vectors of a set, on the training or on the test landscape.
+
+    ``steps`` and ``evaluations`` are those of all searches that it took, ``best_step`` and histories the last one's.
+    """
     (arrays, _), (i, j) = inputs[0], options["pair"]
     data = options["data"], options["data_key"]
     what = options["landscape"], options["images"], options.get("device", "cpu")

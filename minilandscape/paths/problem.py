@@ -240,10 +240,13 @@ class Problem:
         """L of a path."""
         return self.objective.terms(values, self.lengths(b))
 
+    def straight(self, values: np.ndarray) -> float:
+        """L of the straight line, had it these values (M,)."""
+        return self.terms(values, array_module(self.b).zeros_like(self.b)).value
+
     def chord(self) -> float:
         """L of a straight line whose values go straight from end to end: about the lowest that L can become."""
-        values = self.ends[0] + self.t * (self.ends[1] - self.ends[0])
-        return self.terms(values, array_module(self.b).zeros_like(self.b)).value
+        return self.straight(self.ends[0] + self.t * (self.ends[1] - self.ends[0]))
 
     def gradient(
         self, span: Any, C: np.ndarray, rows: Any, b: Any, trial: bool = False

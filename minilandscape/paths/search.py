@@ -129,12 +129,14 @@ def find_path(
         "offset": offset,
         "steps": steps,
     }
+    began: float | None = None
     if initial is not None:
         problem.b = _initial_terms(problem, initial)
-        # λ and β's scale come from the straight line, whatever the search begins with.
+        # λ and β's scale come from the straight line, whatever the search begins with, and so does what was gained.
         line = problem.all_values()
         problem.settle(line)
         problem.height_linear = float(line.max())
+        began = None if problem.objective.staged else problem.straight(line)
     if banded:
         most = MOST_STEPS["adam"] if steps == "auto" else int(steps)
         return _banded(problem, n_points - 2, most, budget, facts, progress)
@@ -182,7 +184,7 @@ def find_path(
             if state.reason is not None:
                 reason = state.reason
                 break
-            if steps == "auto" and not problem.objective.staged and stands_still(objectives, solver, chord()):
+            if steps == "auto" and not problem.objective.staged and stands_still(objectives, solver, chord(), began):
                 reason = "stands still"
                 break
             if steps == "auto" and no_barrier(state, best):
@@ -200,7 +202,7 @@ def find_path(
     if problem.objective.staged:  # L of one stage says nothing of the next one's
         converged = reason == "stands still"
     else:
-        converged = reason == "no barrier" or stands_still(objectives, solver, chord())
+        converged = reason == "no barrier" or stands_still(objectives, solver, chord(), began)
     path = _result(problem, states, best, converged, reason, facts, top)
     if solver == "auto" and not problem.objective.staged and converged and path.hidden:
         reason = "between points" if reason in ("stands still", "no barrier") else reason
