@@ -79,7 +79,8 @@ def find_path(
         take more, once it has a path. The dense height at the end is not counted against it.
     initial
         A path between the same ends and of the same family to go on from, such as the ``best`` of a search that was
-        interrupted; None begins with the straight line. Terms that it lacks are 0.
+        interrupted; None begins with the straight line. Terms that it lacks are 0. What was gained, which tells when L
+        stands still, is measured from the straight line all the same.
     progress
         Called with every state.
 
