@@ -137,12 +137,17 @@ def write_report(folder: str | os.PathLike[str], data: str | None = None) -> Pat
     figures = paper_figures(results, images)
     figures["figure3"] = Figure(figsize=(11, 4.6), layout="constrained")
     plot_figure3(figure3(), figures["figure3"].subplots(1, 2))
+    pngs: dict[str, bytes] = {}
     for name, figure in figures.items():
+        figure.get_layout_engine().execute(figure)  # once: every drawing would do it again
+        figure.set_layout_engine(None)
         for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
             buffer = io.BytesIO()
             with rc_context({"svg.hashsalt": name}):  # else every SVG has names of its own inside
                 figure.savefig(buffer, format=kind, dpi=130, metadata=metadata)
             write_atomic(folder / "figures" / f"{name}.{kind}", buffer.getvalue())
+            if kind == "png":
+                pngs[name] = buffer.getvalue()
     for path in (folder / "figures").glob("figure*.[ps][nv]g"):  # of results that are gone
         if path.stem not in figures:
             path.unlink()
@@ -156,7 +161,7 @@ def write_report(folder: str | os.PathLike[str], data: str | None = None) -> Pat
         "Versions": [f"Python {platform.python_version()}", *(f"{name} {_version(name)}" for name in PACKAGES)],
     }
     title = "Neural network optimization strategies and the topography of the loss landscape: reproduction"
-    return write_atomic(folder / "report.html", render_report(results, figures, about, title).encode())
+    return write_atomic(folder / "report.html", render_report(results, pngs, about, title).encode())
 
 
 def _images(plan: Plan, where: str | None) -> tuple[Any, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -58,7 +57,7 @@ KERNELS = {
 
 
 def render_report(
-    results: Mapping[str, Any], figures: Mapping[str, Any], about: Mapping[str, Any], title: str = "Reproduction"
+    results: Mapping[str, Any], figures: Mapping[str, bytes], about: Mapping[str, Any], title: str = "Reproduction"
 ) -> str:
     """The page: tables beside the paper's own values, figures, tests, the plan, data, versions and cost.
 
@@ -67,7 +66,7 @@ def render_report(
     results
         Of :func:`minilandscape.campaign.results.collect`.
     figures
-        Matplotlib figures by name.
+        PNG images by name.
     about
         Name to text, or to a list of texts, put at the end: data, versions, cost, failures.
     """
@@ -185,10 +184,8 @@ def _tests(networks: Mapping[str, Any]) -> str:
     return text
 
 
-def _figure(name: str, figure: Any) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    image = base64.b64encode(buffer.getvalue()).decode()
+def _figure(name: str, png: bytes) -> str:
+    image = base64.b64encode(png).decode()
     caption = CAPTIONS.get(name)
     if caption is None:  # a figure of the paper with another kernel, "data not shown" there
         base, _, kernel = name.partition("-")
