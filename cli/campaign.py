@@ -176,7 +176,8 @@ def reproduce(
             )
     except KeyboardInterrupt:
         command = shlex.join(["minilandscape", *context.obj])
-        kept = len(summarize(tasks, Store(out)).done)
+        finished = Store(out).ids("results")
+        kept = sum(task.id in finished for task in tasks)
         note(f"{kept} tasks are finished and kept; the same command goes on: {command}")
         raise
     _print(summary, out, as_json)

@@ -397,9 +397,8 @@ def test_smoke_is_killed_again_and_again_and_comes_to_the_same_files(data_file: 
     summary = json.loads(text)
     assert [summary[name] for name in ("failed", "left", "blocked", "running")] == [[], [], [], []]
     (tmp_path / "killed/results").mkdir(parents=True)
-    for path in (tmp_path / "whole/results").glob(
-        "[!.]*.npz"
-    ):  # what is there is not run again: two networks are enough
+    # What is there is not run again: two networks are enough.
+    for path in (tmp_path / "whole/results").glob("[!.]*.npz"):
         if path.name.startswith(("lenet", "autoencoder")):
             shutil.copy(path, tmp_path / "killed/results")
     for _ in range(4):

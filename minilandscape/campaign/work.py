@@ -114,10 +114,12 @@ def find_to_the_end(
     evaluations, n_steps, n_points = path.evaluations, len(path.history["height"]) - 1, options["n_points"]
     here = n_steps  # on this number of points
     while options["steps"] == "auto":
-        if not (path.reason == "steps" and most is not None and here < most):
-            if not path.hidden or 2 * n_points - 1 > MOST_POINTS:
-                break
+        if path.reason == "steps" and most is not None and here < most:
+            pass
+        elif path.hidden and 2 * n_points - 1 <= MOST_POINTS:
             n_points, here = 2 * n_points - 1, 0
+        else:
+            break
         lam = options["lam"] * n_points * (n_points - 1) / (options["n_points"] * (options["n_points"] - 1))
         path = find_path(land, start, end, **{**options, "n_points": n_points, "lam": lam}, initial=path)
         evaluations += path.evaluations

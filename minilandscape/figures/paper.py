@@ -22,7 +22,13 @@ SETS = {
     ("sgd", "train"): ("SGD, train weights", "lightcoral"),
     ("sgd", "test"): ("SGD, test weights", "gold"),
 }
-KERNELS = {"rbf": "RBF, 2σ² = $N_{prm}$", "narrow-rbf": "RBF, 2σ² = $N_{prm}$ / 64"}
+KERNELS = {
+    "rbf": "an RBF kernel of 2σ² = N_prm",
+    "narrow-rbf": "an RBF kernel of 2σ² = N_prm / 64",
+    "linear": "the linear kernel",
+    "polynomial": "the polynomial kernel",
+    "sigmoid": "the sigmoid kernel",
+}
 LETTERS = "abcdefgh"
 #: Excesses of 0 are drawn at this height on a logarithmic axis.
 LEAST_EXCESS = 1e-8
@@ -263,5 +269,5 @@ def paper_figures(results: Mapping[str, Any], images: Any = None) -> dict[str, A
                 plot_projections(ax, networks[model]["kpca"][weights][kernel], weights, title)
 
             suffix = "" if kernel == "rbf" else f"-{kernel}"
-            figures[name + suffix] = over_networks(f"Kernel PCA, {KERNELS.get(kernel, kernel)}", projections)
+            figures[name + suffix] = over_networks(f"Kernel PCA with {KERNELS[kernel]}", projections)
     return figures

@@ -11,7 +11,7 @@ from typing import Any
 from ..campaign.results import TABLE_1, TABLE_S1
 from ..campaign.statements import RULES
 from . import tables
-from .paper import NAMES, OPTIMIZERS
+from .paper import KERNELS, NAMES, OPTIMIZERS
 
 STYLE = """
 :root { color-scheme: light }
@@ -47,12 +47,6 @@ CAPTIONS = {
     "figureS2-still-excess": "Beside Fig. S2: heights above the higher ends, of paths by the quasi-Newton solver.",
     "figureS3": "Fig. S3: lengths of L-BFGS-GSS and SGD test weights.",
     "figureS4": "Fig. S4: kernel PCA (RBF, 2σ² = N_prm) of L-BFGS-GSS and SGD test weights.",
-}
-KERNELS = {
-    "narrow-rbf": "an RBF kernel of 2σ² = N_prm / 64",
-    "linear": "the linear kernel",
-    "polynomial": "the polynomial kernel",
-    "sigmoid": "the sigmoid kernel",
 }
 
 

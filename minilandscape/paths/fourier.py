@@ -242,7 +242,7 @@ def _at_rest(problem: Problem, slope: float) -> bool:
     return isinstance(objective, SoftTop) and slope * FIRST_BEND * problem.distance() <= AT_REST * objective.scale
 
 
-def stands_still(objectives: list[float], solver: str, chord: float | None = None, line: float | None = None) -> bool:
+def stands_still(objectives: list[float], solver: str, chord: float | None = None, line: float = -np.inf) -> bool:
     """Whether L has stopped falling: L*_⌈0.9k⌉ − L*_k ≤ 1e-4 (L_0 − L*_k) at k of at least 100 (L-BFGS-GSS: 10).
 
     Between deep ends 1e-4 of the straight line's L may be all that there is to be found. So, where ``chord`` is given,
@@ -256,7 +256,7 @@ def stands_still(objectives: list[float], solver: str, chord: float | None = Non
     chord
         L of a straight line whose values go straight from end to end.
     line
-        L of the straight line, in the place of L_0, where a search goes on from a path.
+        L of the straight line, in the place of a lower L_0, where a search goes on from a path.
     """
     k = len(objectives) - 1
     if k < LEAST_STEPS[solver]:
@@ -265,5 +265,4 @@ def stands_still(objectives: list[float], solver: str, chord: float | None = Non
     begin = ceil(0.9 * k) if chord is None else min(ceil(0.9 * k), k - LEAST_STEPS[solver])
     gain = lowest[begin] - lowest[k]
     left = np.inf if chord is None or lowest[k] <= chord else STILL_ABOVE * (lowest[k] - chord)
-    gained = max(objectives[0], -np.inf if line is None else line) - lowest[k]
-    return bool(gain <= min(STILL * gained, left))
+    return bool(gain <= min(STILL * (max(objectives[0], line) - lowest[k]), left))

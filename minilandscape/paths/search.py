@@ -130,14 +130,14 @@ def find_path(
         "offset": offset,
         "steps": steps,
     }
-    began: float | None = None
+    began = -np.inf
     if initial is not None:
         problem.b = _initial_terms(problem, initial)
         # λ and β's scale come from the straight line, whatever the search begins with, and so does what was gained.
         line = problem.all_values()
         problem.settle(line)
         problem.height_linear = float(line.max())
-        began = None if problem.objective.staged else problem.straight(line)
+        began = problem.straight(line)
     if banded:
         most = MOST_STEPS["adam"] if steps == "auto" else int(steps)
         return _banded(problem, n_points - 2, most, budget, facts, progress)
