@@ -160,8 +160,12 @@ def connect(
                 "length": path.length,
                 "losses": path.values.tolist(),
                 "history": {name: values.tolist() for name, values in path.history.items()},
-                "dense_height": path.dense_height,
-                "dense_t": path.dense_t,
+                "maximum": path.maximum,
+                "maximum_t": path.maximum_t,
+                "barrier": path.barrier,
+                "barrier_forward": path.barrier_forward,
+                "barrier_reverse": path.barrier_reverse,
+                "under_resolved": path.under_resolved,
                 "best_step": path.best_step,
                 "evaluations": {"values": path.evaluations.values, "gradients": path.evaluations.gradients},
                 "converged": path.converged,
@@ -175,7 +179,7 @@ def connect(
     print(f"height        {path.height:.6g}  (straight line {path.height_linear:.6g})")
     print(f"ends          {path.height_ends[0]:.6g}, {path.height_ends[1]:.6g}")
     print(f"excess        {path.height - higher:.3g} above the higher end")
-    print(f"dense height  {path.dense_height:.6g} at t = {path.dense_t:.3f}")
+    print(f"maximum       {path.maximum:.6g} at t = {path.maximum_t:.3f}")
     print(f"length        {path.length:.6g}")
     print(f"steps         {len(path.history['height']) - 1}, the best {path.best_step}; ended: {path.reason}")
     if path.reason == "between points":
@@ -249,7 +253,7 @@ def compare(
     rows: dict[str, dict[str, Any]] = {
         name: {
             "height": path.height,
-            "dense_height": path.dense_height,
+            "maximum": path.maximum,
             "length": path.length,
             "steps": len(path.history["height"]) - 1,
             "evaluations": vars(path.evaluations).copy(),
@@ -262,11 +266,11 @@ def compare(
         curves = {name: curve.tolist() for name, curve in result.curves.items()}
         print_json({"methods": rows, "curves": curves, "data": facts, "budget": budget})
         return
-    print(f"{'method':<20} {'dense height':>14} {'steps':>6} {'gradients':>10} {'values':>8}  ended")
+    print(f"{'method':<20} {'maximum':>14} {'steps':>6} {'gradients':>10} {'values':>8}  ended")
     for name, row in rows.items():
         counts = row["evaluations"]
         print(
-            f"{name:<20} {row['dense_height']:>14.6g} {row['steps']:>6} {counts['gradients']:>10} "
+            f"{name:<20} {row['maximum']:>14.6g} {row['steps']:>6} {counts['gradients']:>10} "
             f"{counts['values']:>8}  {row['reason']}"
         )
 
@@ -281,7 +285,7 @@ def _certified(land: Any, path: Any, method: str, settings: dict[str, Any]) -> l
         part = path if len(chain) == 2 else find_path(land, start, end, method, **settings)
         saddle = refine_saddle(land, part)
         names = ("value", "residual", "connects_ends", "converged", "reason")
-        piece = {"height": part.dense_height, "height_ends": list(part.height_ends)}
+        piece = {"height": part.maximum, "height_ends": list(part.height_ends)}
         piece |= {name: getattr(saddle, name) for name in names}
         pieces.append({**piece, "eigenvalues": saddle.eigenvalues.tolist(), "point": saddle.point.tolist()})
     return pieces

@@ -20,4 +20,4 @@ def energy(r):
 
 land = JaxLandscape(energy, size=2)
 path = ml.find_path(land, np.array([-0.558224, 1.441726]), np.array([0.623499, 0.028038]), solver="auto")
-print(f"height {path.dense_height:.4f}; saddle {ml.refine_saddle(land, path).value:.6f}")
+print(f"height {path.maximum:.4f}; saddle {ml.refine_saddle(land, path).value:.6f}")

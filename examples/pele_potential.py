@@ -18,7 +18,7 @@ first, second = database.minima()[:2]
 land = from_potential(system.get_potential(), 18, zero_modes=lambda x: rigid_motions(x.reshape(-1, 3)))
 path = ml.find_path(land, first.coords, align_atoms(first.coords, second.coords), solver="auto")
 saddle = ml.refine_saddle(land, path)
-print(f"minima {first.energy:.6f} and {second.energy:.6f}, path's height {path.dense_height:.6f}")
+print(f"minima {first.energy:.6f} and {second.energy:.6f}, path's height {path.maximum:.6f}")
 print(f"saddle {saddle.value:.6f}, converged {saddle.converged}, {saddle.reason}")
 database.addTransitionState(saddle.value, saddle.point, first, second, eigenval=saddle.eigenvalues[0])
 

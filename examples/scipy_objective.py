@@ -19,7 +19,7 @@ def camelback(r):
 start, end = (minimize(camelback, x0, jac=True, tol=1e-10).x for x0 in ([-1.7, 0.8], [0.1, -0.7]))
 land = from_objective(camelback, size=2)
 path = ml.find_path(land, start, end, solver="auto")
-print(f"height {path.dense_height:.6f}")
+print(f"height {path.maximum:.6f}")
 chain = ml.split_at_minima(land, path)
 for a, b in pairwise(chain):
     saddle = ml.refine_saddle(land, ml.find_path(land, a, b, solver="auto"))

@@ -177,7 +177,7 @@ def test_jax_functions() -> None:
         assert values == pytest.approx(ours[0], rel=1e-10)
         assert gradients == pytest.approx(ours[1], rel=1e-10)
         path = ml.find_path(land, *MullerBrown.minima[:2], solver="auto")
-        assert path.dense_height == pytest.approx(-40.6648, abs=0.05)
+        assert path.maximum == pytest.approx(-40.6648, abs=0.05)
 
 
 def test_topsearch_both_ways() -> None:
@@ -189,7 +189,7 @@ def test_topsearch_both_ways() -> None:
 
     land = from_potential(Camelback(), 2)
     path = ml.find_path(land, *ml_camelback().minima[:2], solver="auto")
-    assert path.dense_height == pytest.approx(0.5437186, abs=1e-3)
+    assert path.maximum == pytest.approx(0.5437186, abs=1e-3)
     ours = LandscapePotential(ml_camelback())
     point = np.array([0.3, -0.4])
     assert ours.function(point) == pytest.approx(Camelback().function(point), rel=1e-10)
@@ -253,7 +253,7 @@ class TestPele:
         assert saddle.converged
         assert saddle.value == pytest.approx(-12.079031, abs=1e-5)
         assert saddle.zero_modes == 6
-        theirs = findTransitionState(path.points(path.dense_t)[0], potential, eigenvec0=saddle.mode)
+        theirs = findTransitionState(path.points(path.maximum_t)[0], potential, eigenvec0=saddle.mode)
         assert theirs.energy == pytest.approx(saddle.value, abs=1e-6)
         assert theirs.eigenval == pytest.approx(saddle.eigenvalues[0], rel=1e-3)
 

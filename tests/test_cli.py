@@ -385,7 +385,7 @@ def test_figure3_and_ones_own_landscape(folder: Path, capsys: pytest.CaptureFixt
     np.save("a.npy", np.array([-1.0, 0.0]))
     np.save("b.npy", np.array([1.0, 0.0]))
     path = run_json(capsys, "connect", "a.npy", "b.npy", "--landscape", "double_well:make", "--solver", "lbfgs-gss")
-    assert path["dense_height"] == pytest.approx(1.0, abs=1e-3)
+    assert path["maximum"] == pytest.approx(1.0, abs=1e-3)
     assert path["converged"]
 
 
@@ -588,10 +588,10 @@ def test_the_plot_of_a_comparison_tells_its_curves_apart() -> None:
     for name, join in zip(names[1:], joins, strict=True):
         higher = max(found.paths[name].height_ends)
         assert join.get_ydata() == pytest.approx(
-            [found.curves[name][-1, 1] - higher, found.paths[name].dense_height - higher]
+            [found.curves[name][-1, 1] - higher, found.paths[name].maximum - higher]
         )
     # As on networks: nothing stands below the higher end, and no path above it.
-    flat = {name: replace(found.paths[name], values=np.zeros(5), dense_height=0.0, height_linear=1.0) for name in names}
+    flat = {name: replace(found.paths[name], values=np.zeros(5), maximum=0.0, height_linear=1.0) for name in names}
     axes = PathComparison(flat, {name: np.array([[50, 1.0], [100, 1e-2], [200, 0.0]]) for name in names}).plot()
     assert axes.get_yscale() == "symlog"
     low, high = axes.get_ylim()

@@ -27,7 +27,7 @@ from minilandscape.paths import (
 )
 from minilandscape.paths.bases import BASES, sine_basis
 from minilandscape.paths.compare import ENTRIES
-from minilandscape.paths.problem import dense_height
+from minilandscape.paths.problem import path_maximum
 from minilandscape.potentials import Camelback, Fig3, LepsOscillator, MullerBrown
 
 START, END = np.array(Fig3.START), np.array(Fig3.END)
@@ -134,9 +134,9 @@ def test_history_and_the_path_kept(solver: str) -> None:
     assert path.history["height"][path.best_step] == path.height
     assert path.history["length"][path.best_step] == pytest.approx(path.length)
     assert path.height_linear == path.history["height"][0] > path.height
-    assert path.dense_height >= path.height
+    assert path.maximum >= path.height
     dense = Fig3().values(path.points(np.linspace(0, 1, 5001))).max()
-    assert path.dense_height == pytest.approx(dense, abs=2e-3)
+    assert path.maximum == pytest.approx(dense, abs=2e-3)
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs-gss"])
@@ -157,8 +157,8 @@ def test_the_dense_height_sees_a_peak_that_the_points_miss() -> None:
 
     land = FunctionLandscape(two_peaks, size=2, batched=True)
     path = find_path(land, np.zeros(2), np.array([1.0, 0.0]), method="linear", n_points=40)
-    assert path.height < 1 < 1.49 < path.dense_height <= 1.5
-    assert path.dense_t == pytest.approx(0.7571, abs=2e-3)
+    assert path.height < 1 < 1.49 < path.maximum <= 1.5
+    assert path.maximum_t == pytest.approx(0.7571, abs=2e-3)
     assert path.evaluations == land.evaluations
 
 
@@ -272,7 +272,7 @@ def test_a_path_of_numpys_numbers_or_of_an_interrupted_search_is_saved(tmp_path:
         find_path(Fig3(), START, END, progress=stop)
     stopped.value.best.save(tmp_path / "p.npz")
     again = load_path(tmp_path / "p.npz")
-    assert np.isnan(again.dense_t)
+    assert np.isnan(again.maximum_t)
     assert again.facts == stopped.value.best.facts
     assert again.facts["lam"] is None
     assert refine_saddle(Fig3(), again).value == pytest.approx(0.624388, abs=1e-6)
@@ -379,7 +379,7 @@ def test_units_do_not_matter(options: dict[str, Any], objective: str) -> None:
             return energy * values, energy * gradients / length
 
         scaled = FunctionLandscape(f, size=2, batched=True)
-        heights.append(find_path(scaled, *(length * land.minima[:2]), **options).dense_height / energy)
+        heights.append(find_path(scaled, *(length * land.minima[:2]), **options).maximum / energy)
     assert heights == pytest.approx([heights[0]] * 5, rel=1e-6)
     assert heights[0] == pytest.approx(0.5437, abs=1e-3)
 
@@ -401,7 +401,7 @@ def test_a_stage_without_a_way_down_is_not_the_end(solver: str, objective: str, 
     options: dict[str, Any] = {"solver": solver, "objective": objective}
     path = find_path(f, np.array([-1.0, 0.0]), np.array([1.0, 0.0]), **options)
     assert (path.converged, path.reason) == (True, "stands still")
-    assert path.dense_height == pytest.approx(scale, rel=1e-9)
+    assert path.maximum == pytest.approx(scale, rel=1e-9)
     again = find_path(f, np.array([-1.0, 0.0]), np.array([1.0, 0.0]), initial=path, **options)
     assert (again.converged, again.reason) == (True, "stands still")
 
@@ -460,7 +460,7 @@ def test_every_method_finds_the_barrier(method: str, potential: Any, tmp_path: F
     options: dict[str, Any] = {"n_points": 13} if "neb" in method else {"solver": "auto"}
     path = find_path(land, land.minima[0], land.minima[1], method=method, **options)
     saddle, low = land.values(land.saddles[:1])[0], land.values(land.minima[:1])[0]
-    assert path.dense_height == pytest.approx(saddle, abs=1e-3 * (saddle - low))
+    assert path.maximum == pytest.approx(saddle, abs=1e-3 * (saddle - low))
     assert path.points([0.0, 1.0]) == pytest.approx(land.minima[:2], abs=1e-12)
     assert land.values(path.points(path.t)) == pytest.approx(path.values, abs=1e-9)
     path.save(tmp_path / "p.npz")
@@ -523,7 +523,7 @@ def test_every_search_that_ends_early_keeps_its_path(method: str) -> None:
     def check(path: Any) -> None:
         assert Fig3().values(path.points(path.t)) == pytest.approx(path.values, rel=1e-9)
         assert path.height == path.history["height"][path.best_step] < 1.11
-        assert np.isnan(path.dense_t)
+        assert np.isnan(path.maximum_t)
 
     with pytest.raises(SearchInterrupted) as stopped:
         find_path(Fig3(), START, END, method=method, progress=stop)
@@ -560,8 +560,8 @@ def test_the_dense_height_of_a_band_is_that_of_its_polygon(n_points: int, steps:
     land = MullerBrown()
     path = find_path(land, *land.minima[:2], method="neb", n_points=n_points, steps=steps)
     dense = land.values(path.points(np.linspace(0, 1, 20_001))).max()
-    assert path.dense_height == pytest.approx(dense, abs=1e-4)
-    assert land.values(path.points(path.dense_t)) == pytest.approx(path.dense_height, abs=1e-9)
+    assert path.maximum == pytest.approx(dense, abs=1e-4)
+    assert land.values(path.points(path.maximum_t)) == pytest.approx(path.maximum, abs=1e-9)
     assert path.best_step == len(path.history["height"]) - 1
 
 
@@ -587,7 +587,7 @@ def test_a_barrier_between_the_points_is_no_end_of_a_search(n_points: int, reaso
     options: dict[str, Any] = {"solver": "auto", "objective": "sum", "lam": 1e-3}
     path = find_path(double_well, *ends, n_points=n_points, steps="auto", **options)
     assert (path.reason, path.converged) == (reason, reason == "stands still")
-    assert path.dense_height == pytest.approx(1, abs=1e-6)
+    assert path.maximum == pytest.approx(1, abs=1e-6)
     if reason == "between points":
         assert path.height < 1e-5
         finer = find_path(double_well, *ends, n_points=50, steps="auto", initial=path, **options)
@@ -604,7 +604,7 @@ def test_a_band_without_a_top_has_nothing_to_climb(method: str, slope: float) ->
         return slope * (x[0] + 10 * away**2), slope * np.array([1 - 60 * away * np.cos(3 * x[0]), 20 * away])
 
     path = find_path(valley, np.zeros(2), np.array([1.0, np.sin(3)]), method=method, n_points=9)
-    assert (path.converged, path.reason, path.dense_height) == (True, "no barrier", slope)
+    assert (path.converged, path.reason, path.maximum) == (True, "no barrier", slope)
     assert path.evaluations.gradients < 2000
 
 
@@ -614,7 +614,7 @@ def test_a_top_between_the_images_of_a_band_is_a_barrier() -> None:
         return x[0] + 2 * bump, np.array([1 - 4 * bump * (x[0] - 0.95) / 0.02**2, 0.0])
 
     path = find_path(f, np.zeros(2), np.array([1.0, 0.0]), method="neb", n_points=9)
-    assert path.dense_height > path.height == max(path.height_ends)
+    assert path.maximum > path.height == max(path.height_ends)
     assert path.reason == "stands still"
 
 
@@ -640,9 +640,9 @@ def test_no_search_takes_more_points_than_its_budget(
 
     def noting(problem: Any, best: Any) -> Any:
         spent.append(counted.evaluations.values + counted.evaluations.gradients)
-        return dense_height(problem, best)
+        return path_maximum(problem, best)
 
-    monkeypatch.setattr(search, "dense_height", noting)
+    monkeypatch.setattr(search, "path_maximum", noting)
     for name, options in ENTRIES.items():
         counted.evaluations, spent[:] = Evaluations(), []
         if "neb" not in options["method"]:
@@ -666,7 +666,7 @@ def test_methods_are_compared_within_a_budget() -> None:
         assert curve[0, 1] <= path.height_linear + 1e-9
         assert (np.diff(curve[:, 0]) >= 0).all()
         if name != "linear":
-            assert path.dense_height < 0 < path.height_linear
+            assert path.maximum < 0 < path.height_linear
     assert result.plot().get_xscale() == "log"
 
 
@@ -706,7 +706,7 @@ def test_a_search_goes_on_from_a_path(solver: str, objective: str, tmp_path: Fil
     assert second.height_linear == pytest.approx(first.height_linear, rel=1e-12)
     assert second.facts["lam"] == first.facts["lam"]
     if objective == "maxflux":
-        assert second.dense_height <= first.dense_height + 1e-9
+        assert second.maximum <= first.maximum + 1e-9
     else:
         before, after = ((p.history["cumulative_loss"] + p.history["penalty"]).min() for p in (first, second))
         assert after <= before

@@ -637,14 +637,14 @@ def test_a_search_whose_barrier_hides_between_its_points_goes_on_with_more() -> 
     options = {"solver": "auto", "objective": "sum", "lam": 1e-3, "n_points": 12, "steps": "auto"}
     first = find_path(double_well, *ends, **options)
     path, evaluations, steps = find_to_the_end(double_well, *ends, options)
-    assert (first.hidden, path.hidden) == (True, False)
+    assert (first.under_resolved, path.under_resolved) == (True, False)
     assert (len(path.t), path.reason) == (23, "stands still")
     assert path.height > 0.5
     assert evaluations.gradients > path.evaluations.gradients >= 23
     assert steps == sum(len(found.history["height"]) - 1 for found in (first, path))
     assert path.facts["lam"] == pytest.approx(1e-3 * 23 * 22 / (12 * 11))
     few, _, _ = find_to_the_end(double_well, *ends, {**options, "steps": 26})  # as many as were asked for
-    assert (len(few.t), few.hidden) == (12, True)
+    assert (len(few.t), few.under_resolved) == (12, True)
 
 
 def test_a_search_that_is_cut_off_goes_on_as_far_as_the_plan_says(monkeypatch: pytest.MonkeyPatch) -> None:

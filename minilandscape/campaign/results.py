@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 from ..analysis.kpca import kernel_pca
 from ..analysis.statistics import compare_sets, component_statistics, preferred_direction, shell_lengths
 from ..backend import one_blas_thread
-from ..paths.result import hidden
+from ..paths.result import under_resolved
 from .comparisons import compare_runs, disjoint, separation
 from .plan import OPTIMIZERS, Plan
 from .plan_tasks import OTHER_FLOORS, SCAN, NetworkTasks
@@ -222,7 +222,8 @@ def _heights(paths: list[Task], store: Store) -> dict[str, Any]:
             facts.get("steps", len(arrays["history_height"]) - 1),
             facts["evaluations"]["gradients"],
             facts["evaluations"]["values"],
-            facts["converged"] and not hidden(facts["dense_height"], facts["height"], end, facts["height_linear"], EPS),
+            facts["converged"]
+            and not under_resolved(facts["dense_height"], facts["height"], end, facts["height_linear"], EPS),
         )
         for name, number in zip(names, numbers, strict=True):
             found[name].append(number)

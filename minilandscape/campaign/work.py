@@ -89,7 +89,7 @@ def pair_path(options: dict[str, Any], inputs: list[Result], checkpoint: Path) -
         "height": path.height,
         "height_linear": path.height_linear,
         "height_ends": list(path.height_ends),
-        "dense_height": path.dense_height,
+        "dense_height": path.maximum,
         "length": path.length,
         "distance": float(np.linalg.norm(end.astype(np.float64) - start)),
         "best_step": path.best_step,
@@ -116,7 +116,7 @@ def find_to_the_end(
     while options["steps"] == "auto":
         if path.reason == "steps" and most is not None and here < most:
             pass
-        elif path.hidden and 2 * n_points - 1 <= MOST_POINTS:
+        elif path.under_resolved and 2 * n_points - 1 <= MOST_POINTS:
             n_points, here = 2 * n_points - 1, 0
         else:
             break

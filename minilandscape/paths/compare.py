@@ -49,7 +49,7 @@ class PathComparison:
         """Draws height above the higher end against points evaluated on some axes, new ones if None; returns them.
 
         Lines are heights at the paths' own points, which may miss the top between them. Each leads on to a marker, the
-        dense height of the path that is kept. The scale is logarithmic, but for a linear piece about 0, where the
+        maximum of the path that is kept. The scale is logarithmic, but for a linear piece about 0, where the
         heights span more than a factor of 50.
         """
         if axes is None:
@@ -62,7 +62,7 @@ class PathComparison:
         drawn = [straight]
         searched = {name: curve for name, curve in self.curves.items() if len(curve) > 1}
         for k, (name, curve) in enumerate(searched.items()):
-            heights, dense = curve[:, 1] - higher, self.paths[name].dense_height - higher
+            heights, dense = curve[:, 1] - higher, self.paths[name].maximum - higher
             style, marker = STYLES[k % len(STYLES)], MARKERS[k % len(MARKERS)]
             look = {"ls": style, "marker": marker, "lw": 1.5, "ms": 6}
             (line,) = axes.plot(curve[:, 0], heights, markevery=[], label=f"{name}: {dense:.4g}", **look)
@@ -71,7 +71,7 @@ class PathComparison:
         axes.axhline(straight, color="0.5", lw=1, ls=":", label=f"straight line: {straight:.4g}")
         axes.set(xlabel="points evaluated", ylabel="height above the higher end", xscale="log")
         axes.set_title(
-            "lines: at the path's own points; markers and numbers: dense, of the path kept", fontsize="small"
+            "lines: at the path's own points; markers and numbers: the maximum of the path kept", fontsize="small"
         )
         _fit_heights(axes, np.array(drawn))
         axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
@@ -104,7 +104,7 @@ def compare_methods(
     ----------
     budget
         Points, with and without gradients, that each method may evaluate while it searches. The path that it begins
-        with is evaluated in any case, and the dense height at the end is not counted.
+        with is evaluated in any case, and the maximum at the end is not counted.
     n_terms, n_points, n_images
         N_F and M of the curves; images of the bands, both ends included.
     entries

@@ -13,7 +13,7 @@ import numpy as np
 from ..landscape import as_landscape
 from ..optimizers import Adam, LbfgsState, lbfgs_gss
 from .objectives import SoftTop, make_objective
-from .problem import BudgetSpentError, PathLine, PathState, Problem, dense_height
+from .problem import BudgetSpentError, PathLine, PathState, Problem, path_maximum
 
 SOLVERS = ("adam", "lbfgs-gss", "auto")
 OBJECTIVES = ("sum", "maxflux", "smoothmax")
@@ -142,8 +142,8 @@ class FourierPathFinder:
             assert best is not None
             step = state.step
             # With too large a β for its M points a path stretches until its steps jump over the barrier. Between the
-            # points it cannot hide, so the dense height is what has to fall.
-            height, _ = dense_height(problem, best)
+            # points it cannot hide, so the maximum is what has to fall.
+            height, _ = path_maximum(problem, best)
             if height < before:
                 kept = best
             if state.reason in ("line search", "not finite"):

@@ -15,7 +15,7 @@ from ..landscape import Evaluations, LandscapeError, as_landscape, describe_poin
 from .bases import BASES
 from .objectives import PowerSum, SoftTop, Terms
 
-#: The dense height is refined to this part of the range of the values, in so many rounds at most.
+#: The maximum is refined to this part of the range of the values, in so many rounds at most.
 DENSE_TOLERANCE, DENSE_ROUNDS = 1e-6, 30
 #: A step longer than this times the mean may jump over a barrier, and is looked into.
 LONG_STEP = 1.5
@@ -381,7 +381,7 @@ class PathLine:
             self.span.refresh()
 
 
-def dense_height(problem: Problem, best: PathState) -> tuple[float, float]:
+def path_maximum(problem: Problem, best: PathState) -> tuple[float, float]:
     """Maximum over t: steps that are long are looked into, then the intervals beside high peaks halved.
 
     Between samples a peak stands at most a quarter as far above the highest one as that stands above its neighbours, if

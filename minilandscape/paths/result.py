@@ -39,7 +39,7 @@ class Path:
     best_step
         The step whose path this is: the one with the lowest L (of the last stage, where there are stages), or the last
         one of a band, which has no L.
-    dense_height, dense_t
+    maximum, maximum_t
         The maximum over continuous t, and where it stands: of a band, along the polygon through its images. NaN for the
         t of a search that was interrupted, which has seen the points alone.
     evaluations
@@ -67,8 +67,8 @@ class Path:
     length: float
     history: dict[str, np.ndarray]
     best_step: int
-    dense_height: float
-    dense_t: float
+    maximum: float
+    maximum_t: float
     evaluations: Evaluations
     converged: bool
     reason: str
@@ -86,10 +86,35 @@ class Path:
         return float(self.values[0]), float(self.values[-1])
 
     @property
-    def hidden(self) -> bool:
+    def under_resolved(self) -> bool:
         """Whether the path has its barrier between its points, where a search does not see it."""
-        heights = self.dense_height, self.height, max(self.height_ends), self.height_linear
-        return hidden(*heights, float(np.finfo(self.start.dtype).eps))
+        heights = self.maximum, self.height, max(self.height_ends), self.height_linear
+        return under_resolved(*heights, float(np.finfo(self.start.dtype).eps))
+
+    @property
+    def barrier(self) -> float:
+        """The maximum above the higher endpoint; 0 where no point of the path lies above it."""
+        return self.maximum - max(self.height_ends)
+
+    @property
+    def barrier_forward(self) -> float:
+        """The maximum above the start."""
+        return self.maximum - self.height_ends[0]
+
+    @property
+    def barrier_reverse(self) -> float:
+        """The maximum above the end."""
+        return self.maximum - self.height_ends[1]
+
+    @property
+    def loss_barrier(self) -> float:
+        """max_t [f(ω(t)) − (1 − t) f(ω(0)) − t f(ω(1))] over the sample points and the maximum.
+
+        The barrier of the literature on linear mode connectivity (Frankle et al., 2020), measured along the path.
+        """
+        start, end = self.height_ends
+        t, f = np.append(self.t, self.maximum_t), np.append(self.values, self.maximum)
+        return float(np.nanmax(f - (1 - t) * start - t * end))
 
     def points(self, t: Any) -> np.ndarray:
         """ω(t), Eq. (3) for the sine basis: (n,) -> (n, D); ValueError where a t lies outside [0, 1]."""
@@ -121,8 +146,8 @@ class Path:
             "height_linear",
             "length",
             "best_step",
-            "dense_height",
-            "dense_t",
+            "maximum",
+            "maximum_t",
             "converged",
             "reason",
             "facts",
@@ -133,13 +158,13 @@ class Path:
         write_result(path, "path", arrays, {"height": self.height, **facts, "evaluations": counts})
 
 
-def hidden(dense_height: float, height: float, end: float, line: float, eps: float) -> bool:
+def under_resolved(maximum: float, height: float, end: float, line: float, eps: float) -> bool:
     """Whether a path has its barrier between its points, where a search does not see it.
 
     So it is if the path rises above its higher end more than twice as high as its points do, and by more than 2e-5 of
     what the straight line rises, and than rounding errors of ``eps``.
     """
-    return dense_height - end > 2 * max(height - end, UNSEEN * (line - end), ROUNDING * eps * abs(end))
+    return maximum - end > 2 * max(height - end, UNSEEN * (line - end), ROUNDING * eps * abs(end))
 
 
 def load_path(path: str | os.PathLike[str]) -> Path:
@@ -147,5 +172,8 @@ def load_path(path: str | os.PathLike[str]) -> Path:
     arrays, facts = read_result(path, "path")
     history = {name: arrays.pop(f"history_{name}") for name in HISTORY}
     counts = Evaluations(**facts.pop("evaluations"))
+    for new, old in (("maximum", "dense_height"), ("maximum_t", "dense_t")):  # as version 0.1 called them
+        if old in facts:
+            facts[new] = facts.pop(old)
     known: dict[str, Any] = {k: v for k, v in facts.items() if k not in ("format", "kind", "height")}
     return Path(**{**arrays, **known}, history=history, evaluations=counts)

@@ -132,7 +132,7 @@ def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, re
         land = as_landscape(landscape, path.start.size)
         ends = np.stack([path.start, path.end]).astype(np.float64)
         scale = float(np.linalg.norm(np.asarray(to_host(land.displacement(ends[0], ends[1])), dtype=np.float64)))
-        t = path.dense_t if np.isfinite(path.dense_t) else float(path.t[path.values.argmax()])
+        t = path.maximum_t if np.isfinite(path.maximum_t) else float(path.t[path.values.argmax()])
         x = path.points(t)[0].astype(np.float64)
         around = np.clip([t - 1e-3, t + 1e-3], 0, 1)
         tangent = np.subtract(*path.points(around)[::-1]).astype(np.float64)

@@ -15,7 +15,7 @@ from ..backend import to_device, to_host
 from ..landscape import Evaluations, LandscapeError
 from .fourier import LEAST_STEPS, MOST_STEPS, FourierPathFinder, stands_still
 from .neb import band_states
-from .problem import BudgetSpentError, PathState, Problem, dense_height
+from .problem import BudgetSpentError, PathState, Problem, path_maximum
 from .result import HISTORY, Path
 
 METHODS = ("fourier", "linear", "bezier", "polyline", "neb", "autoneb")
@@ -76,7 +76,7 @@ def find_path(
         forces vanish, and after 10,000 steps at most.
     budget
         Points, with and without gradients, that the search may evaluate: it ends (reason ``"budget"``) before it would
-        take more, once it has a path. The dense height at the end is not counted against it.
+        take more, once it has a path. The maximum at the end is not counted against it.
     initial
         A path between the same ends and of the same family to go on from, such as the ``best`` of a search that was
         interrupted; None begins with the straight line. Terms that it lacks are 0. What was gained, which tells when L
@@ -195,9 +195,9 @@ def find_path(
                 break
         assert best is not None
         problem.budget = None
-        top = dense_height(problem, best)
+        top = path_maximum(problem, best)
         if before is not None and reason != "stands still":  # cut off in a stage that may have done no good yet
-            top_before = dense_height(problem, before)
+            top_before = path_maximum(problem, before)
             if top_before[0] < top[0]:
                 best, top = before, top_before
     if problem.objective.staged:  # L of one stage says nothing of the next one's
@@ -205,7 +205,7 @@ def find_path(
     else:
         converged = reason == "no barrier" or stands_still(objectives, solver, chord(), began)
     path = _result(problem, states, best, converged, reason, facts, top)
-    if solver == "auto" and not problem.objective.staged and converged and path.hidden:
+    if solver == "auto" and not problem.objective.staged and converged and path.under_resolved:
         reason = "between points" if reason in ("stands still", "no barrier") else reason
         path = replace(path, converged=False, reason=reason)
     return path
@@ -279,7 +279,7 @@ def _result(
     facts: dict[str, Any],
     top: tuple[float, float],
 ) -> Path:
-    """``top`` is the dense height and its t."""
+    """``top`` is the maximum and its t."""
     facts = {**facts, "objective": problem.objective.name, "lam": problem.objective.lam, "lr": problem.lr}
     unused = UNUSED.get(facts["method"], ())
     return Path(
@@ -292,8 +292,8 @@ def _result(
         length=best.length,
         history={name: np.array([getattr(state, name) for state in states]) for name in HISTORY},
         best_step=best.step,
-        dense_height=top[0],
-        dense_t=top[1],
+        maximum=top[0],
+        maximum_t=top[1],
         evaluations=problem.span.evaluations + Evaluations(),
         converged=converged,
         reason=reason,
@@ -337,7 +337,7 @@ def _banded(
         assert last is not None
         problem.budget = None
         polygon = problem.polygon(last.coefficients)
-        top = dense_height(polygon, replace(last, coefficients=polygon.b))
+        top = path_maximum(polygon, replace(last, coefficients=polygon.b))
     reason = last.reason or reason
     if reason == "no barrier" and top[0] > problem.ends.max():  # but between the images
         reason = "stands still"
