@@ -71,8 +71,6 @@ def reproduce(
         Path | None,
         typer.Option(
             help="A TOML file with any number of the plan, for all networks or under [fcp], …; options go before it.",
-            exists=True,
-            dir_okay=False,
         ),
     ] = None,
     scheduler: Annotated[str | None, typer.Option(help="A Dask scheduler, tcp://HOST:8786. Default: here.")] = None,
@@ -102,8 +100,8 @@ def reproduce(
         refuse_given(context, ("workers",), "of processes here, while --scheduler has workers of its own")
     check_outputs(out / "plan.json")
     names = tuple(name.strip() for name in only.split(",")) if only else ()
+    overrides = _overrides(config, {name: value for name, value in given.items() if value is not None})
     try:
-        overrides = _overrides(config, {name: value for name, value in given.items() if value is not None})
         plan = Plan.make(
             scale, variant, data=data, data_key="", only=names, seed=seed, device=device, overrides=overrides
         )

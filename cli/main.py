@@ -11,17 +11,19 @@ import typer
 
 from . import campaign, demo, info, networks, paths, points, sets
 from .options import UsageError
+from .output import check_streams, document_alone, no_reader_left
 
 INTERRUPTED = 130
+HELP = frozenset(("-h", "--help"))
 # Newer Typer carries its own Click, older ones import it: either way this is ClickException.
 ClickException: Any = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="minilandscape",
     help="Loss and energy landscapes: train networks, join points by low paths, measure barriers.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,  # [fcp] and :name: in a text are text
+    context_settings={"help_option_names": sorted(HELP)},
 )
 for command in (
     demo.demo,
@@ -39,7 +41,8 @@ for command in (
     campaign.report,
     info.info,
 ):
-    app.command()(command)
+    # Without a summary of its own a command is listed with as much of its first sentence as fits on one line.
+    app.command(short_help=" ".join(str(command.__doc__).partition("\n\n")[0].split()))(command)
 
 
 def _version(value: bool) -> None:
@@ -70,9 +73,13 @@ def main(arguments: list[str] | None = None, *, ends_process: bool = False) -> N
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments
-    arguments = (["--debug"] if debug else []) + [a for a in arguments if a != "--debug"]
+    arguments = [a for a in arguments if a != "--debug"] or ["--help"]
+    arguments = (["--debug"] if debug else []) + arguments
+    check_streams()
     try:
-        code = app(arguments, prog_name="minilandscape", standalone_mode=False, obj=arguments)
+        with document_alone("--json" in arguments and not HELP.intersection(arguments)):
+            code = app(arguments, prog_name="minilandscape", standalone_mode=False, obj=arguments)
+        sys.stdout.flush()  # a reader that has gone is noticed here
         if code == INTERRUPTED:  # newer Typer makes an exit code of Ctrl-C itself
             raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
@@ -81,18 +88,26 @@ def main(arguments: list[str] | None = None, *, ends_process: bool = False) -> N
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         print("minilandscape: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and no_reader_left():  # as of | head, which has seen enough
+            sys.exit(1)
         if debug:
             traceback.print_exc()
-        known = isinstance(error, (ValueError, OSError, ArithmeticError, RuntimeError, TypeError))
-        text = " ".join(str(error).split())
-        if not known:
-            text = f"unexpected {type(error).__name__}: {text}; run again with --debug for the traceback"
-        print(f"minilandscape: {text}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+        print(f"minilandscape: {_line(error)}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, (UsageError, ClickException)) else 1)
+
+
+def _line(error: Any) -> str:
+    """What a user reads of an error."""
+    if isinstance(error, ClickException):
+        command = error.ctx.command_path if getattr(error, "ctx", None) else "minilandscape"
+        return f"{' '.join(error.format_message().split()).rstrip('.')}; see {command} --help"
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    text = " ".join(str(error).split())
+    if isinstance(error, (ValueError, OSError, ArithmeticError, RuntimeError, TypeError)):
+        return text
+    return f"unexpected {type(error).__name__}: {text}; run again with --debug for the traceback"
 
 
 if __name__ == "__main__":

@@ -2,17 +2,76 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout, suppress
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from .options import UsageError, file_and_row
 
 #: Seconds between lines of progress where standard error is no terminal.
 LINE_EVERY = 60.0
+
+
+#: Where the JSON document goes; unset where nothing else needs to be kept from standard output.
+_documents: ContextVar[TextIO] = ContextVar("documents")
+
+
+def check_streams() -> None:
+    """Opens what a caller has closed, and lets no character end a command that standard output cannot write."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def document_alone(asked: bool) -> Iterator[None]:
+    """Leaves standard output to the JSON document, if asked: prints of a landscape go to standard error, those of
+    compiled code too."""
+    if not asked:
+        yield
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    stream, copy = sys.stdout, None
+    with suppress(OSError, ValueError):  # of streams that are no files
+        number, errors = sys.stdout.fileno(), sys.stderr.fileno()
+        copy = os.dup(number)
+        os.dup2(errors, number)
+        stream = os.fdopen(os.dup(copy), "w", encoding=stream.encoding, errors=stream.errors)
+    token = _documents.set(stream)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _documents.reset(token)
+        if copy is not None:
+            try:
+                stream.close()
+            finally:
+                os.dup2(copy, number)
+                os.close(copy)
+
+
+def no_reader_left() -> bool:
+    """Whether the pipe behind standard output is closed; what is still to be written there is dropped if so."""
+    import select
+
+    with suppress(OSError, ValueError, AttributeError):  # of streams that are no files, and where nothing can be asked
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        if not poll.poll(0):
+            return False
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def note(text: str) -> None:
@@ -24,13 +83,13 @@ def print_json(document: Any) -> None:
     """The one JSON document of a command."""
     from minilandscape.files import json_text
 
-    print(json_text(document))
+    print(json_text(document), file=_documents.get(None))
 
 
 @contextmanager
 def progress_bar(description: str, total: int | None) -> Iterator[Any]:
-    """Yields ``advance(done, text)``: a bar on standard error, or a line a minute where that is no terminal."""
-    if not sys.stderr.isatty():
+    """Yields ``advance(done, text)``: a bar on standard error, or a line a minute where none can be drawn."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
         last = time.monotonic()
 
         def write(done: int, text: str = "") -> None:
@@ -45,8 +104,14 @@ def progress_bar(description: str, total: int | None) -> Iterator[Any]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     time_column = TimeElapsedColumn() if total is None else TimeRemainingColumn()
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), time_column
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    description_column, text_column = (
+        TextColumn(field, markup=False) for field in ("{task.description}", "{task.fields[text]}")
+    )
+    columns = description_column, BarColumn(), text_column, time_column
+    # Words of users are no markup, and lines of theirs are not broken; standard output stays where it is sent.
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    to_screen = sys.stdout.isatty() or sys.stdout is sys.stderr
+    with Progress(*columns, console=console, transient=True, redirect_stdout=to_screen) as bar:
         task = bar.add_task(description, total=total, text="")
         yield lambda done, text="": bar.update(task, completed=done, text=text)
 
@@ -61,8 +126,6 @@ def check_outputs(*paths: Path | None, inputs: Iterable[str | Path | None] = (),
     suffix
         What the names of result files end in; "" where any name does.
     """
-    import os
-
     read = [file for name in inputs if name is not None and Path(file := file_and_row(str(name))[0]).exists()]
     for path in paths:
         if path is None:

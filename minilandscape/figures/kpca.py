@@ -52,28 +52,28 @@ def plot_kpca(
     if len(labels) != len(projections):
         raise ValueError(f"{len(labels)} labels for {len(projections)} points; expected one a point")
     names = list(dict.fromkeys(labels))
+    shown = short_names(names)
     for k, name in enumerate(names):
         colour = (colours or {}).get(name, f"tab:{COLOURS[k % len(COLOURS)]}")
         marker = MARKERS[k // len(COLOURS) % len(MARKERS)]
         own = projections[np.array([label == name for label in labels])]
         x = own[:, components[0]]
         y = own[:, components[1]] if len(components) == 2 else np.full(len(own), float(k))
-        axes.plot(x, y, marker, color=colour, ms=5, alpha=0.8, label=name)
+        axes.plot(x, y, marker, color=colour, ms=5, alpha=0.8, label=shown[k])
     axes.set(xlabel=f"PC$_{components[0] + 1}$", title=title)
     axes.locator_params(axis="x", nbins=6)
     axes.xaxis.set_major_formatter("{x:g}")
     if len(components) == 1:
-        axes.set_yticks(range(len(names)), short_names(names))
+        axes.set_yticks(range(len(names)), shown)
         axes.set_ylim(len(names) - 0.5, -0.5)
         return axes
     axes.set_ylabel(f"PC$_{components[1] + 1}$")
     axes.yaxis.set_major_formatter("{x:g}")  # a common power of ten would stand in the title's place
-    shown = short_names(names)
     columns = 2 if max(map(len, shown)) <= LONG else 1
     if (rows := -(-len(names) // columns)) > MANY:
-        axes.legend(shown, frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
         return axes
     low, high = axes.get_ylim()  # the legend stands above the points
     axes.set_ylim(low, high + 0.1 * (high - low) * rows)
-    axes.legend(shown, frameon=False, fontsize=8, loc="upper left", ncols=columns)
+    axes.legend(frameon=False, fontsize=8, loc="upper left", ncols=columns)
     return axes

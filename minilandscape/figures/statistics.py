@@ -63,13 +63,15 @@ def outlined_bars(axes: Any, values: np.ndarray, edges: np.ndarray, colour: str,
 
 
 def short_names(names: Sequence[str], longest: int = 40) -> list[str]:
-    """Names of files without the folders that all of them share, and no longer than can be drawn."""
+    """Names of files without the folders that all of them share, no longer than can be drawn, and drawn as they are."""
     parts = [name.split("/") for name in names]
     common = 0
     while all(len(part) > common + 1 and part[common] == parts[0][common] for part in parts):
         common += 1
     shorter = ["/".join(part[common:]) for part in parts]
-    return [name if len(name) <= longest else "…" + name[1 - longest :] for name in shorter]
+    shorter = [name if len(name) <= longest else "…" + name[1 - longest :] for name in shorter]
+    # Matplotlib reads dollars as formulas and hides what begins with an underscore; a thin space before it keeps it.
+    return [("\u2009" if name.startswith("_") else "") + name.replace("$", r"\$") for name in shorter]
 
 
 def finish_histogram(axes: Any) -> None:
