@@ -590,14 +590,31 @@ def test_the_plot_of_a_comparison_tells_its_curves_apart() -> None:
         assert join.get_ydata() == pytest.approx(
             [found.curves[name][-1, 1] - higher, found.paths[name].maximum - higher]
         )
-    # As on networks: nothing stands below the higher end, and no path above it.
-    flat = {name: replace(found.paths[name], values=np.zeros(5), maximum=0.0, height_linear=1.0) for name in names}
-    axes = PathComparison(flat, {name: np.array([[50, 1.0], [100, 1e-2], [200, 0.0]]) for name in names}).plot()
-    assert axes.get_yscale() == "symlog"
-    low, high = axes.get_ylim()
-    assert -0.01 < low < 0
-    assert high > 1.5
-    assert len([tick for tick in axes.get_yticks() if low <= tick <= high]) > 2
+
+
+def test_the_plot_of_a_comparison_is_logarithmic_down_to_what_is_there() -> None:
+    land = MullerBrown()
+    line = find_path(land, *land.minima[:2], method="linear")
+    low = {f"method {k}": 10.0**-k for k in range(1, 7)} | {"none": 0.0, "rounding": 1e-17}
+    paths = {name: replace(line, values=np.array([0.1, 0.0]), maximum=0.1 + m) for name, m in low.items()}
+    paths = {name: replace(path, height_linear=1.1) for name, path in paths.items()}
+    curves = {name: np.array([[50, 1.1], [100, 0.2], [200, 0.1 + m]]) for name, m in low.items()}
+    axes = PathComparison(paths, curves).plot()
+    axes.figure.draw_without_rendering()
+    assert axes.get_yscale() == "log"
+    ends = {line.get_label().partition(":")[0]: line.get_ydata()[-1] for line in axes.lines[::2] if line.get_label()}
+    places = [axes.transAxes.inverted().transform(axes.transData.transform((50, ends[name])))[1] for name in low]
+    assert -np.diff(places[:7]) == pytest.approx(np.full(6, 1 / 8), rel=0.2)  # methods stand clear of each other
+    names = {label.get_text(): place for label, place in zip(axes.get_yticklabels(), axes.get_yticks(), strict=True)}
+    assert names.pop("0") == ends["none"] == ends["rounding"] == pytest.approx(1e-7)
+    assert [float(place) for place in names.values()] == pytest.approx([10.0**-k for k in range(7)])
+    low_end, high_end = axes.get_ylim()
+    assert low_end < 1e-7
+    assert high_end > 1
+    # Without a barrier anywhere there is nothing to take a logarithm of.
+    flat = {name: replace(path, maximum=0.1, height_linear=0.1) for name, path in paths.items()}
+    axes = PathComparison(flat, {name: np.array([[50, 0.1], [100, 0.1]]) for name in paths}).plot()
+    assert axes.get_yscale() == "linear"
 
 
 def test_a_trace_or_an_error_that_does_not_exist_is_not_printed(

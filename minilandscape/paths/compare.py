@@ -28,6 +28,10 @@ STYLES = ("-", "--", "-.", (0, (1, 1)), (0, (6, 1.5)), (0, (4, 1, 1, 1, 1, 1)), 
 MARKERS = "osD^vPX"
 #: Heights that span more than this ratio are drawn on a logarithmic scale.
 LOGARITHMIC = 50.0
+#: Heights below so many rounding errors of the endpoints' values are drawn as 0.
+ROUNDING = 16
+#: Powers of ten that are named on an axis, at most.
+MOST_TICKS = 8
 
 
 @dataclass(frozen=True)
@@ -46,11 +50,17 @@ class PathComparison:
     curves: dict[str, np.ndarray]
 
     def plot(self, axes: Any = None) -> Any:
-        """Draws height above the higher end against points evaluated on some axes, new ones if None; returns them.
+        """Draws height above the higher endpoint against function evaluations; returns the axes.
 
-        Lines are heights at the paths' own points, which may miss the top between them. Each leads on to a marker, the
-        maximum of the path that is kept. The scale is logarithmic, but for a linear piece about 0, where the
-        heights span more than a factor of 50.
+        Lines are heights at the paths' sample points, which may miss the top between them. Each leads on to a marker,
+        the barrier of the path that is kept: its maximum above the higher endpoint. The scale is logarithmic where the
+        heights span more than a factor of 50. Heights of 0, which it has not, then stand at its foot, on a tick that
+        says 0.
+
+        Parameters
+        ----------
+        axes
+            Matplotlib axes; new ones if None.
         """
         if axes is None:
             from matplotlib.figure import Figure
@@ -59,32 +69,51 @@ class PathComparison:
         first = next(iter(self.paths.values()))
         higher = max(first.height_ends)
         straight = first.height_linear - higher
-        drawn = [straight]
         searched = {name: curve for name, curve in self.curves.items() if len(curve) > 1}
+        drawn = [straight]
+        for name, curve in searched.items():
+            drawn += [self.paths[name].maximum - higher, *(curve[:, 1] - higher)]
+        heights = np.array(drawn)[np.isfinite(drawn)]
+        foot = _foot(heights, ROUNDING * float(np.finfo(first.start.dtype).eps) * abs(higher))
         for k, (name, curve) in enumerate(searched.items()):
-            heights, dense = curve[:, 1] - higher, self.paths[name].maximum - higher
-            style, marker = STYLES[k % len(STYLES)], MARKERS[k % len(MARKERS)]
-            look = {"ls": style, "marker": marker, "lw": 1.5, "ms": 6}
-            (line,) = axes.plot(curve[:, 0], heights, markevery=[], label=f"{name}: {dense:.4g}", **look)
-            axes.plot([curve[-1, 0]] * 2, [heights[-1], dense], color=line.get_color(), markevery=[1], **look)
-            drawn += [dense, *heights]
-        axes.axhline(straight, color="0.5", lw=1, ls=":", label=f"straight line: {straight:.4g}")
-        axes.set(xlabel="points evaluated", ylabel="height above the higher end", xscale="log")
-        axes.set_title(
-            "lines: at the path's own points; markers and numbers: the maximum of the path kept", fontsize="small"
-        )
-        _fit_heights(axes, np.array(drawn))
+            barrier = self.paths[name].maximum - higher
+            look = {"ls": STYLES[k % len(STYLES)], "marker": MARKERS[k % len(MARKERS)], "lw": 1.5, "ms": 6}
+            shown = np.maximum([*(curve[:, 1] - higher), barrier], foot)
+            spent = curve[:, 0]
+            (line,) = axes.plot(spent, shown[:-1], markevery=[], label=f"{name}: {max(barrier, 0):.4g}", **look)
+            axes.plot([spent[-1]] * 2, shown[-2:], color=line.get_color(), markevery=[1], **look)
+        axes.axhline(max(straight, foot), color="0.5", lw=1, ls=":", label=f"straight line: {max(straight, 0):.4g}")
+        axes.set(xlabel="function evaluations", ylabel="height above the higher endpoint", xscale="log")
+        axes.set_title("lines: heights at the sample points; markers and numbers: barriers", fontsize="small")
+        if foot > 0:
+            _scale_to(axes, foot, heights)
         axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
         return axes
 
 
-def _fit_heights(axes: Any, heights: np.ndarray) -> None:
-    """A scale on which low heights are told apart, with room above the highest, and none below 0 where none is."""
-    top, positive = heights.max(), heights[heights > 0]
-    if positive.size and top > LOGARITHMIC * max(heights.min(), 0):
-        linear = 10 ** np.floor(np.log10(max(positive.min(), 1e-3 * top)))
-        axes.set_yscale("symlog", linthresh=linear)
-        axes.set_ylim(min(heights.min(), 0) - 0.2 * linear, 2 * top)
+def _foot(heights: np.ndarray, rounding: float) -> float:
+    """Where a logarithmic scale of some heights begins, a power of ten; 0 where a linear one shows them."""
+    seen = heights[heights > rounding]
+    if not seen.size or seen.max() <= LOGARITHMIC * seen.min():
+        return 0.0
+    return float(10 ** (np.floor(np.log10(seen.min())) - bool((heights <= rounding).any())))
+
+
+def _scale_to(axes: Any, foot: float, heights: np.ndarray) -> None:
+    """A logarithmic scale from its foot, which stands for 0 where there are such heights, to above the highest."""
+    from matplotlib.ticker import LogFormatterMathtext, NullLocator
+
+    first, last = round(np.log10(foot)), int(np.floor(np.log10(heights.max())))
+    every = -(-(last - first + 1) // MOST_TICKS)
+    ticks = [10.0**n for n in range(last, first - 1, -every)]
+    names = [LogFormatterMathtext()(tick) for tick in ticks]
+    if (heights < foot).any():
+        above = sum(tick > 2 * foot for tick in ticks)
+        ticks, names = [*ticks[:above], foot], [*names[:above], "0"]
+    axes.set_yscale("log")
+    axes.set_yticks(ticks, names)
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(foot / 2, 2 * heights.max())
 
 
 def compare_methods(
