@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .data import DataError, load_mnist
     from .landscape import Evaluations, FunctionLandscape, LandscapeError, as_landscape, check_gradient
     from .networks import initial_vector, network_landscape
+    from .noise import Noise, measure_noise, product_step
     from .paths import (
         FourierPathFinder,
         Path,
@@ -65,6 +66,9 @@ _HOMES = {
     "check_gradient": "landscape",
     "initial_vector": "networks",
     "network_landscape": "networks",
+    "Noise": "noise",
+    "measure_noise": "noise",
+    "product_step": "noise",
     "FourierPathFinder": "paths",
     "Path": "paths",
     "PathComparison": "paths",
@@ -92,6 +96,7 @@ __all__ = [
     "FunctionLandscape",
     "KernelPCA",
     "LandscapeError",
+    "Noise",
     "Path",
     "PathComparison",
     "Run",
@@ -119,8 +124,10 @@ __all__ = [
     "load_saddle",
     "load_stationary_points",
     "load_surface",
+    "measure_noise",
     "network_landscape",
     "preferred_direction",
+    "product_step",
     "refine_saddle",
     "set_threads",
     "shell_lengths",

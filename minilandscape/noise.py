@@ -1,0 +1,299 @@
+"""The noise of a landscape's values and gradients at a point, and the finite-difference step that it calls for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import comb, isfinite, sqrt
+from typing import Any
+
+import numpy as np
+
+from .backend import to_device, to_host
+from .landscape import Evaluations, LandscapeError, as_landscape, describe_point, vector
+
+#: Sample points of a difference table beside the point itself, and how many lie behind it: not as many as ahead, or
+#: rounding errors that are opposite on both sides cancel.
+POINTS, BEHIND = 6, 2
+#: They are evaluated in this order: a calculation that restarts from its last result must not follow the line.
+ORDER = (4, 1, 5, 2, 0, 3)
+#: Spacing of a table, as a part of the length that is given: of the first, and at most.
+SPACING, MOST_SPACING = 1e-4, 1e-2
+#: Estimates from differences of two orders agree within this factor.
+AGREE = 4
+#: Tables at most; factors by which the next is finer or coarser.
+MOST_TABLES, FINER, COARSER = 8, 100, 10
+#: The gradient is linear enough if its second differences are below this part of the first.
+BENT = 0.1
+#: The first differences have to be so many times the noise, or the curvature is not seen.
+VISIBLE = 10
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The noise of values and gradients at a point: standard deviations, in the landscape's units, never zero.
+
+    Noise is what two evaluations at nearly the same point differ by that no smooth function explains: rounding errors,
+    self-consistent iterations that were stopped, random numbers.
+
+    Attributes
+    ----------
+    value
+        Of f.
+    gradient
+        Of the gradient's components: the root mean square over all of them.
+    gradient_largest
+        Of the noisiest component.
+    curvature
+        |H u| along the unit vector u that was probed, all components of the same size.
+    length
+        The length over which the curvature along u changes by its own size; infinite where the noise hides that.
+    spacing
+        Distance of the sample points.
+    size
+        D.
+    evaluations
+        Points evaluated.
+    """
+
+    value: float
+    gradient: float
+    gradient_largest: float
+    curvature: float
+    length: float
+    spacing: float
+    size: int
+    evaluations: Evaluations = field(default_factory=Evaluations)
+
+
+def measure_noise(
+    landscape: Any, point: Any, *, scale: float | None = None, known: tuple[float, Any] | None = None
+) -> Noise:
+    """Measure the noise of values and gradients at a point by difference tables along a line.
+
+    Differences of order k of equally spaced samples f(x + i h u), i = −2, …, 4, vanish as h^k where f is smooth, and
+    have k!² / (2k)! of their variance from noise [1]_. The order is raised until the estimates agree; the spacing h is
+    raised where the samples do not differ and lowered where they are not smooth. No point is evaluated twice.
+
+    Parameters
+    ----------
+    landscape
+        Anything that :func:`~minilandscape.landscape.as_landscape` takes.
+    point
+        x, (D,).
+    scale
+        A length over which f varies, such as the distance of two endpoints: the spacing starts at 1e-4 of it. None
+        takes the coordinates' root mean square, or 1 where that is 0.
+    known
+        (value, gradient) at the point, if they have been evaluated; they are not evaluated again.
+
+    Returns
+    -------
+    Noise
+        Values and gradients that are all numbers of single precision count as rounded to it, whatever the dtype.
+
+    Raises
+    ------
+    LandscapeError
+        If the point, or everything beside it, cannot be evaluated.
+    ValueError
+        If the point is not one finite vector, or the scale not a positive, finite number.
+
+    References
+    ----------
+    .. [1] J. J. Moré and S. M. Wild, "Estimating computational noise", SIAM J. Sci. Comput. 33, 1292 (2011).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import minilandscape as ml
+    >>> from minilandscape.potentials import MullerBrown
+    >>> noise = ml.measure_noise(MullerBrown(), np.array([-0.8, 0.6]))
+    >>> 1e-15 < noise.gradient < 1e-11
+    True
+    """
+    x = vector("the point", point, landscape).astype(np.float64)
+    if x.ndim != 1 or not x.size or not np.isfinite(x).all():
+        raise ValueError(f"the point has shape {x.shape}; expected one finite vector (D,)")
+    if scale is not None and not (scale > 0 and isfinite(scale)):
+        raise ValueError(f"scale is {scale}; expected a positive, finite length")
+    land = as_landscape(landscape, x.size)
+    probe = _Probe(land, x, known)
+    # A spacing has to move every coordinate by several units in the last place.
+    least = 32 * probe.eps * float(np.abs(x).max()) * sqrt(x.size)
+    length = float(scale) if scale is not None else float(np.sqrt(np.mean(x**2))) or 1.0
+    best = probe.search(max(SPACING * length, least), least, MOST_SPACING * length)
+    return Noise(
+        value=best.value,
+        gradient=best.gradient,
+        gradient_largest=best.gradient_largest,
+        curvature=best.curvature,
+        length=best.length,
+        spacing=best.spacing,
+        size=x.size,
+        evaluations=probe.evaluations,
+    )
+
+
+def product_step(noise: Noise, scale: float | None = None) -> tuple[float, float]:
+    """Choose the step h of Hessian-vector products by finite differences of gradients, and estimate their error.
+
+    The error of [∇f(x + h v) − ∇f(x − h v)] / 2h, |v| = 1, has a part √(D/2) σ / h from the noise σ of the gradient's
+    components and a part |H v| (h / l)² / 6 from the curvature's change over a length l. The step that makes the sum
+    least is returned; a noise below rounding errors of float64 counts as those.
+
+    Parameters
+    ----------
+    noise
+        Of :func:`measure_noise`.
+    scale
+        A length over which f varies; l is no longer than this. None takes the one the noise was measured with.
+
+    Returns
+    -------
+    step, error
+        h, and the expected norm of the error of H v: a v with a curvature smaller than that has no sign.
+    """
+    reach = noise.spacing / SPACING if scale is None else float(scale)
+    # A motion of few coordinates bends sooner than one of all.
+    length = min(reach, noise.length) / sqrt(noise.size)
+    spread = sqrt(noise.size) * noise.gradient
+    relative = spread / (noise.curvature * length) if noise.curvature > 0 else 0.0
+    step = length * min(max(2 * relative, float(np.finfo(np.float64).eps)), 1.0) ** (1 / 3)
+    return step, spread / (sqrt(2) * step) + noise.curvature * (step / length) ** 2 / 6
+
+
+@dataclass(frozen=True)
+class _Table:
+    """What a difference table of one spacing says."""
+
+    value: float
+    gradient: float
+    gradient_largest: float
+    curvature: float
+    length: float
+    spacing: float
+    #: Smooth parts are left in the highest differences.
+    unsteady: bool
+    #: So they are, or the gradient is far from linear: a finer table is needed.
+    rough: bool
+    #: The gradient's slope is hidden in the noise: a coarser table is needed.
+    hidden: bool
+    #: More than half of the samples do not differ.
+    same: bool
+    #: The gradient's noise is more than its rounding errors.
+    above_rounding: bool
+
+
+class _Probe:
+    """A landscape along a line through a point."""
+
+    def __init__(self, landscape: Any, x: np.ndarray, known: tuple[float, Any] | None) -> None:
+        self.landscape, self.x = landscape, x
+        self.eps = float(np.finfo(landscape.dtype).eps)
+        self.evaluations = Evaluations()
+        rng = np.random.default_rng(0)  # components of about the same size: all of them move
+        along = rng.choice([-1.0, 1.0], x.size) * rng.uniform(0.5, 1.0, x.size)
+        self.along = along / np.linalg.norm(along)
+        if known is None:
+            values, gradients = self._evaluate(x[None])
+            known = float(values[0]), gradients[0]
+        self.value = float(known[0])
+        self.gradient = np.asarray(to_host(known[1]), dtype=np.float64)
+        if not (isfinite(self.value) and np.isfinite(self.gradient).all()):
+            raise LandscapeError(f"the value or the gradient at {describe_point(x)} is not finite ({self.value})", x)
+
+    def _evaluate(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self.evaluations.gradients += len(points)
+        points = to_device(points, self.landscape.device, self.landscape.dtype)
+        values, gradients = self.landscape.values_and_gradients(points)
+        return np.asarray(to_host(values), dtype=np.float64), np.asarray(to_host(gradients), dtype=np.float64)
+
+    def table(self, spacing: float) -> _Table | None:
+        """The table of one spacing; None where a sample point cannot be evaluated."""
+        offsets = np.delete(np.arange(POINTS + 1) - BEHIND, BEHIND)
+        values, gradients = np.empty(POINTS), np.empty((POINTS, self.x.size))
+        order = list(ORDER)
+        try:
+            values[order], gradients[order] = self._evaluate(self.x + np.outer(spacing * offsets[order], self.along))
+        except LandscapeError:
+            return None
+        values = np.insert(values, BEHIND, self.value)
+        gradients = np.insert(gradients, BEHIND, self.gradient, axis=0)
+        if not (np.isfinite(values).all() and np.isfinite(gradients).all()):
+            return None
+        value, _, _ = _estimate(values[:, None], self._rounding(values))
+        gradient, largest, steady = _estimate(gradients, self._rounding(gradients))
+        unit = float(np.abs(gradients).max()) or 1.0  # squares of numbers × 1e±200 would be lost
+        differences = [np.diff(gradients / unit, k, axis=0) for k in (1, 2, 3)]
+        rise, bend, twist = (sqrt(float((part**2).sum(axis=1).mean())) for part in differences)
+        spread = sqrt(self.x.size) * gradient / unit
+        length = float("inf")
+        if bend > VISIBLE * spread:
+            length = spacing * rise / bend
+        if twist > VISIBLE * spread:
+            length = min(length, spacing * sqrt(rise / twist))
+        same = bool((differences[0] == 0).mean() > 0.5)
+        above = gradient > 100 * self._rounding(gradients)
+        hidden = same or rise < VISIBLE * spread
+        rough = not steady or (bend > VISIBLE * spread and bend > BENT * rise)
+        return _Table(
+            value, gradient, largest, unit * rise / spacing, length, spacing, not steady, rough, hidden, same, above
+        )
+
+    def search(self, spacing: float, least: float, most: float) -> _Table:
+        """The first table that is smooth and shows the gradient's slope, or the best one that there is."""
+        best: _Table | None = None
+        finer = coarser = False
+        for _ in range(MOST_TABLES):
+            table = self.table(spacing)
+            if coarser and best is not None and (table is None or table.gradient > AGREE * best.gradient):
+                break  # noise does not depend on the spacing; what has grown is the function's own variation
+            if table is not None and (best is None or best.unsteady or not table.rough):
+                best = table
+            if (table is None or table.rough) and not coarser and spacing > least:
+                finer, spacing = True, max(spacing / FINER, least)
+            elif table is not None and table.hidden and not finer and spacing * COARSER <= most:
+                structure = self._finer_structure(table, least) if not coarser and table.above_rounding else None
+                if structure is not None:
+                    finer, best, spacing = True, structure, max(structure.spacing / FINER, least)
+                    if not structure.rough:
+                        break
+                else:
+                    coarser, spacing = True, min(spacing * (FINER if table.same else COARSER), most)
+            else:
+                break
+        if best is None:
+            raise LandscapeError(f"the landscape cannot be evaluated beside {describe_point(self.x)}", self.x)
+        return best
+
+    def _finer_structure(self, table: _Table, least: float) -> _Table | None:
+        """A much finer table, if unrelated samples are those of a finer structure and not noise."""
+        fine = self.table(sqrt(table.spacing * least) or table.spacing / FINER**2)
+        return fine if fine is not None and not fine.same and fine.gradient * AGREE < table.gradient else None
+
+    def _rounding(self, numbers: np.ndarray) -> float:
+        """The rounding error of some numbers: that of single precision where none has more digits."""
+        digits = np.frexp(numbers)[0]
+        single = not (digits * 2**24 % 1).any() and (digits * 2**12 % 1).any()
+        eps = max(self.eps, float(np.finfo(np.float32).eps)) if single else self.eps
+        return max(eps * float(np.abs(numbers).max()) / sqrt(12), float(np.finfo(np.float64).tiny))
+
+
+def _estimate(samples: np.ndarray, rounding: float) -> tuple[float, float, bool]:
+    """The noise of samples (POINTS + 1, n): root mean square over the columns, the largest, and whether it is steady.
+
+    Steady are estimates from differences of several orders that agree, or that are rounding errors.
+    """
+    scale = float(np.abs(samples).max()) or 1.0  # squares of values × 1e-200 would be lost
+    differences = samples / scale
+    sigmas, columns = [], []
+    for k in range(1, POINTS + 1):
+        differences = np.diff(differences, axis=0)
+        variance = (differences**2).mean(axis=0) / comb(2 * k, k)
+        sigmas.append(scale * sqrt(float(variance.mean())))
+        columns.append(scale * sqrt(float(variance.max())))
+    steady = [k for k in range(POINTS - 1) if max(sigmas[k:]) <= AGREE * min(sigmas[k:])]
+    # The middle one of those that agree: the first may hold a smooth part, and the last comes of one difference.
+    k = steady[0] + int(np.argsort(sigmas[steady[0] :])[(POINTS - steady[0]) // 2]) if steady else POINTS - 1
+    sigma, largest = max(sigmas[k], rounding), max(columns[k], rounding)
+    return sigma, largest, bool(steady) or sigma <= 100 * rounding
