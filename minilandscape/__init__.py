@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .analysis.stationary import StationaryPoints, load_stationary_points
     from .analysis.statistics import compare_sets, component_statistics, preferred_direction, shell_lengths
     from .analysis.surface import Surface, load_surface, surface
-    from .analysis.symmetry import align, align_atoms
+    from .analysis.symmetry import align, align_atoms, closest_approach
     from .backend import DeviceError, set_threads
     from .data import DataError, load_mnist
     from .landscape import Evaluations, FunctionLandscape, LandscapeError, as_landscape, check_gradient
@@ -51,6 +51,7 @@ _HOMES = {
     "load_stationary_points": "analysis.stationary",
     "align": "analysis.symmetry",
     "align_atoms": "analysis.symmetry",
+    "closest_approach": "analysis.symmetry",
     "compare_sets": "analysis.statistics",
     "component_statistics": "analysis.statistics",
     "preferred_direction": "analysis.statistics",
@@ -108,6 +109,7 @@ __all__ = [
     "align_atoms",
     "as_landscape",
     "check_gradient",
+    "closest_approach",
     "compare_methods",
     "compare_sets",
     "component_statistics",

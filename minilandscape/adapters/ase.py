@@ -124,11 +124,16 @@ class AseLandscape(FunctionLandscape):
         return away
 
     def align(self, a: Any, b: Any) -> np.ndarray:
-        """b (D,) moved, turned, and like atoms matched, so that it lies near a, where all atoms are free and nothing is
-        periodic; ValueError elsewhere."""
-        if len(self._free) < len(self._atoms) or self._atoms.pbc.any():
-            raise ValueError("atoms are aligned where none is frozen and nothing is periodic; these are not")
-        return align_atoms(a, b, self._atoms.numbers)
+        """b (D,) moved, turned as far as cell and frozen atoms allow, and like atoms matched, so that it lies near a.
+
+        :func:`~minilandscape.analysis.symmetry.align_atoms` says which motions are used. A warning is given where two
+        atoms clash on the straight line between the two.
+        """
+        frozen = np.setdiff1d(np.arange(len(self._atoms)), self._free)
+        ours, theirs = self.atoms(a).positions, self.atoms(b).positions
+        cell, pbc = np.asarray(self._atoms.cell), self._atoms.pbc
+        aligned = align_atoms(ours, theirs, self._atoms.numbers, cell=cell, pbc=pbc, frozen=frozen)
+        return np.array(aligned[self._free].ravel())
 
     def zero_modes(self, point: Any) -> np.ndarray:
         """Translations of atoms that are all free, and rotations where nothing is periodic."""

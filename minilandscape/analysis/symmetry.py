@@ -1,13 +1,18 @@
-"""Symmetries: vectors, and molecules, that are the same but for the order of their hidden units or atoms."""
+"""Symmetries: parameter vectors and configurations that are equal up to the order of hidden units or like atoms."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from ..networks import get_network
+from . import superposition
+from .lattice import Lattice
 
 #: By model and block: the shape in which each axis belongs to one group of units, and which.
 UNITS: dict[str, dict[str, tuple[tuple[int, ...], dict[int, str]]]] = {
@@ -44,8 +49,12 @@ UNITS: dict[str, dict[str, tuple[tuple[int, ...], dict[int, str]]]] = {
 }
 #: Rounds over all groups at most.
 ROUNDS = 100
-#: Turns that the superposition of molecules starts from.
-TURNS = 60
+#: Frozen atoms stand at one place, or on one line, within this part of the configuration's extent.
+SAME = 1e-6
+#: Rotations about an axis that the superposition starts from, those that pairs of atoms suggest apart.
+ANGLES = 24
+#: Atoms that come nearer than this part of the smallest distance of such atoms at the ends clash.
+CLASH = 0.5
 
 
 def permute(model: str, vector: Any, orders: dict[str, Any]) -> np.ndarray:
@@ -157,54 +166,290 @@ def align(model: str, a: Any, b: Any) -> np.ndarray:
     return nearest
 
 
-def align_atoms(a: Any, b: Any, kinds: Any = None, *, seed: int = 0) -> np.ndarray:
-    """b (3n,) moved, turned, and like atoms matched, so that it lies near a.
+class ClashWarning(UserWarning):
+    """Two atoms come very near each other on the straight line between two configurations."""
 
-    The superposition (Kabsch, 1976) and the assignment of like atoms take turns, from several random turns of b; the
-    nearest is kept. Mirror images stay apart.
+
+@dataclass(frozen=True)
+class Approach:
+    """The closest approach of two atoms on the straight line between two configurations.
+
+    Attributes
+    ----------
+    distance, t
+        The distance of the two atoms, and where on the line (0 to 1) it is reached.
+    atoms
+        Their indices.
+    smallest
+        The smallest distance of two atoms of these kinds at the two ends.
+    """
+
+    distance: float
+    t: float
+    atoms: tuple[int, int]
+    smallest: float
+
+    @property
+    def clash(self) -> bool:
+        """Whether they come nearer than half the smallest distance at the ends."""
+        return self.distance < CLASH * self.smallest
+
+
+def align_atoms(
+    a: Any,
+    b: Any,
+    kinds: Any = None,
+    *,
+    cell: Any = None,
+    pbc: Any = None,
+    frozen: Any = None,
+    seed: int = 0,
+    warn: bool = True,
+) -> np.ndarray:
+    """Move, turn and relabel a configuration b (3n,) so that it lies near a, by symmetries of the energy alone.
+
+    A free molecule or cluster is translated, rotated (mirror images stay apart) and its like atoms are exchanged.
+    Configurations that are congruent, up to displacements of a twentieth of the distance of neighbours, are always
+    brought to coincide; of others the nearest of many superpositions is returned, each of which alternates between
+    rotation (Kabsch, 1976) and assignment until neither brings them nearer.
+
+    In a periodic cell distances are those of the nearest images, and nothing is rotated. Frozen atoms stay where they
+    are: like atoms of the others are exchanged, and what the frozen ones leave free of the motions is used: rotations
+    about a single one, or about the line on which all of them lie, where nothing is periodic; translations where none
+    is frozen.
 
     Parameters
     ----------
     a, b
-        (3n,) or (n, 3), a row for each atom.
+        (3n,) or (n, 3), a row for each atom, frozen ones included.
     kinds
         (n,): atoms that may be exchanged have the same; all are alike if None.
+    cell, pbc
+        The cell (3, 3) or (3,), and whether each direction is periodic, (3,) or one for all (None: all three where a
+        cell is given).
+    frozen
+        (n,) of bool, or the indices of the atoms that do not move; None for none.
+    seed
+        Of the random rotations that the superposition of unlike configurations starts from.
+    warn
+        Whether a :class:`ClashWarning` is given where two atoms clash on the straight line from a to the result
+        (:func:`closest_approach`).
 
     Returns
     -------
     ndarray
-        Like b.
+        Like b. In a periodic cell each atom is the image nearest to its counterpart in a.
 
     Raises
     ------
     ValueError
-        If a or b has another shape or is not finite, or they or ``kinds`` are not of one number of atoms.
+        If a or b has another shape or is not finite, they or ``kinds`` are not of one number of atoms, the frozen
+        atoms differ, or cell or pbc is invalid.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import minilandscape as ml
+    >>> a = np.array([[0.0, 0, 0], [1, 0, 0], [0, 2, 0]])
+    >>> bool(np.allclose(ml.align_atoms(a, a[[2, 0, 1]] + 5), a))
+    True
     """
+    x, y, kinds = _two_configurations(a, b, kinds)
+    still = _frozen(frozen, len(x))
+    lattice = Lattice(cell, pbc)
+    centre = x.mean(axis=0)
+    extent = max(float(np.abs(x - centre).max()), float(np.abs(lattice.vectors).max(initial=0))) or 1.0
+    moved = lattice.shortest(y[still] - x[still])
+    if (np.abs(moved) > SAME * extent).any():
+        k = np.flatnonzero(still)[np.abs(moved).max(axis=1).argmax()]
+        raise ValueError(
+            f"the frozen atom {k} stands at {x[k].tolist()} in a and at {y[k].tolist()} in b; expected one place"
+        )
+    # In units of the extent: squares of metres or of 1e200 must neither vanish nor overflow.
+    if lattice:
+        small = Lattice(np.asarray(cell, dtype=np.float64) / extent, pbc)
+        aligned = _in_a_cell((x - centre) / extent, (y - centre) / extent, kinds, still, small)
+    elif still.any():
+        centre = x[still].mean(axis=0)
+        aligned = _about_frozen((x - centre) / extent, (y - centre) / extent, kinds, still, seed)
+    else:
+        aligned = superposition.superpose((x - centre) / extent, (y - y.mean(axis=0)) / extent, kinds, seed)
+    aligned = aligned * extent + centre
+    aligned[still] = x[still]
+    if warn:
+        _warn(closest_approach(x, aligned, kinds, cell=cell, pbc=pbc))
+    result: np.ndarray = aligned.reshape(np.shape(b))
+    return result
+
+
+def closest_approach(a: Any, b: Any, kinds: Any = None, *, cell: Any = None, pbc: Any = None) -> Approach:
+    """Find the two atoms that come nearest each other on the straight line from a to b, (3n,) each.
+
+    Nearest by the part of the smallest distance that two atoms of the same kinds have at the ends.
+
+    Parameters
+    ----------
+    a, b, kinds, cell, pbc
+        As for :func:`align_atoms`. In a periodic cell each atom takes the shortest way.
+
+    Returns
+    -------
+    Approach
+        Its distance is infinite where there are not two atoms.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`align_atoms`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import minilandscape as ml
+    >>> a = np.array([[0.0, 0, 0], [1, 0, 0], [0, 3, 0]])
+    >>> found = ml.closest_approach(a, a[[1, 0, 2]])  # two atoms pass through each other
+    >>> found.atoms, found.t, found.clash
+    ((0, 1), 0.5, True)
+    """
+    x, y, kinds = _two_configurations(a, b, kinds)
+    lattice = Lattice(cell, pbc)
+    if len(x) < 2:
+        return Approach(np.inf, 0.0, (0, 0), np.inf)
+    i, j = np.triu_indices(len(x), 1)
+    shift = lattice.shortest(y - x)
+    start, along = x[j] - x[i], shift[j] - shift[i]
+    near, far = lattice.shortest(start), lattice.shortest(start + along)
+    at_ends = np.minimum(np.linalg.norm(near, axis=1), np.linalg.norm(far, axis=1))
+    least, t = _nearest_on_lines(near, along)
+    _take_less(least, t, slice(None), *_nearest_on_lines(far - along, along))
+    # Where two atoms move far past each other another image may come nearer than those nearest at the ends.
+    passing = np.flatnonzero(np.linalg.norm(along, axis=1) > 0.25 * at_ends)
+    for image in lattice.images(2)[1:]:
+        _take_less(least, t, passing, *_nearest_on_lines(near[passing] + image, along[passing]))
+    _, kind = np.unique(kinds, return_inverse=True)
+    code = np.minimum(kind[i], kind[j]) * (kind.max() + 1) + np.maximum(kind[i], kind[j])
+    smallest = np.full(code.max() + 1, np.inf)
+    np.minimum.at(smallest, code, at_ends)
+    parts = np.divide(least, smallest[code], out=np.ones_like(least), where=smallest[code] > 0)
+    k = int(parts.argmin())
+    return Approach(float(least[k]), float(t[k]), (int(i[k]), int(j[k])), float(smallest[code[k]]))
+
+
+def _nearest_on_lines(start: np.ndarray, along: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The least |start + t along| for t from 0 to 1, and t: rows (n, 3) -> (n,), (n,)."""
+    squares = (along**2).sum(axis=1)
+    t = np.divide(-(start * along).sum(axis=1), squares, out=np.zeros_like(squares), where=squares > 0)
+    t = np.clip(t, 0, 1)
+    return np.linalg.norm(start + t[:, None] * along, axis=1), t
+
+
+def _take_less(least: np.ndarray, t: np.ndarray, where: Any, distance: np.ndarray, at: np.ndarray) -> None:
+    less = distance < least[where]
+    least[where], t[where] = np.where(less, distance, least[where]), np.where(less, at, t[where])
+
+
+def _warn(found: Approach) -> None:
+    if found.clash:
+        i, j = found.atoms
+        warnings.warn(
+            f"on the straight line between the two configurations the atoms {i} and {j} come within "
+            f"{found.distance:.3g} of each other at t = {found.t:.3g}; such atoms are {found.smallest:.3g} apart at "
+            "the ends. Values there may be extreme: start a search from a path that leads them around each other",
+            ClashWarning,
+            stacklevel=3,
+        )
+
+
+def _in_a_cell(x: np.ndarray, y: np.ndarray, kinds: np.ndarray, still: np.ndarray, lattice: Lattice) -> np.ndarray:
+    """y with like atoms exchanged, each the image nearest to its counterpart; translated where none is frozen."""
+    free = np.flatnonzero(~still)
+    groups = [free[group] for group in superposition.groups_of(kinds[free])] if free.size else []
+
+    def matched(z: np.ndarray) -> np.ndarray:
+        order = np.arange(len(x))
+        for group in groups:
+            squares = (lattice.shortest(z[group] - x[group][:, None]) ** 2).sum(axis=2)
+            order[group] = group[superposition.assign(squares, [np.arange(len(group))])]
+        return x + lattice.shortest(z[order] - x)
+
+    if still.any():
+        return matched(y)
+
+    def settled(z: np.ndarray) -> np.ndarray:
+        before = np.inf
+        for _ in range(superposition.ROUNDS):
+            z = matched(z)
+            z = z - (z - x).mean(axis=0)
+            apart = float(((z - x) ** 2).sum())
+            if apart >= before * (1 - 1e-10):
+                break
+            before = apart
+        return z
+
+    # A translation that maps one congruent configuration to the other brings some like atom onto the first of a kind.
+    fewest = min(groups, key=len)
+    shifts: Iterator[np.ndarray] = (x[fewest[0]] - y[k] for k in fewest)
+    return superposition.nearest(x, (settled(y + shift) for shift in (np.zeros(3), *shifts)))
+
+
+def _about_frozen(x: np.ndarray, y: np.ndarray, kinds: np.ndarray, still: np.ndarray, seed: int) -> np.ndarray:
+    """y with like free atoms exchanged, and turned as far as the frozen atoms, around whose centre it is, allow."""
+    free = ~still
+    ours, theirs, alike = x[free], y[free], kinds[free]
+    result = x.copy()
+    if not free.any():
+        return result
+    _, sizes, axes = np.linalg.svd(x[still], full_matrices=False)
+    groups = superposition.groups_of(alike)
+    if sizes[0] <= SAME:
+        result[free] = superposition.superpose(ours, theirs, alike, seed)
+    elif len(sizes) == 1 or sizes[1] <= SAME:
+        turn = superposition.about(axes[0])
+        angles = [*_angles(ours, theirs, alike, axes[0]), *np.linspace(0, 2 * np.pi, ANGLES, endpoint=False)]
+        starts = (theirs @ superposition.rotation(axes[0], angle) for angle in angles)
+        result[free] = superposition.nearest(ours, (superposition.settle(ours, z, groups, turn) for z in starts))
+    else:
+        result[free] = theirs[superposition.assign(((ours[:, None] - theirs) ** 2).sum(axis=2), groups)]
+    return result
+
+
+def _angles(x: np.ndarray, y: np.ndarray, kinds: np.ndarray, axis: np.ndarray) -> np.ndarray:
+    """Angles about an axis that bring some like atom of y to the side of the one of x that lies farthest from it."""
+    helper = np.cross(axis, np.eye(3)[np.abs(axis).argmin()])
+    first = helper / np.linalg.norm(helper)
+    plane = np.stack([first, np.cross(axis, first)])
+    p, q = x @ plane.T, y @ plane.T
+    i = int((p**2).sum(axis=1).argmax())
+    like = kinds == kinds[i]
+    angles: np.ndarray = np.arctan2(p[i, 1], p[i, 0]) - np.arctan2(q[like, 1], q[like, 0])
+    return angles
+
+
+def _two_configurations(a: Any, b: Any, kinds: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(n, 3), (n, 3) and (n,), checked."""
     x, y = _positions("a", a), _positions("b", b)
     if x.shape != y.shape:
         raise ValueError(f"a has {len(x)} atoms and b {len(y)}; expected as many")
     kinds = np.zeros(len(x), dtype=int) if kinds is None else np.asarray(kinds)
     if kinds.shape != (len(x),):
         raise ValueError(f"kinds has shape {kinds.shape}; expected ({len(x)},), one for each atom")
-    centre = x.mean(axis=0)
-    x, y = x - centre, y - y.mean(axis=0)
-    unlike = np.where(kinds[:, None] == kinds[None], 0.0, 1e12)
-    rng = np.random.default_rng(seed)
-    best, least = y, np.inf
-    for turn in range(TURNS):
-        z = y if turn == 0 else y @ _random_turn(rng)
-        before = np.inf
-        for _ in range(50):
-            z = z[linear_sum_assignment(((x[:, None] - z[None]) ** 2).sum(axis=2) + unlike)[1]]
-            z = z @ _kabsch(z, x)
-            apart = float(((x - z) ** 2).sum())
-            if apart > before * (1 - 1e-10):
-                break
-            before = apart
-        if apart < least * (1 - 1e-9):
-            best, least = z, apart
-    aligned: np.ndarray = (best + centre).reshape(np.shape(b))
-    return aligned
+    return x, y, kinds
+
+
+def _frozen(frozen: Any, n: int) -> np.ndarray:
+    """(n,) of bool."""
+    if frozen is None:
+        return np.zeros(n, dtype=bool)
+    frozen = np.asarray(frozen)
+    if frozen.dtype == bool and frozen.shape == (n,):
+        return frozen
+    if frozen.ndim == 1 and (not frozen.size or (frozen.dtype.kind in "iu" and -n <= frozen.min() <= frozen.max() < n)):
+        still = np.zeros(n, dtype=bool)
+        still[frozen.astype(int)] = True
+        return still
+    raise ValueError(
+        f"frozen is {frozen.tolist()}; expected ({n},) of bool, one for each atom, or indices of some of the {n} atoms"
+    )
 
 
 def _positions(name: str, atoms: Any) -> np.ndarray:
@@ -216,19 +461,3 @@ def _positions(name: str, atoms: Any) -> np.ndarray:
         raise ValueError(f"{name} has shape {positions.shape}; expected (3n,), or (n, 3) with a row for each atom")
     _check_finite(name, positions)
     return positions.reshape(-1, 3)
-
-
-def _kabsch(z: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The proper rotation R that brings z R nearest to x."""
-    u, _, vt = np.linalg.svd(z.T @ x)
-    u[:, -1] *= np.sign(np.linalg.det(u @ vt)) or 1.0
-    turn: np.ndarray = u @ vt
-    return turn
-
-
-def _random_turn(rng: np.random.Generator) -> np.ndarray:
-    q, r = np.linalg.qr(rng.standard_normal((3, 3)))
-    q = q * np.sign(np.diag(r))
-    q[:, 0] *= np.sign(np.linalg.det(q))
-    turn: np.ndarray = q
-    return turn
