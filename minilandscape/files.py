@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import glob
 import hashlib
 import io
 import json
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -27,36 +31,109 @@ class DamagedFileError(ValueError):
 
 
 def write_atomic(path: str | os.PathLike[str], content: bytes) -> Path:
-    """Writes a file through a temporary one in the same folder, flushed and renamed; returns its path.
+    """Writes a file whole or not at all, and durably; returns its path.
 
-    The temporary one is called ``.NAME.….tmp``, with no more of a long name than fits.
+    The content goes to a temporary file in the same folder, ``.NAME.….tmp`` (with no more of a long name than fits),
+    which is flushed to disk and renamed; then the folder is flushed, so that the file outlasts a power cut.
+
+    Parameters
+    ----------
+    path
+        A symbolic link is kept: the file that it points to is written. A file that is replaced keeps its permissions,
+        a new one gets those of the umask. A device or a pipe, such as ``/dev/stdout``, is written as it is. Folders
+        that do not exist are made.
+    content
+        All of it.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written: a file without write permission is refused, though its folder would allow its
+        replacement.
     """
     path = Path(path)
-    if not path.parent.is_dir():
-        path.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{path.name}."
-    if len(os.fsencode(prefix)) > LONGEST_PREFIX:
-        prefix = os.fsencode(prefix)[:LONGEST_PREFIX].decode(errors="ignore")  # lest it end within a letter
-    handle, temporary = tempfile.mkstemp(prefix=prefix, suffix=".tmp", dir=path.parent)
+    try:
+        mode: int | None = os.stat(path).st_mode
+    except FileNotFoundError:
+        mode = None
+    if mode is not None and not stat.S_ISREG(mode):
+        with open(path, "wb", buffering=0) as special:  # refuses folders
+            special.write(content)
+        return path
+    if mode is not None:
+        os.close(os.open(path, os.O_WRONLY))  # refuses what is read-only
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    _make_folder(target.parent)
+    handle, temporary = _new_temporary(target)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp gives 0600, an ordinary file would have this
-        os.replace(temporary, path)
+        if mode is not None:
+            os.chmod(temporary, stat.S_IMODE(mode))
+        os.replace(temporary, target)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+    _sync_folder(target.parent)
     return path
+
+
+def unfinished_files(path: str | os.PathLike[str]) -> list[Path]:
+    """Temporary files of :func:`write_atomic` for a path, which killed processes left."""
+    target = Path(os.path.realpath(path))
+    return list(target.parent.glob(f"{glob.escape(_temporary_prefix(target))}*.tmp"))
+
+
+def _temporary_prefix(target: Path) -> str:
+    prefix = f".{target.name}."
+    if len(os.fsencode(prefix)) > LONGEST_PREFIX:
+        prefix = os.fsencode(prefix)[:LONGEST_PREFIX].decode(errors="ignore")  # must not end within a letter
+    return prefix
+
+
+def _new_temporary(target: Path) -> tuple[int, Path]:
+    """A new file beside the target, open for writing, with the permissions that the kernel gives an ordinary file."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    while True:
+        temporary = target.with_name(f"{_temporary_prefix(target)}{secrets.token_hex(4)}.tmp")
+        with suppress(FileExistsError):
+            return os.open(temporary, flags, 0o666), temporary
+
+
+def _make_folder(folder: Path) -> None:
+    """Makes a folder and those above it, each recorded in the one above."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Flushes a folder's list of files to disk, where the system can do that."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except PermissionError:  # a folder that may be written but not listed
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):  # some network file systems
+            raise
+    finally:
+        os.close(handle)
 
 
 def json_text(document: Any) -> str:
     """A document as strict JSON that a person can read; numbers that are not finite become null.
 
-    NumPy's numbers are numbers like any other.
+    NumPy's numbers are numbers like any other, its arrays are lists, and paths are text.
     """
     return json.dumps(_strict(document, ()), indent=2, allow_nan=False)
 
@@ -65,6 +142,10 @@ def _strict(value: Any, place: Place, lost: dict[Place, str] | None = None) -> A
     """What JSON can hold of a value; ``lost`` gathers the numbers that are not finite, by their place in it."""
     if isinstance(value, np.generic):
         value = value.item()
+    elif isinstance(value, np.ndarray):
+        value = value.tolist()
+    elif isinstance(value, os.PathLike):
+        value = os.fspath(value)
     if isinstance(value, dict):
         names = {name: name if isinstance(name, str) else json.dumps(_strict(name, ())) for name in value}
         return {names[name]: _strict(v, (*place, names[name]), lost) for name, v in value.items()}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,76 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
         files.write_atomic(tmp_path / "a", b"new")
     assert (tmp_path / "a").read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.skipif(not hasattr(os, "O_DIRECTORY"), reason="folders cannot be flushed")
+def test_a_file_and_its_folder_are_on_disk_before_a_write_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def name_of(handle: int) -> str:
+        return Path(os.readlink(f"/proc/self/fd/{handle}")).name
+
+    real_sync, real_replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: (done.append(f"sync {name_of(handle)}"), real_sync(handle)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (done.append("rename"), real_replace(a, b)))
+    files.write_atomic(tmp_path / "outer" / "inner" / "a", b"1")
+    steps = [re.sub(r"^sync \.a\..*\.tmp$", "sync file", step) for step in done]
+    assert steps == [f"sync {tmp_path.name}", "sync outer", "sync file", "rename", "sync inner"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="symbolic links and permissions are POSIX's")
+def test_links_devices_and_permissions_are_respected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    target, link = disk / "target.npy", tmp_path / "link.npy"
+    target.write_bytes(b"old")
+    target.chmod(0o640)
+    link.symlink_to(Path("disk", "target.npy"))
+    files.write_atomic(link, b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o640
+    (tmp_path / "to nothing").symlink_to(disk / "made")
+    files.write_atomic(tmp_path / "to nothing", b"x")
+    assert (disk / "made").read_bytes() == b"x"
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(OSError, match="symbolic links"):
+        files.write_atomic(tmp_path / "loop", b"x")
+    files.write_atomic("/dev/null", b"x")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    for mask, mode in ((0o022, 0o644), (0o077, 0o600), (0o002, 0o664)):
+        before = os.umask(mask)
+        try:
+            monkeypatch.setattr(os, "umask", lambda _: pytest.fail("the umask is the whole process's"))
+            files.write_atomic(tmp_path / f"mode{mode}", b"x")
+        finally:
+            monkeypatch.undo()
+            os.umask(before)
+        assert stat.S_IMODE((tmp_path / f"mode{mode}").stat().st_mode) == mode
+    target.chmod(0o444)
+    if os.geteuid() != 0:  # whom nothing is read-only for
+        with pytest.raises(PermissionError):
+            files.write_atomic(link, b"newer")
+        assert target.read_bytes() == b"new"
+    names = ["disk", "link.npy", "loop", "mode384", "mode420", "mode436", "to nothing"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+def test_what_killed_processes_left_is_found_by_the_files_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("a.npz", "a[1].npz", "字" * 83)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda *_, **__: None)  # as if it were killed
+        patch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+        for name in names:
+            with pytest.raises(OSError, match="killed"):
+                files.write_atomic(tmp_path / name, b"x")
+    assert len(list(tmp_path.iterdir())) == 3
+    for name in names:
+        (left,) = files.unfinished_files(tmp_path / name)
+        left.unlink()
+    assert not list(tmp_path.iterdir())
 
 
 def test_results_round_trip_and_are_deterministic(tmp_path: Path) -> None:
@@ -137,10 +209,22 @@ def test_numpys_numbers_are_written_like_any_other(tmp_path: Path) -> None:
         "yes": np.bool_(True),
         "text": np.str_("a"),
         "by": {np.int64(2): 1},
+        "row": np.array([1, 2]),
+        "number": np.array(3),
+        "file": Path("a/b"),
     }
     files.write_result(tmp_path / "r.npz", "thing", {}, facts)
     _, known = files.read_result(tmp_path / "r.npz", "thing")
-    assert {name: known[name] for name in facts} == {"n": 5, "x": 0.5, "yes": True, "text": "a", "by": {"2": 1}}
+    assert {name: known[name] for name in facts} == {
+        "n": 5,
+        "x": 0.5,
+        "yes": True,
+        "text": "a",
+        "by": {"2": 1},
+        "row": [1, 2],
+        "number": 3,
+        "file": os.path.join("a", "b"),
+    }
     assert known["yes"] is True
     files.write_json(tmp_path / "d.json", facts)
     assert files.read_json(tmp_path / "d.json")["n"] == 5

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-from ..files import DamagedFileError, read_json, read_result, write_atomic, write_json, write_result
+from ..files import DamagedFileError, read_json, read_result, unfinished_files, write_atomic, write_json, write_result
 from .task import Result, Task
 
 #: Seconds between signs of life of a running task, and without one until it counts as dead.
@@ -83,8 +83,7 @@ class Store:
         # Two lines of work may finish the same task; their results are equal.
         write_result(self.result_path(task), "task", arrays, {"task": task.name, "options": task.options, **facts})
         write_json(self.folder / "seconds" / f"{task.id}.json", {"seconds": round(seconds, 3)})
-        unfinished = (self.folder / "results").glob(f".{task.id}.npz.*.tmp")  # of a process that was killed
-        for path in (*self.checkpoints(task), *unfinished):
+        for path in (*self.checkpoints(task), *unfinished_files(self.result_path(task))):
             path.unlink(missing_ok=True)
         self._failure(task).unlink(missing_ok=True)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import to_device, to_host
-from ..files import read_result, write_result
+from ..files import read_result, unfinished_files, write_result
 from ..landscape import Evaluations
 from ..optimizers import EpochState, LbfgsState
 from .records import CURVES, Records
@@ -18,8 +18,7 @@ from .records import CURVES, Records
 
 def remove_checkpoint(path: str | os.PathLike[str]) -> None:
     """Removes a checkpoint, and what a killed process left of one that it was writing."""
-    path = Path(path)
-    for file in (path, *path.parent.glob(f".{path.name}.*.tmp")):
+    for file in (Path(path), *unfinished_files(path)):
         file.unlink(missing_ok=True)
 
 
