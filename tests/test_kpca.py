@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from scipy.spatial.distance import pdist
 from sklearn.decomposition import KernelPCA as Theirs
 
 from minilandscape.analysis.kpca import kernel_pca, load_kernel_pca
@@ -96,6 +98,35 @@ def test_rbf_keeps_its_digits_in_tight_clusters_far_apart_and_far_from_the_origi
     H = np.eye(10) - 0.1
     expected = np.linalg.eigvalsh(H @ K @ H)[::-1][:3]
     assert kernel_pca(points, "rbf", 3, gamma=gamma).eigenvalues == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-4, 1e-7, 1e-30, 1e-120])
+def test_rbf_of_near_identical_points_is_the_linear_kernel(size: float) -> None:
+    points = size * POINTS
+    rbf, linear = kernel_pca(points, "rbf", 3, gamma=1e-6), kernel_pca(points, "linear", 3)
+    assert rbf.eigenvalues == pytest.approx(2e-6 * linear.eigenvalues, rel=1e-3)  # 1 - k is γ|x - x'|²
+    assert rbf.projections == pytest.approx(math.sqrt(2e-6) * linear.projections, rel=0.02, abs=2e-6 * size)
+    assert rbf.transform(points) == pytest.approx(rbf.projections, rel=1e-6, abs=1e-9 * size)
+
+
+def test_components_that_would_be_arbitrary_are_refused_or_named() -> None:
+    far = 1e3 * POINTS
+    with pytest.raises(ValueError, match=r"gamma 0\.0833: all are equally far .* choose a smaller gamma \(gamma="):
+        kernel_pca(far)
+    gamma = float(1 / np.median(pdist(far, "sqeuclidean")))
+    assert kernel_pca(far, gamma=gamma).eigenvalues[0] > 1.05 * kernel_pca(far, gamma=gamma).eigenvalues[1]
+    with pytest.raises(ValueError, match=r"smaller gamma \(scale them\)"):
+        kernel_pca(1e200 * POINTS)
+    assert len(kernel_pca(far[:2], n_components=1).eigenvalues) == 1  # of two points there is no choice
+    twins = np.concatenate([far[:5], far[:1] + 1e-3])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kernel_pca(POINTS, n_components=5)
+        with pytest.raises(UserWarning, match="eigenvalues 2 and 3 of the rbf kernel are equal"):
+            kernel_pca(twins, n_components=2)
+    square = np.array([[1.0, 0], [0, 1], [-1, 0], [0, -1]])
+    with pytest.warns(UserWarning, match="eigenvalues 1 and 2 of the linear kernel are equal"):
+        kernel_pca(square, "linear", 1)
 
 
 def test_the_linear_kernel_does_not_mind_where_the_origin_is() -> None:

@@ -74,3 +74,35 @@ def test_an_object_with_the_required_methods_alone_will_do() -> None:
 
     *_, state = lbfgs_gss(LandscapeLine(Bowl(), np.ones(2)), loss_floor=1e-9)
     assert state.reason == "loss floor"
+
+
+@pytest.mark.parametrize("history", [0, 1, 2, 5, np.int64(3)])
+def test_no_more_pairs_are_kept_than_asked_for(history: int) -> None:
+    line = LandscapeLine(FunctionLandscape(FUNCTIONS["octic"], size=3), np.array([1.0, 0.7, -0.4]))
+    kept = []
+    for state in lbfgs_gss(line, history=history):
+        kept.append(len(state.s))
+        assert len(state.y) == len(state.s)
+        if state.iteration == 12:
+            break
+    assert kept[:8] == [min(k, history) for k in range(8)]
+    assert max(kept) == history
+
+
+def test_without_pairs_every_step_is_along_the_gradient() -> None:
+    f = FUNCTIONS["quartic"]
+    before = None
+    for state in lbfgs_gss(LandscapeLine(FunctionLandscape(f, size=3), np.array([1.0, 0.7, -0.4])), history=0):
+        if before is not None:
+            gradient, step = f(before)[1], before - state.x
+            assert step @ gradient == pytest.approx(np.linalg.norm(step) * np.linalg.norm(gradient), rel=1e-12)
+        before = state.x
+        if state.iteration == 5:
+            break
+
+
+@pytest.mark.parametrize(("history", "error"), [(-1, ValueError), (2.5, TypeError)])
+def test_a_history_that_is_no_number_of_pairs_is_refused(history: Any, error: type[Exception]) -> None:
+    line = LandscapeLine(FunctionLandscape(FUNCTIONS["bowl"], size=3), np.ones(3))
+    with pytest.raises(error):
+        next(lbfgs_gss(line, history=history))

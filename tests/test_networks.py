@@ -26,6 +26,7 @@ from minilandscape.networks import (
 )
 from minilandscape.networks import landscape as landscape_module
 from minilandscape.networks import span as span_module
+from minilandscape.networks.losses import cross_entropy
 
 CASES = [(model, variant) for model in MODELS for variant in VARIANTS]
 
@@ -296,6 +297,43 @@ def test_accuracies_and_outputs(small_mnist: Any) -> None:
         picked = outputs[:, np.arange(100), small_mnist.test.labels]
         assert losses == pytest.approx(-np.log(picked).mean(axis=1), rel=1e-10)
         assert accuracies == pytest.approx((outputs.argmax(axis=2) == small_mnist.test.labels).mean(axis=1))
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_tie_of_k_classes_is_1_over_k_of_an_answer(device: str, dtype: str, strict_cupy: Any) -> None:
+    rng = np.random.default_rng(3)
+    logits = rng.integers(-2, 3, (4, 10, 60)).astype(dtype)  # so few values that most of the largest are shared
+    labels = rng.integers(0, 10, 60)
+    logits[0, :, :20] = 0.0
+    logits[1, :, 5] = np.inf
+    logits[1, :, 6] = np.nan
+    second = (labels + 1) % 10
+    alone, shared = np.arange(20, 30), np.arange(30, 40)
+    logits[2, :, 20:40] = -1.0
+    logits[2, labels[20:40], np.arange(20, 40)] = logits[2, second[20:40], np.arange(20, 40)] = 1e-3
+    # The next number below: no tie, though both have the same probability to all digits.
+    logits[2, second[alone], alone] = np.nextafter(logits[2, second[alone], alone], logits.dtype.type(-1))
+    expected = np.zeros(4)
+    for p, k in np.ndindex(4, 60):
+        row = logits[p, :, k].tolist()
+        if row[labels[k]] == max(row) and np.isfinite(row).all():
+            expected[p] += 1 / row.count(max(row))
+    assert expected[0] < 20
+    assert logits[2, labels[shared], shared] == pytest.approx(logits[2, second[shared], shared])
+    work = backend.Workspace(backend.device_module(device), np.dtype(dtype))
+    on_device = (backend.to_device(array, device) for array in (logits, labels))
+    with np.errstate(invalid="ignore"):
+        _, correct, _ = cross_entropy(work, *on_device, gradient=False)
+    assert backend.to_host(correct) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("model", ["fcp", "lenet", "lstm"])
+def test_who_tells_no_class_from_another_has_an_accuracy_of_a_tenth(model: str, small_mnist: Any) -> None:
+    zero = np.zeros((1, model_size(model)))
+    losses, accuracies = land(model, "paper", small_mnist.test).measure(zero)
+    assert losses == pytest.approx(np.log(10), rel=1e-6)
+    assert accuracies == pytest.approx(0.1, rel=1e-12)
 
 
 def test_initial_vectors_follow_pytorch_defaults() -> None:

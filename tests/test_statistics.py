@@ -235,3 +235,34 @@ def test_a_preferred_direction_is_found_and_none_where_there_is_none(monkeypatch
         preferred_direction(vectors[:2])
     with pytest.raises(ValueError, match="expected some that scatter"):
         preferred_direction(np.ones((4, 5)))
+    with pytest.raises(ValueError, match="expected some that scatter"):
+        preferred_direction(np.full((3, 5), 0.1))  # whose mean is another number
+
+
+@pytest.mark.parametrize("exponent", [-990, -400, -83, -10, 0, 66, 400, 990])
+def test_no_result_depends_on_the_unit(exponent: int) -> None:
+    unit = 2.0**exponent  # exact: distances scale to the last digit, angles and p do not change at all
+    a, b = A * unit, B * unit
+    assert preferred_direction(a) == preferred_direction(A)
+    assert np.array_equal(pairwise_distances(a), pairwise_distances(A) * unit)
+    assert np.array_equal(pairwise_distances(a, b), pairwise_distances(A, B) * unit)
+    assert np.array_equal(pairwise_angles(a, b), pairwise_angles(A, B))
+    assert np.array_equal(pairwise_angles(a, origin=ORIGIN * unit), pairwise_angles(A, origin=ORIGIN))
+    components, expected = component_statistics(a), component_statistics(A)
+    assert (components.mu, components.sigma) == (expected.mu * unit, expected.sigma * unit)
+    shells, shells_expected = shell_lengths(a, b), shell_lengths(A, B)
+    assert np.array_equal(shells.lengths_a, shells_expected.lengths_a * unit)
+    assert np.array_equal(shells.origin, shells_expected.origin * unit)
+    assert shells.centroid_distance == shells_expected.centroid_distance * unit
+    compared, compared_expected = compare_sets(a, b), compare_sets(A, B)
+    assert compared.between.angle == compared_expected.between.angle
+    assert compared.within_a.distance == tuple(unit * d for d in compared_expected.within_a.distance)
+
+
+@pytest.mark.parametrize("factor", [1e-300, 1e-25, 1e20, 1e300])
+def test_a_preferred_direction_is_one_in_any_unit(factor: float) -> None:
+    whole = preferred_direction(A)
+    scaled = preferred_direction(factor * A)
+    assert scaled.part == pytest.approx(whole.part, rel=1e-9)
+    assert scaled.random == pytest.approx(whole.random, rel=1e-5)
+    assert scaled.p == whole.p

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from operator import index
 from typing import Any
 
 import numpy as np
 import scipy.linalg
-from scipy.spatial.distance import cdist
+from scipy.spatial.distance import cdist, pdist
 
 from ..files import read_result, write_result
 
@@ -32,7 +33,7 @@ class KernelPCA:
     points
         (N, D): what was projected.
     means
-        (N,): the mean over the points x_i of k(x_i, x_j), by which new points are centred.
+        (N,): the mean over the points x_i of k(x_i, x_j), of k − 1 for the RBF kernel, by which new points are centred.
     kernel, parameters
         The kernel and its numbers.
 
@@ -113,14 +114,23 @@ def kernel_pca(
     ValueError
         If the points are not a finite stack, a parameter does not belong to the kernel or is out of its range, the
         kernel overflows, or it has not that many positive eigenvalues: those of the linear kernel end with the
-        points' rank, and the sigmoid has negative ones.
+        points' rank, and the sigmoid has negative ones. If the RBF kernel of all pairs is 0: all points are equally
+        far from each other then, and any direction would be a component.
     TypeError
         If ``n_components`` is not an integer.
+
+    Warns
+    -----
+    UserWarning
+        If the last component's eigenvalue is the next one's too, so that another component would do as well.
 
     Notes
     -----
     The paper prints PC_k(x) = Σ_i α_i k(x, x_i) with the uncentred kernel: √λ_k times the projection here, plus a
     constant.
+
+    k − 1 takes the place of the RBF kernel k, from which centring takes any constant: near-identical points, whose k is
+    1 to all digits, keep their components.
     """
     points = np.array(points, dtype=np.float64)  # a copy: the result keeps it
     if points.ndim != 2 or len(points) < 2 or not points.shape[1]:
@@ -132,6 +142,8 @@ def kernel_pca(
     if not 1 <= n_components < n:
         raise ValueError(f"n_components is {n_components}; {n} points have 1 to {n - 1}")
     K = _kernel(points, points, kernel, parameters)
+    if kernel == "rbf" and n > 2:
+        _refuse_identity(points, K, parameters["gamma"])
     means = K.mean(axis=0)
     centred = K - means - means[:, None] + means.mean()
     eigenvalues, vectors = scipy.linalg.eigh(centred, subset_by_index=(n - n_components, n - 1))
@@ -140,8 +152,17 @@ def kernel_pca(
     positive = int((eigenvalues > n * np.finfo(float).eps * np.abs(K).max()).sum())
     if positive < n_components:
         raise ValueError(
-            f"the {kernel} kernel has {positive} components on these points; {n_components} were asked for"
+            f"the {kernel} kernel has {positive} components on these points; {n_components} were asked for. "
+            "Points that are the same, or whose kernels differ by less than rounding, count once"
         )
+    if n_components < n - 1:
+        (following,) = scipy.linalg.eigh(centred, eigvals_only=True, subset_by_index=(n - n_components - 1,) * 2)
+        if eigenvalues[-1] - following <= n * np.finfo(float).eps * eigenvalues[0]:
+            warnings.warn(
+                f"eigenvalues {n_components} and {n_components + 1} of the {kernel} kernel are equal: component "
+                f"{n_components} is one of many that would do; ask for more components or fewer",
+                stacklevel=2,
+            )
     vectors = vectors * np.sign(vectors[np.abs(vectors).argmax(axis=0), range(n_components)])
     return KernelPCA(vectors * np.sqrt(eigenvalues), eigenvalues, vectors, points, means, kernel, parameters)
 
@@ -168,13 +189,29 @@ def _parameters(
     return {**defaults, **chosen}
 
 
+def _refuse_identity(points: np.ndarray, shifted: np.ndarray, gamma: float) -> None:
+    """Refuses points whose RBF kernel, given as k − 1, is the identity to rounding."""
+    n = len(points)
+    nearest = 1 + shifted[~np.eye(n, dtype=bool)].max()  # the largest kernel of a pair
+    if nearest > n * np.finfo(float).eps:
+        return
+    with np.errstate(over="ignore"):
+        squares = pdist(points, "sqeuclidean")
+    median = float(np.median(squares))
+    advice = f"gamma={1 / median:.2g} is 1 / the median squared distance" if np.isfinite(median) else "scale them"
+    raise ValueError(
+        f"the rbf kernel of every two points is 0 with gamma {gamma:.3g}: all are equally far from each other, and the "
+        f"components would be arbitrary; choose a smaller gamma ({advice})"
+    )
+
+
 def _kernel(a: np.ndarray, b: np.ndarray, kernel: str, parameters: dict[str, float]) -> np.ndarray:
-    """k(a_i, b_j), (len(a), len(b))."""
+    """k(a_i, b_j), (len(a), len(b)); k − 1 of the RBF kernel, which centring makes the same."""
     # Pair by pair from differences: neither a far origin nor tight clusters far apart cancel, as |x|² + |x'|² − 2x·x'
     # would, and nothing of the size of (pairs, D) is held.
     with np.errstate(over="ignore", invalid="ignore"):  # looked for below
         if kernel == "rbf":
-            K = np.exp(-parameters["gamma"] * cdist(a, b, "sqeuclidean"))
+            K = np.expm1(-parameters["gamma"] * cdist(a, b, "sqeuclidean"))
         elif kernel == "linear":
             centre = b.mean(axis=0)  # centring the kernel takes this out again, less accurately
             K = (a - centre) @ (b - centre).T

@@ -10,6 +10,9 @@ from scipy.spatial.distance import cdist, pdist
 
 #: Components whose signs are drawn at a time.
 BLOCK = 2048
+#: Sets are scaled where their largest component lies outside 2 to the power of ± this, since squares would leave the
+#: range of float64.
+SAFE = 300
 
 
 @dataclass(frozen=True)
@@ -96,10 +99,10 @@ class Direction:
 
 def component_statistics(vectors: Any) -> Components:
     """μ and σ (ddof 0) of all components of the concatenated vectors (K, D), Table S1."""
-    vectors = _set(vectors)
+    (vectors,), unit = _in_range(_set(vectors))
     mu = float(vectors.mean())
     squares = sum(float(((row - mu) ** 2).sum()) for row in vectors)  # row by row: no second stack in memory
-    return Components(mu, float(np.sqrt(squares / vectors.size)))
+    return Components(mu * unit, float(np.sqrt(squares / vectors.size)) * unit)
 
 
 def shell_lengths(a: Any, b: Any, *, centroid_a: Any = None, centroid_b: Any = None) -> ShellLengths:
@@ -119,11 +122,13 @@ def shell_lengths(a: Any, b: Any, *, centroid_a: Any = None, centroid_b: Any = N
         If sets or centroids are not finite or not of one size D.
     """
     a, b = _sets(a, b)
-    centroid_a = a.mean(axis=0) if centroid_a is None else _vector(centroid_a, a.shape[1], "centroid_a")
-    centroid_b = b.mean(axis=0) if centroid_b is None else _vector(centroid_b, a.shape[1], "centroid_b")
+    centroid_a = _centroid(a) if centroid_a is None else _vector(centroid_a, a.shape[1], "centroid_a")
+    centroid_b = _centroid(b) if centroid_b is None else _vector(centroid_b, a.shape[1], "centroid_b")
+    (a, b, centroid_a, centroid_b), unit = _in_range(a, b, centroid_a, centroid_b)
     origin = 0.5 * (centroid_a + centroid_b)
-    from_a, from_b = (cdist(vectors, origin[None])[:, 0] for vectors in (a, b))
-    return ShellLengths(from_a, from_b, origin, float(0.5 * np.linalg.norm(centroid_a - centroid_b)))
+    from_a, from_b = (cdist(vectors, origin[None])[:, 0] * unit for vectors in (a, b))
+    apart = float(0.5 * np.linalg.norm(centroid_a - centroid_b))
+    return ShellLengths(from_a, from_b, origin * unit, apart * unit)
 
 
 def preferred_direction(vectors: Any, draws: int = 200, seed: int = 0) -> Direction:
@@ -144,14 +149,19 @@ def preferred_direction(vectors: Any, draws: int = 200, seed: int = 0) -> Direct
     Raises
     ------
     ValueError
-        If the set is not finite, holds fewer than 3 vectors, of which two always lie on a line, or one vector only.
+        If the set is not finite, holds fewer than 3 vectors, of which two always lie on a line, or one vector only;
+        or if ``draws`` is below 1.
     """
     vectors = _set(vectors)
     if len(vectors) < 3:
         raise ValueError(f"the set holds {len(vectors)} vectors; expected at least 3, since two always lie on a line")
+    if draws < 1:
+        raise ValueError(f"draws is {draws}; expected at least 1")
+    (vectors,), _ = _in_range(vectors)
     centred = vectors - vectors.mean(axis=0)
-    if not centred.any():
+    if np.abs(centred).max() <= 4 * np.finfo(float).eps * np.abs(vectors).max():  # a mean's own rounding
         raise ValueError("all vectors of the set are the same; expected some that scatter")
+    centred = np.ldexp(centred, -_exponent(centred))  # products of signs are taken in float32, whose range is narrow
     part = _first_part(centred @ centred.T)
     others = [_first_part(products) for products in _of_random_signs(centred, draws, np.random.default_rng(seed))]
     extreme = 1 + sum(other >= part for other in others)
@@ -199,8 +209,10 @@ def pairwise_distances(a: Any, b: Any = None) -> np.ndarray:
         If the sets are not finite or not of one size D.
     """
     if b is None:
-        return pdist(_set(a))
-    return cdist(*_sets(a, b))
+        (a,), unit = _in_range(_set(a))
+        return pdist(a) * unit
+    (a, b), unit = _in_range(*_sets(a, b))
+    return cdist(a, b) * unit
 
 
 def pairwise_angles(a: Any, b: Any = None, origin: Any = None) -> np.ndarray:
@@ -231,7 +243,7 @@ def pairwise_angles(a: Any, b: Any = None, origin: Any = None) -> np.ndarray:
         first, second = np.triu_indices(len(u), 1)
         return np.degrees(2 * np.arctan2(pdist(u), cdist(u, -u)[first, second]))
     a, b = _sets(a, b)
-    seen_from = 0.5 * (a.mean(axis=0) + b.mean(axis=0)) if origin is None else _vector(origin, a.shape[1], "origin")
+    seen_from = 0.5 * _centroid(a) + 0.5 * _centroid(b) if origin is None else _vector(origin, a.shape[1], "origin")
     u, v = _directions(a, seen_from), _directions(b, seen_from)
     return np.degrees(2 * np.arctan2(cdist(u, v), cdist(u, -v)))
 
@@ -252,7 +264,9 @@ def spread(a: Any, b: Any = None, *, origin: Any = None) -> Spread:
     if not distances.size:
         raise ValueError("a set of one vector has no distances; give a second set or more vectors")
     angles = pairwise_angles(a, b, origin)
-    return Spread((float(distances.mean()), float(distances.std())), (float(angles.mean()), float(angles.std())))
+    (scaled,), unit = _in_range(distances)
+    about = float(scaled.mean()) * unit, float(scaled.std()) * unit
+    return Spread(about, (float(angles.mean()), float(angles.std())))
 
 
 def compare_sets(a: Any, b: Any, origin: Any = None) -> SetComparison:
@@ -278,7 +292,7 @@ def compare_sets(a: Any, b: Any, origin: Any = None) -> SetComparison:
     −1/(2K) on average, within the sets and between them, so that all angles lie about 28.6°/K above 90°.
     """
     a, b = _sets(a, b)
-    seen_from = 0.5 * (a.mean(axis=0) + b.mean(axis=0)) if origin is None else _vector(origin, a.shape[1], "origin")
+    seen_from = 0.5 * _centroid(a) + 0.5 * _centroid(b) if origin is None else _vector(origin, a.shape[1], "origin")
     within_a, within_b = (spread(vectors, origin=seen_from) for vectors in (a, b))
     random_angle = (90.0, float(np.degrees(1 / np.sqrt(a.shape[1]))))
     return SetComparison(within_a, within_b, spread(a, b, origin=seen_from), random_angle, seen_from)
@@ -286,9 +300,32 @@ def compare_sets(a: Any, b: Any, origin: Any = None) -> SetComparison:
 
 def _directions(vectors: np.ndarray, origin: np.ndarray) -> np.ndarray:
     """Unit vectors from the origin; NaN where a vector lies there."""
+    (vectors, origin), _ = _in_range(vectors, origin)
     seen = vectors - origin
+    seen = np.ldexp(seen, -np.frexp(np.abs(seen).max(axis=1, keepdims=True))[1])  # each row to a size of about 1
     norms = np.linalg.norm(seen, axis=1, keepdims=True)
     return np.divide(seen, norms, out=np.full_like(seen, np.nan), where=norms > 0)
+
+
+def _exponent(*arrays: np.ndarray) -> int:
+    """The power of two next above the largest number of some arrays; 0 where all are 0."""
+    largest = max(max(float(array.max()), -float(array.min())) for array in arrays)
+    return int(np.frexp(largest)[1])
+
+
+def _in_range(*arrays: np.ndarray) -> tuple[tuple[np.ndarray, ...], float]:
+    """Arrays whose squares can be summed, and the unit that they are in: a power of two, so that no digit is lost."""
+    exponent = _exponent(*arrays)
+    if abs(exponent) <= SAFE:
+        return arrays, 1.0
+    exponent = max(exponent, -1020)  # the unit itself has to be a number of full precision
+    return tuple(np.ldexp(array, -exponent) for array in arrays), float(np.ldexp(1.0, exponent))
+
+
+def _centroid(vectors: np.ndarray) -> np.ndarray:
+    """The mean of a set (K, D)."""
+    (scaled,), unit = _in_range(vectors)
+    return np.asarray(scaled.mean(axis=0) * unit)
 
 
 def _set(vectors: Any) -> np.ndarray:

@@ -22,7 +22,10 @@ def elementwise(name: str, *arrays: Any) -> None:
 
 
 def _cross_entropy(n_classes: int) -> tuple[str, str, str]:
-    """Logits and label -> the gradient by the logits, the loss, and whether the label is on top, of one image."""
+    """Logits and label -> the gradient by the logits, the loss, and what the label's place is worth, of one image.
+
+    1 where the label alone has the largest logit, 1/k where k classes share it, else 0.
+    """
     each = range(n_classes)
     top = "y0"
     for k in each[1:]:
@@ -35,7 +38,8 @@ def _cross_entropy(n_classes: int) -> tuple[str, str, str]:
     statements += ["T e = " + " + ".join(f"is{k} * e{k}" for k in each)]
     statements += ["T off = " + " + ".join(f"(T(1) - is{k}) * e{k}" for k in each)]
     statements += [f"d{k} = ((T(1) - is{k}) * e{k} - is{k} * off) / (off + e)" for k in each]
-    statements += ["loss = log1p(off + (e - T(1))) - at", "hit = T(at == T(0))"]
+    statements += ["T n_top = " + " + ".join(f"T(y{k} == top)" for k in each)]
+    statements += ["loss = log1p(off + (e - T(1))) - at", "hit = T(at == T(0)) / max(n_top, T(1))"]
     reads = ", ".join(f"T y{k}" for k in each) + ", int64 label"
     return reads, ", ".join(f"T d{k}" for k in each) + ", T loss, T hit", ";".join(statements)
 

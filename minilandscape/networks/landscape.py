@@ -134,7 +134,10 @@ class NetworkLandscape(LandscapeDefaults):
         return self.measure(points)[0]
 
     def measure(self, points: Any) -> tuple[np.ndarray, np.ndarray | None]:
-        """Mean losses (P,) and accuracies (P,) in [0, 1]; None for the autoencoder, which classifies nothing."""
+        """Mean losses (P,) and accuracies (P,) in [0, 1]; None for the autoencoder, which classifies nothing.
+
+        An image counts as correct where its label alone has the largest logit, as 1/k where k classes share it.
+        """
         points = self._checked(points)
         sums, correct, _ = self.run(self._record, "values", self._pass_of_points(False), 0, points)
         return sums / self.n_images, correct / self.n_images if self.network.classifies else None

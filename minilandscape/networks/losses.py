@@ -28,8 +28,9 @@ def cross_entropy(work: Workspace, Y: Any, labels: Any, gradient: bool) -> tuple
     -------
     sums : (P,) float64
         The losses summed over the images.
-    correct : (P,)
-        How many images have their label on top.
+    correct : (P,) float64
+        Of the images, those whose label has the largest logit; 1/k of one where k classes share it, as who guesses
+        among them is right.
     dY : (P, 10, N)
         The gradient of the sums, in place of Y; meaningless unless ``gradient``.
     """
@@ -45,12 +46,14 @@ def cross_entropy(work: Workspace, Y: Any, labels: Any, gradient: bool) -> tuple
     at_label = xp.arange(n_points)[:, None] * (n_classes * n_images) + (labels * n_images + xp.arange(n_images))
     Y -= Y.max(axis=1)[:, None]
     y_label = flat.take(at_label)
+    hits = y_label == 0
+    n_top = (Y == 0).sum(axis=1, dtype=np.uint8)
     xp.exp(Y, out=Y)
     e_label = flat.take(at_label)
     flat[at_label] = 0
     off = Y.sum(axis=1)
     sums = (xp.log1p(off + (e_label - 1)) - y_label).sum(axis=1, dtype=np.float64)
-    correct = (y_label == 0).sum(axis=1)
+    correct = (hits / xp.maximum(n_top, 1)).sum(axis=1, dtype=np.float64)
     if gradient:
         total = off + e_label
         Y /= total[:, None]

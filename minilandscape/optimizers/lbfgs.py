@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -176,7 +177,7 @@ def lbfgs_gss(
     line
         The function.
     history
-        m, pairs kept.
+        m, pairs kept; 0 keeps none, which leaves the gradient's direction.
     first_step
         The first trial step of a line search, in units of the direction.
     first_length
@@ -198,12 +199,20 @@ def lbfgs_gss(
         ``"loss floor"``, ``"zero gradient"``, ``"line search"`` (not even the gradient leads down) or
         ``"not finite"``.
 
+    Raises
+    ------
+    ValueError
+        If ``history`` is below 0.
+
     Notes
     -----
     rho = 1/(y·s), without the constant that the authors' code adds to y·s, which swallows the curvature once y·s is
     smaller. The history is cleared, and the step falls back to the gradient, when a pair's cosine y·s/(|y||s|) is
     below 1e-4, its products underflow, or the direction is not finite.
     """
+    history = operator.index(history)
+    if history < 0:
+        raise ValueError(f"history is {history}; expected the number of pairs kept, at least 0")
     iteration = 0 if state is None else state.iteration
     s: tuple[Any, ...] = () if state is None else state.s
     y: tuple[Any, ...] = () if state is None else state.y
@@ -234,7 +243,8 @@ def lbfgs_gss(
             ys, yy, ss = _scalars(_dot(dy, ds), _dot(dy, dy), _dot(ds, ds))
             resolved = min(ys, yy, ss) > LEAST_CURVATURE
             if resolved and ys / np.sqrt(yy) / np.sqrt(ss) >= LEAST_COSINE:
-                s, y = (*s, ds)[-history:], (*y, dy)[-history:]
+                oldest = max(0, len(s) + 1 - history)
+                s, y = (*s, ds)[oldest:], (*y, dy)[oldest:]
             else:
                 s, y = (), ()
         last = (x, gradient)
