@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any, ClassVar
 
 import autograd.numpy as anp
@@ -10,7 +12,14 @@ import numpy as np
 import pytest
 
 import minilandscape as ml
-from minilandscape.landscape import Evaluations, FunctionLandscape, LandscapeError, as_landscape, check_gradient
+from minilandscape.landscape import (
+    Evaluations,
+    FunctionLandscape,
+    LandscapeError,
+    PointSpan,
+    as_landscape,
+    check_gradient,
+)
 from minilandscape.potentials import MullerBrown, rigid_motions
 
 POINTS = np.random.default_rng(0).standard_normal((7, 3))
@@ -33,6 +42,15 @@ FORMS: dict[str, FunctionLandscape] = {
     "workers": FunctionLandscape(lambda x: (f(x), gradient(x)), size=3, workers=3),
     "batched workers": FunctionLandscape(lambda x: (f(x), gradient(x)), size=3, batched=True, workers=3),
 }
+
+
+class Foreign:
+    """An object of some other code with the required methods alone."""
+
+    size = 3
+
+    def values_and_gradients(self, points: np.ndarray) -> tuple[list[float], np.ndarray]:
+        return list(f(points)), gradient(points)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -79,10 +97,148 @@ def test_a_function_may_return_the_same_arrays_every_time() -> None:
     assert gradients == pytest.approx(gradient(POINTS))
 
 
+def kept_list() -> Any:
+    kept = [0.0] * 3
+    return kept, lambda x: kept.__setitem__(slice(None), gradient(x).tolist())
+
+
+def kept_list_of_arrays() -> Any:
+    kept = [np.empty(()) for _ in range(3)]
+    return kept, lambda x: [np.copyto(k, g) for k, g in zip(kept, gradient(x), strict=True)]
+
+
+def kept_memoryview() -> Any:
+    kept = np.empty(3)
+    return memoryview(kept), lambda x: np.copyto(kept, gradient(x))
+
+
+def kept_fractions() -> Any:
+    kept = np.empty(3, dtype=object)
+    return kept, lambda x: kept.__setitem__(slice(None), [Fraction(g) for g in gradient(x)])
+
+
+def kept_series() -> Any:
+    kept = pytest.importorskip("pandas").Series(np.zeros(3))
+    return kept, lambda x: kept.__setitem__(slice(None), gradient(x))
+
+
+def kept_tensor() -> Any:
+    torch = pytest.importorskip("torch")
+    kept = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    return kept, lambda x: kept.data.copy_(torch.tensor(gradient(x)))
+
+
+@pytest.mark.parametrize(
+    "make", [kept_list, kept_list_of_arrays, kept_memoryview, kept_fractions, kept_series, kept_tensor]
+)
+def test_gradients_belong_to_their_points_whatever_object_is_filled_again(make: Any) -> None:
+    kept, fill = make()
+
+    def slope(x: np.ndarray) -> Any:
+        fill(x)
+        return kept
+
+    for land in (FunctionLandscape(lambda x: (f(x), slope(x)), size=3), FunctionLandscape(f, size=3, gradient=slope)):
+        values, gradients = land.values_and_gradients(POINTS)
+        assert values == pytest.approx(f(POINTS))
+        assert gradients == pytest.approx(gradient(POINTS))
+
+
+def test_an_object_may_return_the_same_array_every_time_and_write_into_its_points() -> None:
+    class Same(Foreign):
+        kept = np.empty((7, 3))
+
+        def values_and_gradients(self, points: np.ndarray) -> Any:
+            values = f(points)
+            self.kept[:] = gradient(points)
+            points[:] = 0
+            return values, self.kept
+
+    land, points = as_landscape(Same()), POINTS.copy()
+    _, first = land.values_and_gradients(points)
+    land.values_and_gradients(2 * POINTS)
+    assert first == pytest.approx(gradient(POINTS))
+    assert np.array_equal(points, POINTS)
+
+
+def test_a_function_and_its_gradient_each_have_their_own_argument() -> None:
+    def spoils(x: np.ndarray) -> float:
+        value = float(f(x))
+        x[:] = 0
+        return value
+
+    land = FunctionLandscape(spoils, size=3, gradient=gradient)
+    assert land.values_and_gradients(POINTS)[1] == pytest.approx(gradient(POINTS))
+
+
+MASKED = np.ma.masked_array([1.0, 2.0, 3.0], mask=[False, True, False])
+
+
+@pytest.mark.parametrize(
+    ("value", "slope", "message"),
+    [
+        (1 + 0.5j, np.ones(3), "the value at .* is complex, with an imaginary part"),
+        (np.complex64(1j), np.ones(3), "the value at .* is complex, with an imaginary part"),
+        (1.0, np.ones(3) + 1e-3j, "the gradient at .* is complex, with an imaginary part"),
+        (1.0, [1.0, 2j, 3.0], "the gradient at .* is complex, with an imaginary part"),
+        (1.0, MASKED, "the gradient at .* is a masked array with 1 of 3 numbers masked"),
+        (np.ma.masked, np.ones(3), "the value at .* is a masked array"),
+        ("1.5", np.ones(3), "the value at .* is str; expected a number"),
+        (1.0, ["1", "2", "3"], "the gradient at .* is list; expected numbers"),
+        (True, np.ones(3), "the value at .* is bool of dtype bool"),
+        (1.0, np.ones(3) > 0, "the gradient at .* of dtype bool"),
+        (1.0, [1.0, None, 3.0], "the gradient at .* is list with NoneType in it"),
+        (1.0, {"x": 1.0}, "the gradient at .* is dict; expected numbers"),
+        (1.0, [[1.0], [2.0, 3.0]], "the gradient at .* is list"),
+        (1.0, (x for x in (1.0, 2.0, 3.0)), "the gradient at .* is generator"),
+        (1.0, np.ones((3, 1)), r"the gradient at .* has shape \(3, 1\)"),
+        (1.0, np.ones(3).view(np.matrix), r"the gradient at .* has shape \(1, 3\)"),
+        (np.timedelta64(3, "s"), np.ones(3), r"the value at .* dtype timedelta64"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+def test_what_is_no_real_number_is_refused_by_name(value: Any, slope: Any, message: str) -> None:
+    for land in (
+        FunctionLandscape(lambda x: (value, slope), size=3),
+        FunctionLandscape(lambda x: value, size=3, gradient=lambda x: slope),
+    ):
+        with pytest.raises(LandscapeError, match=message) as caught:
+            land.values_and_gradients(POINTS)
+        assert np.array_equal(caught.value.point, POINTS[0])
+
+    class Same(Foreign):
+        def values_and_gradients(self, points: np.ndarray) -> Any:
+            return (f(points), [slope] * 7) if isinstance(value, float) else ([value] * 7, gradient(points))
+
+    if not hasattr(slope, "send"):  # a generator
+        with pytest.raises(LandscapeError) as caught:
+            as_landscape(Same()).values_and_gradients(POINTS)
+        assert np.array_equal(caught.value.point, POINTS[0])
+
+
+@pytest.mark.parametrize(
+    ("value", "slope"),
+    [
+        (2.0 + 0j, np.array([1.0, 2.0, 3.0], dtype=complex)),
+        (Fraction(2), [Fraction(1), Decimal(2), 3]),
+        (np.float16(2), np.array([1, 2, 3], dtype=np.int8)),
+        (np.array([2]), np.array([1.0, 2.0, 3.0], dtype=">f4")),
+        (np.ma.masked_array(2.0), np.ma.masked_array([1.0, 2.0, 3.0])),
+    ],
+)
+def test_real_numbers_of_any_kind_are_taken(value: Any, slope: Any) -> None:
+    values, gradients = FunctionLandscape(lambda x: (value, slope), size=3).values_and_gradients(POINTS[:1])
+    assert values.tolist() == [2.0]
+    assert gradients.tolist() == [[1.0, 2.0, 3.0]]
+    assert values.dtype == gradients.dtype == np.float64
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [
         (lambda x: 1 / 0, "raised ZeroDivisionError at"),
+        (lambda x: (f(x), gradient(x), "converged"), "returned tuple of 3; expected"),
+        (lambda x: [f(x), gradient(x)], "returned list; expected"),
         (lambda x: (f(x), gradient(x)[:2]), r"gradient at .* has shape \(2,\); expected \(3,\)"),
         (lambda x: (x, gradient(x)), "expected one number"),
         (lambda x: ("low", gradient(x)), "expected a number"),
@@ -126,6 +282,8 @@ def test_wrong_points_and_options_are_refused() -> None:
         FunctionLandscape("x + y")
     with pytest.raises(ValueError, match="at least 1"):
         FunctionLandscape(f, workers=0)
+    with pytest.raises(ValueError, match=r"size is 2\.0"):
+        FunctionLandscape(f, size=2.0)  # type: ignore[arg-type]
 
 
 def test_the_default_span_is_points_and_plain_formulas() -> None:
@@ -166,15 +324,6 @@ def test_a_span_needs_rows_of_the_landscapes_size() -> None:
     assert unknown.span(POINTS[:2]).values(np.eye(2)) == pytest.approx(f(POINTS[:2]))
 
 
-class Foreign:
-    """An object of some other code with the required methods alone."""
-
-    size = 3
-
-    def values_and_gradients(self, points: np.ndarray) -> tuple[list[float], np.ndarray]:
-        return list(f(points)), gradient(points)
-
-
 def test_as_landscape_completes_foreign_objects() -> None:
     land = as_landscape(Foreign(), 3)
     assert land.values(POINTS) == pytest.approx(f(POINTS))
@@ -210,6 +359,92 @@ def test_foreign_objects_may_return_lists_but_not_other_shapes() -> None:
         as_landscape(Columns()).values(POINTS)
     with pytest.raises(LandscapeError, match=r"\(3, 7\)"):
         as_landscape(Columns()).values_and_gradients(POINTS)
+
+
+class Failing(Foreign):
+    """Raises in the second half of a path, as codes do where a calculation does not converge."""
+
+    def __init__(self, error: type[Exception], own_span: bool) -> None:
+        self.error, self.calls = error, 0
+        if own_span:
+            self.span = lambda basis: PointSpan(self, basis)
+            self.device, self.dtype = "cpu", np.dtype(np.float64)
+
+    def values(self, points: np.ndarray) -> Any:
+        return self.values_and_gradients(points)[0]
+
+    def values_and_gradients(self, points: np.ndarray) -> Any:
+        self.calls += 1
+        if self.calls > 3:
+            raise self.error("no convergence")
+        return f(points), gradient(points)
+
+
+@pytest.mark.parametrize("own_span", [False, True])
+@pytest.mark.parametrize("error", [RuntimeError, ValueError, LandscapeError])
+def test_what_an_object_raises_names_a_point_and_keeps_the_best_path(error: type[Exception], own_span: bool) -> None:
+    land = as_landscape(Failing(error, own_span))
+    if own_span:
+        span = land.span(POINTS[:2])
+        assert span.values(np.eye(2)) == pytest.approx(f(POINTS[:2]))
+        span.evaluations += Evaluations(1, 0)
+        assert span.evaluations == Evaluations(3, 0)
+    land = as_landscape(Failing(error, own_span))
+    with pytest.raises(LandscapeError, match="no convergence") as caught:
+        ml.find_path(land, POINTS[0], POINTS[1], solver="adam", n_points=5, n_terms=2)
+    assert caught.value.best is not None
+    failing = Failing(RuntimeError, own_span)
+    failing.calls = 3
+    for evaluate in (as_landscape(failing).values_and_gradients, as_landscape(failing).values):
+        with pytest.raises(LandscapeError, match=r"raised RuntimeError at \(.*: no convergence") as caught:
+            evaluate(POINTS[2:3])
+        assert np.array_equal(caught.value.point, POINTS[2])
+        with pytest.raises(LandscapeError, match="raised RuntimeError at the first of 5 points"):
+            evaluate(POINTS[2:])
+
+
+def test_a_functions_own_landscape_error_is_told_its_point() -> None:
+    def fails(x: np.ndarray) -> Any:
+        raise LandscapeError("outside of the box")
+
+    with pytest.raises(LandscapeError, match="outside of the box") as caught:
+        FunctionLandscape(fails, size=3).values(POINTS[3:4])
+    assert np.array_equal(caught.value.point, POINTS[3])
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5, None, "3"])
+def test_an_object_says_how_many_coordinates_it_has(size: Any) -> None:
+    class Sized(Foreign):
+        pass
+
+    Sized.size = size
+    with pytest.raises(TypeError, match=f"size of Sized is {size!r}"):
+        as_landscape(Sized())
+
+
+def test_results_are_forgotten_where_they_are_kept() -> None:
+    """A change of what f reads shows after forget(), on every landscape."""
+    factor = [1.0]
+
+    def scaled(x: np.ndarray) -> Any:
+        return factor[0] * f(x), factor[0] * gradient(x)
+
+    class Remembers(Foreign):
+        forgotten = False
+
+        def forget(self) -> None:
+            self.forgotten = True
+
+    land = FunctionLandscape(scaled, size=3)
+    assert land.values(POINTS) == pytest.approx(f(POINTS))
+    factor[0] = 2.0
+    land.forget()
+    assert land.values(POINTS) == pytest.approx(2 * f(POINTS))
+    MullerBrown().forget()
+    as_landscape(Foreign()).forget()
+    remembers = Remembers()
+    as_landscape(remembers).forget()
+    assert remembers.forgotten
 
 
 def test_foreign_methods_and_defaults_are_kept() -> None:

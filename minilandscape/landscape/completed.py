@@ -2,46 +2,139 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from ..backend import to_host
-from .function import FunctionLandscape
-from .protocol import PATH_DEFAULTS, LandscapeDefaults, LandscapeError
+from ..backend import array_module, to_host
+from .function import FunctionLandscape, real_numbers
+from .protocol import (
+    PATH_DEFAULTS,
+    Evaluations,
+    LandscapeDefaults,
+    LandscapeError,
+    Span,
+    Weights,
+    describe_point,
+)
 
 
 class _Completed(LandscapeDefaults):
-    """An object that has the required methods of a landscape, with the defaults for what it lacks."""
+    """An object that has the required methods of a landscape, with the defaults for what it lacks.
+
+    Whatever its methods raise becomes a ``LandscapeError`` that names the point, so that a search keeps its best path.
+    """
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
-        for name in ("size", "dtype", "device", "path_defaults", "span", "displacement", "zero_modes"):
+        for name in ("size", "dtype", "device", "path_defaults", "displacement", "zero_modes", "forget"):
             if hasattr(inner, name):
                 setattr(self, name, getattr(inner, name))
+        if isinstance(self.size, bool) or not isinstance(self.size, (int, np.integer)) or self.size < 1:
+            raise TypeError(f"size of {type(inner).__name__} is {self.size!r}; expected the number of coordinates")
         self.dtype = np.dtype(self.dtype)
         self.path_defaults = {**PATH_DEFAULTS, **self.path_defaults}
 
     def values(self, points: Any) -> np.ndarray:
         if not hasattr(self._inner, "values"):
             return self.values_and_gradients(points)[0]
-        values = np.asarray(to_host(self._inner.values(points)), dtype=np.float64)
-        if values.shape != (len(points),):
-            raise LandscapeError(f"values returned shape {values.shape}; expected {(len(points),)}", points[0])
-        return values
+        # A copy: the object may write into its argument.
+        with _naming("values", points):
+            values = self._inner.values(points.copy())
+        return _values("values", values, points)
 
     def values_and_gradients(self, points: Any) -> tuple[np.ndarray, Any]:
-        values, gradients = self._inner.values_and_gradients(points)
-        values = np.asarray(to_host(values), dtype=np.float64)
-        if not hasattr(gradients, "shape"):
-            gradients = np.asarray(gradients)
-        if values.shape != (len(points),) or gradients.shape != points.shape:
+        with _naming("values_and_gradients", points):
+            values, gradients = self._inner.values_and_gradients(points.copy())
+        return _values("values_and_gradients", values, points), self._gradients(gradients, points)
+
+    def _gradients(self, gradients: Any, points: Any) -> Any:
+        """The gradients, copied, where the points are."""
+        if array_module(gradients) is np:
+            gradients = _numbers("gradients", gradients, points).astype(self.dtype, copy=False)
+        else:
+            gradients = gradients.copy()
+        if gradients.shape != points.shape:
             raise LandscapeError(
-                f"values_and_gradients returned shapes {values.shape} and {gradients.shape}; "
-                f"expected {(len(points),)} and {tuple(points.shape)}",
+                f"values_and_gradients returned gradients of shape {gradients.shape}; expected {tuple(points.shape)}",
                 points[0],
             )
-        return values, gradients
+        return gradients
+
+    def span(self, basis: Any) -> Span:
+        if not hasattr(self._inner, "span"):
+            return super().span(basis)
+        return _CompletedSpan(self._inner.span(basis))
+
+
+class _CompletedSpan:
+    """An object's own span, whose errors name a point."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.replace, self.combine = inner.replace, inner.combine
+        if hasattr(inner, "refresh"):
+            self.refresh = inner.refresh
+
+    @property
+    def basis(self) -> Any:
+        return self._inner.basis
+
+    @property
+    def evaluations(self) -> Evaluations:
+        return self._inner.evaluations
+
+    @evaluations.setter
+    def evaluations(self, counts: Evaluations) -> None:
+        self._inner.evaluations = counts
+
+    def _first(self, coefficients: np.ndarray) -> Any:
+        return to_host(np.asarray(coefficients[:1]) @ to_host(self._inner.basis))
+
+    def values(self, coefficients: np.ndarray) -> np.ndarray:
+        with _naming("span.values", coefficients, self._first):
+            values = self._inner.values(coefficients)
+        return _values("span.values", values, coefficients)
+
+    def values_and_pullback(
+        self, coefficients: np.ndarray, weights: Weights = None, rows: Sequence[int] | None = None
+    ) -> tuple[np.ndarray, Any]:
+        with _naming("span.values_and_pullback", coefficients, self._first):
+            values, pullback = self._inner.values_and_pullback(coefficients, weights, rows)
+        return _values("span.values_and_pullback", values, coefficients), pullback
+
+
+@contextmanager
+def _naming(method: str, points: Any, first: Callable[[Any], Any] = lambda points: points[:1]) -> Iterator[None]:
+    """Whatever an object's method raises becomes a LandscapeError that names the first of its points."""
+    try:
+        yield
+    except LandscapeError as error:
+        if error.point is None and len(points) == 1:
+            error.point = np.array(to_host(first(points))[0])
+        raise
+    except Exception as error:
+        point = to_host(first(points))[0] if len(points) else None
+        count = "" if len(points) == 1 else f" the first of {len(points)} points,"
+        where = "" if point is None else f" at{count} {describe_point(point)}"
+        raise LandscapeError(f"{method} raised {type(error).__name__}{where}: {error}", point) from error
+
+
+def _numbers(name: str, result: Any, points: Any) -> np.ndarray:
+    try:
+        return real_numbers(result)
+    except TypeError as error:
+        raise LandscapeError(f"{name} are {error}; expected real numbers", points[0]) from None
+
+
+def _values(method: str, values: Any, points: Any) -> np.ndarray:
+    """The values (P,), copied."""
+    values = _numbers(f"the values that {method} returned", values, points)
+    if values.shape != (len(points),):
+        raise LandscapeError(f"{method} returned values of shape {values.shape}; expected {(len(points),)}", points[0])
+    return values
 
 
 def as_landscape(obj: Any, size: int | None = None) -> Any:

@@ -41,7 +41,7 @@ class FunctionLandscape(LandscapeDefaults):
     memory
         Bytes for results that are kept, so that f is never called twice at the same point, bit for bit, but for a
         gradient of its own that is asked for after the value; the oldest go first. 0 keeps nothing, as a random f may
-        want. None takes 64 MiB, and 0 where f takes stacks.
+        want. None takes 64 MiB, and 0 where f takes stacks. :meth:`forget` drops them.
 
     Attributes
     ----------
@@ -51,7 +51,8 @@ class FunctionLandscape(LandscapeDefaults):
     Raises
     ------
     LandscapeError
-        On evaluation, if f raises or returns something of the wrong shape; it names the point.
+        On evaluation, if f raises, or returns something of the wrong shape or other than real numbers (complex numbers
+        whose imaginary part is not 0, masked numbers, strings, booleans, None); it names the point.
 
     Examples
     --------
@@ -77,18 +78,20 @@ class FunctionLandscape(LandscapeDefaults):
             raise TypeError(f"f is {type(f).__name__}; expected a function of a point")
         if isinstance(gradient, str) and gradient != "autograd":
             raise ValueError(f"gradient is {gradient!r}; expected None, a function, or 'autograd'")
-        if workers < 1:
-            raise ValueError(f"workers is {workers}; expected at least 1")
+        if size is not None and (not isinstance(size, (int, np.integer)) or size < 0):
+            raise ValueError(f"size is {size!r}; expected the number of coordinates, or None")
+        if not isinstance(workers, (int, np.integer)) or workers < 1:
+            raise ValueError(f"workers is {workers!r}; expected a whole number, at least 1")
         if zero_modes is not None and not callable(zero_modes):
             raise TypeError(f"zero_modes is {type(zero_modes).__name__}; expected a function of a point, or None")
         memory = (0 if batched else MEMORY) if memory is None else memory
         if memory < 0:
             raise ValueError(f"memory is {memory}; expected a number of bytes, at least 0")
-        self.size = size or 0
+        self.size = int(size or 0)
         self._f = f
         self._batched = batched
         self._gradient = gradient
-        self._f_and_gradient = _with_gradient(f, gradient, batched)
+        self._f_and_gradient = _autograd(f, batched) if isinstance(gradient, str) else f
         self._pool = ThreadPoolExecutor(workers) if workers > 1 else None
         self._workers = workers
         self._zero_modes = zero_modes
@@ -115,6 +118,10 @@ class FunctionLandscape(LandscapeDefaults):
                 f"zero_modes returned an array of shape {modes.shape}; expected (Z, {self.size})", point
             )
         return modes
+
+    def forget(self) -> None:
+        """Drops remembered results. Call it after a change of f, or of data and parameters that f reads."""
+        self._known.clear()
 
     def _remembered(self, points: Any, gradient: bool) -> tuple[np.ndarray, np.ndarray | None]:
         """Values and gradients (None if not asked for), evaluated where they are not known."""
@@ -144,48 +151,84 @@ class FunctionLandscape(LandscapeDefaults):
         return values, np.array([found[key][1] for key in keys]).reshape(points.shape) if gradient else None
 
     def _evaluated(self, points: np.ndarray, gradient: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        """Values, and gradients where they are asked for or come with the values anyway."""
-        if not gradient:
-            self.evaluations.values += len(points)
-            results = self._call(self._f, points)
-            if self._gradient is not None or not all(isinstance(r, tuple) and len(r) == 2 for r in results):
-                results = [r[0] if self._gradient is None and isinstance(r, tuple) else r for r in results]
-                return self._gather_values(results, points), None
-        else:
+        """Values, and gradients where they are requested or returned with the values anyway."""
+        if gradient:
             self.evaluations.gradients += len(points)
-            results = self._call(self._f_and_gradient, points)
-        return self._gather_both(results, points)
+        else:
+            self.evaluations.values += len(points)
+        parts = self._parts(points)
+        stacks = [points[part] for part in parts]
+        read = self._both if gradient else self._at_least_value
+        results = [read(x) for x in stacks] if self._pool is None else list(self._pool.map(read, stacks))
+        values, gradients = np.empty(len(points)), np.empty_like(points)
+        for part, (value, slope) in zip(parts, results, strict=True):
+            values[part] = value
+            if slope is not None:
+                gradients[part] = slope
+        complete = gradient or (bool(results) and all(slope is not None for _, slope in results))
+        return values, gradients if complete else None
 
-    def _gather_both(self, results: list[Any], points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        for where, result in zip(self._parts(points), results, strict=True):
-            if not (isinstance(result, tuple) and len(result) == 2):
-                point = points[where.start]
-                raise LandscapeError(
-                    f"at {describe_point(point)} the function returned {type(result).__name__}; expected (value, "
-                    "gradient). Give the gradient as gradient=function or gradient='autograd' if it returns the value "
-                    "alone",
-                    point,
-                )
-        values = self._gather_values([r[0] for r in results], points)
-        gradients = np.empty_like(points)
-        for where, (_, gradient) in zip(self._parts(points), results, strict=True):
-            try:
-                gradient = np.asarray(gradient, dtype=np.float64)
-            except (TypeError, ValueError):
-                raise LandscapeError(
-                    f"the gradient at {describe_point(points[where.start])} is {type(gradient).__name__}; "
-                    "expected numbers",
-                    points[where.start],
-                ) from None
-            expected = points[where].shape if self._batched else (self.size,)
-            if gradient.shape != expected:
-                raise LandscapeError(
-                    f"the gradient at {describe_point(points[where][0])} has shape {gradient.shape}; "
-                    f"expected {expected}",
-                    points[where][0],
-                )
-            gradients[where] = gradient
-        return values, gradients
+    def _both(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Values and gradients of the points of one call."""
+        if callable(self._gradient):
+            value = self._value(self._call(self._f, points), points)
+            return value, self._slope(self._call(self._gradient, points), points)
+        result = self._call(self._f_and_gradient, points)
+        if not _is_pair(result):
+            raise LandscapeError(
+                f"at {describe_point(points[0])} the function returned {_kind(result)}; expected (value, gradient). "
+                "Give the gradient as gradient=function or gradient='autograd' if it returns the value alone",
+                points[0],
+            )
+        return self._value(result[0], points), self._slope(result[1], points)
+
+    def _at_least_value(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Values of the points of one call, and gradients where the function returns both."""
+        result = self._call(self._f, points)
+        if self._gradient is None and _is_pair(result):
+            return self._value(result[0], points), self._slope(result[1], points)
+        return self._value(result, points), None
+
+    def _call(self, function: Callable[[Any], Any], points: np.ndarray) -> Any:
+        """The function's result at the point, or points, of one call."""
+        try:
+            # A copy: the function may write into its argument.
+            return function(points.copy() if self._batched else points[0].copy())
+        except LandscapeError as error:
+            if error.point is None:
+                error.point = points[0].copy()
+            raise
+        except Exception as error:
+            raise LandscapeError(
+                f"the function raised {type(error).__name__} at {describe_point(points[0])}: {error}", points[0]
+            ) from error
+
+    def _value(self, result: Any, points: np.ndarray) -> np.ndarray:
+        value = self._numbers("value", "a number", result, points)
+        if value.size != len(points) or value.ndim > 1:
+            raise LandscapeError(
+                f"the value at {describe_point(points[0])} has shape {value.shape}; "
+                + (f"expected ({len(points)},)" if self._batched else "expected one number"),
+                points[0],
+            )
+        return value.reshape(len(points))
+
+    def _slope(self, result: Any, points: np.ndarray) -> np.ndarray:
+        slope = self._numbers("gradient", "numbers", result, points)
+        expected = points.shape if self._batched else (self.size,)
+        if slope.shape != expected:
+            raise LandscapeError(
+                f"the gradient at {describe_point(points[0])} has shape {slope.shape}; expected {expected}", points[0]
+            )
+        return slope.reshape(points.shape)
+
+    @staticmethod
+    def _numbers(name: str, expected: str, result: Any, points: np.ndarray) -> np.ndarray:
+        try:
+            return real_numbers(result)
+        except TypeError as error:
+            where = describe_point(points[0])
+            raise LandscapeError(f"the {name} at {where} is {error}; expected {expected}", points[0]) from None
 
     def _checked(self, points: Any) -> np.ndarray:
         points = np.asarray(to_host(points), dtype=np.float64)
@@ -204,60 +247,66 @@ class FunctionLandscape(LandscapeDefaults):
         cuts = np.linspace(0, len(points), min(self._workers, len(points)) + 1).astype(int)
         return [slice(a, b) for a, b in itertools.pairwise(cuts)]
 
-    def _call(self, function: Callable[[Any], Any], points: np.ndarray) -> list[Any]:
-        def one(where: slice) -> Any:
-            # A copy: what the caller's function does to its argument stays its own.
-            argument = points[where].copy() if self._batched else points[where.start].copy()
-            try:
-                return _own(function(argument))
-            except LandscapeError:
-                raise
-            except Exception as error:
-                raise LandscapeError(
-                    f"the function raised {type(error).__name__} at {describe_point(points[where.start])}: {error}",
-                    points[where.start],
-                ) from error
 
-        parts = self._parts(points)
-        return [one(part) for part in parts] if self._pool is None else list(self._pool.map(one, parts))
+def real_numbers(result: Any) -> np.ndarray:
+    """Copies the numbers that a user's code returned to a float64 array on the host.
 
-    def _gather_values(self, results: list[Any], points: np.ndarray) -> np.ndarray:
-        values = np.empty(len(points))
-        for where, result in zip(self._parts(points), results, strict=True):
-            try:
-                # NumPy makes None a NaN, but it is a function that forgot to return.
-                value = np.asarray("none" if result is None else result, dtype=np.float64)
-            except (TypeError, ValueError):
-                raise LandscapeError(
-                    f"the value at {describe_point(points[where.start])} is {type(result).__name__}; expected a number",
-                    points[where.start],
-                ) from None
-            expected = where.stop - where.start
-            if value.size != expected or value.ndim > 1:
-                raise LandscapeError(
-                    f"the value at {describe_point(points[where.start])} has shape {value.shape}; "
-                    + (f"expected ({expected},)" if self._batched else "expected one number"),
-                    points[where.start],
-                )
-            values[where] = value
-        return values
+    NumPy alone reads strings, takes None for NaN, ignores masks and drops imaginary parts. A copy, since codes of all
+    kinds return the same work array, or a list that they fill again, every time.
+
+    Raises
+    ------
+    TypeError
+        If they are no real numbers; the message names what they are.
+    """
+    if hasattr(result, "detach"):  # a PyTorch tensor that still records operations
+        result = result.detach()
+    for part in result if isinstance(result, list) else [result]:
+        if np.ma.is_masked(part):
+            raise TypeError(f"a masked array with {np.ma.count_masked(part)} of {np.ma.size(part)} numbers masked")
+    try:
+        array = to_host(result)
+    except ValueError:  # lists of several lengths
+        raise TypeError(_kind(result)) from None
+    except Exception as error:  # whatever an object raises that NumPy asks for numbers
+        raise TypeError(f"{type(result).__name__} ({error})") from None
+    kind = array.dtype.kind
+    if kind in "fiu":
+        return array.astype(np.float64)
+    if kind == "c":
+        if (array.imag != 0).any():
+            raise TypeError("complex, with an imaginary part that is not 0")
+        return array.real.astype(np.float64)
+    if kind == "O":
+        return _from_objects(result, array)
+    raise TypeError(_kind(result) if kind in "US" else f"{_kind(result)} of dtype {array.dtype}")
 
 
-def _own(result: Any) -> Any:
-    """A result that later calls cannot change: codes of all kinds return the same work array every time."""
-    if isinstance(result, tuple):
-        return tuple(_own(part) for part in result)
-    return result.copy() if isinstance(result, np.ndarray) else result
+def _from_objects(result: Any, array: np.ndarray) -> np.ndarray:
+    """Numbers of Python's own kinds, such as fractions."""
+    numbers = np.empty(array.shape)
+    for place, number in np.ndenumerate(array):
+        if not hasattr(number, "__float__") or isinstance(number, bool):
+            inside = "" if array.ndim == 0 else f" with {type(number).__name__} in it"
+            raise TypeError(f"{_kind(result)}{inside}")
+        try:
+            numbers[place] = float(number)
+        except Exception as error:
+            raise TypeError(f"{_kind(result)} ({error})") from None
+    return numbers
 
 
-def _with_gradient(
-    f: Callable[[Any], Any], gradient: Callable[[Any], Any] | str | None, batched: bool
-) -> Callable[[Any], Any]:
-    """f and its gradient as one function that returns both."""
-    if gradient is None:
-        return f
-    if callable(gradient):
-        return lambda x: (f(x), gradient(x))
+def _is_pair(result: Any) -> bool:
+    return isinstance(result, tuple) and len(result) == 2
+
+
+def _kind(result: Any) -> str:
+    """The type of a result, for messages; a tuple with its length."""
+    return f"tuple of {len(result)}" if isinstance(result, tuple) else type(result).__name__
+
+
+def _autograd(f: Callable[[Any], Any], batched: bool) -> Callable[[Any], Any]:
+    """The function (value, gradient) of an f written with ``autograd.numpy``."""
     import autograd
 
     if not batched:

@@ -117,7 +117,7 @@ class Landscape(Protocol):
     Notes
     -----
     Optional, with defaults that :func:`as_landscape` adds: ``values``, ``dtype`` and ``device`` (float64 on the host)
-    in which points arrive, ``span``, ``displacement``, ``zero_modes`` and ``path_defaults``; see
+    in which points arrive, ``span``, ``displacement``, ``zero_modes``, ``forget`` and ``path_defaults``; see
     :class:`LandscapeDefaults`.
     """
 
@@ -157,6 +157,9 @@ class LandscapeDefaults:
     def zero_modes(self, point: Any) -> Any:
         """(Z, D): directions that leave the value alone; none."""
         return array_module(point).zeros((0, self.size), dtype=self.dtype)
+
+    def forget(self) -> None:
+        """Drops remembered results; nothing where none are kept."""
 
 
 class PointSpan:
