@@ -176,8 +176,8 @@ def load_data(where: str, train_size: int | None, variant: str, device: str) -> 
 
 def load_all_data(where: str) -> tuple[Any, str]:
     """The data, uncut, and where another process finds them; says on standard error which."""
-    from minilandscape.data import load_mnist
+    from minilandscape.data import WORDS, load_mnist
 
     data = load_mnist(where, notify=note)
     note(f"data: {data.describe()}")
-    return data, str(Path(where).resolve()) if Path(where).exists() else where
+    return data, where if where in WORDS else str(Path(where).expanduser().resolve())

@@ -22,6 +22,8 @@ from minilandscape.data import DataError, Images, Mnist, load, load_mnist, lstm_
 from minilandscape.data import arrays as data_arrays
 from minilandscape.data import cache as data_cache
 from minilandscape.data.packaged import split_packaged
+from minilandscape.data.remarks import remark
+from minilandscape.training.run import data_facts
 
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 KEYS = ("x_train", "y_train", "x_test", "y_test")
@@ -281,14 +283,20 @@ def test_npz(tmp_path: Path) -> None:
         ({"y_test": None}, "not y_test"),
         ({"x_train": np.array([None] * 12)}, "x_train holds Python objects"),
         ({"y_train": np.array([{}] * 12)}, "y_train holds Python objects"),
-        ({"x_train": np.zeros((12, 784), np.int64)}, "x_train holds int64"),
-        ({"x_train": np.full((12, 784), 2.0)}, r"x_train holds floats from 2 to 2; expected \[0, 1\]"),
+        ({"x_train": np.full((12, 784), 256)}, "x_train holds values from 256 to 256; expected"),
+        ({"x_train": np.full((12, 784), -1)}, "x_train holds values from -1 to -1; expected"),
+        ({"x_train": np.full((12, 784), 2.5)}, r"x_train holds values from 2.5 to 2.5; expected \[0, 1\].* divide by"),
+        ({"x_train": np.linspace(-0.42, 2.8, 12 * 784).reshape(12, 784)}, "undo the standardisation"),
+        ({"x_train": np.full((12, 784), "1")}, "x_train holds <U1 values"),
         ({"x_train": np.full((12, 784), np.nan)}, "x_train holds values that are not finite"),
         ({"x_test": np.zeros((7, 28, 27), np.uint8)}, r"x_test has shape \(7, 28, 27\)"),
         ({"x_test": np.zeros((0, 784), np.uint8)}, r"x_test has shape \(0, 784\)"),
         ({"y_train": np.zeros(11, int)}, "x_train holds 12 images but y_train 11 labels"),
-        ({"y_train": np.zeros((12, 10), int)}, r"y_train has shape \(12, 10\)"),
-        ({"y_train": np.zeros(12)}, "y_train holds float64"),
+        ({"y_train": np.zeros((12, 10), int)}, r"y_train has shape \(12, 10\).*one-hot, y_train.argmax\(axis=1\)"),
+        ({"y_train": np.full(12, 0.5)}, "y_train holds float64"),
+        ({"y_train": np.full(12, np.nan)}, "y_train holds float64"),
+        ({"y_train": np.full(12, "3")}, "y_train holds <U1"),
+        ({"y_train": np.arange(12) % 10 + 1}, "label 10 at 9; expected digits 0 to 9: these begin at 1, subtract it"),
         ({"y_train": np.full(12, 10)}, "label 10 at 0"),
         ({"y_train": np.full(12, 256 + 3)}, "label 259 at 0"),
         ({"y_train": np.full(12, -1)}, "label -1 at 0"),
@@ -300,6 +308,101 @@ def test_wrong_npz_files_are_refused(tmp_path: Path, change: dict[str, np.ndarra
     with pytest.raises(DataError, match=message) as caught:
         load_mnist(tmp_path / "wrong.npz")
     assert "wrong.npz" in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint16", "int8", "float32", "float64", "float16", ">i4"])
+@pytest.mark.parametrize("shape", [(28, 28), (784,), (1, 28, 28), (28, 28, 1)])
+def test_pixels_are_pixels_in_any_type_and_shape(tmp_path: Path, dtype: str, shape: tuple[int, ...]) -> None:
+    arrays = small()
+    if dtype == "int8":
+        arrays |= {name: arrays[name] // 2 for name in ("x_train", "x_test")}
+    np.savez(tmp_path / "bytes.npz", **arrays)
+    typed = {n: a.reshape(-1, *shape).astype(dtype) if n[0] == "x" else a.astype(float) for n, a in arrays.items()}
+    typed["y_test"] = typed["y_test"][:, None]
+    np.savez(tmp_path / "typed.npz", **typed)
+    mnist = load_mnist(tmp_path / "typed.npz")
+    check_same(mnist, arrays)
+    assert mnist.key == load_mnist(tmp_path / "bytes.npz").key
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool, np.float32])
+def test_images_of_0_and_1_are_taken_as_they_are(tmp_path: Path, dtype: type) -> None:
+    arrays = small()
+    bits = {name: (a > 127).astype(dtype) if name[0] == "x" else a for name, a in arrays.items()}
+    np.savez(tmp_path / "bits.npz", **bits)
+    mnist = load_mnist(tmp_path / "bits.npz")
+    for part, split in (("train", mnist.train), ("test", mnist.test)):
+        assert np.array_equal(split.images, bits[f"x_{part}"].reshape(-1, 784))
+    np.savez(tmp_path / "bytes.npz", **arrays)
+    assert load_mnist(tmp_path / "bytes.npz").key != mnist.key
+    mixed = {**arrays, "x_test": bits["x_test"]}  # a bool or a float in [0, 1] is no 255th whatever else is there
+    np.savez(tmp_path / "mixed.npz", **mixed)
+    if dtype in (bool, np.float32):
+        assert load_mnist(tmp_path / "mixed.npz").test.images.max() == 1
+    if dtype == np.uint8:
+        assert load_mnist(write_idx(tmp_path / "idx", bits)).test.images.max() == 1
+
+
+def strokes(n: int, lying: bool = False) -> dict[str, np.ndarray]:
+    """Upright strokes for ones, squares for the others, in turn."""
+    images = np.zeros((n, 28, 28), np.uint8)
+    images[:, 9:19, 9:19] = 250
+    images[1::10] = 0
+    images[1::10, 4:24, 12:16] = 255
+    if lying:
+        images = images.swapaxes(1, 2)
+    return {"x_train": images, "y_train": np.arange(n) % 10, "x_test": images[::2], "y_test": np.arange(n)[::2] % 10}
+
+
+def test_images_that_are_not_mnists_are_said_not_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def remark_of(arrays: dict[str, np.ndarray]) -> str:
+        np.savez(tmp_path / "m.npz", **arrays)
+        mnist = load_mnist(tmp_path / "m.npz")
+        assert mnist.remark == "" or mnist.describe().endswith(f" test images ({mnist.remark})")
+        return mnist.remark
+
+    own = "not MNIST's own 60,000 + 10,000 images"
+    plain = strokes(300)
+    plain["y_test"] = np.arange(150) % 10
+    assert remark_of(plain) == own
+    lying = {**strokes(300, lying=True), "y_test": plain["y_test"]}
+    assert remark_of(lying).startswith(f"{own}; the ones lie on their side, as EMNIST's files hold all images")
+    from_1 = {**plain, "y_train": np.maximum(plain["y_train"], 1)}
+    assert remark_of(from_1) == f"{own}; no training image is labelled 0"
+    inverted = {**plain, "x_train": 255 - plain["x_train"]}
+    assert "the training images are bright on the whole" in remark_of(inverted)
+    assert "the brightest pixel of the test images is 0.0627" in remark_of(
+        {**plain, "x_test": plain["x_test"] // 16 + 1}
+    )
+    other_way = {name: plain[name.replace("train", "-").replace("test", "train").replace("-", "test")] for name in KEYS}
+    assert "are the two exchanged?" in remark_of(other_way)
+    flat = {name: a.reshape(len(a), -1) if name[0] == "x" else a.astype(np.uint8) for name, a in plain.items()}
+    monkeypatch.setitem(data_arrays.KEYS, data_arrays.digest(flat), "mnist")
+    assert remark_of(plain) == ""
+    assert remark_of(other_way) == "MNIST's own, but training and test images are exchanged"
+    rounded = {n: a * np.float32(1 / 255) if n[0] == "x" else a for n, a in plain.items()}
+    assert remark_of(rounded) == ""
+    fact = data_facts(load_mnist(tmp_path / "m.npz"))
+    assert "remark" not in fact
+    np.savez(tmp_path / "m.npz", **lying)
+    assert data_facts(load_mnist(tmp_path / "m.npz"))["remark"].startswith(own)
+
+
+@pytest.mark.parametrize(("name", "mean", "deviation"), [("Fashion-MNIST", 0.2860, 0.3530), ("KMNIST", 0.1918, 0.3483)])
+def test_relatives_of_mnist_are_known_by_their_statistics(name: str, mean: float, deviation: float) -> None:
+    labels = np.arange(60_000, dtype=np.int64) % 10
+    # k pixels of value a, one of value b and the rest black, a and b from the sum and the sum of squares.
+    total, squares = 784 * mean, 784 * (mean**2 + deviation**2)
+    k = int(total**2 / squares)
+    b = (total - np.sqrt(k * ((k + 1) * squares - total**2))) / (k + 1)
+    row = np.zeros(784, np.float32)
+    row[: k + 1] = (total - b) / k
+    row[k] = b
+    images = Images(np.broadcast_to(row, (60_000, 784)), labels)
+    test = images[:10_000]
+    assert f"{name} by their statistics" in remark(images, test)
+    dimmer = Images(np.broadcast_to(row * np.float32(0.995), (60_000, 784)), labels)
+    assert "statistics" not in remark(dimmer, test)
 
 
 def test_damaged_npz_files_are_refused(tmp_path: Path) -> None:
@@ -591,3 +694,20 @@ def test_importing_data_is_light() -> None:
     code = f"import sys, minilandscape.data; print(*[m for m in '{heavy}'.split() if m in sys.modules])"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == []
+
+
+def test_words_go_before_folders_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packaged: Path) -> None:
+    from minilandscape_cli.inputs import load_all_data
+
+    monkeypatch.chdir(tmp_path)
+    for word in data.WORDS:
+        (tmp_path / word).mkdir()
+    mnist, where = load_all_data("mnist5k")
+    assert where == "mnist5k"
+    check_packaged(load_mnist(where))
+    write_idx(tmp_path / "mnist5k", small())
+    check_packaged(load_mnist("mnist5k"))
+    named, where = load_all_data("./mnist5k")
+    check_same(named, small())
+    assert where == str(tmp_path / "mnist5k")
+    assert mnist.key != named.key

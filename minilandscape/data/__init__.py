@@ -2,10 +2,11 @@
 
 from .cache import user_cache
 from .images import DataError, Images, Mnist
-from .load import load_mnist, where_data_would_come_from
+from .load import WORDS, load_mnist, where_data_would_come_from
 from .permutation import lstm_permutation
 
 __all__ = [
+    "WORDS",
     "DataError",
     "Images",
     "Mnist",

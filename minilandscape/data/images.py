@@ -96,16 +96,20 @@ class Mnist:
         Stored with results, so that none mixes two data sets: ``"mnist"`` and ``"mnist5k"`` for those very arrays,
         whatever they were read from, as pixels or as floats; else ``"idx:"``, ``"npz:"``, … and the start of the
         arrays' SHA-256.
+    remark : str
+        What there is to say of images that are not MNIST's own, and of what they look like; "" for those that are.
     """
 
     train: Images
     test: Images
     source: str
     key: str
+    remark: str = ""
 
     def describe(self) -> str:
-        """One line: the source and how many images there are."""
-        return f"{self.source}: {len(self.train):,} training and {len(self.test):,} test images"
+        """One line: the source, how many images there are, and the remark on them."""
+        counts = f"{self.source}: {len(self.train):,} training and {len(self.test):,} test images"
+        return f"{counts} ({self.remark})" if self.remark else counts
 
     def cut(self, train_size: int) -> Mnist:
         """The same with the first ``train_size`` training images; a smaller training set is used whole.
@@ -125,4 +129,8 @@ def check_labels(labels: np.ndarray, name: str) -> None:
     """DataError, which says where, unless all are digits."""
     wrong = np.flatnonzero((labels < 0) | (labels >= CLASSES))
     if wrong.size:
-        raise DataError(f"{name}: label {labels[wrong[0]]} at {wrong[0]}; expected digits 0 to 9")
+        from_1 = labels.min() == 1 and labels.max() == CLASSES
+        raise DataError(
+            f"{name}: label {labels[wrong[0]]} at {wrong[0]}; expected digits 0 to 9"
+            + (": these begin at 1, subtract it" if from_1 else "")
+        )

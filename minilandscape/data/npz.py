@@ -52,25 +52,38 @@ def _npz_array(file: np.lib.npyio.NpzFile, name: str, path: Path) -> np.ndarray:
 
 
 def _npz_images(images: np.ndarray, name: str) -> np.ndarray:
+    """Images (N, 784): uint8 pixels, or float32 in [0, 1]."""
+    shape = images.shape
+    if images.ndim == 4 and 1 in (shape[1], shape[3]):  # a single channel, before or after the pixels
+        images = images.reshape(len(images), *((shape[2], shape[3]) if shape[1] == 1 else shape[1:3]))
     if images.ndim not in (2, 3) or images.shape[1:] not in ((28, 28), (PIXELS,)) or not len(images):
-        raise DataError(f"{name} has shape {images.shape}; expected (N, 28, 28) or (N, {PIXELS})")
+        raise DataError(f"{name} has shape {shape}; expected (N, 28, 28) or (N, {PIXELS})")
     images = images.reshape(len(images), PIXELS)
     if images.dtype == np.uint8:
         return images
-    if images.dtype.kind != "f":
-        raise DataError(f"{name} holds {images.dtype} values; expected uint8 (0 to 255) or floats in [0, 1]")
+    if images.dtype.kind not in "fiub":
+        raise DataError(f"{name} holds {images.dtype} values; expected numbers from 0 to 255, or floats in [0, 1]")
+    if images.dtype.kind == "b":
+        return images.astype(np.float32)
     low, high = images.min(), images.max()  # either is NaN where a pixel is
     if not np.isfinite([low, high]).all():
         raise DataError(f"{name} holds values that are not finite; expected floats in [0, 1]")
+    if low >= 0 and high <= 255 and (images.dtype.kind in "iu" or (high > 1 and (images == np.rint(images)).all())):
+        return images.astype(np.uint8)
     if low < 0 or high > 1:
-        raise DataError(f"{name} holds floats from {low:g} to {high:g}; expected [0, 1]: divide by the largest value")
+        undo = "undo the standardisation (x * std + mean)" if low < 0 else "divide by the largest value there can be"
+        raise DataError(f"{name} holds values from {low:g} to {high:g}; expected [0, 1], or 0 to 255: {undo}")
     return images.astype(np.float32, copy=False)
 
 
 def _npz_labels(labels: np.ndarray, name: str) -> np.ndarray:
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
     if labels.ndim != 1:
-        raise DataError(f"{name} has shape {labels.shape}; expected (N,), one digit an image")
-    if labels.dtype.kind not in "iu":
+        hint = f": where they are one-hot, {name.rpartition(' ')[2]}.argmax(axis=1)" if labels.ndim == 2 else ""
+        raise DataError(f"{name} has shape {labels.shape}; expected (N,), one digit an image{hint}")
+    whole = labels.dtype.kind in "iu" or (labels.dtype.kind == "f" and (labels == np.rint(labels)).all())
+    if not whole:
         raise DataError(f"{name} holds {labels.dtype} values; expected whole numbers 0 to 9")
     check_labels(labels, name)
     return labels.astype(np.uint8)

@@ -119,4 +119,5 @@ def load_runs(folder: str | os.PathLike[str]) -> list[Run]:
 
 def data_facts(data: Mnist) -> dict[str, Any]:
     """What a result says of the images it comes from."""
-    return {"key": data.key, "source": data.source, "n_train": len(data.train), "n_test": len(data.test)}
+    facts = {"key": data.key, "source": data.source, "n_train": len(data.train), "n_test": len(data.test)}
+    return {**facts, "remark": data.remark} if data.remark else facts

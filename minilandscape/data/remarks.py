@@ -1,0 +1,60 @@
+"""What is worth saying of images that are not MNIST's own."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .images import CLASSES, Images
+
+#: Data sets with MNIST's file names and sizes, 6,000 training images a class: mean and standard deviation of a pixel.
+ALIKE = {"Fashion-MNIST": (0.2860, 0.3530), "KMNIST": (0.1918, 0.3483)}
+#: Of those statistics, which are published with four digits.
+TOLERANCE = 2e-4
+#: Images of a one that are looked at, and how much wider than tall they are where they lie on their side.
+ONES, LYING = 500, 1.3
+#: With fewer images a class may be missing by chance.
+ENOUGH = 100
+
+
+def remark(train: Images, test: Images) -> str:
+    """What distinguishes images from MNIST's, as far as they show it: "not MNIST's own …" and what they look like."""
+    said = ["not MNIST's own 60,000 + 10,000 images"]
+    if (alike := _alike(train)) is not None:
+        said.append(f"{alike} by their statistics")
+    elif _lying(train.images[train.labels == 1][:ONES].reshape(-1, 28, 28)):
+        said.append("the ones lie on their side, as EMNIST's files hold all images: swap the two axes of each")
+    for name, split in (("training", train), ("test", test)):
+        missing = np.flatnonzero(np.bincount(split.labels, minlength=CLASSES) == 0)
+        if missing.size and len(split) >= ENOUGH:
+            said.append(f"no {name} image is labelled {', '.join(map(str, missing))}")
+        if split.images[: 10 * ENOUGH].mean() > 0.5:
+            said.append(f"the {name} images are bright on the whole, where MNIST's background is 0: take 1 - x")
+        if split.images.max() < 0.5:
+            said.append(f"the brightest pixel of the {name} images is {split.images.max():.3g}")
+    if len(test) > len(train):
+        said.append("there are more test than training images: are the two exchanged?")
+    return "; ".join(said)
+
+
+def _alike(train: Images) -> str | None:
+    """The data set of MNIST's sizes whose statistics a training set has."""
+    if not (np.bincount(train.labels, minlength=CLASSES) == 6_000).all():
+        return None
+    found = train.images.mean(dtype=np.float64), train.images.std(dtype=np.float64)
+    return next((name for name, known in ALIKE.items() if np.abs(np.subtract(found, known)).max() < TOLERANCE), None)
+
+
+def _lying(ones: np.ndarray) -> bool:
+    """Whether images (N, 28, 28) of a one are wider than tall."""
+    total = ones.sum(axis=(1, 2))
+    ones, total = ones[total > 0], total[total > 0]
+    if len(ones) < 10:
+        return False
+    place = np.arange(28)
+    spread = []
+    for axis in (2, 1):  # what is left when it is summed over: rows, then columns
+        profile = ones.sum(axis=axis) / total[:, None]
+        mean = profile @ place
+        spread.append(float(np.median(np.sqrt((profile * (place - mean[:, None]) ** 2).sum(axis=1)))))
+    tall, wide = spread
+    return wide > LYING * tall
