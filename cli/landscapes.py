@@ -38,6 +38,8 @@ def check_own(context: typer.Context) -> None:
         refuse_given(context, OF_NETWORKS, "options of networks, of which --landscape makes no use")
     elif context.params["split"] == "test":
         refuse_given(context, ("train_size",), TRAIN_ONLY)
+    elif context.params["limit"] is not None and context.params["limit"] <= (context.params["train_size"] or 0):
+        refuse_given(context, ("train_size",), f"of which --limit {context.params['limit']} takes no more images")
 
 
 @dataclass(frozen=True)
