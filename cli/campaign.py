@@ -124,7 +124,7 @@ def reproduce(
         with progress_bar("measuring a few steps", None):
             costs = estimate(plan, mnist)
     tasks = plan_tasks(plan, costs)
-    if workers is None and device == "gpu":
+    if workers is None and scheduler is None and device == "gpu":
         workers = 1
     n_workers = workers or thread_count()
     one = "one core" if device == "cpu" else "the GPU"

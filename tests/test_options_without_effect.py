@@ -7,6 +7,7 @@ one, or the line is wrong usage that names the option.
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,9 @@ import pytest
 import typer
 from minilandscape_cli.main import app, main
 
+from minilandscape.campaign.run import run_tasks
+from minilandscape.campaign.store import Store
+from minilandscape.landscape import FunctionLandscape
 from minilandscape.networks import initial_vector
 from minilandscape.paths import compare_methods, find_path
 
@@ -202,3 +206,32 @@ def test_an_option_changes_the_answer_or_is_refused(
         else:
             assert code == 0 or "contradict" in said or option.name == "landscape", (line, flags[0], said)
             assert other != base, f"{line}: {flags[0]} {value} has no effect and is accepted"
+
+
+@pytest.mark.parametrize(
+    ("entries", "name"),
+    [
+        (("neb",), "n_terms"),
+        (("autoneb", "neb"), "n_points"),
+        (("linear",), "n_terms"),
+        (("linear", "autoneb"), "n_terms"),
+        (("linear", "fourier, adam"), "n_images"),
+    ],
+)
+def test_a_comparison_refuses_numbers_that_none_of_its_methods_takes(entries: tuple[str, ...], name: str) -> None:
+    land = FunctionLandscape(lambda x: (float(x @ x), 2 * x), size=2)
+    with pytest.raises(ValueError, match=f"^{name} has no effect on {', '.join(entries)}; remove it"):
+        compare_methods(land, np.zeros(2), np.ones(2), 500, entries=entries, **{name: 9})
+    assert land.evaluations.values == land.evaluations.gradients == 0
+
+
+@pytest.mark.parametrize("others", [{"scheduler": "tcp://h:1"}, {"workers": 2}])
+def test_tasks_run_in_one_place(others: dict[str, Any], tmp_path: Path) -> None:
+    (name,) = others
+    with (
+        ThreadPoolExecutor(1) as executor,
+        pytest.raises(ValueError, match=f"executor and {name} are given; expected one"),
+    ):
+        run_tasks([], Store(tmp_path), executor=executor, **others)
+    with pytest.raises(ValueError, match="scheduler and workers are given"):
+        run_tasks([], Store(tmp_path), scheduler="tcp://h:1", workers=2)

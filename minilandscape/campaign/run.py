@@ -123,10 +123,13 @@ def run_tasks(
     Raises
     ------
     ValueError
-        If a task comes before one that it needs.
+        If a task comes before one that it needs, or more than one of executor, scheduler and workers is given.
     KeyboardInterrupt
         On Ctrl-C, at once; what is finished is kept.
     """
+    given = {"executor": executor, "scheduler": scheduler, "workers": workers}
+    if len(names := [name for name, where in given.items() if where is not None]) > 1:
+        raise ValueError(f"{' and '.join(names)} are given; expected one of them, since the first says where tasks run")
     seen: set[str] = set()
     for task in tasks:
         for need in task.needs:

@@ -23,6 +23,8 @@ ENTRIES: dict[str, dict[str, Any]] = {
     "neb": {"method": "neb"},
     "autoneb": {"method": "autoneb"},
 }
+#: Terms and sample points of the curves, images of the bands.
+TERMS, POINTS, IMAGES = 10, 50, 13
 #: What tells curves apart that lie upon each other.
 STYLES = ("-", "--", "-.", (0, (1, 1)), (0, (6, 1.5)), (0, (4, 1, 1, 1, 1, 1)), (0, (2, 2)))
 MARKERS = "osD^vPX"
@@ -122,9 +124,9 @@ def compare_methods(
     end: Any,
     budget: int,
     *,
-    n_terms: int = 10,
-    n_points: int = 50,
-    n_images: int = 13,
+    n_terms: int | None = None,
+    n_points: int | None = None,
+    n_images: int | None = None,
     entries: tuple[str, ...] = tuple(ENTRIES),
 ) -> PathComparison:
     """Runs path methods on one pair until they stand still or have evaluated a number of points.
@@ -134,20 +136,36 @@ def compare_methods(
     budget
         Points, with and without gradients, that each method may evaluate while it searches. The path that it begins
         with is evaluated in any case, and the maximum at the end is not counted.
-    n_terms, n_points, n_images
-        N_F and M of the curves; images of the bands, both ends included.
+    n_terms, n_points
+        N_F and M of the curves: 10 and 50.
+    n_images
+        Images of the bands, both ends included: 13.
     entries
         Names in :data:`ENTRIES`, at least one.
 
     Raises
     ------
     ValueError
-        If options do not do, a name is unknown, or the budget below one path; before anything is evaluated.
+        If an option is out of range or belongs to none of the entries, a name is unknown, or the budget is below one
+        path; before anything is evaluated.
     """
-    check_budget(budget, max(n_points, n_images))
     for name in entries or [""]:
         if name not in ENTRIES:
             raise ValueError(f"no entry is called {name!r}; expected some of {', '.join(ENTRIES)}")
+    methods = [ENTRIES[name]["method"] for name in entries]
+    users = {
+        "n_terms": [method for method in methods if "n_terms" not in UNUSED.get(method, ())],
+        "n_points": [method for method in methods if "neb" not in method],
+        "n_images": [method for method in methods if "neb" in method],
+    }
+    for name, number in {"n_terms": n_terms, "n_points": n_points, "n_images": n_images}.items():
+        if number is not None and not users[name]:
+            raise ValueError(f"{name} has no effect on {', '.join(entries)}; remove it")
+    n_terms, n_points, n_images = (
+        default if number is None else number
+        for number, default in ((n_terms, TERMS), (n_points, POINTS), (n_images, IMAGES))
+    )
+    check_budget(budget, max(n for n, used in ((n_points, "n_points"), (n_images, "n_images")) if users[used]))
     for n in (n_points, n_images):
         FourierPathFinder(landscape, n_terms, n)
     paths, curves = {}, {}
