@@ -14,8 +14,11 @@ import numpy as np
 
 from .landscape import LandscapeDefaults
 
-#: Atoms lie on a line that is so many times as long as they lie beside it.
-STRAIGHT = 1e-4
+#: Atoms lie on a line where the step from each to the next turns away from it by no more than this (a slope, 0.57
+#: degrees). Optimisers stopped at 0.05 eV/Å leave linear molecules bent by up to half a degree.
+STRAIGHT = 1e-2
+#: Frozen atoms lie on a line where they lie beside it by no more than this part of its length: rounding in files.
+FROZEN_STRAIGHT = 1e-4
 
 
 class Potential(LandscapeDefaults):
@@ -255,19 +258,88 @@ class LennardJones(Potential):
         return rigid_motions(np.asarray(point, dtype=np.float64).reshape(-1, 3))
 
 
-def rigid_motions(positions: np.ndarray, rotations: bool = True) -> np.ndarray:
-    """Translations, and rotations about the centre, of atoms at ``positions`` (n, 3): orthonormal rows (Z, 3n).
+def rigid_motions(positions: Any, rotations: bool = True, *, frozen: Any = (), period: Any = None) -> np.ndarray:
+    """Motions of all atoms together that leave every distance as it is: translations and rotations.
 
-    Atoms that lie on a line within 1e-4 of its length have no rotation about it: that turns into a bend there.
+    Parameters
+    ----------
+    positions
+        (n, 3).
+    rotations
+        False where the surroundings tell directions apart, as a cell does that is periodic in two or three directions.
+    frozen
+        Indices of atoms that do not move. They leave no translation; one leaves the rotations about it, several on one
+        line that about the line, others none.
+    period
+        (3,): the period of a wire. It leaves the rotation about itself. None for none.
+
+    Returns
+    -------
+    ndarray
+        (Z, 3m), orthonormal, over the m atoms that are not frozen.
+
+    Notes
+    -----
+    Atoms on a line have no rotation about it. A molecule on its way to a linear minimum or saddle is bent a little, and
+    there the rotation about its long axis moves the atoms as one of the two degenerate bends does: its curvature is
+    that of a bend, not 0, however small the angle. So atoms count as linear up to a slope of 0.01: where each step from
+    one atom to the next along the line turns away from it by no more than 0.57 degrees. The slope of steps, unlike the
+    width beside the length, does not take a long zigzag chain for a line.
     """
-    n = len(positions)
-    centred = positions - positions.mean(axis=0)
-    modes = np.array([np.tile(axis, (n, 1)).ravel() / sqrt(n) for axis in np.eye(3)])
-    if not rotations:
-        return modes
-    turns = np.array([np.cross(axis, centred).ravel() for axis in np.eye(3)])
+    positions = np.asarray(positions, dtype=np.float64)
+    moves = np.ones(len(positions), dtype=bool)
+    moves[np.asarray(frozen, dtype=int)] = False
+    fixed, free = positions[~moves], positions[moves]
+    translations = np.zeros((0, free.size))
+    if not len(fixed) and len(free):
+        translations = np.array([np.tile(axis, len(free)) for axis in np.eye(3)]) / sqrt(len(free))
+    if not rotations or not len(free):
+        return translations
+    about, axes = _rotations(positions, fixed, period)
+    turns = np.array([np.cross(axis, free - about).ravel() for axis in axes]).reshape(-1, free.size)
     _, sizes, rows = np.linalg.svd(turns, full_matrices=False)
-    return np.concatenate([modes, rows[sizes > STRAIGHT * max(sizes)]])
+    if len(sizes) and _on_a_line(positions, period):
+        sizes[-1] = 0
+    return np.concatenate([translations, rows[sizes > 0]])
+
+
+def _rotations(positions: np.ndarray, fixed: np.ndarray, period: Any) -> tuple[np.ndarray, np.ndarray]:
+    """A point (3,), and the axes (k, 3) through it about which atoms may turn together, k being 0, 1 or 3."""
+    if period is not None:
+        axis = np.asarray(period, dtype=np.float64)
+        # A frozen atom of a wire stands in every period.
+        fixed = np.concatenate([fixed, fixed + axis])
+        if not len(fixed):
+            return positions.mean(axis=0), axis[None] / np.linalg.norm(axis)
+    if not len(fixed):
+        return positions.mean(axis=0), np.eye(3)
+    centre = fixed.mean(axis=0)
+    sizes, axes = np.linalg.svd(fixed - centre, full_matrices=False)[1:] if len(fixed) > 1 else (np.zeros(1), np.eye(3))
+    if not sizes[0] > 0:
+        return centre, np.eye(3)
+    on_a_line = len(sizes) < 2 or sizes[1] <= FROZEN_STRAIGHT * sizes[0]
+    return centre, axes[:1] if on_a_line else np.zeros((0, 3))
+
+
+def _on_a_line(positions: np.ndarray, period: Any) -> bool:
+    """Whether atoms, or those of a wire, lie on one straight line."""
+    away = positions - positions.mean(axis=0)
+    axis = (
+        np.linalg.svd(away, full_matrices=False)[2][0]
+        if period is None
+        else np.asarray(period) / np.linalg.norm(period)
+    )
+    along = away @ axis
+    if period is not None:
+        # The first atom once more, a period further on, closes the chain.
+        along %= np.linalg.norm(period)
+    beside = away - np.outer(away @ axis, axis)
+    order = np.argsort(along, kind="stable")
+    steps, aside = np.diff(along[order]), np.diff(beside[order], axis=0)
+    if period is not None:
+        steps = np.append(steps, np.linalg.norm(period) + along[order[0]] - along[order[-1]])
+        aside = np.concatenate([aside, beside[order[:1]] - beside[order[-1:]]])
+    return bool((np.linalg.norm(aside, axis=1) <= STRAIGHT * steps).all())
 
 
 class Rosenbrock(Potential):

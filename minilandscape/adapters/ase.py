@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 from ase.geometry import find_mic
@@ -26,16 +26,18 @@ SAME = 1e-6
 class AseLandscape(FunctionLandscape):
     """The energy of atoms over the positions of those that are free, (x₁, y₁, z₁, x₂, …).
 
-    Energies in eV, positions in Å, gradients (minus the forces) in eV/Å.
+    Energies in eV, positions in Å, gradients (minus the forces) in eV/Å. The energy is the one that the forces belong
+    to: ``free_energy`` where the calculator has it, as with smeared occupations.
 
     Parameters
     ----------
     atoms
-        Species, cell, boundary conditions and constraints; they are copied. Atoms under ``FixAtoms`` stay where they
-        are and are no coordinates.
+        Species, cell, boundary conditions, constraints, initial charges and magnetic moments; they are copied. Atoms
+        under ``FixAtoms`` stay where they are and are no coordinates.
     calculator
-        A calculator; or a function that makes one, which each worker calls for itself, since calculators are not
-        thread-safe. None takes the atoms' own.
+        A function that makes a calculator, such as its class, which each worker calls for itself, since calculators are
+        not thread-safe, and which is called once more after a calculation that failed, since some do not survive their
+        own failure. Or one calculator, whose ``reset()`` is called instead. None takes the atoms' own.
     workers
         How many points are evaluated side by side, in threads; more than 1 asks for a function that makes calculators.
 
@@ -46,6 +48,8 @@ class AseLandscape(FunctionLandscape):
     """
 
     def __init__(self, atoms: Atoms, calculator: Any = None, workers: int = 1) -> None:
+        if not isinstance(atoms, Atoms):
+            raise TypeError(f"atoms is {type(atoms).__name__}; expected one ase.Atoms")
         others = [type(c).__name__ for c in atoms.constraints if not isinstance(c, FixAtoms)]
         if others:
             raise ValueError(f"the atoms have a constraint {others[0]}; FixAtoms is the one that can be left out of D")
@@ -53,16 +57,21 @@ class AseLandscape(FunctionLandscape):
         if calculator is None:
             raise ValueError("the atoms have no calculator; give one, or a function that makes one")
         makes = isinstance(calculator, type) or not hasattr(calculator, "get_potential_energy")
+        if makes and not callable(calculator):
+            raise TypeError(
+                f"calculator is {type(calculator).__name__}; expected a calculator, or a function that makes one"
+            )
         if workers > 1 and not makes:
             raise ValueError("calculators are not thread-safe: give a function that makes one for each worker")
         fixed = np.zeros(len(atoms), dtype=bool)
         for constraint in atoms.constraints:
             fixed[constraint.index] = True
+        if fixed.all():
+            raise ValueError(f"all {len(atoms)} atoms are frozen; expected at least one that is free")
         self._atoms = atoms.copy()
         self._atoms.set_constraint()
-        self._free = np.flatnonzero(~fixed)
-        self._make: Callable[[], Any] = calculator if makes else lambda: calculator
-        self._local = threading.local()
+        self._free, self._frozen = np.flatnonzero(~fixed), np.flatnonzero(fixed)
+        self._calculators = _Calculators(calculator, makes)
         super().__init__(self._evaluate, size=3 * len(self._free), workers=workers)
 
     def vector(self, atoms: Atoms) -> np.ndarray:
@@ -71,11 +80,14 @@ class AseLandscape(FunctionLandscape):
         Raises
         ------
         ValueError
-            If species, periodic boundary conditions, cell vectors of a periodic direction, or positions of frozen atoms
-            (by the shortest way) are not the landscape's: no coordinate holds them, so energies would be another
+            If species, periodic boundary conditions, cell vectors of a periodic direction, positions of frozen atoms
+            (by the shortest way), initial charges or magnetic moments, tags (where the atoms have any), or the charge
+            or spin in ``atoms.info`` are not the landscape's: no coordinate holds them, so energies would be another
             system's.
         """
         ours = self._atoms
+        if not isinstance(atoms, Atoms):
+            raise TypeError(f"atoms is {type(atoms).__name__}; expected one ase.Atoms")
         if len(atoms) != len(ours) or (atoms.numbers != ours.numbers).any():
             raise ValueError(f"the atoms are {atoms.symbols}; expected {ours.symbols}, in this order")
         if (atoms.pbc != ours.pbc).any():
@@ -85,7 +97,8 @@ class AseLandscape(FunctionLandscape):
                 f"the atoms have the cell {atoms.cell.tolist()}; expected the landscape's, {ours.cell.tolist()}: make "
                 "another landscape of these atoms, or relax them in this cell"
             )
-        frozen = np.setdiff1d(np.arange(len(ours)), self._free)
+        _refuse_another_state(atoms, ours)
+        frozen = self._frozen
         away = find_mic(atoms.positions[frozen] - ours.positions[frozen], ours.cell, ours.pbc)[1]
         if (away > SAME).any():
             k = frozen[away.argmax()]
@@ -99,22 +112,34 @@ class AseLandscape(FunctionLandscape):
         """A copy of the atoms with the free ones at a point (D,)."""
         atoms = self._atoms.copy()
         atoms.positions[self._free] = np.asarray(point, dtype=np.float64).reshape(-1, 3)
-        if len(self._free) < len(atoms):
-            atoms.set_constraint(FixAtoms(np.setdiff1d(np.arange(len(atoms)), self._free)))
+        if len(self._frozen):
+            atoms.set_constraint(FixAtoms(self._frozen))
         return atoms
 
+    def forget(self) -> None:
+        """Drops remembered results, and the calculators that were made; one that was given is reset.
+
+        Call it after a change of the calculator's own parameters.
+        """
+        super().forget()
+        self._calculators.renew()
+
     def _evaluate(self, point: np.ndarray) -> tuple[float, np.ndarray]:
-        if not hasattr(self._local, "atoms"):
-            self._local.atoms = self._atoms.copy()
-            self._local.atoms.calc = self._make()
-        atoms = self._local.atoms
+        atoms = self._atoms.copy()
         atoms.positions[self._free] = point.reshape(-1, 3)
+        atoms.calc = self._calculators.own()
         try:
-            return float(atoms.get_potential_energy()), -atoms.get_forces()[self._free].ravel()
+            # Forces first: codes that compute what they are asked for compute the energy with them.
+            forces = atoms.get_forces()
+            energy = _energy_of_the_forces(atoms)
         except Exception as error:
+            self._calculators.failed()
             raise LandscapeError(
                 f"the calculator raised {type(error).__name__} at {describe_point(point)}: {error}", point
             ) from error
+        if not (np.isfinite(energy) and np.isfinite(forces).all()):
+            self._calculators.failed()
+        return energy, -forces[self._free].ravel()
 
     def displacement(self, a: Any, b: Any) -> np.ndarray:
         """b − a, each atom by the shortest way where the cell is periodic."""
@@ -136,10 +161,17 @@ class AseLandscape(FunctionLandscape):
         return np.array(aligned[self._free].ravel())
 
     def zero_modes(self, point: Any) -> np.ndarray:
-        """Translations of atoms that are all free, and rotations where nothing is periodic."""
-        if len(self._free) < len(self._atoms):
-            return np.zeros((0, self.size))
-        return rigid_motions(np.asarray(point, dtype=np.float64).reshape(-1, 3), not self._atoms.pbc.any())
+        """(Z, D), orthonormal: the motions of all atoms together that leave the energy alone.
+
+        Without frozen atoms, translations; rotations where nothing is periodic, and about the axis of a wire, which is
+        periodic along one. One frozen atom leaves the rotations about it, several on one line that about the line.
+        Atoms on a line have none about it; see :func:`~minilandscape.potentials.rigid_motions`.
+        """
+        positions = self._atoms.positions.copy()
+        positions[self._free] = np.asarray(point, dtype=np.float64).reshape(-1, 3)
+        periods = self._atoms.cell[self._atoms.pbc & self._atoms.cell.any(1)]
+        period = periods[0] if len(periods) == 1 else None
+        return rigid_motions(positions, len(periods) < 2, frozen=self._frozen, period=period)
 
     def images(self, path: Path, n: int | None = None) -> list[Atoms]:
         """A path as atoms with their energies and forces, at n equally spaced t (those of the path if None)."""
@@ -150,10 +182,81 @@ class AseLandscape(FunctionLandscape):
             atoms = self.atoms(point)
             forces = np.zeros((len(atoms), 3))
             forces[self._free] = -gradient.reshape(-1, 3)
-            atoms.calc = SinglePointCalculator(atoms, energy=float(energy), forces=forces)
+            # Both, so that whoever asks for the energy that fits the forces finds it.
+            atoms.calc = SinglePointCalculator(atoms, energy=float(energy), free_energy=float(energy), forces=forces)
             images.append(atoms)
         return images
 
     def write(self, file: str | os.PathLike[str], path: Path, n: int | None = None) -> None:
         """Writes :meth:`images` to a trajectory that ASE's viewer and ``NEBTools`` read."""
         write(os.fspath(file), self.images(path, n))
+
+
+class _Calculators:
+    """The calculator of each thread."""
+
+    def __init__(self, calculator: Any, makes: bool) -> None:
+        self._given, self._makes = calculator, makes
+        self._lock, self._by_thread = threading.Lock(), dict[int, Any]()
+
+    def own(self) -> Any:
+        """This thread's calculator, made where it has none."""
+        thread = threading.get_ident()
+        if not self._makes:
+            return self._given
+        if thread not in self._by_thread:
+            made = self._given()
+            with self._lock:
+                if any(made is other for other in self._by_thread.values()):
+                    raise TypeError(
+                        "the function returned one calculator to two workers, and calculators are not thread-safe; "
+                        "expected a function that makes a new one every time"
+                    )
+                self._by_thread[thread] = made
+        return self._by_thread[thread]
+
+    def failed(self) -> None:
+        """Puts this thread's calculator away after a calculation that failed."""
+        if self._makes:
+            self._by_thread.pop(threading.get_ident(), None)
+        else:
+            self.renew()
+
+    def renew(self) -> None:
+        """Puts all calculators away."""
+        self._by_thread.clear()
+        if hasattr(self._given, "reset") and not self._makes:
+            self._given.reset()
+
+
+def _energy_of_the_forces(atoms: Atoms) -> float:
+    """The free energy where the calculator has it, which forces are the derivatives of; else the energy."""
+    try:
+        return float(atoms.get_potential_energy(force_consistent=True))
+    except (PropertyNotImplementedError, TypeError):  # the latter by calculators that do not know the word
+        energy = float(atoms.get_potential_energy())
+    # Some name it among their results only.
+    free = getattr(atoms.calc, "results", {}).get("free_energy")
+    return energy if free is None else float(free)
+
+
+def _refuse_another_state(atoms: Atoms, ours: Atoms) -> None:
+    """ValueError where charges, magnetic moments or tags differ, which energies may depend on."""
+    advice = "set them to the landscape's, or make another landscape of these atoms"
+    states = [
+        ("initial charges", atoms.get_initial_charges(), ours.get_initial_charges()),
+        ("initial magnetic moments", atoms.get_initial_magnetic_moments(), ours.get_initial_magnetic_moments()),
+    ]
+    if atoms.has("tags"):  # files that hold none say nothing of them
+        states.append(("tags", atoms.get_tags(), ours.get_tags()))
+    for name, theirs, expected in states:
+        if theirs.shape != expected.shape or (np.abs(theirs - expected) > SAME).any():
+            raise ValueError(
+                f"the atoms have the {name} {theirs.tolist()}; expected the landscape's, {expected.tolist()}: {advice}"
+            )
+    for name, default in (("charge", 0), ("spin", None), ("multiplicity", None)):
+        theirs, expected = atoms.info.get(name, default), ours.info.get(name, default)
+        if not np.array_equal(theirs, expected):
+            raise ValueError(
+                f"the atoms have {theirs} for info[{name!r}]; expected the landscape's, {expected}: {advice}"
+            )

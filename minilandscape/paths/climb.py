@@ -19,6 +19,8 @@ TURNS = 10
 FIRST_TRUST = 0.03
 #: Stationary points with several negative eigenvalues that a climb leaves before it takes one.
 HIGHER_POINTS = 5
+#: Curvatures that differ by no more than this part are those of a degenerate pair.
+ALIKE = 0.05
 #: Products of the conjugate gradients for the step across, at most.
 MOST_PRODUCTS = 200
 #: The climb ends when so many steps have not lowered the residual by a tenth.
@@ -136,7 +138,7 @@ class Climb:
                 arrived = arrived and self._small()
                 # Where not just one mode is negative, the one along the path is climbed, not the softest beside it.
                 one = (self.values < 0).sum() == 1
-                up = 0 if one else int(np.argmax(np.abs(self.vectors @ followed)))
+                up = 0 if one else self._mode_along(followed)
                 step, saddle_like = (None, True) if arrived else self._step(up, trust)
             except (LandscapeError, RuntimeError, np.linalg.LinAlgError) as error:
                 return f"the Hessian at a residual of {np.abs(self.g).max():.3g} could not be looked at: {error}"
@@ -184,6 +186,18 @@ class Climb:
             return step, True
         across, curves_up = self._across(known, trust)
         return step + across, curves_up
+
+    def _mode_along(self, followed: np.ndarray) -> int:
+        """Which mode to climb. Of a degenerate pair, such as the bends of atoms on a line, any two are modes: they are
+        turned until one lies along the mode that was followed, or half of the step there would lead back."""
+        up = int(np.argmax(np.abs(self.vectors @ followed)))
+        alike = np.flatnonzero(np.abs(self.values - self.values[up]) <= ALIKE * abs(self.values[up]))
+        parts = self.vectors[alike] @ followed
+        if len(alike) == 1 or not parts.any():
+            return up
+        turn = np.linalg.qr(np.column_stack([parts, np.eye(len(alike))]))[0]
+        self.vectors[alike] = turn.T @ self.vectors[alike]
+        return int(alike[0])
 
     def _across(self, known: np.ndarray, trust: float) -> tuple[np.ndarray, bool]:
         """Downhill in the rest by conjugate gradients, which follow a negative curvature down instead of up."""
