@@ -16,10 +16,15 @@ from .output import check_outputs, note, print_json, progress_bar
 def _seeds(seed: int, seeds: str | None) -> tuple[list[int], bool]:
     if seeds is None:
         return [seed], True
-    first, dash, last = seeds.partition("-")
-    if not (first.isdigit() and (last.isdigit() or not dash)) or int(last or first) < int(first):
+    first, _, last = seeds.partition("-")
+    if seeds.isdecimal() and int(seeds) > 0:
+        raise UsageError(
+            f"--seeds is {seeds}; expected A-B, the first and the last of them: seeds 0 to {int(seeds) - 1} are "
+            f"--seeds 0-{int(seeds) - 1}, the seed {seeds} alone is --seed {seeds}"
+        )
+    if not (first.isdecimal() and last.isdecimal()) or int(last) < int(first):
         raise UsageError(f"--seeds is {seeds!r}; expected A-B, such as 0-74")
-    return list(range(int(first), int(last or first) + 1)), False
+    return list(range(int(first), int(last) + 1)), False
 
 
 def _check_complete(folder: Path) -> None:
@@ -102,7 +107,9 @@ def train(
             advance(sum(reached.values()), f"seed {number}: train {train_loss:.3e}, test {test_loss:.3e}")
 
         try:
-            runs, worked = train_to_folder(folder, model, mnist, numbers, single=single, progress=show, **chosen)
+            runs, worked = train_to_folder(
+                folder, model, mnist, numbers, single=single, progress=show, notify=note, **chosen
+            )
         except KeyboardInterrupt:
             kept = [*folder.glob(CHECKPOINTS), *folder.glob(".seed*/run.json")]
             goes_on = f"{folder} keeps what is done; the same command goes on, and with fewer --epochs ends sooner"
@@ -118,8 +125,8 @@ def train(
         a, b = run.train_minimum, run.test_minimum
         print(
             f"{model} ({run.options['variant']}), {optimizer}, seed {run.options['seed']}: "
-            f"train loss {a['loss']:.3e} (epoch {a['epoch']}), test loss {b['loss']:.3e} (epoch {b['epoch']}); "
-            f"ended: {run.reason}"
+            f"train loss {a['loss']:.3e} (epoch {a['epoch']}; {run.data['n_train']:,} images), "
+            f"test loss {b['loss']:.3e} (epoch {b['epoch']}; {run.data['n_test']:,} images); ended: {run.reason}"
         )
     print(f"{'wrote' if worked else 'in'} {folder}/train.npy, {folder}/test.npy, {folder}/run.json")
 
@@ -136,7 +143,10 @@ def evaluate(
     dtype: Dtype = "float32",
     as_json: Json = False,
 ) -> None:
-    """Losses and accuracies of weight vectors, one row a vector."""
+    """Losses and accuracies of weight vectors, one row a vector.
+
+    An image counts as right where its label alone has the largest output, as 1/k where k classes share it.
+    """
     from minilandscape.networks import network_landscape
 
     if split == "test":
@@ -151,7 +161,7 @@ def evaluate(
         with progress_bar(f"{part} images", None):
             losses, accuracies = land.measure(stack)
         for k, row in enumerate(rows):
-            row[part] = {"loss": float(losses[k])}
+            row[part] = {"loss": float(losses[k]), "n_images": land.n_images}
             if accuracies is not None:
                 row[part]["accuracy"] = float(accuracies[k])
     if as_json:
@@ -163,5 +173,5 @@ def evaluate(
         for part in ("train", "test"):
             if part in row:
                 accuracy = f", accuracy {row[part]['accuracy']:.2%}" if "accuracy" in row[part] else ""
-                parts.append(f"{part} loss {row[part]['loss']:.4e}{accuracy}")
+                parts.append(f"{part} loss {row[part]['loss']:.4e}{accuracy} of {row[part]['n_images']:,} images")
         print(f"{where} ({name}): " + "; ".join(parts))

@@ -9,9 +9,11 @@ import io
 import json
 import os
 import secrets
+import socket
 import stat
-from collections.abc import Mapping
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ import numpy as np
 FORMAT = 1
 #: Bytes; file systems allow 255, of which a random part and the suffix take 12.
 LONGEST_PREFIX = 240
+#: Seconds between looks at a lock that another process holds.
+LOOK_EVERY = 0.1
 
 #: Names and indices that lead to a value within a document.
 Place = tuple[str | int, ...]
@@ -128,6 +132,72 @@ def _sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(handle)
+
+
+@contextmanager
+def locked(path: str | os.PathLike[str], notify: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Holds a lock file, which is made and removed; others wait, and the lock of a process that dies is free at once.
+
+    Parameters
+    ----------
+    path
+        The lock; its folder exists.
+    notify
+        Called with one line where another process, or thread, holds it.
+
+    Notes
+    -----
+    It is a lock of ``flock``, which Linux passes on to NFS. Where there is none, as on Windows and on some network file
+    systems, nothing is locked.
+    """
+    handle = _acquire(Path(path), notify)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            Path(path).unlink(missing_ok=True)  # while it is held: who waits for it sees that it is another file's
+            os.close(handle)
+
+
+def _acquire(path: Path, notify: Callable[[str], None] | None) -> int | None:
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if notify is not None:
+                        holder = os.pread(handle, 1000, 0).decode(errors="replace").strip() or "another process"
+                        notify(f"waiting for {holder}, which is at work in {path.parent}")
+                        notify = None
+                    time.sleep(LOOK_EVERY)
+            if _is_at(handle, path):
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+                return handle
+        except OSError as error:
+            os.close(handle)
+            if error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                return None
+            raise
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)  # whoever held it has removed it
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether an open file is the one that a path leads to."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def json_text(document: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,9 @@ from ..backend import to_device, to_host
 from ..files import read_result, unfinished_files, write_result
 from ..landscape import Evaluations
 from ..optimizers import EpochState, LbfgsState
+from .options import as_used
 from .records import CURVES, Records
+from .run import data_difference
 
 
 def remove_checkpoint(path: str | os.PathLike[str]) -> None:
@@ -41,19 +42,26 @@ def write_checkpoint(path: Any, settings: list[dict[str, Any]], facts: Any, stat
     write_result(path, "checkpoint", arrays, known)
 
 
+def checkpoint_seeds(path: Any) -> list[int]:
+    """The seeds of the runs that a checkpoint is of."""
+    return [options["seed"] for options in read_result(path, "checkpoint")[1]["options"]]
+
+
 def read_checkpoint(path: Any, settings: list[dict[str, Any]], facts: dict[str, Any]) -> tuple[Any, Records]:
     """The optimiser's state and the records; ValueError where they are of other runs, or of more epochs."""
     arrays, known = read_result(path, "checkpoint")
     found = known["options"]
     if len(found) != len(settings):
         raise ValueError(f"{path} is the checkpoint of {len(found)} runs, not {len(settings)}: remove it")
-    for has, want in zip(found, json.loads(json.dumps(settings)), strict=True):
-        has, want = {**has, "data": known["data"]}, {**want, "data": facts}
+    advice = "use its options, another folder, or remove it"
+    if (difference := data_difference(known["data"], facts)) is not None:
+        raise ValueError(f"{path} is the checkpoint of a run on {difference}: {advice}")
+    for has, want in zip(found, settings, strict=True):
+        has = as_used(has, known["data"])
         for name in sorted((set(want) | set(has)) - {"epochs"}):
             if want.get(name) != has.get(name):
                 raise ValueError(
-                    f"{path} is the checkpoint of a run with {name} {has.get(name)}, not {want.get(name)}: "
-                    "use its options, another folder, or remove it"
+                    f"{path} is the checkpoint of a run with {name} {has.get(name)}, not {want.get(name)}: {advice}"
                 )
 
     # The number of epochs has no part in what the first of them are: it may be another one, as long as it lies ahead.

@@ -5,31 +5,40 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..backend import thread_count
 from ..data import Mnist
+from ..files import locked
 from ..networks import get_network
 from ..workers import worker_processes
-from .checkpoint import remove_checkpoint
+from .checkpoint import checkpoint_seeds, remove_checkpoint
 from .loop import train_together
-from .options import run_options
-from .run import Run, data_facts, load_runs, save_runs
+from .options import as_used, run_options
+from .run import Run, data_difference, data_facts, load_runs, save_runs
 
 CHECKPOINTS = "checkpoint-*.npz"
+#: Held by the process that works in a folder.
+LOCK = ".lock"
+#: Seconds between looks at whether what shows the progress has failed, and that it may take at an error.
+LOOK_EVERY = 0.5
 
 
 def train_to_folder(
     folder: str | os.PathLike[str],
     model: str,
     data: Mnist,
-    seeds: list[int],
+    seeds: Sequence[int],
     *,
     single: bool = False,
     progress: Callable[[int, int, float, float], None] | None = None,
+    notify: Callable[[str], None] | None = None,
     **options: Any,
 ) -> tuple[list[Run], bool]:
     """Trains a run for each seed into a folder; goes on where an interrupted call stopped.
@@ -37,13 +46,19 @@ def train_to_folder(
     On a CPU, several seeds go to worker processes, as many as there are cores, in each of them a few seeds side by
     side where that is faster; on a GPU all go together. Each run has the bits that it has alone.
 
-    Finished seeds are kept, each in a folder of its own, until all are; then ``train.npy`` and ``test.npy`` hold one
-    row a seed and ``run.json`` a list (with ``single``, one vector and one record), and nothing else is left.
+    Finished seeds are kept, each in a folder of its own, and so are checkpoints, until all are finished; then
+    ``train.npy`` and ``test.npy`` hold one row a seed and ``run.json`` a list (with ``single``, one vector and one
+    record), and nothing else is left. Until then ``epochs`` may be another number, as long as no run has gone beyond
+    it: what is finished goes on, too. One process works in a folder at a time, the others wait for it.
 
     Parameters
     ----------
+    seeds
+        Distinct; those that an interrupted call has left unfinished in the folder among them.
     progress
         Called with (seed, epoch, training loss, test loss).
+    notify
+        Called with one line where another process is at work in the folder.
     **options
         Of :func:`train`.
 
@@ -55,50 +70,99 @@ def train_to_folder(
     Raises
     ------
     ValueError
-        If the folder holds runs with other options or on other data.
+        If the folder holds runs with other options, other seeds or on other data, or seeds are none or not distinct.
     """
     folder = Path(folder)
     wanted = [run_options(model, seed=seed, **options) for seed in seeds]
+    seeds = [setting["seed"] for setting in wanted]
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds are {seeds}; expected at least one, each once")
     data = data.cut(wanted[0]["train_size"])
     facts = data_facts(data)
-    if (folder / "run.json").exists():
-        runs = load_runs(folder)
-        _refuse_others(folder, [run.options for run in runs], [run.data for run in runs], wanted, facts)
-        return runs, False
-    done = {seed: folder / f".seed{seed}" for seed in seeds}
-    left = []
-    for seed, expected in zip(seeds, wanted, strict=True):
-        if (done[seed] / "run.json").exists():
-            (run,) = load_runs(done[seed])
-            _refuse_others(done[seed], [run.options], [run.data], [expected], facts)
-        else:
-            left.append(seed)
-    work = partial(_train_group, folder, model, options)
-    groups = _groups(folder, seeds, left, wanted[0])
-    n_workers = 1 if wanted[0]["device"] != "cpu" else min(thread_count(), len(groups))
-    if n_workers <= 1:
+    wanted = [as_used(setting, facts) for setting in wanted]
+    with _alone_in(folder, notify):
+        if (folder / "run.json").exists():
+            runs = load_runs(folder)
+            if len(runs) != len(wanted):
+                raise ValueError(f"{folder} holds {len(runs)} finished runs, not {len(wanted)}; name another folder")
+            for run, expected in zip(runs, wanted, strict=True):
+                _refuse_other(folder, run, expected, facts)
+            return runs, False
+        checkpoints = {path: checkpoint_seeds(path) for path in sorted(folder.glob(CHECKPOINTS))}
+        _refuse_unfinished(folder, checkpoints, seeds)
+        kept = _finished(folder, wanted, facts)
+        left = [seed for seed in seeds if seed not in kept]
+        groups = _groups(list(checkpoints.values()), left, wanted[0])
+        _train_groups(partial(_train_group, folder, model, options), data, progress, groups, wanted[0])
         for group in groups:
-            work(data, progress, group)
-    else:
-        _in_workers(work, data, progress, groups, n_workers)
-    runs = [load_runs(done[seed])[0] for seed in seeds]
-    save_runs(folder, runs, single)
-    for path in done.values():
-        shutil.rmtree(path, ignore_errors=True)
-    for path in folder.glob(CHECKPOINTS):
-        remove_checkpoint(path)
+            kept.update((seed, load_runs(_of_seed(folder, seed))[0]) for seed in group)
+        runs = [kept[seed] for seed in seeds]
+        save_runs(folder, runs, single)
+        for seed in seeds:
+            shutil.rmtree(_of_seed(folder, seed), ignore_errors=True)
+        for path in folder.glob(CHECKPOINTS):
+            remove_checkpoint(path)
     return runs, True
 
 
-def _groups(folder: Path, seeds: list[int], left: list[int], options: dict[str, Any]) -> list[list[int]]:
+@contextmanager
+def _alone_in(folder: Path, notify: Callable[[str], None] | None) -> Iterator[None]:
+    """Holds a folder, which is made, and removed if nothing comes into it; a finished one is not to be written to."""
+    if (folder / "run.json").exists():
+        yield
+        return
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(folder / LOCK, notify):
+            yield
+    finally:
+        if made:
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
+
+
+def _of_seed(folder: Path, seed: int) -> Path:
+    """Where a finished seed is kept until all are."""
+    return folder / f".seed{seed}"
+
+
+def _refuse_unfinished(folder: Path, checkpoints: dict[Path, list[int]], seeds: Sequence[int]) -> None:
+    """Refuses seeds without those that the folder holds unfinished: their work would be lost."""
+    held = {seed for group in checkpoints.values() for seed in group}
+    held |= {int(path.parent.name.removeprefix(".seed")) for path in folder.glob(".seed*/run.json")}
+    if others := sorted(held - set(seeds)):
+        raise ValueError(
+            f"{folder} holds unfinished work on the seed{'s' if len(others) > 1 else ''} "
+            f"{', '.join(map(str, others))}: repeat the command that began it, or name another folder"
+        )
+
+
+def _finished(folder: Path, wanted: list[dict[str, Any]], facts: dict[str, Any]) -> dict[int, Run]:
+    """Finished runs, by seed, that are what is wanted; ValueError where one is of other options, or too long."""
+    found = {}
+    for expected in wanted:
+        place = _of_seed(folder, expected["seed"])
+        if not (place / "run.json").exists():
+            continue
+        (run,) = load_runs(place)
+        epochs, reached = expected["epochs"], len(run.curves["train_loss"]) - 1
+        run = replace(run, options={**run.options, "epochs": epochs})
+        _refuse_other(folder, run, expected, facts)
+        if reached > epochs:
+            raise ValueError(
+                f"{folder} holds a run of seed {expected['seed']} that has taken {reached} epochs, beyond {epochs}: "
+                f"ask for {reached} epochs or more, or name another folder"
+            )
+        if run.reason != "epochs" or reached == epochs:  # what ended by itself is the same with more epochs
+            found[expected["seed"]] = run
+    return found
+
+
+def _groups(unfinished: list[list[int]], left: list[int], options: dict[str, Any]) -> list[list[int]]:
     """Seeds that are trained side by side: those of a checkpoint, then as many as gain by it and leave no core idle."""
-    groups = []
-    for checkpoint in sorted(folder.glob(CHECKPOINTS)):
-        first, last = (int(number) for number in checkpoint.stem.split("-")[1:])
-        group = [seed for seed in seeds if first <= seed <= last]
-        if set(group) & set(left):
-            groups.append(group)
-            left = [seed for seed in left if seed not in group]
+    groups = [group for group in unfinished if set(group) & set(left)]
+    left = [seed for seed in left if not any(seed in group for group in groups)]
     together = 1
     if left and options["optimizer"] != "lbfgs-gss":
         together = get_network(options["model"], options["variant"]).together
@@ -106,35 +170,65 @@ def _groups(folder: Path, seeds: list[int], left: list[int], options: dict[str, 
     return groups + [left[k : k + together] for k in range(0, len(left), together)]
 
 
+def _train_groups(work: Any, data: Mnist, progress: Any, groups: list[list[int]], options: dict[str, Any]) -> None:
+    n_workers = 1 if options["device"] != "cpu" else min(thread_count(), len(groups))
+    if n_workers > 1:
+        _in_workers(work, data, progress, groups, n_workers)
+        return
+    for group in groups:
+        work(data, progress, group)
+
+
 def _train_group(
     folder: Path, model: str, options: dict[str, Any], data: Mnist, progress: Any, group: list[int]
 ) -> None:
     checkpoint = folder / CHECKPOINTS.replace("*", f"{group[0]}-{group[-1]}")
     for run in train_together(model, data, group, checkpoint=checkpoint, progress=progress, **options):
-        run.save(folder / f".seed{run.options['seed']}")
-    remove_checkpoint(checkpoint)
+        place = _of_seed(folder, run.options["seed"])
+        (place / "run.json").unlink(missing_ok=True)  # of fewer epochs: it must not stand beside other vectors
+        run.save(place)
 
 
 def _in_workers(work: Any, data: Mnist, progress: Any, groups: list[list[int]], n_workers: int) -> None:
-    """Trains the groups in worker processes, which send what they reach back to be shown."""
+    """Trains the groups in worker processes, which send what they reach back to be shown.
+
+    They share a pipe without a lock, which a process that is killed would keep: writes as short as these are whole.
+    """
     from loky.backend import get_context
 
-    queue = get_context("loky").SimpleQueue()
-    listener = threading.Thread(target=_listen, args=(queue, progress), daemon=True)
+    reader, writer = get_context("loky").Pipe(duplex=False)
+    failures: list[BaseException] = []
+    listener = threading.Thread(target=_listen, args=(reader, progress, failures), daemon=True)
     listener.start()
     try:
-        with worker_processes(n_workers, thread_count() // n_workers, _keep, (work, data, queue)) as executor:
-            for future in [executor.submit(_train_kept, group) for group in groups]:
-                future.result()
-    finally:
-        queue.put(None)
-        listener.join()
+        with worker_processes(n_workers, thread_count() // n_workers, _keep, (work, data, writer)) as executor:
+            pending = {executor.submit(_train_kept, group) for group in groups}
+            while pending:
+                ended, pending = wait(pending, timeout=LOOK_EVERY, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    future.result()
+                if failures:
+                    raise failures[0]
+    except BaseException:
+        writer.close()
+        listener.join(LOOK_EVERY)  # no longer, since what it shows may hold it up
+        raise
+    writer.close()  # the workers' ends are closed: what they sent is read, and then the pipe ends
+    listener.join()
+    if failures:
+        raise failures[0]
 
 
-def _listen(queue: Any, progress: Any) -> None:
-    while (reached := queue.get()) is not None:
-        if progress is not None:
-            progress(*reached)
+def _listen(reader: Any, progress: Any, failures: list[BaseException]) -> None:
+    """Shows what comes until the pipe ends; reads on where that fails, since workers wait for a pipe that is full."""
+    with suppress(EOFError, OSError):
+        while True:
+            reached = reader.recv()
+            if progress is not None and not failures:
+                try:
+                    progress(*reached)
+                except BaseException as error:
+                    failures.append(error)
 
 
 #: What a worker process trains with; sent to it once.
@@ -148,20 +242,18 @@ def _keep(*kept: Any) -> None:
 
 def _train_kept(group: list[int]) -> None:
     assert _kept is not None
-    work, data, queue = _kept
-    work(data, lambda *reached: queue.put(reached), group)
+    work, data, writer = _kept
+    work(data, lambda *reached: writer.send(reached), group)
 
 
-def _refuse_others(folder: Path, found: list[Any], data: list[Any], wanted: list[Any], facts: dict[str, Any]) -> None:
-    """Refuses a folder whose finished runs are not the ones that are wanted."""
-    if len(found) != len(wanted):
-        raise ValueError(f"{folder} holds {len(found)} finished runs, not {len(wanted)}; name another folder")
-    for has, on, want in zip(found, data, wanted, strict=True):
-        for name in sorted(set(has) | set(want)):
-            if has.get(name) != want.get(name):
-                raise ValueError(
-                    f"{folder} holds a finished run with other options: {name} is {has.get(name)}, not "
-                    f"{want.get(name)}; name another folder"
-                )
-        if on["key"] != facts["key"]:
-            raise ValueError(f"{folder} holds a run on other data ({on['source']}); name another folder")
+def _refuse_other(folder: Path, run: Run, wanted: dict[str, Any], facts: dict[str, Any]) -> None:
+    """Refuses a folder whose finished run is not the one that is wanted."""
+    if (difference := data_difference(run.data, facts)) is not None:
+        raise ValueError(f"{folder} holds a run on {difference}; name another folder")
+    has = as_used(run.options, run.data)
+    for name in sorted(set(has) | set(wanted)):
+        if has.get(name) != wanted.get(name):
+            raise ValueError(
+                f"{folder} holds a finished run with other options: {name} is {has.get(name)}, not "
+                f"{wanted.get(name)}; name another folder"
+            )

@@ -16,7 +16,7 @@ from ..networks import initial_vector, network_landscape
 from ..optimizers import LandscapeLine, LbfgsState, adam_batches, lbfgs_gss, sgd
 from ..optimizers.lbfgs import REFRESH
 from .checkpoint import read_checkpoint, write_checkpoint
-from .options import run_options
+from .options import as_used, run_options
 from .records import Records
 from .run import Run, data_facts
 
@@ -44,9 +44,10 @@ def train(
     seed
         Of the initial weights and of the order of the images.
     checkpoint
-        A file that the run goes on from where it exists, and leaves its state in on the way. The run then has the same
-        bits as one that was not interrupted. ``epochs`` may be another number by then, so that a run can be ended
-        early, or made longer. Once the run is saved, :func:`remove_checkpoint` takes it away.
+        A file that the run goes on from where it exists, and leaves its state in on the way and at its end. The run
+        then has the same bits as one that was not interrupted. The data may be read from another place by then, and
+        ``epochs`` may be another number, so that a run can be ended early, or made longer. Once the run is saved,
+        :func:`remove_checkpoint` takes it away.
     progress
         Called with (epoch, training loss, test loss).
     **options
@@ -59,6 +60,8 @@ def train(
     ------
     ValueError
         If options do not go together, or the checkpoint belongs to others.
+    TypeError
+        If what should be a number is none.
     """
     show = None if progress is None else lambda _, *reached: progress(*reached)
     return train_together(model, data, [seed], checkpoint=checkpoint, progress=show, **options)[0]
@@ -86,11 +89,14 @@ def train_together(
         Of :func:`train`, as are the other parameters.
     """
     settings = [run_options(model, seed=seed, **options) for seed in seeds]
-    common = settings[0]
+    if not settings:
+        raise ValueError("there are no seeds; expected at least one")
+    common, seeds = settings[0], [setting["seed"] for setting in settings]
     if common["optimizer"] == "lbfgs-gss" and len(seeds) != 1:
         raise ValueError(f"lbfgs-gss trains one seed at a time, and got {len(seeds)}; call it once a seed")
     data = data.cut(common["train_size"])
     facts = data_facts(data)
+    settings = [as_used(setting, facts) for setting in settings]
     lands = [
         network_landscape(model, images, common["variant"], common["device"], common["dtype"])
         for images in (data.train, data.test)
@@ -109,12 +115,14 @@ def train_together(
         if isinstance(state, LbfgsState) and state.reason:
             reason = state.reason
             break
-        if epoch >= common["epochs"] or records.over().all():
-            break
+        ends = epoch >= common["epochs"] or records.over().all()
         may_resume = not isinstance(state, LbfgsState) or epoch % REFRESH == 0
-        if checkpoint is not None and may_resume and time.monotonic() - written > CHECKPOINT_EVERY:
+        # One at the end, too: with more epochs it is not the end.
+        if checkpoint is not None and may_resume and (ends or time.monotonic() - written > CHECKPOINT_EVERY):
             write_checkpoint(checkpoint, settings, facts, state, records)
             written = time.monotonic()
+        if ends:
+            break
     runs = []
     for k, (why, end) in enumerate(zip(records.reasons(), records.ends(), strict=True)):
         counts = state.evaluations + Evaluations()

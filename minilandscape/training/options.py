@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import operator
+from contextlib import suppress
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -28,34 +31,69 @@ def run_options(
     device: str = "cpu",
     dtype: str = "float32",
 ) -> dict[str, Any]:
-    """Everything that determines a run, defaults filled in; ValueError where options do not go together."""
+    """Everything that determines a run, defaults filled in, as JSON knows it: NumPy's numbers become Python's.
+
+    Raises
+    ------
+    ValueError
+        If options do not go together, or a number is out of its range.
+    TypeError
+        If what should be a number is none.
+    """
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"optimizer is {optimizer!r}; expected one of {', '.join(OPTIMIZERS)}")
     if optimizer == "lbfgs-gss" and lr is not None:
         raise ValueError("lr belongs to sgd and adam; lbfgs-gss finds its own steps")
     get_network(model, variant)
-    epochs = EPOCHS[optimizer] if epochs is None else epochs
-    if epochs < 0:
-        raise ValueError(f"epochs is {epochs}; expected at least 0")
-    if train_size is not None and train_size < 1:
-        raise ValueError(f"train_size is {train_size}; expected at least 1")
+    with suppress(TypeError):  # of a name that is no type; whoever computes with it refuses it
+        dtype = np.dtype(dtype).name
     options: dict[str, Any] = {
         "model": model,
         "variant": variant,
         "optimizer": optimizer,
-        "epochs": epochs,
-        "seed": seed,
-        "train_size": variant_train_size(variant) if train_size is None else train_size,
+        "epochs": EPOCHS[optimizer] if epochs is None else _whole("epochs", epochs, 0),
+        "seed": _whole("seed", seed, 0),
+        "train_size": variant_train_size(variant) if train_size is None else _whole("train_size", train_size, 1),
         "dtype": dtype,
         "device": device,
     }
-    if loss_floor is None:
-        loss_floor = FLOORS[optimizer]
+    loss_floor = FLOORS[optimizer] if loss_floor is None else _number("loss_floor", loss_floor)
     if not loss_floor >= 0:
         raise ValueError(f"loss_floor is {loss_floor}; expected a loss, or 0, which turns it off")
     options["loss_floor"] = loss_floor
-    if lr is not None and not 0 < lr < np.inf:
-        raise ValueError(f"lr is {lr}; expected a finite number above 0")
     if optimizer == "lbfgs-gss":
         return options
-    return {**options, "lr": RATES[optimizer] if lr is None else lr, "batch_size": batch_size}
+    lr = RATES[optimizer] if lr is None else _number("lr", lr)
+    if not 0 < lr < np.inf:
+        raise ValueError(f"lr is {lr}; expected a finite number above 0")
+    return {**options, "lr": lr, "batch_size": _whole("batch_size", batch_size, 1)}
+
+
+def as_used(options: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    """The options of a run on some data, with as many training images as there are: a smaller set is used whole.
+
+    Parameters
+    ----------
+    data
+        As :func:`~minilandscape.training.run.data_facts` gives it, of the data cut to ``train_size``.
+    """
+    return {**options, "train_size": min(options["train_size"], data["n_train"])}
+
+
+def _number(name: str, value: Any) -> float:
+    value = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    if not isinstance(value, Real):
+        raise TypeError(f"{name} is {value!r}; expected a number")
+    return float(value)
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        if not _number(name, value).is_integer():
+            raise TypeError(f"{name} is {value!r}; expected a whole number") from None
+        number = int(value)
+    if number < least:
+        raise ValueError(f"{name} is {number}; expected at least {least}")
+    return number

@@ -118,6 +118,19 @@ def load_runs(folder: str | os.PathLike[str]) -> list[Run]:
 
 
 def data_facts(data: Mnist) -> dict[str, Any]:
-    """What a result says of the images it comes from."""
+    """What a result records of the images it comes from."""
     facts = {"key": data.key, "source": data.source, "n_train": len(data.train), "n_test": len(data.test)}
     return {**facts, "remark": data.remark} if data.remark else facts
+
+
+def data_difference(has: dict[str, Any], wanted: dict[str, Any]) -> str | None:
+    """How data differ, each as :func:`data_facts` gave it, in words; None where they are the same images.
+
+    They may have been read from another place.
+    """
+    if has["key"] != wanted["key"]:
+        return f"other data ({has['source']}, {has['key']}) than {wanted['source']}, {wanted['key']}"
+    for name, what in (("n_train", "training"), ("n_test", "test")):
+        if has[name] != wanted[name]:
+            return f"other data: {has[name]:,} {what} images, not {wanted[name]:,}"
+    return None
