@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -104,7 +106,8 @@ def test_a_matrix_may_be_lists_in_a_list() -> None:
         expected = disconnectivity_graph(minima, matrix).merge_energies
         assert expected[0, 1] == 1
         without = [[None if np.isnan(x) else x for x in row] for row in matrix.tolist()]
-        for lists in (matrix.tolist(), list(matrix), without):
+        frame = SimpleNamespace(__array__=lambda dtype=None, copy=None, matrix=matrix: matrix)
+        for lists in (matrix.tolist(), list(matrix), without, frame):
             assert np.array_equal(disconnectivity_graph(minima.tolist(), lists).merge_energies, expected)
     ambiguous = [[0, 1, 2.0], [1, 0, 1.0], [2, 1, 0.0]]
     with pytest.raises(ValueError, match="both a symmetric matrix and"):
@@ -113,6 +116,78 @@ def test_a_matrix_may_be_lists_in_a_list() -> None:
     assert disconnectivity_graph([-3.0, -2.0, -1.0], rows).merge_energies[0, 1] == 1
     with pytest.raises(ValueError, match=r"a barrier is \(nan, 2\); expected \(i, j, energy\)"):
         disconnectivity_graph([0.0, 1.0], ((np.nan, 2), (2, np.nan)))
+
+
+def test_a_barrier_below_its_minimum_need_not_cost_the_tree() -> None:
+    minima, barriers = [0.0, 1.0, 2.0, 0.5], [(0, 1, 0.5), (1, 2, 2.5), (0, 3, 0.7), (3, 2, 1.9)]
+    with pytest.raises(
+        ValueError, match=r"barrier 0\.5 between 0 and 1 .* minimum 1, and 1 of the 4 .* below='leave out'"
+    ):
+        disconnectivity_graph(minima, [*barriers[:3], (3, 2, 1.99)])
+    without = disconnectivity_graph(minima, barriers, below="leave out")
+    assert [m.energy for m in without.merges] == [0.7, 2.5]
+    assert without.n_pieces == 2
+    assert "2 of 4 barriers lie below one of their minima and are left out" in without.left_out[0]
+    raised = disconnectivity_graph(minima, barriers, below="minimum")
+    assert [m.energy for m in raised.merges] == [0.7, 1.0, 2.0]
+    assert "raised to it: the barrier 0.5 between 0 and 1 lies below the minimum 1" in raised.left_out[0]
+    assert disconnectivity_graph(minima, barriers[1:3]).left_out == ()
+    with pytest.raises(ValueError, match="below is 'drop'; expected one of 'refuse', 'minimum', 'leave out'"):
+        disconnectivity_graph(minima, barriers, below="drop")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_merges_do_not_depend_on_the_order_of_what_is_given(seed: int) -> None:
+    """Ties everywhere: minima apart, barriers of three energies, shuffled and renumbered."""
+    rng = np.random.default_rng(seed)
+    K = 12
+    minima = -1 - rng.permutation(K).astype(float)
+    edges = [(int(i), int(j), float(rng.integers(0, 3))) for i, j in rng.integers(0, K, (20, 2)) if i != j]
+    graph = disconnectivity_graph(minima, edges)
+    groups = [(m.energy, graph.members(m.left), graph.members(m.right)) for m in graph.merges]
+    for _ in range(5):
+        number = rng.permutation(K)  # of each minimum, its new number
+        given = [edges[k] for k in rng.permutation(len(edges))]
+        renumbered = np.empty(K)
+        renumbered[number] = minima
+        again = disconnectivity_graph(renumbered, [(number[j], number[i], e) for i, j, e in given])
+        old = np.argsort(number)
+        assert old[again.order()].tolist() == graph.order()
+        assert [
+            (m.energy, sorted(old[again.members(m.left)]), sorted(old[again.members(m.right)])) for m in again.merges
+        ] == groups
+
+
+def test_rows_of_merges_name_nodes() -> None:
+    graph = disconnectivity_graph([-1.0, -3.0, -2.0, 0.0], [(0, 1, 1.0), (2, 1, 0.5)])
+    assert graph.merges == ((0.5, 1, 2), (1.0, 4, 0))
+    assert np.array(graph.merges).shape == (2, 3)
+    assert [graph.members(node) for node in range(6)] == [[0], [1], [2], [3], [1, 2], [0, 1, 2]]
+    assert graph.n_pieces == 2
+    with pytest.raises(ValueError, match="node 6 is not there; expected one of 0 to 5"):
+        graph.members(6)
+
+
+def test_a_long_funnel_takes_time_and_memory_as_its_length() -> None:
+    """A chain in which every minimum joins all those below it: 10 times the minima, some 10 times the time."""
+
+    def seconds(K: int) -> float:
+        minima = -np.arange(K, 0.0, -1)
+        extra = rng.integers(0, K, (K, 2))
+        edges = [(k, k + 1, minima[k + 1] + 0.5) for k in range(K - 1)]
+        edges += [(i, j, float(e)) for (i, j), e in zip(extra.tolist(), rng.uniform(1, 2, K), strict=True) if i != j]
+        start = time.process_time()
+        graph = disconnectivity_graph(minima, edges)
+        assert graph.order() == list(range(K))
+        taken = time.process_time() - start
+        assert len(graph.merges) == K - 1
+        assert graph.members(graph.merges[-1].left) == list(range(K - 1))
+        assert len(graph.plot().collections[0].get_segments()) == 2 * K - 1
+        return taken
+
+    rng = np.random.default_rng(0)
+    short = max(seconds(2_000), 0.01)
+    assert seconds(20_000) < 40 * short  # the square would be 100 times
 
 
 def test_complex_numbers_are_refused() -> None:
@@ -130,7 +205,8 @@ def test_what_cannot_be_drawn_is_refused() -> None:
         graph.plot(colours=list("rgbk"))
     axes = graph.plot(log=True, labels=list("abc"))
     assert [text.xy[1] for text in axes.texts] == pytest.approx([axes.get_ylim()[0], 1, 2])
-    assert [line for line in axes.lines if list(line.get_ydata()) == [0, 3]]
+    branches = [segment[:, 1].tolist() for segment in axes.collections[0].get_segments()]
+    assert [0, 3] in branches
     assert 0 < axes.get_ylim()[0] < 1
     assert axes.get_ylim()[1] > 4
     for minima, barriers in (([-5.0, -3.0], [(0, 1, -1.0)]), ([-1.0, 0.0], [(0, 1, 1.0)]), ([0.0, 0.0], [(0, 1, 0.0)])):
@@ -146,8 +222,17 @@ def test_the_tree_is_drawn_without_crossings() -> None:
     assert graph.order() == [0, 2, 3, 1, 4]
     axes = graph.plot(labels=list("abcde"), colours=["r", "b", "r", "b", "g"], groups={"r": "deep"}, log=True)
     assert axes.get_yscale() == "log"
-    horizontal = [line for line in axes.lines if len(line.get_ydata()) == 2 and len(set(line.get_ydata())) == 1]
-    assert sorted(line.get_ydata()[0] for line in horizontal) == pytest.approx([1e-6, 2e-3, 5e-2])
+    branches, bars, feet = axes.collections
+    assert sorted(bar[0, 1] for bar in bars.get_segments()) == pytest.approx([1e-6, 2e-3, 5e-2])
+    assert all(bar[0, 1] == bar[1, 1] for bar in bars.get_segments())
+    places = {k: x for x, k in enumerate(graph.order())}
+    assert feet.get_offsets().tolist() == [[places[k], minima[k]] for k in range(5)]
+    for k, (foot, top) in enumerate(branches.get_segments()[:5]):
+        assert foot.tolist() == [places[k], minima[k]]
+        assert k == 4 or top[1] == min(m.energy for m in graph.merges if k in m[1:])
+    red, blue, grey = (tuple(branches.get_colors()[k]) for k in (0, 1, 7))
+    assert [tuple(c) for c in branches.get_colors()[[2, 3, 5, 6]]] == [red, blue, red, blue]
+    assert grey not in (red, blue)
 
 
 def test_from_paths_to_a_tree() -> None:

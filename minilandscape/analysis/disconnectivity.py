@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,23 +16,27 @@ import numpy as np
 #: the numbers that are compared, which single precision leaves open.
 SPREAD_ROUNDING = 1e-6
 OWN_ROUNDING = 2 * float(np.finfo(np.float32).eps)
+GREY = "0.2"
 
 
-@dataclass(frozen=True)
-class Merge:
-    """Two groups of minima that become one at an energy.
+#: What becomes of a barrier below one of its minima.
+BELOW = ("refuse", "minimum", "leave out")
+
+
+class Merge(NamedTuple):
+    """Two nodes of a tree, each a group of minima, that become one at an energy.
 
     Attributes
     ----------
     energy
         The lowest barrier between them.
     left, right
-        The minima of each.
+        The nodes: 0 to K − 1 are the minima, K + m is the group that merge m makes. ``left`` holds the lower minimum.
     """
 
     energy: float
-    left: tuple[int, ...]
-    right: tuple[int, ...]
+    left: int
+    right: int
 
 
 @dataclass(frozen=True)
@@ -40,11 +48,20 @@ class DisconnectivityGraph:
     minima
         (K,): their values.
     merges
-        From the lowest energy up; K less the number of pieces that nothing connects.
+        From the lowest energy up; K less the number of pieces that nothing connects. Of merges at one energy, those of
+        lower minima come first, in whatever order barriers and minima were given.
+    left_out
+        Sentences about barriers that were left out or raised.
     """
 
     minima: np.ndarray
     merges: tuple[Merge, ...]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def n_pieces(self) -> int:
+        """The number of groups that nothing connects; 1 if every minimum can be reached from every other."""
+        return len(self.minima) - len(self.merges)
 
     @property
     def merge_energies(self) -> np.ndarray:
@@ -53,19 +70,53 @@ class DisconnectivityGraph:
         energies = np.full((len(self.minima),) * 2, np.inf)
         np.fill_diagonal(energies, self.minima)
         for merge in self.merges:
-            pairs = np.ix_(merge.left, merge.right)
+            pairs = np.ix_(self._leaves(merge.left), self._leaves(merge.right))
             energies[pairs] = merge.energy
             energies.T[pairs] = merge.energy
         return energies
 
+    def members(self, node: int) -> list[int]:
+        """The minima of a node, in ascending order.
+
+        Raises
+        ------
+        ValueError
+            If there is no such node.
+        """
+        node, nodes = operator.index(node), len(self.minima) + len(self.merges)
+        if not 0 <= node < nodes:
+            raise ValueError(f"node {node} is not there; expected one of 0 to {nodes - 1}")
+        return sorted(self._leaves(node).tolist())
+
     def order(self) -> list[int]:
         """The minima in an order in which no branches cross, lower groups to the left."""
-        groups: dict[tuple[int, ...], list[int]] = {(k,): [k] for k in range(len(self.minima))}
-        for merge in self.merges:
-            left, right = groups.pop(merge.left), groups.pop(merge.right)
-            lower = self.minima[left].min() <= self.minima[right].min()
-            groups[tuple(sorted(merge.left + merge.right))] = left + right if lower else right + left
-        return [k for group in sorted(groups.values(), key=lambda g: self.minima[g].min()) for k in group]
+        return self._layout[0].tolist()
+
+    def _leaves(self, node: int) -> np.ndarray:
+        order, first, size = self._layout
+        return order[first[node] : first[node] + size[node]]
+
+    @cached_property
+    def _layout(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """``order()`` (K,), in which the minima of a node stand side by side: the first place and the size of each."""
+        K, M = len(self.minima), len(self.merges)
+        left, right = (np.array([merge[k] for merge in self.merges], dtype=np.int64).tolist() for k in (1, 2))
+        size, parent = [1] * K + [0] * M, [-1] * (K + M)
+        lowest = [*self.minima.tolist(), *[0.0] * M]
+        for m in range(M):
+            size[K + m] = size[left[m]] + size[right[m]]
+            lowest[K + m] = min(lowest[left[m]], lowest[right[m]])
+            parent[left[m]] = parent[right[m]] = K + m
+        first, place = [0] * (K + M), 0
+        for root in sorted((k for k in range(K + M) if parent[k] < 0), key=lambda k: lowest[k]):
+            first[root] = place
+            place += size[root]
+        for m in reversed(range(M)):  # from the top down
+            first[left[m]] = first[K + m]
+            first[right[m]] = first[K + m] + size[left[m]]
+        order = np.empty(K, dtype=np.int64)
+        order[first[:K]] = np.arange(K)
+        return order, np.array(first, dtype=np.int64), np.array(size, dtype=np.int64)
 
     def plot(
         self,
@@ -97,36 +148,21 @@ class DisconnectivityGraph:
         for name, given in (("labels", labels), ("colours", colours)):
             if given is not None and len(given) != len(self.minima):
                 raise ValueError(f"there are {len(given)} {name}; expected {len(self.minima)}, one a minimum")
-        values = [*self.minima, *(merge.energy for merge in self.merges)]
-        if log and not (min(values) >= 0 and max(values) > 0):
+        lowest, highest = self._range()
+        if log and not (lowest >= 0 and highest > 0):
             raise ValueError(
-                f"energies go from {min(values):.6g} to {max(values):.6g}; expected none below 0 and one above on a "
+                f"energies go from {lowest:.6g} to {highest:.6g}; expected none below 0 and one above on a "
                 "logarithmic axis: leave log out"
             )
         if axes is None:
             from matplotlib.figure import Figure
 
             axes = Figure(figsize=(7, 5), layout="constrained").subplots()
-        place = {k: float(x) for x, k in enumerate(self.order())}
-        tops: dict[tuple[int, ...], tuple[float, float]] = {
-            (k,): (place[k], float(value)) for k, value in enumerate(self.minima)
-        }
-        colours = ["0.2"] * len(self.minima) if colours is None else colours
-        for merge in self.merges:
-            feet = [tops.pop(merge.left), tops.pop(merge.right)]
-            for members, (x, foot) in zip((merge.left, merge.right), feet, strict=True):
-                own = {colours[k] for k in members}
-                colour = own.pop() if len(own) == 1 else "0.2"
-                axes.plot([x, x], [foot, merge.energy], color=colour, lw=1.2)
-            (x1, _), (x2, _) = feet
-            axes.plot([x1, x2], [merge.energy] * 2, color="0.2", lw=1.2)
-            tops[tuple(sorted(merge.left + merge.right))] = (0.5 * (x1 + x2), merge.energy)
-        ceiling = max(values) * 1.3 if log else max(values) + 0.05 * (max(values) - min(values) or 1)
-        for members, (x, foot) in tops.items():
-            own = {colours[k] for k in members}
-            axes.plot([x, x], [foot, ceiling], color=own.pop() if len(own) == 1 else "0.2", lw=1.2)
-        for k, x in place.items():
-            axes.plot(x, self.minima[k], "o", color=colours[k], ms=4)
+        # Colours are looked up by number: a list of 100,000 names takes matplotlib seconds.
+        names = list(dict.fromkeys([GREY, *(colours or ())]))
+        numbers = [0] * len(self.minima) if colours is None else list(map(names.index, colours))
+        ceiling = highest * 1.3 if log else highest + 0.05 * (highest - lowest or 1)
+        place = self._draw(axes, names, numbers, ceiling)
         if groups:
             for colour, name in groups.items():
                 axes.plot([], [], color=colour, label=name)
@@ -138,16 +174,41 @@ class DisconnectivityGraph:
             at = (place[k], max(self.minima[k], floor))
             axes.annotate(text, at, (0, -6), textcoords="offset points", ha="center", va="top", fontsize=8)
         axes.set(xticks=[], ylabel="energy")
-        for side in ("top", "right", "bottom"):
-            axes.spines[side].set_visible(False)
         return axes
 
+    def _range(self) -> tuple[float, float]:
+        tops = [merge.energy for merge in self.merges]
+        return float(self.minima.min()), float(max([self.minima.max(), *tops]))
 
-def disconnectivity_graph(minima: Any, barriers: Any) -> DisconnectivityGraph:
-    """The tree of minima from the barriers between pairs of them.
+    def _draw(self, axes: Any, names: list[str], colours: list[int], ceiling: float) -> np.ndarray:
+        """Draws branches and minima, all lines of a kind in one piece; the places (K,) of the minima."""
+        from matplotlib.collections import LineCollection
+        from matplotlib.colors import to_rgba_array
 
-    Two minima are connected below an energy if a chain of barriers leads from one to the other below it; the lowest
-    such energy is the minimax over all chains, which a minimum spanning tree gives.
+        K, M = len(self.minima), len(self.merges)
+        _, first, _ = self._layout
+        rgba = to_rgba_array(names)
+        x, foot = np.empty(K + M), np.concatenate([self.minima, [merge.energy for merge in self.merges]])
+        top, colour = np.full(K + M, ceiling), colours + [0] * M
+        x[:K] = first[:K]
+        for node, (energy, left, right) in enumerate(self.merges, K):
+            x[node] = 0.5 * (x[left] + x[right])
+            top[left] = top[right] = energy
+            colour[node] = colour[left] if colour[left] == colour[right] else 0
+        branches = np.stack([np.column_stack([x, foot]), np.column_stack([x, top])], axis=1)
+        ends = np.array([merge[1:] for merge in self.merges], dtype=np.int64).reshape(M, 2)
+        bars = np.stack([np.column_stack([x[k], foot[K:]]) for k in ends.T], axis=1)
+        width = max(0.1, min(1.2, 400 / K))  # of thousands of branches the thinner ones can be told apart
+        axes.add_collection(LineCollection(list(branches), colors=rgba[colour], linewidths=width))
+        axes.add_collection(LineCollection(list(bars), colors=GREY, linewidths=width))
+        axes.scatter(x[:K], self.minima, s=(4 * width / 1.2) ** 2, c=rgba[colours], linewidths=0, zorder=3)
+        axes.autoscale_view()
+        return x[:K]
+
+
+def disconnectivity_graph(minima: Any, barriers: Any, *, below: str = "refuse") -> DisconnectivityGraph:
+    """Builds the tree in which each two minima are connected below the lowest pass between them, which a minimum
+    spanning tree gives.
 
     Parameters
     ----------
@@ -158,6 +219,9 @@ def disconnectivity_graph(minima: Any, barriers: Any) -> DisconnectivityGraph:
         its halves; or (i, j, energy), several for a pair allowed, as a list of tuples or the rows of an array (E, 3).
         Energies of saddles, or heights of paths. Of three minima an array (3, 3) may be either, and is taken for the
         one that it can be.
+    below
+        What becomes of a barrier below one of its minima, which no barrier can be: "refuse" raises, "minimum" takes the
+        energy of the minimum for it, "leave out" goes without it. ``left_out`` of the graph says how many there were.
 
     Raises
     ------
@@ -173,25 +237,91 @@ def disconnectivity_graph(minima: Any, barriers: Any) -> DisconnectivityGraph:
     spread of the minima and 2.4e-7 of the numbers themselves, two steps of single precision. Such a barrier is drawn
     at the minimum.
     """
+    if below not in BELOW:
+        raise ValueError(f"below is {below!r}; expected one of {', '.join(map(repr, BELOW))}")
     minima = _reals("minima", minima)
     if minima.ndim != 1 or not len(minima) or not np.isfinite(minima).all():
-        raise ValueError(f"minima have shape {minima.shape}; expected finite values (K,)")
-    edges = []
-    for i, j, energy in _edges(minima, barriers):
-        higher = float(max(minima[i], minima[j]))
-        if higher - energy > _rounding(minima, higher, energy):
-            raise ValueError(f"the barrier {energy:.12g} between {i} and {j} lies below the minimum {higher:.12g}")
-        edges.append((i, j, max(energy, higher)))
-    group: dict[int, tuple[int, ...]] = {k: (k,) for k in range(len(minima))}
-    merges = []
-    for i, j, energy in sorted(edges, key=lambda edge: edge[2]):
-        if group[i] == group[j]:
+        raise ValueError(f"minima have shape {minima.shape}; expected finite values (K,), and at least one")
+    i, j, energies = _edges(minima, barriers)
+    higher = np.maximum(minima[i], minima[j])
+    low = np.flatnonzero(higher - energies > _rounding(minima, higher, energies))
+    left_out: tuple[str, ...] = ()
+    if len(low):
+        worst = low[np.argmax((higher - energies)[low])]
+        one = f"the barrier {energies[worst]:.12g} between {i[worst]} and {j[worst]} lies below the minimum "
+        one += f"{higher[worst]:.12g}"
+        if below == "refuse":
+            others = f", and {len(low) - 1} of the {len(energies)} others below one of theirs" if len(low) > 1 else ""
+            raise ValueError(
+                f"{one}{others}: below='minimum' takes the minimum's energy for it, below='leave out' goes without it"
+            )
+        treatment = "left out" if below == "leave out" else "raised to it"
+        left_out = (f"{len(low)} of {len(energies)} barriers lie below one of their minima and are {treatment}: {one}",)
+    kept = np.ones(len(energies), dtype=bool)
+    if below == "leave out":
+        kept[low] = False
+    merges = _merges(minima, i[kept], j[kept], np.maximum(energies, higher)[kept])
+    return DisconnectivityGraph(minima, merges, left_out)
+
+
+def _merges(minima: np.ndarray, i: np.ndarray, j: np.ndarray, energies: np.ndarray) -> tuple[Merge, ...]:
+    """Kruskal's algorithm with union–find; barriers of one energy are taken together, lower minima first."""
+    K = len(minima)
+    parent = list(range(2 * K - 1))
+    lowest = list(zip(minima.tolist(), range(K), strict=True)) + [(0.0, 0)] * (K - 1)
+
+    def root(node: int) -> int:
+        top = node
+        while parent[top] != top:
+            top = parent[top]
+        while parent[node] != top:
+            parent[node], node = top, parent[node]
+        return top
+
+    merges: list[Merge] = []
+
+    def merge(energy: float, a: int, b: int) -> int:
+        left, right = (a, b) if lowest[a] <= lowest[b] else (b, a)
+        node = K + len(merges)
+        parent[a] = parent[b] = node
+        lowest[node] = lowest[left]
+        merges.append(Merge(energy, left, right))
+        return node
+
+    order = np.argsort(energies, kind="stable")
+    edges = zip(i[order].tolist(), j[order].tolist(), energies[order].tolist(), strict=True)
+    for energy, level in groupby(edges, key=itemgetter(2)):
+        pairs = [(root(a), root(b)) for a, b, _ in level]
+        if len(pairs) == 1:
+            if pairs[0][0] != pairs[0][1]:
+                merge(energy, *pairs[0])
             continue
-        merges.append(Merge(energy, group[i], group[j]))
-        joined = tuple(sorted(group[i] + group[j]))
-        for k in joined:
-            group[k] = joined
-    return DisconnectivityGraph(minima, tuple(merges))
+        for group in sorted((sorted(g, key=lowest.__getitem__) for g in _groups(pairs)), key=lambda g: lowest[g[0]]):
+            node = group[0]
+            for other in group[1:]:
+                node = merge(energy, node, other)
+    return tuple(merges)
+
+
+def _groups(pairs: list[tuple[int, int]]) -> list[list[int]]:
+    """The nodes that pairs of them connect, group by group."""
+    beside: dict[int, list[int]] = {}
+    for a, b in pairs:
+        if a != b:
+            beside.setdefault(a, []).append(b)
+            beside.setdefault(b, []).append(a)
+    groups, seen = [], set()
+    for start in beside:
+        if start in seen:
+            continue
+        seen.add(start)
+        group = [start]
+        for node in group:  # grows while it is walked
+            new = [other for other in beside[node] if other not in seen]
+            seen.update(new)
+            group.extend(dict.fromkeys(new))
+        groups.append(group)
+    return groups
 
 
 def _reals(name: str, numbers: Any) -> np.ndarray:
@@ -206,8 +336,11 @@ def _rounding(minima: np.ndarray, a: Any, b: Any) -> Any:
     return SPREAD_ROUNDING * np.ptp(minima) + OWN_ROUNDING * np.maximum(np.abs(a), np.abs(b))
 
 
-def _edges(minima: np.ndarray, barriers: Any) -> list[tuple[int, int, float]]:
+def _edges(minima: np.ndarray, barriers: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(E,) first minimum, second minimum and energy of every barrier, checked."""
     K = len(minima)
+    if hasattr(barriers, "__array__"):  # a data frame too
+        barriers = np.asarray(barriers)
     if not isinstance(barriers, np.ndarray):
         barriers = list(barriers)
     if isinstance(barriers, np.ndarray) or (barriers and not any(isinstance(row, tuple) for row in barriers)):
@@ -220,20 +353,22 @@ def _edges(minima: np.ndarray, barriers: Any) -> list[tuple[int, int, float]]:
                 f"barriers[{i}, {j}] is {barriers[i, j]:.12g} and barriers[{j}, {i}] is {barriers[j, i]:.12g}; "
                 "expected one barrier a pair: np.fmin(barriers, barriers.T) takes the lower"
             )
-        return [
-            (i, j, float(barriers[i, j])) for i in range(K) for j in range(K) if i != j and np.isfinite(barriers[i, j])
-        ]
-    edges = []
+        first, second = np.nonzero(np.isfinite(barriers) & ~np.eye(K, dtype=bool))
+        return first, second, barriers[first, second]
     for row in barriers:
         if len(row) != 3:
             raise ValueError(f"a barrier is {row}; expected (i, j, energy), or lists in a list for a matrix")
-        i, j, energy = row
-        if not (i in range(K) and j in range(K)) or i == j:
-            raise ValueError(f"a barrier joins {i} and {j}; expected two of the minima 0 to {K - 1}")
-        if not np.isfinite(energy):
-            raise ValueError(f"the barrier between {i} and {j} is {energy}; expected a finite energy")
-        edges.append((int(i), int(j), float(energy)))
-    return edges
+    rows = _reals("barriers", barriers).reshape(-1, 3)
+    ends = rows[:, :2]
+    bad = np.flatnonzero(~(np.isin(ends, np.arange(K)).all(axis=1) & (ends[:, 0] != ends[:, 1])))
+    if len(bad):
+        i, j = barriers[bad[0]][:2]
+        raise ValueError(f"a barrier connects {i} and {j}; expected two of the minima 0 to {K - 1}")
+    bad = np.flatnonzero(~np.isfinite(rows[:, 2]))
+    if len(bad):
+        i, j, energy = barriers[bad[0]]
+        raise ValueError(f"the barrier between {i} and {j} is {energy}; expected a finite energy")
+    return ends[:, 0].astype(np.int64), ends[:, 1].astype(np.int64), rows[:, 2]
 
 
 def _is_matrix(barriers: np.ndarray, minima: np.ndarray) -> bool:
