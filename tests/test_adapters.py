@@ -28,6 +28,22 @@ def test_scipy_both_ways() -> None:
     assert gradients == pytest.approx(2 * theirs[1])
 
 
+@pytest.mark.parametrize(
+    "args", [2.0, (2.0,), np.array([2.0, 0.0]), (np.array([2.0, 0.0]),), [2.0, 0.0], {"a": 2.0}, ()]
+)
+def test_arguments_of_an_objective_are_scipys(args: Any) -> None:
+    """What is no tuple is the one argument."""
+
+    def fun(x: np.ndarray, a: Any = 2.0) -> tuple[float, np.ndarray]:
+        factor = float(np.ravel(list(a.values()) if isinstance(a, dict) else a)[0])
+        return factor * rosen(x), factor * rosen_der(x)
+
+    x = np.array([0.3, 0.2, -0.1])
+    values, _ = to_scipy.from_objective(fun, 3, args).values_and_gradients(x[None])
+    assert values[0] == minimize(fun, x, args=args, jac=True, options={"maxiter": 0}).fun == 2 * rosen(x)
+    assert to_scipy.objective(Rosenbrock(3))(x.tolist())[0] == pytest.approx(rosen(x))  # type: ignore[arg-type]
+
+
 def test_importing_the_package_imports_no_adapter() -> None:
     code = "import sys, minilandscape, minilandscape.paths; print('minilandscape.adapters' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
@@ -178,6 +194,63 @@ def test_jax_functions() -> None:
         assert gradients == pytest.approx(ours[1], rel=1e-10)
         path = ml.find_path(land, *MullerBrown.minima[:2], solver="auto")
         assert path.maximum == pytest.approx(-40.6648, abs=0.05)
+
+
+def lj6_stationary_points() -> tuple[np.ndarray, np.ndarray]:
+    """Two minima (2, 18) and a saddle (18,) of LJ6."""
+    from minilandscape.analysis.symmetry import align_atoms
+
+    land, minima = LennardJones(6), lj6_minima()
+    path = ml.find_path(land, minima[0], align_atoms(minima[0], minima[1]), solver="auto")
+    return minima, ml.refine_saddle(land, path).point
+
+
+def test_topsearch_judges_clusters_without_their_zero_modes() -> None:
+    """Six eigenvalues of a cluster are 0 to rounding, of either sign."""
+    from minilandscape.adapters.topsearch import LandscapePotential
+
+    def at(position: np.ndarray, bounds: bool = False) -> Any:
+        return SimpleNamespace(position=position, at_bounds=lambda: np.bool_(bounds))
+
+    minima, saddle = lj6_stationary_points()
+    ours = LandscapePotential(LennardJones(6))
+    for k, turn in enumerate((np.eye(3), np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0])):
+        turned = [(x.reshape(-1, 3) @ turn + k).ravel() for x in (*minima, saddle)]
+        assert [ours.check_valid_minimum(at(x)) for x in turned] == [True, True, False]
+        assert [ours.check_valid_ts(at(x)) for x in turned] == [False, False, True]
+    assert ours.check_valid_minimum(at(saddle, bounds=True))  # as topsearch has it: the gradient need not be zero there
+    assert ours.check_valid_ts(at(minima[0], bounds=True))
+    flat = LandscapePotential(ml.FunctionLandscape(lambda x: (x[0] ** 2, np.array([2 * x[0], 0.0])), size=2))
+    assert not flat.check_valid_minimum(at(np.zeros(2)))
+    assert not flat.check_valid_ts(at(np.zeros(2)))
+    for factor in (1e-18, 1e18):  # whatever the unit
+        scaled = LandscapePotential(
+            ml.FunctionLandscape(lambda x, c=factor: (c * (x[0] ** 2 - x[1] ** 2), c * np.array([2, -2]) * x), size=2)
+        )
+        assert (scaled.check_valid_minimum(at(np.zeros(2))), scaled.check_valid_ts(at(np.zeros(2)))) == (False, True)
+
+
+def test_topsearch_itself_agrees_about_clusters() -> None:
+    pytest.importorskip("topsearch")
+    from topsearch.data.coordinates import StandardCoordinates
+    from topsearch.potentials.atomic import LennardJones as TheirLJ
+
+    from minilandscape.adapters.topsearch import LandscapePotential, from_potential
+
+    minima, saddle = lj6_stationary_points()
+    theirs = from_potential(TheirLJ(), 18, zero_modes=lambda x: rigid_motions(x.reshape(-1, 3)), workers=2)
+    ours = LandscapePotential(theirs)
+    assert theirs.values(minima) == pytest.approx(LennardJones(6).values(minima), rel=1e-9)
+    assert theirs.zero_modes(minima[0]).shape == (6, 18)
+    coords = StandardCoordinates(ndim=18, bounds=[(-9.0, 9.0)] * 18)
+    for x, valid in ((minima[0], (True, False)), (minima[1], (True, False)), (saddle, (False, True))):
+        coords.position = x.copy()
+        assert (ours.check_valid_minimum(coords), ours.check_valid_ts(coords)) == valid
+        assert (TheirLJ().check_valid_minimum(coords), TheirLJ().check_valid_ts(coords)) == valid
+    coords.position[0] = 9.0
+    for potential in (ours, TheirLJ()):
+        assert potential.check_valid_minimum(coords)
+        assert potential.check_valid_ts(coords)
 
 
 def test_topsearch_both_ways() -> None:

@@ -2,43 +2,72 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..landscape import FunctionLandscape
+from ..hessian import Differences
+from ..landscape import FunctionLandscape, as_landscape
 from .scipy import objective
 
+#: Eigenvalues of the Hessian nearer to 0 than this part of the largest may be 0.
+NO_CURVATURE = 1e-7
 
-def from_potential(potential: Any, size: int) -> FunctionLandscape:
-    """A potential with ``function_gradient(position) -> (value, gradient)`` as a landscape."""
+
+def from_potential(
+    potential: Any, size: int, *, zero_modes: Callable[[np.ndarray], Any] | None = None, workers: int = 1
+) -> FunctionLandscape:
+    """Makes a landscape of a potential with ``function_gradient(position) -> (value, gradient)``.
+
+    Parameters
+    ----------
+    potential
+        Of topsearch.
+    size
+        D, the number of coordinates.
+    zero_modes
+        ``zero_modes(x) -> (Z, D)``: directions that leave the value alone; None for none. For a cluster,
+        ``lambda x: rigid_motions(x.reshape(-1, 3))``.
+    workers
+        How many points are evaluated side by side, in threads; more than 1 requires a potential that may be called from
+        several threads at a time.
+
+    Raises
+    ------
+    TypeError
+        If the potential has no ``function_gradient``.
+    """
     if not hasattr(potential, "function_gradient"):
         raise TypeError(f"{type(potential).__name__} has no function_gradient; expected a potential of topsearch")
-    return FunctionLandscape(potential.function_gradient, size=size)
+    return FunctionLandscape(potential.function_gradient, size=size, zero_modes=zero_modes, workers=workers)
 
 
 class LandscapePotential:
-    """A landscape with the methods of topsearch's ``Potential``."""
+    """A landscape with the methods of topsearch's ``Potential``.
+
+    Zero modes of the landscape, a cluster's six among them, are no eigenvalues when a stationary point is judged.
+    """
 
     atomistic = False
 
     def __init__(self, landscape: Any) -> None:
-        self._fun = objective(landscape)
+        self._landscape, self._fun = landscape, objective(landscape)
 
     def function(self, position: Any) -> float:
-        """The value."""
+        """Returns the value."""
         return self.function_gradient(position)[0]
 
     def gradient(self, position: Any) -> np.ndarray:
-        """The gradient."""
+        """Returns the gradient."""
         return self.function_gradient(position)[1]
 
     def function_gradient(self, position: Any) -> tuple[float, np.ndarray]:
-        """Both."""
+        """Returns both."""
         return self._fun(np.asarray(position, dtype=np.float64))
 
     def hessian(self, position: Any, displacement: float = 1e-5) -> np.ndarray:
-        """By central differences of gradients."""
+        """Returns the Hessian (D, D) by central finite differences of gradients."""
         position = np.asarray(position, dtype=np.float64)
         steps = displacement * np.eye(position.size)
         rows = [
@@ -47,9 +76,24 @@ class LandscapePotential:
         return 0.5 * (np.array(rows) + np.array(rows).T)
 
     def check_valid_minimum(self, coords: Any) -> bool:
-        """Whether the lowest eigenvalue of the Hessian is positive."""
-        return bool(np.linalg.eigvalsh(self.hessian(coords.position))[0] > 0)
+        """Returns whether all eigenvalues of the Hessian beside the zero modes are positive.
+
+        A point at the bounds is valid unseen, as in topsearch: its gradient need not be zero there.
+        """
+        return bool(coords.at_bounds()) or self._signs(coords.position) == (0, True)
 
     def check_valid_ts(self, coords: Any) -> bool:
-        """Whether exactly one eigenvalue of the Hessian is negative."""
-        return bool((np.linalg.eigvalsh(self.hessian(coords.position)) < 0).sum() == 1)
+        """Returns whether exactly one eigenvalue of the Hessian is negative, and all others beside the zero modes are
+        positive; a point at the bounds is valid unseen, as in topsearch.
+        """
+        return bool(coords.at_bounds()) or self._signs(coords.position) == (1, True)
+
+    def _signs(self, position: Any) -> tuple[int, bool]:
+        """How many eigenvalues are negative, and whether all others are positive."""
+        position = np.asarray(position, dtype=np.float64)
+        modes = Differences(as_landscape(self._landscape, position.size), 1e-5).zero_modes(position)
+        rest = np.linalg.svd(modes)[2][len(modes) :] if len(modes) else np.eye(position.size)
+        eigenvalues = np.linalg.eigvalsh(rest @ self.hessian(position) @ rest.T)
+        smallest = NO_CURVATURE * np.abs(eigenvalues).max()
+        negative, positive = int((eigenvalues < -smallest).sum()), int((eigenvalues > smallest).sum())
+        return negative, negative + positive == len(eigenvalues)
