@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from .analysis.curvature import Curvature, curvature, load_curvature
     from .analysis.disconnectivity import DisconnectivityGraph, disconnectivity_graph
     from .analysis.kpca import KernelPCA, kernel_pca, load_kernel_pca
-    from .analysis.stationary import StationaryPoints, load_stationary_points
+    from .analysis.stationary import (
+        IncompleteWarning,
+        StationaryPoints,
+        load_stationary_points,
+        read_pathsample,
+        read_pele,
+        read_topsearch,
+    )
     from .analysis.statistics import compare_sets, component_statistics, preferred_direction, shell_lengths
     from .analysis.surface import Surface, load_surface, surface
     from .analysis.symmetry import align, align_atoms, closest_approach
@@ -47,8 +54,12 @@ _HOMES = {
     "KernelPCA": "analysis.kpca",
     "kernel_pca": "analysis.kpca",
     "load_kernel_pca": "analysis.kpca",
+    "IncompleteWarning": "analysis.stationary",
     "StationaryPoints": "analysis.stationary",
     "load_stationary_points": "analysis.stationary",
+    "read_pathsample": "analysis.stationary",
+    "read_pele": "analysis.stationary",
+    "read_topsearch": "analysis.stationary",
     "align": "analysis.symmetry",
     "align_atoms": "analysis.symmetry",
     "closest_approach": "analysis.symmetry",
@@ -95,6 +106,7 @@ __all__ = [
     "Evaluations",
     "FourierPathFinder",
     "FunctionLandscape",
+    "IncompleteWarning",
     "KernelPCA",
     "LandscapeError",
     "Noise",
@@ -130,6 +142,9 @@ __all__ = [
     "network_landscape",
     "preferred_direction",
     "product_step",
+    "read_pathsample",
+    "read_pele",
+    "read_topsearch",
     "refine_saddle",
     "set_threads",
     "shell_lengths",

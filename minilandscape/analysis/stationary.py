@@ -1,365 +1,462 @@
-"""Collections of minima and saddles: duplicates merged, one file, and the files of topsearch and pele."""
+"""Collections of minima and saddles: duplicates merged, one file, and the files of PATHSAMPLE, pele and topsearch."""
 
 from __future__ import annotations
 
-import io
+import operator
 import os
-import pickle
-import sqlite3
-import tempfile
+import warnings
 from collections.abc import Callable, Iterable
-from contextlib import closing
-from math import isfinite
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..files import read_result, write_atomic, write_result
+from ..files import read_result, write_result
+from ..formats import pathsample, pele, topsearch
+from ..formats.contents import PROPERTIES, Contents, IncompleteWarning, Points, warn
 from ..landscape import describe_point
 from .disconnectivity import DisconnectivityGraph, disconnectivity_graph
 
+#: Tolerances that are not given: parts of the largest coordinate, of the largest value and of the range of values; and
+#: the part of the largest coordinate within which two points are one whatever their values, which may be 0 to rounding.
+PLACE, SIZE, RANGE, SAME_PLACE = 1e-2, 1e-7, 1e-5, 1e-4
+#: Coordinates that are all smaller than this are noise about the origin, or in units of their own.
+SMALL = 1e-2
+
 
 class StationaryPoints:
-    """Minima, and saddles between pairs of them, several for a pair if need be.
+    """Minima, and saddles between pairs of them, several saddles for a pair if need be.
 
-    A point is taken for one that is there already if both its value and its place agree with it.
+    A point that is added counts as one that is there already if both its value and its place agree with it.
 
     Parameters
     ----------
     value_tolerance
-        The largest difference of values, in their unit.
+        The largest difference of values that agree, in their unit. None: 1e-7 of the largest value in the collection
+        plus 1e-5 of the range of its values, so that the unit makes no difference.
     distance_tolerance
-        The largest distance.
+        The largest distance of places that agree, in the unit of the coordinates. None: 1e-2 of the largest coordinate
+        in the collection.
     distance
-        ``distance(a, b)`` between points (D,); None takes |b − a|. For molecules, one that aligns them first.
+        ``distance(a, b)`` between points (D,); None takes |b − a|. For molecules, one that aligns them first. A
+        distance that is no length in the unit of the coordinates needs a ``distance_tolerance``.
+
+    Attributes
+    ----------
+    metadata
+        Numbers and words about the whole, such as the system properties of a database of pele.
+    pairs_tried
+        (T, 2): the pairs of minima between which topsearch has tried a connection.
+    left_out
+        Sentences about what the file that was read holds and this collection does not.
+
+    Notes
+    -----
+    Without ``value_tolerance``, two points nearer than 1e-4 of the largest coordinate are one whatever their values:
+    the value of a minimum may be 0, or be lost in rounding. Where all coordinates are below 1e-2, the origin to within
+    an optimiser's accuracy cannot be told from small units: a warning then asks for ``distance_tolerance``.
     """
 
     def __init__(
         self,
-        value_tolerance: float = 1e-5,
-        distance_tolerance: float = 1e-2,
+        value_tolerance: float | None = None,
+        distance_tolerance: float | None = None,
         distance: Callable[[np.ndarray, np.ndarray], float] | None = None,
     ) -> None:
         for name, number in (("value_tolerance", value_tolerance), ("distance_tolerance", distance_tolerance)):
-            if not number >= 0:
-                raise ValueError(f"{name} is {number}; expected a number of at least 0")
+            if number is not None and not number >= 0:
+                raise ValueError(f"{name} is {number}; expected a number of at least 0, or None")
         self.value_tolerance, self.distance_tolerance = value_tolerance, distance_tolerance
         self._distance = distance or (lambda a, b: float(np.linalg.norm(b - a)))
-        self._minima: list[tuple[np.ndarray, float]] = []
-        self._saddles: list[tuple[np.ndarray, float]] = []
+        self._minima, self._saddles = _Known("minima"), _Known("saddles")
         self._pairs: list[tuple[int, int]] = []
+        self._warned = False
+        self.metadata: dict[str, Any] = {}
+        self.pairs_tried = np.zeros((0, 2), dtype=np.int64)
+        self.left_out: tuple[str, ...] = ()
 
     @property
     def minima(self) -> np.ndarray:
-        """(K, D)."""
-        return self._stack(self._minima)
+        """(K, D): coordinates; ValueError if those of one minimum are unknown."""
+        return self._minima.stacked(self._size)
 
     @property
     def minima_values(self) -> np.ndarray:
         """(K,)."""
-        return np.array([value for _, value in self._minima])
+        return np.array(self._minima.values, dtype=np.float64)
+
+    @property
+    def minima_properties(self) -> dict[str, np.ndarray]:
+        """What else is known of the minima, from the files of other programs: name to an array (K,) or (K, m), NaN
+        where a minimum has none.
+
+        ``log_product_frequencies`` is the logarithm of the product of the squared normal mode frequencies (PATHSAMPLE,
+        pele's fvib), ``point_group_order`` and ``moments_of_inertia`` (K, 3) are what they say, ``further_columns``
+        those that PATHSAMPLE's tables have beyond these. Of saddles there are also ``eigenvalue``, the negative one,
+        and ``eigenvector`` (S, D), from pele.
+        """
+        return self._minima.padded_properties()
 
     @property
     def saddles(self) -> np.ndarray:
-        """(S, D)."""
-        return self._stack(self._saddles)
+        """(S, D): coordinates; ValueError if those of one saddle are unknown."""
+        return self._saddles.stacked(self._size)
 
     @property
-    def saddles_values(self) -> np.ndarray:
+    def saddle_values(self) -> np.ndarray:
         """(S,)."""
-        return np.array([value for _, value in self._saddles])
+        return np.array(self._saddles.values, dtype=np.float64)
+
+    @property
+    def saddle_properties(self) -> dict[str, np.ndarray]:
+        """As ``minima_properties``."""
+        return self._saddles.padded_properties()
 
     @property
     def pairs(self) -> np.ndarray:
-        """(S, 2): the minima that each saddle joins, the lower number first."""
+        """(S, 2): the minima that each saddle connects, the lower number first."""
         return np.array(self._pairs, dtype=np.int64).reshape(-1, 2)
 
-    def add_minimum(self, point: Any, value: float) -> int:
-        """Adds a minimum, or finds it; its number."""
-        return self._add(self._minima, point, value, range(len(self._minima)))
+    @property
+    def has_coordinates(self) -> bool:
+        """Whether the coordinates of all points are known."""
+        return not (self._minima.unknown or self._saddles.unknown)
 
-    def add_saddle(self, point: Any, value: float, i: int, j: int) -> int:
-        """Adds a saddle between minima i and j, or finds it among those of the pair; its number.
+    def add_minimum(self, point: Any, value: float) -> int:
+        """Adds a minimum, or finds it; returns its number.
 
         Raises
         ------
         ValueError
-            If there is no such minimum.
+            If point or value are not finite, the point has another size than the others, or a minimum of this
+            collection has no coordinates to be compared with.
         """
+        return self._add(self._minima, point, value, range(len(self._minima.values)))
+
+    def add_saddle(self, point: Any, value: float, i: int, j: int) -> int:
+        """Adds a saddle between minima i and j, or finds it among those of the pair; returns its number.
+
+        Raises
+        ------
+        ValueError
+            If there is no such minimum, or as in ``add_minimum``.
+        """
+        i, j = operator.index(i), operator.index(j)
         for k in (i, j):
-            if not 0 <= k < len(self._minima):
-                raise ValueError(f"a saddle joins {i} and {j}; expected two of {len(self._minima)} minima")
+            if not 0 <= k < len(self._minima.values):
+                raise ValueError(f"a saddle connects {i} and {j}; expected two of {len(self._minima.values)} minima")
         pair = (min(i, j), max(i, j))
         number = self._add(self._saddles, point, value, [k for k, p in enumerate(self._pairs) if p == pair])
         if number == len(self._pairs):
             self._pairs.append(pair)
         return number
 
-    def graph(self) -> DisconnectivityGraph:
-        """The tree of the minima; saddles that join a minimum to itself are left out."""
-        edges = [(i, j, v) for (i, j), v in zip(self._pairs, self.saddles_values, strict=True) if i != j]
-        return disconnectivity_graph(self.minima_values, edges)
+    def graph(self, below: str = "leave out") -> DisconnectivityGraph:
+        """Makes the tree of the minima; saddles that connect a minimum to itself are no edges of it.
 
-    def _stack(self, known: list[tuple[np.ndarray, float]]) -> np.ndarray:
-        """Points as rows; minima without saddles have D all the same."""
-        size = self._minima[0][0].size if self._minima else 0
-        return np.array([point for point, _ in known], dtype=np.float64).reshape(len(known), size)
+        Parameters
+        ----------
+        below
+            What becomes of saddles below one of their minima, as in :func:`disconnectivity_graph`: "leave out",
+            "minimum" or "refuse". An :class:`IncompleteWarning` and the graph's ``left_out`` say how many there are.
+        """
+        pairs = self.pairs
+        edges = pairs[:, 0] != pairs[:, 1]
+        rows = np.column_stack([pairs[edges], self.saddle_values[edges]])
+        graph = disconnectivity_graph(self.minima_values, list(map(tuple, rows.tolist())), below=below)
+        warn(graph.left_out, "the tree", 2)
+        return graph
 
-    def _add(self, known: list[tuple[np.ndarray, float]], point: Any, value: float, among: Iterable[int]) -> int:
+    # Comparing ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _size(self) -> int:
+        """D; 0 in a collection without coordinates."""
+        return self._minima.size or self._saddles.size
+
+    def _add(self, known: _Known, point: Any, value: float, among: Iterable[int]) -> int:
         point, value = np.array(point, dtype=np.float64), float(value)
-        size = self._minima[0][0].size if self._minima else point.size
+        size = self._size or point.size
         if point.ndim != 1 or point.size != size or not (np.isfinite(point).all() and np.isfinite(value)):
             raise ValueError(f"a point of shape {point.shape} and value {value}; expected finite numbers, ({size},)")
+        values = [bound for kind in (self._minima, self._saddles) for bound in kind.bounds] + [value]
+        extent = max(self._minima.extent, self._saddles.extent, float(np.abs(point).max(initial=0.0)))
+        near_place = PLACE * extent if self.distance_tolerance is None else self.distance_tolerance
+        near_value, same_place = self.value_tolerance, -1.0
+        if near_value is None:
+            near_value = SIZE * max(map(abs, values)) + RANGE * (max(values) - min(values))
+            same_place = SAME_PLACE * extent
+        nearest = np.inf
         for k in among:
-            other, other_value = known[k]
-            near = abs(value - other_value) <= self.value_tolerance
-            if near and self._distance(other, point) <= self.distance_tolerance:
-                return k
-        known.append((point, value))
-        return len(known) - 1
+            other = known.points[k]
+            if other is None:
+                raise ValueError(
+                    f"{known.unknown} of {len(known.values)} {known.kind} have no coordinates; expected those of all, "
+                    "to tell whether this point is one of them"
+                )
+            differ = abs(value - known.values[k])
+            if differ <= near_value or same_place >= 0:
+                distance = self._distance(other, point)
+                nearest = min(nearest, distance)
+                if distance <= near_place and (differ <= near_value or distance <= same_place):
+                    return k
+        if self.distance_tolerance is None and nearest < SMALL and extent < SMALL and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"a point {nearest:.3g} from another was kept as a new one, where all coordinates are below "
+                f"{extent:.3g}: distance_tolerance= says in your unit how far apart two results for one point may be",
+                UserWarning,
+                stacklevel=3,
+            )
+        return known.append(point, value)
 
     # Files -------------------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes an ``.npz`` that :func:`load_stationary_points` reads."""
-        names = ("minima", "minima_values", "saddles", "saddles_values", "pairs")
-        facts = {"value_tolerance": self.value_tolerance, "distance_tolerance": self.distance_tolerance}
-        write_result(path, "stationary points", {name: getattr(self, name) for name in names}, facts)
+        """Writes an ``.npz`` that :func:`load_stationary_points` reads; of ``distance`` it keeps nothing."""
+        contents = self._contents()
+        arrays: dict[str, np.ndarray] = {"pairs": contents.pairs, "pairs_tried": contents.pairs_tried}
+        for kind, points in (("minima", contents.minima), ("saddle", contents.saddles)):
+            arrays[f"{kind}_values"] = points.values
+            arrays["minima" if kind == "minima" else "saddles"] = points.coordinates
+            arrays |= {f"{kind}_properties.{name}": column for name, column in points.properties.items()}
+        facts = {
+            "value_tolerance": self.value_tolerance,
+            "distance_tolerance": self.distance_tolerance,
+            "metadata": contents.metadata,
+            "left_out": list(contents.left_out),
+        }
+        write_result(path, "stationary points", arrays, facts)
 
-    def write_topsearch(self, folder: str | os.PathLike[str]) -> None:
-        """Writes ``min.data``, ``min.coords``, ``ts.data``, ``ts.coords`` and ``pairlist``, which topsearch reads.
+    def write_pathsample(self, folder: str | os.PathLike[str], suffix: str = "") -> None:
+        """Writes ``min.data`` and ``ts.data`` for PATHSAMPLE and disconnectionDPS, ``points.min`` and ``points.ts``
+        where coordinates are known.
 
-        topsearch keeps one saddle a pair: the lowest is written. Values are written in full precision.
+        An :class:`IncompleteWarning` names what is left out or had to be assumed: PATHSAMPLE needs frequencies, point
+        groups and moments of inertia, which are 1 where they are unknown.
 
         Raises
         ------
         ValueError
             If one of the files exists, which may hold more than this collection.
         """
-        lowest: dict[tuple[int, int], int] = {}
-        for k, pair in enumerate(self._pairs):
-            if pair not in lowest or self._saddles[k][1] < self._saddles[lowest[pair]][1]:
-                lowest[pair] = k
-        saddles = [(i, j, *self._saddles[k]) for (i, j), k in lowest.items()]
-        tables = {
-            "min.coords": [" ".join(map(repr, x.tolist())) for x, _ in self._minima],
-            "ts.data": [f"{i} {j} {value!r}" for i, j, _, value in saddles],
-            "ts.coords": [" ".join(map(repr, x.tolist())) for _, _, x, _ in saddles],
-            "pairlist": [f"{i} {j}" for i, j in lowest],
-            "min.data": [f"{k} {value!r}" for k, (_, value) in enumerate(self._minima)],  # nothing is read without it
-        }
-        files = {Path(folder) / name: "".join(f"{line}\n" for line in lines) for name, lines in tables.items()}
-        for file in files:
-            if file.exists():
-                raise ValueError(f"{file} exists; name a new folder")
-        try:
-            for file, text in files.items():
-                write_atomic(file, text.encode())
-        except BaseException:
-            for file in files:
-                file.unlink(missing_ok=True)
-            raise
+        warn(pathsample.write(folder, self._contents(), suffix), folder, 2)
 
     def write_pele(self, path: str | os.PathLike[str]) -> None:
         """Writes a database that pele reads (its schema version 2), whole or not at all.
+
+        An :class:`IncompleteWarning` names what is left out.
 
         Raises
         ------
         ValueError
             If the file exists, which may hold more than this collection.
         """
-        if Path(path).exists():
-            raise ValueError(f"{path} exists; name a new file")
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "pele")
-            with closing(sqlite3.connect(file)) as database, database:
-                database.executescript(PELE_SCHEMA)
-                for k, (x, value) in enumerate(self._minima):
-                    row = (k + 1, value, pickle.dumps(x, protocol=2))
-                    database.execute("INSERT INTO tbl_minima (_id, energy, coords, invalid) VALUES (?, ?, ?, 0)", row)
-                for (i, j), (x, value) in zip(self._pairs, self._saddles, strict=True):
-                    database.execute(
-                        "INSERT INTO tbl_transition_states (energy, coords, _minimum1_id, _minimum2_id, invalid) "
-                        "VALUES (?, ?, ?, ?, 0)",
-                        (value, pickle.dumps(x, protocol=2), i + 1, j + 1),
-                    )
-            write_atomic(path, file.read_bytes())
+        warn(pele.write(path, self._contents()), path, 2)
+
+    def write_topsearch(self, folder: str | os.PathLike[str], suffix: str = "") -> None:
+        """Writes ``min.data``, ``min.coords``, ``ts.data``, ``ts.coords`` and ``pairlist``, each with the suffix.
+
+        All saddles are written, in full precision. topsearch 0.0.3 keeps the last of several between two minima, which
+        is the lowest here; its later code keeps all. An :class:`IncompleteWarning` names what is left out.
+
+        Raises
+        ------
+        ValueError
+            If one of the files exists, which may hold more than this collection; or coordinates are unknown, without
+            which topsearch reads nothing.
+        """
+        warn(topsearch.write(folder, self._contents(), suffix), folder, 2)
+
+    def _contents(self) -> Contents:
+        return Contents(
+            self._minima.contents(self._size),
+            self._saddles.contents(self._size),
+            self.pairs,
+            dict(self.metadata),
+            self.pairs_tried,
+            self.left_out,
+        )
 
 
-PELE_SCHEMA = """
-PRAGMA user_version = 2;
-CREATE TABLE tbl_minima (
-    _id INTEGER PRIMARY KEY, energy FLOAT, coords BLOB, fvib FLOAT, pgorder INTEGER, invalid INTEGER, user_data BLOB
-);
-CREATE TABLE tbl_transition_states (
-    _id INTEGER PRIMARY KEY, energy FLOAT, coords BLOB,
-    _minimum1_id INTEGER REFERENCES tbl_minima (_id), _minimum2_id INTEGER REFERENCES tbl_minima (_id),
-    eigenval FLOAT, eigenvec BLOB, fvib FLOAT, pgorder INTEGER, invalid INTEGER, user_data BLOB
-);
-CREATE TABLE tbl_system_property (
-    _id INTEGER PRIMARY KEY, property_name VARCHAR, int_value INTEGER, float_value FLOAT, string_value VARCHAR,
-    pickle_value BLOB
-);
-"""
+class _Known:
+    """The stationary points of one kind, in the order in which they came."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.points: list[np.ndarray | None] = []
+        self.values: list[float] = []
+        self.properties: dict[str, np.ndarray] = {}
+        self.unknown, self.size, self.extent = 0, 0, 0.0
+        self.bounds: tuple[float, ...] = ()
+
+    def append(self, point: np.ndarray | None, value: float) -> int:
+        self.points.append(point)
+        self.values.append(value)
+        self.bounds = (min(*self.bounds, value), max(*self.bounds, value)) if self.bounds else (value, value)
+        if point is None:
+            self.unknown += 1
+        else:
+            self.size = point.size
+            self.extent = max(self.extent, float(np.abs(point).max(initial=0.0)))
+        return len(self.values) - 1
+
+    def stacked(self, size: int) -> np.ndarray:
+        if self.unknown:
+            raise ValueError(
+                f"coordinates of {self.unknown} of {len(self.values)} {self.kind} are unknown: the file that was read "
+                "has none; values, pairs and graph() need none"
+            )
+        return np.array(self.points, dtype=np.float64).reshape(len(self.points), size)
+
+    def padded_properties(self) -> dict[str, np.ndarray]:
+        new = {name: len(self.values) - len(column) for name, column in self.properties.items()}
+        return {
+            name: np.concatenate([column, np.full((new[name], *column.shape[1:]), np.nan)])
+            for name, column in self.properties.items()
+        }
+
+    def contents(self, size: int) -> Points:
+        coordinates = np.full((len(self.values), size), np.nan)
+        for k, point in enumerate(self.points):
+            if point is not None:
+                coordinates[k] = point
+        return Points(np.array(self.values, dtype=np.float64), coordinates, self.padded_properties())
 
 
-def _points(
-    source: Any, minima: Any, values: Any, saddles: Any, saddle_values: Any, pairs: Any, options: dict[str, Any]
-) -> StationaryPoints:
+def _collection(source: Any, contents: Contents, options: dict[str, Any]) -> StationaryPoints:
     """A collection of what a file holds, checked, nothing merged."""
     points = StationaryPoints(**options)
-    points._minima = _checked(source, "minima", minima, values)
-    points._saddles = _checked(source, "saddles", saddles, saddle_values)
-    sizes = sorted({x.size for x, _ in points._minima + points._saddles})
-    if len(sizes) > 1:
-        raise ValueError(f"{source} holds points of {sizes[0]} and of {sizes[1]} coordinates; expected one number D")
-    points._pairs = [(min(int(i), int(j)), max(int(i), int(j))) for i, j in pairs]
-    if len(points._pairs) != len(points._saddles):
+    for known, read in ((points._minima, contents.minima), (points._saddles, contents.saddles)):
+        known.properties = {name: column for name, column in read.properties.items() if name in PROPERTIES}
+        for x, value in zip(read.coordinates, read.values.tolist(), strict=True):
+            have = x.size and not np.isnan(x).any()
+            if not np.isfinite(value) or np.isinf(x).any():
+                raise ValueError(
+                    f"{source}: one of the {known.kind} is {value} at {describe_point(x)}; expected finite numbers"
+                )
+            known.append(x.copy() if have else None, value)
+    number = len(contents.minima.values)
+    if len(contents.pairs) != len(contents.saddles.values):
         raise ValueError(
-            f"{source} holds {len(points._saddles)} saddles and {len(points._pairs)} pairs; expected as many"
+            f"{source} holds {len(contents.saddles.values)} saddles and {len(contents.pairs)} pairs; expected as many"
         )
-    for i, j in points._pairs:
-        if not (i >= 0 and j < len(points._minima)):
-            raise ValueError(
-                f"{source}: a saddle joins the minima {i} and {j}; expected two of 0 to {len(points._minima) - 1}"
-            )
+    for i, j in contents.pairs.tolist():
+        if not (0 <= i < number and 0 <= j < number):
+            raise ValueError(f"{source}: a saddle connects the minima {i} and {j}; expected two of 0 to {number - 1}")
+        points._pairs.append((min(i, j), max(i, j)))
+    points.metadata, points.pairs_tried, points.left_out = contents.metadata, contents.pairs_tried, contents.left_out
     return points
-
-
-def _checked(source: Any, kind: str, points: Any, values: Any) -> list[tuple[np.ndarray, float]]:
-    if len(points) != len(values):
-        raise ValueError(f"{source} holds values of {len(values)} {kind} and coordinates of {len(points)}")
-    rows = [np.array(x, dtype=np.float64) for x in points]
-    for x, value in zip(rows, values, strict=True):
-        if x.ndim != 1 or not np.isfinite(x).all() or not (isinstance(value, (int, float)) and isfinite(value)):
-            raise ValueError(
-                f"{source}: one of the {kind} is {value} at {describe_point(x.ravel())}; expected finite numbers"
-            )
-    return [(x, float(value)) for x, value in zip(rows, values, strict=True)]
 
 
 def load_stationary_points(path: str | os.PathLike[str]) -> StationaryPoints:
     """Reads what :meth:`StationaryPoints.save` wrote; ValueError names the file where it is damaged."""
     a, facts = read_result(path, "stationary points")
+    if "saddles_values" in a:  # as version 0.1 wrote it
+        a["saddle_values"] = a.pop("saddles_values")
+    kinds = []
+    for kind, coordinates in (("minima", "minima"), ("saddle", "saddles")):
+        values, rows = a[f"{kind}_values"], a[coordinates]
+        if values.ndim != 1 or rows.ndim != 2 or len(rows) != len(values):
+            raise ValueError(
+                f"{path} holds values of {len(values)} {kind} points and coordinates of {len(rows)}; expected as many"
+            )
+        prefix = f"{kind}_properties."
+        properties = {name.removeprefix(prefix): column for name, column in a.items() if name.startswith(prefix)}
+        kinds.append(Points(values, rows, properties))
+    contents = Contents(
+        kinds[0],
+        kinds[1],
+        a["pairs"],
+        facts.get("metadata", {}),
+        a.get("pairs_tried", np.zeros((0, 2), dtype=np.int64)),
+        tuple(facts.get("left_out", ())),
+    )
     options = {name: facts[name] for name in ("value_tolerance", "distance_tolerance")}
-    return _points(path, a["minima"], a["minima_values"], a["saddles"], a["saddles_values"], a["pairs"], options)
+    return _collection(path, contents, options)
 
 
-def read_topsearch(folder: str | os.PathLike[str], **options: Any) -> StationaryPoints:
-    """Reads topsearch's ``min.data``, ``min.coords``, ``ts.data`` and ``ts.coords``; options of StationaryPoints.
+def read_pathsample(
+    folder: str | os.PathLike[str], suffix: str = "", *, size: int | None = None, **options: Any
+) -> StationaryPoints:
+    """Reads PATHSAMPLE's ``min.data``, ``ts.data``, ``points.min`` and ``points.ts``; options of StationaryPoints.
 
-    topsearch itself writes values with five decimals. Minima come in the order of the numbers that ``min.data`` gives
-    them, by which ``ts.data`` names them; topsearch counts from 0.
+    The log products of frequencies, point group orders and moments of inertia are in ``minima_properties`` and
+    ``saddle_properties``. The files of coordinates may be absent or shorter than the tables. Nothing is merged. What
+    cannot be used, such as a saddle of a minimum that is not there, is named in ``left_out`` and in an
+    :class:`IncompleteWarning`. Other files of the folder, such as ``min.A``, are not looked at.
+
+    Parameters
+    ----------
+    folder
+        Of the files, or ``min.data`` itself under whatever name has this in it (``collagen.min.data``).
+    suffix
+        What follows the names, such as ``.fastest``.
+    size
+        D, where the lengths of the files of coordinates do not tell.
 
     Raises
     ------
+    FileNotFoundError
+        If there is no ``min.data``.
     ValueError
-        If a file is no table of finite numbers, files do not fit each other, or a saddle joins a number that is not
-        there.
+        If a row of ``min.data`` has no finite energy, or one of ``ts.data`` is no row of numbers.
     """
-    folder = Path(folder)
+    return _read(folder, pathsample.read(folder, suffix, size), options)
 
-    def table(name: str, columns: int | None) -> np.ndarray:
-        try:
-            text = (folder / name).read_text(encoding="utf-8")
-            rows = [[float(word) for word in line.split()] for line in text.splitlines() if line.strip()]
-        except ValueError as error:
-            raise ValueError(f"{folder / name} is no table of numbers: {error}") from None
-        if len({len(row) for row in rows}) > 1 or (columns and rows and len(rows[0]) != columns):
-            raise ValueError(f"{folder / name} has rows of {len(rows[0])} numbers or of several lengths")
-        return np.array(rows).reshape(len(rows), len(rows[0]) if rows else columns or 0)
 
-    minima, saddles = table("min.data", 2), table("ts.data", 3)
-    coordinates, saddle_coordinates = table("min.coords", None), table("ts.coords", None)
-    for kind, data, points in (("min", minima, coordinates), ("ts", saddles, saddle_coordinates)):
-        if len(data) != len(points):
-            raise ValueError(
-                f"{folder / kind}.data has {len(data)} rows and {kind}.coords {len(points)}; expected as many"
-            )
-    order = np.argsort(minima[:, 0], kind="stable")
-    place = {number: k for k, number in enumerate(minima[order, 0].tolist())}
-    if len(place) != len(minima):
-        raise ValueError(f"{folder / 'min.data'} gives {len(minima)} minima {len(place)} numbers; expected one to each")
-    for i, j in saddles[:, :2].tolist():
-        if not (i in place and j in place):
-            raise ValueError(
-                f"{folder / 'ts.data'}: a saddle joins {i:g} and {j:g}, which min.data does not both number"
-            )
-    pairs = [(place[i], place[j]) for i, j in saddles[:, :2].tolist()]
-    return _points(folder, coordinates[order], minima[order, 1], saddle_coordinates, saddles[:, 2], pairs, options)
+def read_topsearch(folder: str | os.PathLike[str], suffix: str = "", **options: Any) -> StationaryPoints:
+    """Reads topsearch's ``min.data``, ``min.coords``, ``ts.data``, ``ts.coords`` and ``pairlist``; options of
+    StationaryPoints.
+
+    topsearch 0.0.3 itself writes values with five decimals. Minima come in the order of the numbers that ``min.data``
+    gives them, by which ``ts.data`` names them; topsearch counts from 0. Saddles that cannot be used are named in
+    ``left_out`` and in an :class:`IncompleteWarning`.
+
+    Parameters
+    ----------
+    folder
+        Of the files, or ``min.data`` itself.
+    suffix
+        What follows the names (``min.data.disco``), with or without its dot.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such ``min.data``.
+    ValueError
+        If a file is no table of finite numbers, or files do not fit each other.
+    """
+    return _read(folder, topsearch.read(folder, suffix), options)
 
 
 def read_pele(path: str | os.PathLike[str], **options: Any) -> StationaryPoints:
-    """Reads a database of pele; options of StationaryPoints.
+    """Reads a database of pele, of any schema, and of Python 2 too; options of StationaryPoints.
 
-    Rows that pele marks invalid are left out, and saddles of minima that are. pele stores coordinates as pickled
-    arrays. Nothing but an array of numbers is taken out of them: whatever else a pickle asks for is refused, so that a
-    database from elsewhere cannot run code.
+    Rows that pele marks invalid are left out, and saddles of minima that are, or that are not there; ``left_out`` and
+    an :class:`IncompleteWarning` name them. pele stores coordinates as pickled arrays. Nothing but an array of numbers
+    is taken out of them: whatever else a pickle asks for is refused, so that a database from elsewhere cannot run code.
 
     Raises
     ------
+    FileNotFoundError
+        If there is none.
     ValueError
-        If the file is no database of pele, coordinates are no plain array, a number is missing or not finite, or a
-        saddle joins a minimum that is not there.
+        If the file is no database of pele, coordinates are no plain array, or the energy of a minimum is no number.
     """
-    if not Path(path).exists():
-        raise FileNotFoundError(f"there is no file {path}")
-    try:
-        with closing(sqlite3.connect(path)) as database:
-            minima, saddles = (
-                database.execute(f"SELECT {columns}, {_invalid(database, table)} FROM {table} ORDER BY _id").fetchall()
-                for table, columns in (
-                    ("tbl_minima", "energy, coords, _id"),
-                    ("tbl_transition_states", "energy, coords, _minimum1_id, _minimum2_id"),
-                )
-            )
-    except sqlite3.DatabaseError as error:
-        raise ValueError(f"{path} is no database of pele: {error}") from None
-    known = {key for _, _, key, _ in minima}
-    for _, _, i, j, _ in saddles:
-        if not {i, j} <= known:
-            raise ValueError(f"{path}: a saddle joins the minima {i} and {j}, which are not both in tbl_minima")
-    minima = [row for row in minima if not row[-1]]
-    number = {key: k for k, (_, _, key, _) in enumerate(minima)}
-    saddles = [row for row in saddles if not row[-1] and row[2] in number and row[3] in number]
-    return _points(
-        path,
-        [_array(path, row[1]) for row in minima],
-        [row[0] for row in minima],
-        [_array(path, row[1]) for row in saddles],
-        [row[0] for row in saddles],
-        [(number[i], number[j]) for _, _, i, j, _ in saddles],
-        options,
-    )
+    return _read(path, pele.read(path), options)
 
 
-def _invalid(database: sqlite3.Connection, table: str) -> str:
-    """The column of the mark, which databases before pele's schema version 2 lack."""
-    columns = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
-    return "invalid" if "invalid" in columns else "0"
+def _read(source: Any, contents: Contents, options: dict[str, Any]) -> StationaryPoints:
+    points = _collection(source, contents, options)
+    warn(points.left_out, source, 3)
+    return points
 
 
-#: What the pickle of an array of numbers is made of.
-_HARMLESS = {
-    (module, name)
-    for module in ("numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric")
-    for name in ("_reconstruct", "_frombuffer", "scalar")
-} | {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
-
-
-class _ArraysOnly(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _HARMLESS:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return super().find_class(module, name)
-
-
-def _array(path: Any, blob: bytes) -> np.ndarray:
-    try:
-        array = np.asarray(_ArraysOnly(io.BytesIO(blob)).load()).astype(np.float64, casting="same_kind")
-    except Exception as error:
-        raise ValueError(f"{path} holds coordinates that are no plain array: {error}") from None
-    if array.ndim != 1:
-        raise ValueError(f"{path} holds coordinates of shape {array.shape}; expected (D,)")
-    return array
+__all__ = [
+    "IncompleteWarning",
+    "StationaryPoints",
+    "load_stationary_points",
+    "read_pathsample",
+    "read_pele",
+    "read_topsearch",
+]
