@@ -103,8 +103,14 @@ def _variant(vector: np.ndarray, file: str, records: list[dict[str, Any]]) -> tu
     return (variants.pop(), named_by, False) if len(variants) == 1 else (None, "", False)
 
 
-def settle(vectors: list[Vector], model: str, variant: str | None) -> tuple[str, str]:
-    """The model and variant of some vectors; refuses what contradicts."""
+def settle(vectors: list[Vector], model: str, variant: str | None, hint: str = "") -> tuple[str, str]:
+    """The model and variant of some vectors; refuses what contradicts.
+
+    Parameters
+    ----------
+    hint
+        What else to do about vectors of no network.
+    """
     from minilandscape.networks import model_of_size, model_size
 
     models = []
@@ -112,7 +118,7 @@ def settle(vectors: list[Vector], model: str, variant: str | None) -> tuple[str,
         try:
             found = model_of_size(vector.values.size)
         except ValueError as error:
-            raise ValueError(f"{vector.file}: {error}") from None
+            raise ValueError(f"{vector.file}: {error}{hint}") from None
         if model != "auto" and found != model:
             raise ValueError(
                 f"{vector.file} holds {vector.values.size} numbers, as {found} has; {model} has {model_size(model)}"

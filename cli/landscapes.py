@@ -17,7 +17,8 @@ from .output import note
 Landscape = Annotated[
     str | None,
     typer.Option(
-        help="Your own landscape: MODULE:NAME of what makes it when called, or of a function x -> (value, gradient).",
+        help="Your own landscape: MODULE:NAME of a function x -> (value, gradient), or of a function without arguments "
+        "that returns a landscape, as my_energy:make.",
         metavar="MODULE:NAME",
     ),
 ]
@@ -35,11 +36,11 @@ def check_own(context: typer.Context) -> None:
     """Refuses options that would change nothing: of networks beside a landscape of the user's own, of the training
     images beside ``--split test``."""
     if context.params["landscape"] is not None:
-        refuse_given(context, OF_NETWORKS, "options of networks, of which --landscape makes no use")
+        refuse_given(context, OF_NETWORKS, "options of networks, without effect on --landscape")
     elif context.params["split"] == "test":
         refuse_given(context, ("train_size",), TRAIN_ONLY)
     elif context.params["limit"] is not None and context.params["limit"] <= (context.params["train_size"] or 0):
-        refuse_given(context, ("train_size",), f"of which --limit {context.params['limit']} takes no more images")
+        refuse_given(context, ("train_size",), f"without effect since --limit takes {context.params['limit']} images")
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Where:
 
         if self.own is not None:
             return _own_landscape(self.own), {"landscape": self.own}
-        name, chosen = settle(vectors, self.model, self.variant)
+        name, chosen = settle(vectors, self.model, self.variant, "; a landscape of your own is named by --landscape")
         mnist = load_data(self.data, self.train_size, chosen, self.device)
         images = getattr(mnist, self.split)[: self.limit]
         if self.limit is not None and len(images) < self.limit:
@@ -73,7 +74,7 @@ class Where:
 
 
 def _own_landscape(spec: str) -> Any:
-    """What MODULE:NAME makes when called, or is itself; the current folder is searched first."""
+    """The landscape that MODULE:NAME is, or returns when called; the current folder is searched first."""
     module, colon, name = spec.partition(":")
     if not colon or not module or not name:
         raise UsageError(f"--landscape is {spec!r}; expected MODULE:NAME, such as my_energy:make")
@@ -81,7 +82,8 @@ def _own_landscape(spec: str) -> Any:
     try:
         loaded = importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise ValueError(f"--landscape {spec}: no module named {error.name!r} here or installed") from None
+        without = f"; a module is named without .py: {module[:-3]}:{name}" if module.endswith(".py") else ""
+        raise ValueError(f"--landscape {spec}: no module named {error.name!r} here or installed{without}") from None
     except Exception as error:  # the user's own code can raise anything
         raise ValueError(f"--landscape {spec}: {module} raised {type(error).__name__}: {error}") from error
     if not hasattr(loaded, name):

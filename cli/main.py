@@ -20,7 +20,7 @@ ClickException: Any = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="minilandscape",
-    help="Loss and energy landscapes: train networks, join points by low paths, measure barriers.",
+    help="Loss and energy landscapes: train networks, connect minima by low paths, measure barriers.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # [fcp] and :name: in a text are text
     context_settings={"help_option_names": sorted(HELP)},
@@ -55,10 +55,12 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Loss and energy landscapes: train networks, join points by low paths, measure barriers."""
+    """Loss and energy landscapes: train networks, connect minima by low paths, measure barriers."""
 
 
 def script() -> None:
@@ -93,21 +95,34 @@ def main(arguments: list[str] | None = None, *, ends_process: bool = False) -> N
             sys.exit(1)
         if debug:
             traceback.print_exc()
-        print(f"minilandscape: {_line(error)}", file=sys.stderr)
+        print(f"minilandscape: {_line(error, arguments)}", file=sys.stderr)
         sys.exit(2 if isinstance(error, (UsageError, ClickException)) else 1)
 
 
-def _line(error: Any) -> str:
+def _line(error: Any, arguments: list[str]) -> str:
     """What a user reads of an error."""
     if isinstance(error, ClickException):
         command = error.ctx.command_path if getattr(error, "ctx", None) else "minilandscape"
-        return f"{' '.join(error.format_message().split()).rstrip('.')}; see {command} --help"
+        text = error.format_message()
+        if (typed := _typed(error, arguments)) is not None:
+            text = f"{typed[0]} is {typed[1]!r}: {error.message}"
+        return f"{' '.join(text.split()).rstrip('.')}; see {command} --help"
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
     text = " ".join(str(error).split())
     if isinstance(error, (ValueError, OSError, ArithmeticError, RuntimeError, TypeError)):
         return text
     return f"unexpected {type(error).__name__}: {text}; run again with --debug for the traceback"
+
+
+def _typed(error: Any, arguments: list[str]) -> tuple[str, str] | None:
+    """The option that an error is about and what was given for it, where that can be told."""
+    names = getattr(getattr(error, "param", None), "opts", ())
+    for name, after in zip(arguments, [*arguments[1:], None], strict=True):
+        option, equals, value = name.partition("=")
+        if option in names and (equals or after is not None):
+            return option, value if equals else str(after)
+    return None
 
 
 if __name__ == "__main__":

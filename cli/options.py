@@ -26,7 +26,7 @@ def one_of(*names: str) -> Callable[[typer.CallbackParam, str | None], str | Non
 
 
 #: Why an option of the training images is refused.
-TRAIN_ONLY = "of the training images, of which --split test makes no use"
+TRAIN_ONLY = "of the training images, without effect on --split test"
 
 
 def refuse_given(context: typer.Context, names: Iterable[str], why: str) -> None:
@@ -38,13 +38,13 @@ def refuse_given(context: typer.Context, names: Iterable[str], why: str) -> None
         if option.name in names and getattr(context.get_parameter_source(option.name), "name", "") == "COMMANDLINE"
     ]
     if given:
-        raise UsageError(f"{', '.join(given)}: {why}; leave {'it' if len(given) == 1 else 'them'} out")
+        raise UsageError(f"{', '.join(given)}: {why}; remove {'it' if len(given) == 1 else 'them'}")
 
 
 Model = Annotated[
     str,
     typer.Option(
-        help="Which network a vector belongs to; auto tells it by the vector's length.",
+        help="The network of a vector; auto infers it from the number of parameters.",
         metavar="NAME",
         callback=one_of("auto", "fcp", "lenet", "autoencoder", "lstm"),
     ),

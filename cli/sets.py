@@ -23,6 +23,10 @@ def _sets(files: list[str]) -> list[np.ndarray]:
     return [np.stack([vector.values for vector in vectors]).astype(np.float64) for vectors in sets]
 
 
+def _vectors(n: int) -> str:
+    return "1 vector" if n == 1 else f"{n} vectors"
+
+
 #: Parameters that a kernel has not.
 UNUSED = {"linear": ("degree", "coef0", "gamma"), "sigmoid": ("degree",), "rbf": ("degree", "coef0")}
 
@@ -49,7 +53,7 @@ def kpca(
     """Kernel PCA of sets of vectors together (Fig. 6)."""
     from minilandscape.analysis.kpca import kernel_pca
 
-    refuse_given(context, UNUSED.get(kernel, ()), f"nothing that the {kernel} kernel has")
+    refuse_given(context, UNUSED.get(kernel, ()), f"without effect on the {kernel} kernel")
     check_pictures(plot, inputs=files)
     sets = _sets(files)
     result = kernel_pca(np.concatenate(sets), kernel, components, degree=degree, coef0=coef0, gamma=gamma)
@@ -74,7 +78,7 @@ def kpca(
     for file, part in zip(files, parts, strict=True):
         mean, spread = part.mean(axis=0), part.std(axis=0)
         text = ", ".join(f"PC{k + 1} {m:.4g} ± {s:.2g}" for k, (m, s) in enumerate(zip(mean, spread, strict=True)))
-        print(f"{file} ({len(part)} vectors): {text}")
+        print(f"{file} ({_vectors(len(part))}): {text}")
 
 
 def statistics(
@@ -130,7 +134,7 @@ def statistics(
         print_json(document)
         return
     for row in document["sets"]:
-        print(f"{row['file']} ({row['vectors']} vectors): mu = {row['mu']:.3e}, sigma = {row['sigma']:.3e}")
+        print(f"{row['file']} ({_vectors(row['vectors'])}): mu = {row['mu']:.3e}, sigma = {row['sigma']:.3e}")
         if direction := row.get("direction"):
             part, random, p = (direction[name] for name in ("part", "random", "p"))
             print(f"  first eigenvalue {part:.1%} of the covariance ({random:.1%} without a direction, p = {p:.2g})")

@@ -367,7 +367,7 @@ def test_more_images_than_there_are_is_said(folder: Path, capsys: pytest.Capture
     more = ("--data", "data.npz", "--train-size", "100000")
     assert run("train", "fcp", *more, "--epochs", "0", "--out", "r") == 0
     assert "--train-size asks for 100,000 images; there are 300, and all of them are used" in capsys.readouterr().err
-    assert run("surface", "r/train.npy", *more, "--limit", "400", "--n", "2") == 0
+    assert run("surface", "r/train.npy", "--data", "data.npz", "--limit", "400", "--n", "2") == 0
     assert "--limit asks for 400 images; there are 300" in capsys.readouterr().err
 
 
@@ -505,7 +505,7 @@ def test_kpca_and_statistics(folder: Path, capsys: pytest.CaptureFixture[str]) -
     assert [len(row["projections"][0]) for row in document["sets"]] == [1, 1]
     assert (folder / "one.png").exists()
     assert run("kpca", "a.npy", "b.npy", "--degree", "2") == 2
-    assert "--degree: nothing that the rbf kernel has" in capsys.readouterr().err
+    assert "--degree: without effect on the rbf kernel; remove it" in capsys.readouterr().err
     document = run_json(capsys, "statistics", "a.npy", "b.npy", "--plot", "l.png")
     assert document["sets"][1]["sigma"] == pytest.approx(sets["b.npy"].std())
     assert document["within_b"]["distance"][0] > document["within_a"]["distance"][0]
