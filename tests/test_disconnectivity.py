@@ -233,6 +233,10 @@ def test_the_tree_is_drawn_without_crossings() -> None:
     red, blue, grey = (tuple(branches.get_colors()[k]) for k in (0, 1, 7))
     assert [tuple(c) for c in branches.get_colors()[[2, 3, 5, 6]]] == [red, blue, red, blue]
     assert grey not in (red, blue)
+    tints = [[1.0, 0, 0], [0, 0, 1.0], [1.0, 0, 0], [0, 0, 1.0], [0, 1.0, 0]]
+    for colours in (tints, np.array(tints)):
+        drawn = graph.plot(colours=colours).collections[0].get_colors()
+        assert drawn[:6, :3].tolist() == [*tints, tints[0]]
 
 
 def test_from_paths_to_a_tree() -> None:

@@ -101,10 +101,45 @@ def test_the_unit_makes_no_difference(scale: float, length: float) -> None:
     assert len(points.minima_values) == 4
 
 
+def test_one_point_far_off_does_not_swallow_the_others() -> None:
+    """A cluster that an atom has left, and a saddle of colliding atoms, are no scale for the others."""
+    points = StationaryPoints()
+    rng = np.random.default_rng(0)
+    places, values = rng.uniform(-1, 1, (6, 9)), [-2.0, -2.0, -1.9, -1.8, -1.7, -1.6]
+    for k in range(3):
+        points.add_minimum(places[k], values[k])
+    far = places[0].copy()
+    far[0] = 1e5
+    assert points.add_minimum(far, -1.0) == 3
+    points.add_saddle(places[0] / 2, 1e9, 0, 1)
+    assert [points.add_minimum(places[k], values[k]) for k in (3, 4, 5)] == [4, 5, 6]
+    assert points.add_minimum(places[1] + 1e-4, values[1]) == 1
+
+
+def test_a_distance_is_asked_where_values_agree_alone() -> None:
+    calls = []
+
+    def distance(a: np.ndarray, b: np.ndarray) -> float:
+        calls.append((a, b))
+        a += 1  # it may do with its arguments what it likes
+        return abs(np.linalg.norm(a - 1) - np.linalg.norm(b))
+
+    points = StationaryPoints(distance=distance, distance_tolerance=1e-3)
+    given = [([1.0, 0.0], -1.0), ([0.0, 2.0], -0.5), ([0.0, 1.0], -1.0), ([3.0, 0.0], -0.5), ([0.0, -1.0], -1.0)]
+    assert [points.add_minimum(*point) for point in given] == [0, 1, 0, 2, 0]
+    assert len(calls) == 3
+    assert points.minima.tolist() == [[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]]
+    points.minima[:] = 7.0
+    points.minima_values[:] = 7.0
+    assert points.minima_values.tolist() == [-1.0, -0.5, -0.5]
+
+
 def test_a_minimum_of_value_0_at_the_origin_asks_for_a_unit() -> None:
     points = StationaryPoints()
     assert points.add_minimum([1e-9, 2e-9], 1e-18) == 0
-    with pytest.warns(UserWarning, match="all coordinates are below 4e-09: distance_tolerance="):
+    with pytest.warns(
+        UserWarning, match="a point 5e-09 from another .* all coordinates are below 0.01: distance_tolerance="
+    ):
         assert points.add_minimum([-4e-9, 2e-9], 4e-18) == 1
     points = StationaryPoints()
     assert points.add_minimum([1.5, 0.0], 0.5) == 0

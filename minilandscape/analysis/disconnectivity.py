@@ -158,11 +158,8 @@ class DisconnectivityGraph:
             from matplotlib.figure import Figure
 
             axes = Figure(figsize=(7, 5), layout="constrained").subplots()
-        # Colours are looked up by number: a list of 100,000 names takes matplotlib seconds.
-        names = list(dict.fromkeys([GREY, *(colours or ())]))
-        numbers = [0] * len(self.minima) if colours is None else list(map(names.index, colours))
         ceiling = highest * 1.3 if log else highest + 0.05 * (highest - lowest or 1)
-        place = self._draw(axes, names, numbers, ceiling)
+        place = self._draw(axes, colours, ceiling)
         if groups:
             for colour, name in groups.items():
                 axes.plot([], [], color=colour, label=name)
@@ -180,28 +177,31 @@ class DisconnectivityGraph:
         tops = [merge.energy for merge in self.merges]
         return float(self.minima.min()), float(max([self.minima.max(), *tops]))
 
-    def _draw(self, axes: Any, names: list[str], colours: list[int], ceiling: float) -> np.ndarray:
+    def _draw(self, axes: Any, colours: Any, ceiling: float) -> np.ndarray:
         """Draws branches and minima, all lines of a kind in one piece; the places (K,) of the minima."""
         from matplotlib.collections import LineCollection
         from matplotlib.colors import to_rgba_array
 
         K, M = len(self.minima), len(self.merges)
         _, first, _ = self._layout
-        rgba = to_rgba_array(names)
+        grey = to_rgba_array(GREY)
+        rgba = np.concatenate([grey, grey.repeat(K, axis=0) if colours is None else to_rgba_array(list(colours))])
+        rgba, inverse = np.unique(rgba, axis=0, return_inverse=True)
+        mixed, *own = inverse.ravel().tolist()
         x, foot = np.empty(K + M), np.concatenate([self.minima, [merge.energy for merge in self.merges]])
-        top, colour = np.full(K + M, ceiling), colours + [0] * M
+        top, colour = np.full(K + M, ceiling), own + [mixed] * M
         x[:K] = first[:K]
         for node, (energy, left, right) in enumerate(self.merges, K):
             x[node] = 0.5 * (x[left] + x[right])
             top[left] = top[right] = energy
-            colour[node] = colour[left] if colour[left] == colour[right] else 0
+            colour[node] = colour[left] if colour[left] == colour[right] else mixed
         branches = np.stack([np.column_stack([x, foot]), np.column_stack([x, top])], axis=1)
         ends = np.array([merge[1:] for merge in self.merges], dtype=np.int64).reshape(M, 2)
         bars = np.stack([np.column_stack([x[k], foot[K:]]) for k in ends.T], axis=1)
         width = max(0.1, min(1.2, 400 / K))  # of thousands of branches the thinner ones can be told apart
         axes.add_collection(LineCollection(list(branches), colors=rgba[colour], linewidths=width))
         axes.add_collection(LineCollection(list(bars), colors=GREY, linewidths=width))
-        axes.scatter(x[:K], self.minima, s=(4 * width / 1.2) ** 2, c=rgba[colours], linewidths=0, zorder=3)
+        axes.scatter(x[:K], self.minima, s=(4 * width / 1.2) ** 2, c=rgba[own], linewidths=0, zorder=3)
         axes.autoscale_view()
         return x[:K]
 

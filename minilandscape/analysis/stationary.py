@@ -5,20 +5,20 @@ from __future__ import annotations
 import operator
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..files import read_result, write_result
 from ..formats import pathsample, pele, topsearch
-from ..formats.contents import PROPERTIES, Contents, IncompleteWarning, Points, warn
+from ..formats.contents import Contents, IncompleteWarning, Points, warn
 from ..landscape import describe_point
 from .disconnectivity import DisconnectivityGraph, disconnectivity_graph
 
-#: Tolerances that are not given: parts of the largest coordinate, of the largest value and of the range of values; and
-#: the part of the largest coordinate within which two points are one whatever their values, which may be 0 to rounding.
-PLACE, SIZE, RANGE, SAME_PLACE = 1e-2, 1e-7, 1e-5, 1e-4
+#: Tolerances that are not given: parts of the size of coordinates, of values and of the spread of values; and the part
+#: of the size of coordinates within which two points are one whatever their values, which may be 0 to rounding.
+PLACE, SIZE, SPREAD, SAME_PLACE = 1e-2, 1e-7, 1e-5, 1e-4
 #: Coordinates that are all smaller than this are noise about the origin, or in units of their own.
 SMALL = 1e-2
 
@@ -31,11 +31,11 @@ class StationaryPoints:
     Parameters
     ----------
     value_tolerance
-        The largest difference of values that agree, in their unit. None: 1e-7 of the largest value in the collection
-        plus 1e-5 of the range of its values, so that the unit makes no difference.
+        The largest difference of values that agree, in their unit. None: 1e-7 of the larger value plus 1e-5 of the
+        spread of the collection's values (their interquartile range), so that the unit makes no difference.
     distance_tolerance
         The largest distance of places that agree, in the unit of the coordinates. None: 1e-2 of the largest coordinate
-        in the collection.
+        of the two points, or of the median point of the collection, if that is larger.
     distance
         ``distance(a, b)`` between points (D,); None takes |b − a|. For molecules, one that aligns them first. A
         distance that is no length in the unit of the coordinates needs a ``distance_tolerance``.
@@ -51,9 +51,9 @@ class StationaryPoints:
 
     Notes
     -----
-    Without ``value_tolerance``, two points nearer than 1e-4 of the largest coordinate are one whatever their values:
-    the value of a minimum may be 0, or be lost in rounding. Where all coordinates are below 1e-2, the origin to within
-    an optimiser's accuracy cannot be told from small units: a warning then asks for ``distance_tolerance``.
+    Without ``value_tolerance`` and ``distance``, two points nearer than 1e-4 of the largest coordinate are one whatever
+    their values: the value of a minimum may be 0 to rounding. Where all coordinates are below 1e-2, noise about the
+    origin cannot be told from points in a small unit: a warning then asks for ``distance_tolerance``.
     """
 
     def __init__(
@@ -66,9 +66,9 @@ class StationaryPoints:
             if number is not None and not number >= 0:
                 raise ValueError(f"{name} is {number}; expected a number of at least 0, or None")
         self.value_tolerance, self.distance_tolerance = value_tolerance, distance_tolerance
-        self._distance = distance or (lambda a, b: float(np.linalg.norm(b - a)))
-        self._minima, self._saddles = _Known("minima"), _Known("saddles")
-        self._pairs: list[tuple[int, int]] = []
+        self._distance = distance
+        self._minima = self._saddles = Points(np.zeros(0), np.zeros((0, 0)))
+        self._pairs = np.zeros((0, 2), dtype=np.int64)
         self._warned = False
         self.metadata: dict[str, Any] = {}
         self.pairs_tried = np.zeros((0, 2), dtype=np.int64)
@@ -77,12 +77,12 @@ class StationaryPoints:
     @property
     def minima(self) -> np.ndarray:
         """(K, D): coordinates; ValueError if those of one minimum are unknown."""
-        return self._minima.stacked(self._size)
+        return self._known("minima", self._minima)
 
     @property
     def minima_values(self) -> np.ndarray:
         """(K,)."""
-        return np.array(self._minima.values, dtype=np.float64)
+        return self._minima.values.copy()
 
     @property
     def minima_properties(self) -> dict[str, np.ndarray]:
@@ -94,27 +94,27 @@ class StationaryPoints:
         those that PATHSAMPLE's tables have beyond these. Of saddles there are also ``eigenvalue``, the negative one,
         and ``eigenvector`` (S, D), from pele.
         """
-        return self._minima.padded_properties()
+        return {name: column.copy() for name, column in self._minima.properties.items()}
 
     @property
     def saddles(self) -> np.ndarray:
         """(S, D): coordinates; ValueError if those of one saddle are unknown."""
-        return self._saddles.stacked(self._size)
+        return self._known("saddles", self._saddles)
 
     @property
     def saddle_values(self) -> np.ndarray:
         """(S,)."""
-        return np.array(self._saddles.values, dtype=np.float64)
+        return self._saddles.values.copy()
 
     @property
     def saddle_properties(self) -> dict[str, np.ndarray]:
         """As ``minima_properties``."""
-        return self._saddles.padded_properties()
+        return {name: column.copy() for name, column in self._saddles.properties.items()}
 
     @property
     def pairs(self) -> np.ndarray:
         """(S, 2): the minima that each saddle connects, the lower number first."""
-        return np.array(self._pairs, dtype=np.int64).reshape(-1, 2)
+        return self._pairs.copy()
 
     @property
     def has_coordinates(self) -> bool:
@@ -130,7 +130,10 @@ class StationaryPoints:
             If point or value are not finite, the point has another size than the others, or a minimum of this
             collection has no coordinates to be compared with.
         """
-        return self._add(self._minima, point, value, range(len(self._minima.values)))
+        number = self._find("minima", self._minima, point, value, np.arange(len(self._minima.values)))
+        if number == len(self._minima.values):
+            self._minima = self._minima.with_one_more(np.array(point, dtype=np.float64), float(value))
+        return number
 
     def add_saddle(self, point: Any, value: float, i: int, j: int) -> int:
         """Adds a saddle between minima i and j, or finds it among those of the pair; returns its number.
@@ -145,9 +148,11 @@ class StationaryPoints:
             if not 0 <= k < len(self._minima.values):
                 raise ValueError(f"a saddle connects {i} and {j}; expected two of {len(self._minima.values)} minima")
         pair = (min(i, j), max(i, j))
-        number = self._add(self._saddles, point, value, [k for k, p in enumerate(self._pairs) if p == pair])
+        among = np.flatnonzero((self._pairs == pair).all(axis=1))
+        number = self._find("saddles", self._saddles, point, value, among)
         if number == len(self._pairs):
-            self._pairs.append(pair)
+            self._saddles = self._saddles.with_one_more(np.array(point, dtype=np.float64), float(value))
+            self._pairs = np.concatenate([self._pairs, [pair]])
         return number
 
     def graph(self, below: str = "leave out") -> DisconnectivityGraph:
@@ -159,9 +164,8 @@ class StationaryPoints:
             What becomes of saddles below one of their minima, as in :func:`disconnectivity_graph`: "leave out",
             "minimum" or "refuse". An :class:`IncompleteWarning` and the graph's ``left_out`` say how many there are.
         """
-        pairs = self.pairs
-        edges = pairs[:, 0] != pairs[:, 1]
-        rows = np.column_stack([pairs[edges], self.saddle_values[edges]])
+        edges = self._pairs[:, 0] != self._pairs[:, 1]
+        rows = np.column_stack([self._pairs[edges], self._saddles.values[edges]])
         graph = disconnectivity_graph(self.minima_values, list(map(tuple, rows.tolist())), below=below)
         warn(graph.left_out, "the tree", 2)
         return graph
@@ -171,43 +175,68 @@ class StationaryPoints:
     @property
     def _size(self) -> int:
         """D; 0 in a collection without coordinates."""
-        return self._minima.size or self._saddles.size
+        return self._minima.coordinates.shape[1] or self._saddles.coordinates.shape[1]
 
-    def _add(self, known: _Known, point: Any, value: float, among: Iterable[int]) -> int:
+    def _known(self, kind: str, points: Points) -> np.ndarray:
+        if points.unknown:
+            raise ValueError(
+                f"coordinates of {points.unknown} of {len(points.values)} {kind} are unknown: the file that was read "
+                "has none; values, pairs and graph() need none"
+            )
+        return points.coordinates.copy() if len(points.values) else np.zeros((0, self._size))
+
+    def _find(self, kind: str, known: Points, point: Any, value: float, among: np.ndarray) -> int:
+        """The number of the first of some points that is this one; how many points there are if none is."""
         point, value = np.array(point, dtype=np.float64), float(value)
         size = self._size or point.size
         if point.ndim != 1 or point.size != size or not (np.isfinite(point).all() and np.isfinite(value)):
             raise ValueError(f"a point of shape {point.shape} and value {value}; expected finite numbers, ({size},)")
-        values = [bound for kind in (self._minima, self._saddles) for bound in kind.bounds] + [value]
-        extent = max(self._minima.extent, self._saddles.extent, float(np.abs(point).max(initial=0.0)))
-        near_place = PLACE * extent if self.distance_tolerance is None else self.distance_tolerance
-        near_value, same_place = self.value_tolerance, -1.0
-        if near_value is None:
-            near_value = SIZE * max(map(abs, values)) + RANGE * (max(values) - min(values))
-            same_place = SAME_PLACE * extent
-        nearest = np.inf
-        for k in among:
-            other = known.points[k]
-            if other is None:
-                raise ValueError(
-                    f"{known.unknown} of {len(known.values)} {known.kind} have no coordinates; expected those of all, "
-                    "to tell whether this point is one of them"
-                )
-            differ = abs(value - known.values[k])
-            if differ <= near_value or same_place >= 0:
-                distance = self._distance(other, point)
-                nearest = min(nearest, distance)
-                if distance <= near_place and (differ <= near_value or distance <= same_place):
-                    return k
-        if self.distance_tolerance is None and nearest < SMALL and extent < SMALL and not self._warned:
+        if not len(among):
+            return len(known.values)
+        others = known.rows(among)
+        if others.unknown:
+            raise ValueError(
+                f"{known.unknown} of {len(known.values)} {kind} have no coordinates; expected those of all, to tell "
+                "whether this point is one of them"
+            )
+        extents = np.maximum(np.abs(others.coordinates).max(axis=1, initial=0.0), np.abs(point).max(initial=0.0))
+        usual = self._usual_extent()
+        differ, sizes = np.abs(others.values - value), np.maximum(np.abs(others.values), abs(value))
+        near_place = PLACE * np.maximum(extents, usual) if self.distance_tolerance is None else self.distance_tolerance
+        near_value = SIZE * sizes + SPREAD * self._spread() if self.value_tolerance is None else self.value_tolerance
+        agree = differ <= near_value
+        if self._distance is None:
+            distances = np.linalg.norm(others.coordinates - point, axis=1)
+            if self.value_tolerance is None:
+                agree |= distances <= SAME_PLACE * np.maximum(extents, usual)
+        else:
+            distances = np.full(len(among), np.inf)
+            for k in np.flatnonzero(agree):  # an alignment takes time
+                distances[k] = float(self._distance(others.coordinates[k].copy(), point.copy()))
+        found = np.flatnonzero(agree & (distances <= near_place))
+        if len(found):
+            return int(among[found[0]])
+        extent = max(usual, float(extents.max()))
+        if self.distance_tolerance is None and distances.min() < SMALL and extent < SMALL and not self._warned:
             self._warned = True
             warnings.warn(
-                f"a point {nearest:.3g} from another was kept as a new one, where all coordinates are below "
-                f"{extent:.3g}: distance_tolerance= says in your unit how far apart two results for one point may be",
+                f"a point {distances.min():.3g} from another was kept as a new one, where all coordinates are below "
+                f"{SMALL}: distance_tolerance= says in your unit how far apart two results for one point may be",
                 UserWarning,
                 stacklevel=3,
             )
-        return known.append(point, value)
+        return len(known.values)
+
+    def _usual_extent(self) -> float:
+        """The median of the points' largest coordinates, which an atom that has gone astray does not move."""
+        rows = np.concatenate([p.coordinates for p in (self._minima, self._saddles) if p.coordinates.shape[1]])
+        known = rows[~np.isnan(rows[:, 0])]
+        return float(np.median(np.abs(known).max(axis=1))) if len(known) else 0.0
+
+    def _spread(self) -> float:
+        """The interquartile range of all values."""
+        low, high = np.percentile(np.concatenate([self._minima.values, self._saddles.values]), [25, 75])
+        return float(high - low)
 
     # Files -------------------------------------------------------------------------------------------------------
 
@@ -269,83 +298,34 @@ class StationaryPoints:
 
     def _contents(self) -> Contents:
         return Contents(
-            self._minima.contents(self._size),
-            self._saddles.contents(self._size),
-            self.pairs,
-            dict(self.metadata),
-            self.pairs_tried,
-            self.left_out,
+            self._minima, self._saddles, self.pairs, dict(self.metadata), self.pairs_tried, tuple(self.left_out)
         )
-
-
-class _Known:
-    """The stationary points of one kind, in the order in which they came."""
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-        self.points: list[np.ndarray | None] = []
-        self.values: list[float] = []
-        self.properties: dict[str, np.ndarray] = {}
-        self.unknown, self.size, self.extent = 0, 0, 0.0
-        self.bounds: tuple[float, ...] = ()
-
-    def append(self, point: np.ndarray | None, value: float) -> int:
-        self.points.append(point)
-        self.values.append(value)
-        self.bounds = (min(*self.bounds, value), max(*self.bounds, value)) if self.bounds else (value, value)
-        if point is None:
-            self.unknown += 1
-        else:
-            self.size = point.size
-            self.extent = max(self.extent, float(np.abs(point).max(initial=0.0)))
-        return len(self.values) - 1
-
-    def stacked(self, size: int) -> np.ndarray:
-        if self.unknown:
-            raise ValueError(
-                f"coordinates of {self.unknown} of {len(self.values)} {self.kind} are unknown: the file that was read "
-                "has none; values, pairs and graph() need none"
-            )
-        return np.array(self.points, dtype=np.float64).reshape(len(self.points), size)
-
-    def padded_properties(self) -> dict[str, np.ndarray]:
-        new = {name: len(self.values) - len(column) for name, column in self.properties.items()}
-        return {
-            name: np.concatenate([column, np.full((new[name], *column.shape[1:]), np.nan)])
-            for name, column in self.properties.items()
-        }
-
-    def contents(self, size: int) -> Points:
-        coordinates = np.full((len(self.values), size), np.nan)
-        for k, point in enumerate(self.points):
-            if point is not None:
-                coordinates[k] = point
-        return Points(np.array(self.values, dtype=np.float64), coordinates, self.padded_properties())
 
 
 def _collection(source: Any, contents: Contents, options: dict[str, Any]) -> StationaryPoints:
     """A collection of what a file holds, checked, nothing merged."""
-    points = StationaryPoints(**options)
-    for known, read in ((points._minima, contents.minima), (points._saddles, contents.saddles)):
-        known.properties = {name: column for name, column in read.properties.items() if name in PROPERTIES}
-        for x, value in zip(read.coordinates, read.values.tolist(), strict=True):
-            have = x.size and not np.isnan(x).any()
-            if not np.isfinite(value) or np.isinf(x).any():
-                raise ValueError(
-                    f"{source}: one of the {known.kind} is {value} at {describe_point(x)}; expected finite numbers"
-                )
-            known.append(x.copy() if have else None, value)
-    number = len(contents.minima.values)
-    if len(contents.pairs) != len(contents.saddles.values):
-        raise ValueError(
-            f"{source} holds {len(contents.saddles.values)} saddles and {len(contents.pairs)} pairs; expected as many"
-        )
-    for i, j in contents.pairs.tolist():
-        if not (0 <= i < number and 0 <= j < number):
-            raise ValueError(f"{source}: a saddle connects the minima {i} and {j}; expected two of 0 to {number - 1}")
-        points._pairs.append((min(i, j), max(i, j)))
-    points.metadata, points.pairs_tried, points.left_out = contents.metadata, contents.pairs_tried, contents.left_out
-    return points
+    collection = StationaryPoints(**options)
+    for kind, points in (("minima", contents.minima), ("saddles", contents.saddles)):
+        rows = points.coordinates
+        damaged = np.isinf(rows).any(axis=1) | (np.isnan(rows).any(axis=1) & ~np.isnan(rows).all(axis=1))
+        bad = np.flatnonzero(~np.isfinite(points.values) | damaged)
+        if len(bad):
+            raise ValueError(
+                f"{source}: one of the {kind} is {points.values[bad[0]]} at {describe_point(rows[bad[0]])}; "
+                "expected finite numbers"
+            )
+    number, saddles = len(contents.minima.values), len(contents.saddles.values)
+    pairs = np.asarray(contents.pairs, dtype=np.int64)
+    if pairs.shape != (saddles, 2):
+        raise ValueError(f"{source} holds {saddles} saddles and pairs of shape {pairs.shape}; expected one pair each")
+    beyond = np.flatnonzero(((pairs < 0) | (pairs >= number)).any(axis=1))
+    if len(beyond):
+        i, j = pairs[beyond[0]]
+        raise ValueError(f"{source}: a saddle connects the minima {i} and {j}; expected two of 0 to {number - 1}")
+    collection._minima, collection._saddles, collection._pairs = contents.minima, contents.saddles, np.sort(pairs)
+    collection.metadata, collection.pairs_tried = contents.metadata, contents.pairs_tried
+    collection.left_out = contents.left_out
+    return collection
 
 
 def load_stationary_points(path: str | os.PathLike[str]) -> StationaryPoints:

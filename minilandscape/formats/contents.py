@@ -14,16 +14,6 @@ import numpy as np
 
 from ..files import write_atomic
 
-#: Properties of stationary points, and how many numbers each is; None: as many as the file has.
-PROPERTIES: dict[str, int | None] = {
-    "log_product_frequencies": 1,
-    "point_group_order": 1,
-    "moments_of_inertia": 3,
-    "eigenvalue": 1,
-    "eigenvector": None,
-    "further_columns": None,
-}
-
 
 class IncompleteWarning(UserWarning):
     """A file holds something that was not read, or something that was not written to it."""
@@ -40,7 +30,8 @@ class Points:
     coordinates
         (n, D), rows of NaN where they are unknown; D is 0 if all are.
     properties
-        Name, one of ``PROPERTIES``, to an array (n,) or (n, m), NaN where unknown.
+        Name to an array (n,) or (n, m), NaN where unknown: ``log_product_frequencies``, ``point_group_order``,
+        ``moments_of_inertia`` (3), ``eigenvalue``, ``eigenvector`` (D), ``further_columns`` (as many as a file has).
     """
 
     values: np.ndarray
@@ -53,6 +44,15 @@ class Points:
         if not self.coordinates.shape[1]:
             return len(self.values)
         return int(np.isnan(self.coordinates[:, 0]).sum())
+
+    def with_one_more(self, point: np.ndarray, value: float) -> Points:
+        """These points and another, of which no property is known."""
+        coordinates = self.coordinates if len(self.values) else np.zeros((0, point.size))
+        properties = {
+            name: np.concatenate([column, np.full((1, *column.shape[1:]), nan)])
+            for name, column in self.properties.items()
+        }
+        return Points(np.append(self.values, value), np.concatenate([coordinates, point[None]]), properties)
 
     def rows(self, kept: np.ndarray) -> Points:
         """The points of a mask or of indices."""

@@ -42,6 +42,8 @@ def read(folder: str | os.PathLike[str], suffix: str = "", size: int | None = No
     ValueError
         If a line of it has no energy, or a line of ``ts.data`` no energy and two minima.
     """
+    if size is not None and not size > 0:
+        raise ValueError(f"size is {size}; expected the number of coordinates of a point, or None")
     files, left_out = _files(folder, suffix), []
     if not files["min.data"].is_file():
         raise FileNotFoundError(f"there is no file {files['min.data']}; expected a database of PATHSAMPLE")
@@ -107,8 +109,9 @@ def write(folder: str | os.PathLike[str], contents: Contents, suffix: str = "") 
         content[files["points.ts"]] = saddles.coordinates.astype("<f8").tobytes()
     elif unknown < len(minima.values) + len(saddles.values):
         said.append(f"points.min and points.ts are not written: {unknown} points have no coordinates")
-    if contents.metadata:
-        said.append(f"{', '.join(contents.metadata)}: left out, for which the format has no place")
+    others = [*contents.metadata, *(["pairs_tried"] if len(contents.pairs_tried) else [])]
+    if others:
+        said.append(f"{', '.join(others)}: left out, for which the format has no place")
     last = {files["min.data"]: content.pop(files["min.data"])}  # nothing is read without it
     write_new_files(content | last)
     return said

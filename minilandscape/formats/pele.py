@@ -9,6 +9,7 @@ import sqlite3
 import tempfile
 from contextlib import closing
 from math import isfinite, nan
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -122,13 +123,10 @@ def write(path: str | os.PathLike[str], contents: Contents) -> list[str]:
                         f"INSERT INTO {table} (_id, invalid, {names}) VALUES (?, 0, {marks})", (k + 1, *row.values())
                     )
             for name, value in contents.metadata.items():
-                kind = {int: "int_value", float: "float_value"}.get(type(value), "string_value")
-                database.execute(
-                    f"INSERT INTO {SYSTEM} (property_name, {kind}) VALUES (?, ?)",
-                    (name, value if kind != "string_value" else str(value)),
-                )
+                column, plain = _plain(value)
+                database.execute(f"INSERT INTO {SYSTEM} (property_name, {column}) VALUES (?, ?)", (name, plain))
         write_atomic(path, file.read_bytes())
-    said = []
+    said = ["pairs_tried are left out, for which pele has no place"] if len(contents.pairs_tried) else []
     for kind, points in (("minima", contents.minima), ("saddles", contents.saddles)):
         no_place = (
             "moments_of_inertia",
@@ -139,6 +137,13 @@ def write(path: str | os.PathLike[str], contents: Contents) -> list[str]:
         if homeless:
             said.append(f"{' and '.join(homeless)} of {kind} are left out, for which pele has no place")
     return said
+
+
+def _plain(value: Any) -> tuple[str, Any]:
+    """The column of a system property, and what stands in it."""
+    if isinstance(value, Integral):
+        return "int_value", int(value)
+    return ("float_value", float(value)) if isinstance(value, Real) else ("string_value", str(value))
 
 
 def _columns(points: Points) -> list[dict[str, Any]]:
