@@ -190,6 +190,15 @@ def test_a_long_funnel_takes_time_and_memory_as_its_length() -> None:
     assert seconds(20_000) < 40 * short  # the square would be 100 times
 
 
+def test_what_is_masked_is_not_known() -> None:
+    matrix = np.ma.masked_invalid([[np.nan, 2.0, np.nan], [2.0, np.nan, 3.0], [np.nan, 3.0, np.nan]])
+    matrix.data[0, 2] = matrix.data[2, 0] = 1.0
+    graph = disconnectivity_graph([0.0, 0.5, 0.2], matrix)
+    assert [merge.energy for merge in graph.merges] == [2.0, 3.0]
+    with pytest.raises(ValueError, match="expected finite values"):
+        disconnectivity_graph(np.ma.masked_equal([0.0, 9.0], 9.0), [])
+
+
 def test_complex_numbers_are_refused() -> None:
     with pytest.raises(TypeError, match="barriers are complex; expected real"):
         disconnectivity_graph([0.0, 1.0], np.array([[0, 2 + 1j], [2 + 1j, 0]]))

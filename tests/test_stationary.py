@@ -61,6 +61,10 @@ def test_duplicates_agree_in_value_and_in_place() -> None:
         points.add_minimum([0.0, np.nan], 2.0)
     with pytest.raises(ValueError, match="expected finite numbers"):
         points.add_minimum([0.0], 2.0)
+    with pytest.raises(TypeError, match="complex; expected real"):
+        points.add_minimum(np.array([0.0, 1j]), 2.0)
+    with pytest.raises(ValueError, match="no coordinates; expected at least one"):
+        StationaryPoints().add_minimum([], 2.0)
 
 
 def test_one_file(tmp_path: Path) -> None:
@@ -636,6 +640,14 @@ def test_pathsamples_rows_as_fortran_writes_them(tmp_path: Path) -> None:
 def test_pathsamples_rows_that_cannot_be_are_refused(tmp_path: Path, minima: str, saddles: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_pathsample(pathsample(tmp_path / "a", minima, saddles))
+
+
+def test_files_of_the_same_names_are_told_apart(tmp_path: Path) -> None:
+    muller_brown().write_topsearch(tmp_path / "t")
+    with pytest.raises(ValueError, match="as topsearch writes them; .* read_topsearch reads such files"):
+        read_pathsample(tmp_path / "t")
+    with pytest.raises(ValueError, match="as PATHSAMPLE writes them; .* read_pathsample reads such files"):
+        read_topsearch(pathsample(tmp_path / "p"))
 
 
 def test_pathsamples_saddles_that_cannot_be_used_are_named(tmp_path: Path) -> None:

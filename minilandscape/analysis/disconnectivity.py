@@ -325,6 +325,8 @@ def _groups(pairs: list[tuple[int, int]]) -> list[list[int]]:
 
 
 def _reals(name: str, numbers: Any) -> np.ndarray:
+    if isinstance(numbers, np.ma.MaskedArray):  # whose mask NumPy would drop without a word
+        numbers = numbers.astype(np.float64).filled(np.nan)
     array = np.array(numbers)
     if array.dtype.kind == "c":  # whose imaginary parts NumPy would drop with no more than a warning
         raise TypeError(f"{name} are complex; expected real numbers")
@@ -340,7 +342,7 @@ def _edges(minima: np.ndarray, barriers: Any) -> tuple[np.ndarray, np.ndarray, n
     """(E,) first minimum, second minimum and energy of every barrier, checked."""
     K = len(minima)
     if hasattr(barriers, "__array__"):  # a data frame too
-        barriers = np.asarray(barriers)
+        barriers = np.asanyarray(barriers)
     if not isinstance(barriers, np.ndarray):
         barriers = list(barriers)
     if isinstance(barriers, np.ndarray) or (barriers and not any(isinstance(row, tuple) for row in barriers)):

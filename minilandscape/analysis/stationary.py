@@ -187,10 +187,14 @@ class StationaryPoints:
 
     def _find(self, kind: str, known: Points, point: Any, value: float, among: np.ndarray) -> int:
         """The number of the first of some points that is this one; how many points there are if none is."""
+        if np.iscomplexobj(point):
+            raise TypeError("a point is complex; expected real numbers")
         point, value = np.array(point, dtype=np.float64), float(value)
         size = self._size or point.size
         if point.ndim != 1 or point.size != size or not (np.isfinite(point).all() and np.isfinite(value)):
             raise ValueError(f"a point of shape {point.shape} and value {value}; expected finite numbers, ({size},)")
+        if not size:
+            raise ValueError("a point has no coordinates; expected at least one")
         if not len(among):
             return len(known.values)
         others = known.rows(among)

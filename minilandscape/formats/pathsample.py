@@ -48,6 +48,11 @@ def read(folder: str | os.PathLike[str], suffix: str = "", size: int | None = No
     if not files["min.data"].is_file():
         raise FileNotFoundError(f"there is no file {files['min.data']}; expected a database of PATHSAMPLE")
     at, minima, minima_further = _table(files["min.data"], "min.data")
+    if len(minima) and np.isnan(minima[:, 2:]).all() and np.array_equal(minima[:, 0], np.arange(len(minima))):
+        raise ValueError(
+            f"{files['min.data']} holds numbers and energies of minima, as topsearch writes them; expected energies "
+            "first: read_topsearch reads such files"
+        )
     bad = np.flatnonzero(~np.isfinite(minima[:, 0]))
     if len(bad):
         raise ValueError(
@@ -133,6 +138,7 @@ def _table(file: Path, name: str) -> tuple[list[int], np.ndarray, np.ndarray]:
     """Line numbers (n,), the format's columns (n, C), NaN where a line has none, and further columns (n, m)."""
     at, rows, columns = [], [], COLUMNS[name]
     for line, text in lines(file):
+        text = text.rstrip()
         words = text.split()
         if len(words) < columns and len(text) in map(sum, WIDTHS[name]):
             widths = next(w for w in WIDTHS[name] if sum(w) == len(text))
@@ -165,10 +171,11 @@ def _columns(points: Points) -> tuple[np.ndarray, list[str]]:
     columns = []
     for name, width in (("log_product_frequencies", 1), ("point_group_order", 1), ("moments_of_inertia", 3)):
         column = points.properties.get(name, np.full((n, width), nan)).reshape(n, -1)
-        if np.isnan(column).any():
+        known = np.isfinite(column)
+        if not known.all():
             assumed.append(name.replace("_", " "))
-        columns.append(np.nan_to_num(column, nan=1.0, posinf=np.inf, neginf=-np.inf))
-    columns.append(np.nan_to_num(points.properties.get("further_columns", np.zeros((n, 0)))))
+        columns.append(np.where(known, column, 1.0))
+    columns.append(points.properties.get("further_columns", np.zeros((n, 0))))
     return np.concatenate(columns, axis=1), assumed
 
 

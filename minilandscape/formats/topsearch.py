@@ -32,6 +32,11 @@ def read(folder: str | os.PathLike[str], suffix: str = "") -> Contents:
     files, left_out = _files(folder, suffix), []
     # Development versions wrote further columns.
     minima, saddles = _table(files["min.data"], 2, more=True), _table(files["ts.data"], 3, more=True)
+    if minima.shape[1] >= 6 and (minima[:, 0] % 1).any():
+        raise ValueError(
+            f"{files['min.data']} begins with energies, as PATHSAMPLE writes them; expected numbers of minima first: "
+            "read_pathsample reads such files"
+        )
     if not files["ts.data"].is_file():
         left_out.append(f"there is no {files['ts.data'].name}, and so no saddle")
     numbers = [whole(k, files["min.data"], row) for row, k in enumerate(minima[:, 0].tolist(), 1)]
