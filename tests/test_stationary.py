@@ -644,9 +644,9 @@ def test_pathsamples_rows_that_cannot_be_are_refused(tmp_path: Path, minima: str
 
 def test_files_of_the_same_names_are_told_apart(tmp_path: Path) -> None:
     muller_brown().write_topsearch(tmp_path / "t")
-    with pytest.raises(ValueError, match="as topsearch writes them; .* read_topsearch reads such files"):
+    with pytest.raises(ValueError, match=r"as topsearch writes them; .* read_topsearch reads such files"):
         read_pathsample(tmp_path / "t")
-    with pytest.raises(ValueError, match="as PATHSAMPLE writes them; .* read_pathsample reads such files"):
+    with pytest.raises(ValueError, match=r"as PATHSAMPLE writes them; .* read_pathsample reads such files"):
         read_topsearch(pathsample(tmp_path / "p"))
 
 
