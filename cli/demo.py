@@ -20,7 +20,7 @@ def demo(
     from minilandscape.data import load_mnist
     from minilandscape.demo import plot_demo, run_demo
 
-    check_pictures(out)
+    check_pictures(out, inputs=(data,))
     mnist = load_mnist(data, notify=note)
     note(f"data: {mnist.describe()}")
     with progress_bar("demo", None):

@@ -126,7 +126,10 @@ def check_outputs(*paths: Path | None, inputs: Iterable[str | Path | None] = (),
     suffix
         What the names of result files end in; "" where any name does.
     """
-    read = [file for name in inputs if name is not None and Path(file := file_and_row(str(name))[0]).exists()]
+    names = [str(name) for name in inputs if name is not None]
+    if "auto" in names:  # of --data
+        names.append(os.environ.get("MINILANDSCAPE_DATA", ""))
+    read = [file for name in names if name and Path(file := file_and_row(name)[0]).exists()]
     for path in paths:
         if path is None:
             continue

@@ -267,7 +267,13 @@ def test_outputs_that_cannot_be_written_are_refused_first(folder: Path, capsys: 
     assert sorted(p.name for p in (folder / "new").iterdir()) == ["p.npz", "p.svg"]
 
 
-def test_inputs_are_not_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inputs_are_not_overwritten(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINILANDSCAPE_DATA", "named.npz")
+    (folder / "data.npz").rename("named.npz")
+    (folder / "data.npz").symlink_to("named.npz")
+    (folder / "link.npz").hardlink_to("named.npz")
     for name in ("a.npy", "b.npy", "a.npz", "b.png"):
         with open(name, "wb") as file:
             np.save(file, np.zeros((2, 4)))
@@ -282,6 +288,9 @@ def test_inputs_are_not_overwritten(folder: Path, capsys: pytest.CaptureFixture[
         ("curvature", "b.png:1", "--plot", "b.png"),
         ("kpca", "a.npy", "b.png", "--plot", "b.png"),
         ("statistics", "a.npy", "a.npy", "--centroids", "b.npy", "b.png", "--plot", "b.png"),
+        ("demo", "--data", "b.png", "--out", "b.png"),
+        ("connect", "a.npy:0", "b.npy:0", "--out", "named.npz"),
+        ("surface", "a.npy:0", "--out", "link.npz"),
     ):
         assert run(*command) == 2, command
         assert "would be overwritten" in capsys.readouterr().err, command

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from minilandscape_cli.main import app
+
+import minilandscape as ml
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -26,6 +32,38 @@ def test_files_links_functions_and_commands_exist(document: Path) -> None:
     commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     for name in re.findall(r"^minilandscape (\w+)|`minilandscape (\w+)|bin/minilandscape (\w+)", text, re.MULTILINE):
         assert "".join(name) in commands, name
+
+
+COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+OPTIONS = {name: {flag for option in command.params for flag in option.opts} for name, command in COMMANDS.items()}
+#: What the documents' variables hold.
+HOLD = {"path": ml.Path, "saddle": ml.Saddle, "graph": ml.DisconnectivityGraph}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_options_attributes_and_arguments_exist(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    known = set().union(*OPTIONS.values()) | {"--help", "--version", "--debug"}
+    ours = re.sub(r"^(?!minilandscape ).*(pip install|dask|pytest|mpiexec).*$", "", text, flags=re.MULTILINE)
+    for flag in re.findall(r"(?<![\w-])--[a-z][\w-]*", ours):
+        assert flag in known, flag
+    for command, rest in re.findall(r"(?:^|`|bin/)minilandscape (\w+)([^`\n#]*)", text, re.MULTILINE):
+        for flag in re.findall(r"--[a-z][\w-]*", rest):
+            assert flag in OPTIONS[command] | {"--help"}, (command, flag)
+    for name in re.findall(r"\bml\.([A-Za-z_]\w*)", text):
+        assert name in ml.__all__, name
+    for variable, kind in HOLD.items():
+        fields = {*dir(kind), *getattr(kind, "__dataclass_fields__", ())}
+        for name in re.findall(rf"(?<![\w./]){variable}\.([a-z_]\w*)", text):
+            assert name in fields | {"npz", "png", "traj"}, (variable, name)
+    for block in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        for call in ast.walk(ast.parse(block)):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
+                owner = call.func.value
+                if isinstance(owner, ast.Name) and owner.id == "ml":
+                    taken = inspect.signature(getattr(ml, call.func.attr)).parameters
+                    for keyword in call.keywords:
+                        assert keyword.arg in taken, (call.func.attr, keyword.arg)
 
 
 def test_the_tables_of_the_reproduction_are_those_of_its_results() -> None:
