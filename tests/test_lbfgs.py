@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minilandscape.landscape import FunctionLandscape
-from minilandscape.optimizers import LandscapeLine, lbfgs_gss
+from minilandscape.landscape import Evaluations, FunctionLandscape
+from minilandscape.optimizers import LandscapeLine, LbfgsState, lbfgs_gss
 
 FUNCTIONS = {
     "bowl": lambda x: (float(x @ x), 2 * x),
@@ -106,3 +106,23 @@ def test_a_history_that_is_no_number_of_pairs_is_refused(history: Any, error: ty
     line = LandscapeLine(FunctionLandscape(FUNCTIONS["bowl"], size=3), np.ones(3))
     with pytest.raises(error):
         next(lbfgs_gss(line, history=history))
+
+
+@pytest.mark.parametrize(("aside", "kept"), [(1e-2, 1), (1e-6, 0)])
+def test_a_pair_at_right_angles_says_nothing_of_the_curvature(aside: float, kept: int) -> None:
+    """y·s/(|y||s|) is about 2e-2 and 2e-6 where s leads along the valley and y across it."""
+    curvatures = np.array([1.0, 1 / aside**2])
+    land = FunctionLandscape(lambda x: (0.5 * float(x @ (curvatures * x)), curvatures * x), size=2)
+    x, s = np.array([2.0, 3.0]), np.array([1.0, aside])
+    pair = (np.array([1.0, 0.0]),), (curvatures * [1.0, 0.0],)
+    state = LbfgsState(3, x, float(land.values(x[None])[0]), Evaluations(), *pair, (x - s, curvatures * (x - s)))
+    _, after = itertools.islice(lbfgs_gss(LandscapeLine(land, x), state=state), 2)
+    assert [*map(list, after.s)] == [[1.0, 0.0], pytest.approx(s)][: 2 * kept]
+
+
+def test_a_unit_step_that_lowers_nothing_is_not_taken() -> None:
+    """A pair that tells half of the curvature leads from one side of the bowl to the other, equally high."""
+    land = FunctionLandscape(FUNCTIONS["bowl"], size=1)
+    state = LbfgsState(1, np.ones(1), 1.0, Evaluations(), (np.ones(1),), (np.ones(1),))
+    _, after = itertools.islice(lbfgs_gss(LandscapeLine(land, np.ones(1)), unit_step=True, state=state), 2)
+    assert after.value < 0.5

@@ -266,3 +266,8 @@ def test_a_preferred_direction_is_one_in_any_unit(factor: float) -> None:
     assert scaled.part == pytest.approx(whole.part, rel=1e-9)
     assert scaled.random == pytest.approx(whole.random, rel=1e-5)
     assert scaled.p == whole.p
+
+
+def test_vectors_of_one_component_have_one_direction_by_necessity() -> None:
+    found = preferred_direction(np.random.default_rng(0).standard_normal((5, 1)))
+    assert (found.part, found.random, found.p) == pytest.approx((1, 1, 1))

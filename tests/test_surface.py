@@ -36,6 +36,13 @@ def test_three_points_span_it() -> None:
     )
 
 
+def test_a_plane_through_three_points_almost_on_a_line_has_right_angles() -> None:
+    points = np.random.default_rng(1).standard_normal((3, 6))
+    points[2] = points[0] + 0.3 * (points[1] - points[0]) + 1e-7 * points[2]
+    axes = ml.surface(ml.FunctionLandscape(square, 6, batched=True), points, n=2).axes
+    assert np.abs(axes @ axes.T - np.eye(2)).max() < 1e-14
+
+
 def test_a_path_lies_on_it() -> None:
     land = MullerBrown()
     path = ml.find_path(land, *land.minima[:2], solver="auto")

@@ -190,10 +190,11 @@ def test_a_test_loss_that_is_not_finite_for_a_while_hides_no_lower_one() -> None
             return np.array([self.left.pop(0)]), None
 
     records = Records(0.0)
-    lands = [Losses(3.0, 2.0, 1.0), Losses(3.0, np.nan, 2.5)]
-    for epoch in range(3):
+    lands = [Losses(3.0, 2.0, 2.0, 2.0), Losses(3.0, np.nan, 2.5, 2.5)]
+    for epoch in range(4):
         records.add(lands, np.full((1, 2), float(epoch)))
     assert records.best["test"][0, 0] == 2
+    assert records.best["train"][0, 0] == 1  # the first of equals, whose epoch a run's minimum names
     assert not records.over().any()
 
 
