@@ -10,6 +10,8 @@ from scipy.spatial.distance import cdist, pdist
 
 #: Components whose signs are drawn at a time.
 BLOCK = 2048
+#: Parts of the covariance that differ by less are equal: products of signs are taken in float32.
+TIE = 1e-6
 #: Sets are scaled where their largest component lies outside 2 to the power of ± this, since squares would leave the
 #: range of float64.
 SAFE = 300
@@ -164,7 +166,7 @@ def preferred_direction(vectors: Any, draws: int = 200, seed: int = 0) -> Direct
     centred = np.ldexp(centred, -_exponent(centred))  # products of signs are taken in float32, whose range is narrow
     part = _first_part(centred @ centred.T)
     others = [_first_part(products) for products in _of_random_signs(centred, draws, np.random.default_rng(seed))]
-    extreme = 1 + sum(other >= part for other in others)
+    extreme = 1 + sum(other >= part - TIE for other in others)
     return Direction(part, float(np.mean(others)), extreme / (draws + 1), 1 / (draws + 1), len(vectors))
 
 
