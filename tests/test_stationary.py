@@ -138,6 +138,24 @@ def test_a_distance_is_asked_where_values_agree_alone() -> None:
     assert points.minima_values.tolist() == [-1.0, -0.5, -0.5]
 
 
+def test_a_file_keeps_no_distance_and_says_so(tmp_path: Path) -> None:
+    points = StationaryPoints(distance=norms_apart)
+    points.add_minimum([1.0, 0.0], -1.0)
+    points.save(tmp_path / "p.npz")
+    again = load_stationary_points(tmp_path / "p.npz", distance=norms_apart)
+    assert again.add_minimum([0.0, 1.0], -1.0) == 0
+    again.save(tmp_path / "q.npz")
+    for name in ("p.npz", "q.npz"):
+        without = load_stationary_points(tmp_path / name)
+        with pytest.warns(UserWarning, match=r"load_stationary_points\(…, distance=…\)") as caught:
+            assert without.add_minimum([0.0, 1.0], -1.0) == 1
+        assert caught[0].filename == __file__
+
+
+def norms_apart(a: np.ndarray, b: np.ndarray) -> float:
+    return float(abs(np.linalg.norm(a) - np.linalg.norm(b)))
+
+
 def test_a_minimum_of_value_0_at_the_origin_asks_for_a_unit() -> None:
     points = StationaryPoints()
     assert points.add_minimum([1e-9, 2e-9], 1e-18) == 0
@@ -309,6 +327,31 @@ def test_pele_itself(tmp_path: Path) -> None:
     equal(read_pele(tmp_path / "theirs.sqlite"), points)
 
 
+@pytest.mark.filterwarnings("ignore:the tree")
+def test_pele_itself_converts_between_pathsample_and_its_databases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage: Any = pytest.importorskip("pele.storage")
+    optim: Any = pytest.importorskip("pele.utils.optim_compatibility")
+    points = read_pathsample(pathsample(tmp_path / "a"))
+    points.write_pathsample(tmp_path / "b")
+    monkeypatch.chdir(tmp_path / "b")
+    theirs = storage.Database(str(tmp_path / "theirs.sqlite"))
+    optim.OptimDBConverter(theirs).convert()
+    read = read_pele(tmp_path / "theirs.sqlite")
+    equal(read, points)
+    for name in ("log_product_frequencies", "point_group_order"):
+        assert np.array_equal(read.minima_properties[name], points.minima_properties[name])
+        assert np.array_equal(read.saddle_properties[name], points.saddle_properties[name])
+    (tmp_path / "c").mkdir()
+    monkeypatch.chdir(tmp_path / "c")
+    optim.WritePathsampleDB(theirs).write_db()
+    again = read_pathsample(tmp_path / "c")  # in the order of energies
+    assert again.minima_values == pytest.approx(sorted(points.minima_values), abs=1e-12)
+    passes = [read.graph("minimum").merge_energies for read in (again, points)]
+    assert passes[0] == pytest.approx(passes[1])
+
+
 @pytest.mark.parametrize("kind", ["pele", "topsearch", "pathsample"])
 @pytest.mark.filterwarnings("ignore::minilandscape.analysis.stationary.IncompleteWarning")
 def test_files_of_others_are_written_whole_and_once(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -416,12 +459,12 @@ def test_databases_of_python_2_and_of_the_first_schema(tmp_path: Path) -> None:
             "tbl_minima SET user_data = 'x' WHERE _id > 1",
             "user_data of 2 rows of tbl_minima, which are pickled objects",
         ),
-        ("tbl_transition_states SET eigenvec = (:none) WHERE _id = 1", "eigenvec of 1 saddles, no plain arrays: row 1"),
+        ("tbl_transition_states SET eigenvec = (:evil) WHERE _id = 1", "eigenvec of 1 saddles, no plain arrays: row 1"),
     ],
 )
 def test_what_pele_has_and_we_do_not_is_named(tmp_path: Path, change: str, left_out: str) -> None:
     with pytest.warns(IncompleteWarning, match=left_out) as caught:
-        points = peles_rows(tmp_path / "p.sqlite", f"UPDATE {change}", none=pickle.dumps(np.array(None)))
+        points = peles_rows(tmp_path / "p.sqlite", f"UPDATE {change}", evil=pickle.dumps(Evil()))
     assert caught[0].filename == __file__
     whole = muller_brown()
     if "rows 1, 2" in left_out:
@@ -449,11 +492,14 @@ def test_what_else_pele_holds_survives(tmp_path: Path) -> None:
     """Frequencies, point groups, the negative mode and plain system properties, through our file and back."""
     changes = [
         "UPDATE tbl_minima SET fvib = 10.5 + _id, pgorder = 2 * _id WHERE _id < 3",
+        "UPDATE tbl_transition_states SET eigenvec = (:nothing)",
         "UPDATE tbl_transition_states SET fvib = _id, eigenval = -1.5, eigenvec = (:vector) WHERE _id = 2",
         "INSERT INTO tbl_system_property (property_name, int_value) VALUES ('natoms', 6)",
         "INSERT INTO tbl_system_property (property_name, string_value) VALUES ('potential', 'LJ')",
     ]
-    points = peles_rows(tmp_path / "p.sqlite", *changes, vector=pickle.dumps(np.array([0.6, 0.8])))
+    blobs = {"vector": pickle.dumps(np.array([0.6, 0.8])), "nothing": pickle.dumps(np.array(None))}
+    points = peles_rows(tmp_path / "p.sqlite", *changes, **blobs)
+    assert points.left_out == ()
     points.save(tmp_path / "p.npz")
     again = load_stationary_points(tmp_path / "p.npz")
     again.write_pele(tmp_path / "q.sqlite")
@@ -580,7 +626,9 @@ def test_files_of_coordinates_may_be_short(
         assert points.minima.size + points.saddles.size
     points.save(tmp_path / "p.npz")
     again = load_stationary_points(tmp_path / "p.npz")
-    with pytest.raises(ValueError, match=message):
+    assert again.add_saddle(np.arange(6.0), 3.0, 0, 2) == 3
+    assert len(again.saddle_values) == len(again.pairs) == 4
+    with pytest.raises(ValueError, match=message.replace("3 saddles", "4 saddles")):
         assert again.minima.size + again.saddles.size
     assert sized.has_coordinates == (minima >= 3 and saddles >= 3)
 

@@ -326,7 +326,7 @@ def _groups(pairs: list[tuple[int, int]]) -> list[list[int]]:
 
 def _reals(name: str, numbers: Any) -> np.ndarray:
     if isinstance(numbers, np.ma.MaskedArray):  # whose mask NumPy would drop without a word
-        numbers = numbers.astype(np.float64).filled(np.nan)
+        numbers = np.ma.filled(numbers.astype(np.float64), np.nan)
     array = np.array(numbers)
     if array.dtype.kind == "c":  # whose imaginary parts NumPy would drop with no more than a warning
         raise TypeError(f"{name} are complex; expected real numbers")

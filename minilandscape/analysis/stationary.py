@@ -69,7 +69,7 @@ class StationaryPoints:
         self._distance = distance
         self._minima = self._saddles = Points(np.zeros(0), np.zeros((0, 0)))
         self._pairs = np.zeros((0, 2), dtype=np.int64)
-        self._warned = False
+        self._warned = self._distance_lost = False
         self.metadata: dict[str, Any] = {}
         self.pairs_tried = np.zeros((0, 2), dtype=np.int64)
         self.left_out: tuple[str, ...] = ()
@@ -130,9 +130,10 @@ class StationaryPoints:
             If point or value are not finite, the point has another size than the others, or a minimum of this
             collection has no coordinates to be compared with.
         """
+        point, value = self._checked(point, value)
         number = self._find("minima", self._minima, point, value, np.arange(len(self._minima.values)))
         if number == len(self._minima.values):
-            self._minima = self._minima.with_one_more(np.array(point, dtype=np.float64), float(value))
+            self._minima = self._minima.with_one_more(point, value)
         return number
 
     def add_saddle(self, point: Any, value: float, i: int, j: int) -> int:
@@ -148,10 +149,11 @@ class StationaryPoints:
             if not 0 <= k < len(self._minima.values):
                 raise ValueError(f"a saddle connects {i} and {j}; expected two of {len(self._minima.values)} minima")
         pair = (min(i, j), max(i, j))
+        point, value = self._checked(point, value)
         among = np.flatnonzero((self._pairs == pair).all(axis=1))
         number = self._find("saddles", self._saddles, point, value, among)
         if number == len(self._pairs):
-            self._saddles = self._saddles.with_one_more(np.array(point, dtype=np.float64), float(value))
+            self._saddles = self._saddles.with_one_more(point, value)
             self._pairs = np.concatenate([self._pairs, [pair]])
         return number
 
@@ -185,8 +187,7 @@ class StationaryPoints:
             )
         return points.coordinates.copy() if len(points.values) else np.zeros((0, self._size))
 
-    def _find(self, kind: str, known: Points, point: Any, value: float, among: np.ndarray) -> int:
-        """The number of the first of some points that is this one; how many points there are if none is."""
+    def _checked(self, point: Any, value: Any) -> tuple[np.ndarray, float]:
         if np.iscomplexobj(point):
             raise TypeError("a point is complex; expected real numbers")
         point, value = np.array(point, dtype=np.float64), float(value)
@@ -195,6 +196,10 @@ class StationaryPoints:
             raise ValueError(f"a point of shape {point.shape} and value {value}; expected finite numbers, ({size},)")
         if not size:
             raise ValueError("a point has no coordinates; expected at least one")
+        return point, value
+
+    def _find(self, kind: str, known: Points, point: np.ndarray, value: float, among: np.ndarray) -> int:
+        """The number of the first of some points that is this one; how many points there are if none is."""
         if not len(among):
             return len(known.values)
         others = known.rows(among)
@@ -203,33 +208,44 @@ class StationaryPoints:
                 f"{known.unknown} of {len(known.values)} {kind} have no coordinates; expected those of all, to tell "
                 "whether this point is one of them"
             )
-        extents = np.maximum(np.abs(others.coordinates).max(axis=1, initial=0.0), np.abs(point).max(initial=0.0))
-        usual = self._usual_extent()
-        differ, sizes = np.abs(others.values - value), np.maximum(np.abs(others.values), abs(value))
-        near_place = PLACE * np.maximum(extents, usual) if self.distance_tolerance is None else self.distance_tolerance
-        near_value = SIZE * sizes + SPREAD * self._spread() if self.value_tolerance is None else self.value_tolerance
-        agree = differ <= near_value
+        if self._distance_lost:
+            self._warn_once(
+                "this collection had a distance of its own, which its file does not keep, and compares by |b − a|: "
+                "load_stationary_points(…, distance=…) takes it"
+            )
+        extents = np.maximum(np.abs(others.coordinates).max(axis=1), np.abs(point).max())
+        extents = np.maximum(extents, self._usual_extent())
+        agree = self._values_agree(others.values, value)
         if self._distance is None:
             distances = np.linalg.norm(others.coordinates - point, axis=1)
             if self.value_tolerance is None:
-                agree |= distances <= SAME_PLACE * np.maximum(extents, usual)
+                agree |= distances <= SAME_PLACE * extents
         else:
             distances = np.full(len(among), np.inf)
             for k in np.flatnonzero(agree):  # an alignment takes time
                 distances[k] = float(self._distance(others.coordinates[k].copy(), point.copy()))
-        found = np.flatnonzero(agree & (distances <= near_place))
+        tolerance = PLACE * extents if self.distance_tolerance is None else self.distance_tolerance
+        found = np.flatnonzero(agree & (distances <= tolerance))
         if len(found):
             return int(among[found[0]])
-        extent = max(usual, float(extents.max()))
-        if self.distance_tolerance is None and distances.min() < SMALL and extent < SMALL and not self._warned:
-            self._warned = True
-            warnings.warn(
+        if self.distance_tolerance is None and max(distances.min(), extents.max()) < SMALL:
+            self._warn_once(
                 f"a point {distances.min():.3g} from another was kept as a new one, where all coordinates are below "
-                f"{SMALL}: distance_tolerance= says in your unit how far apart two results for one point may be",
-                UserWarning,
-                stacklevel=3,
+                f"{SMALL}: distance_tolerance= says in your unit how far apart two results for one point may be"
             )
         return len(known.values)
+
+    def _values_agree(self, values: np.ndarray, value: float) -> np.ndarray:
+        tolerance: Any = self.value_tolerance
+        if tolerance is None:
+            tolerance = SIZE * np.maximum(np.abs(values), abs(value)) + SPREAD * self._spread()
+        return np.asarray(np.abs(values - value) <= tolerance)
+
+    def _warn_once(self, text: str) -> None:
+        """Warns whoever called add_minimum or add_saddle, once for a collection."""
+        if not self._warned:
+            self._warned = True
+            warnings.warn(text, UserWarning, stacklevel=4)
 
     def _usual_extent(self) -> float:
         """The median of the points' largest coordinates, which an atom that has gone astray does not move."""
@@ -245,7 +261,7 @@ class StationaryPoints:
     # Files -------------------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes an ``.npz`` that :func:`load_stationary_points` reads; of ``distance`` it keeps nothing."""
+        """Writes an ``.npz`` that :func:`load_stationary_points` reads; it cannot keep ``distance``."""
         contents = self._contents()
         arrays: dict[str, np.ndarray] = {"pairs": contents.pairs, "pairs_tried": contents.pairs_tried}
         for kind, points in (("minima", contents.minima), ("saddle", contents.saddles)):
@@ -255,6 +271,7 @@ class StationaryPoints:
         facts = {
             "value_tolerance": self.value_tolerance,
             "distance_tolerance": self.distance_tolerance,
+            "distance": self._distance is not None or self._distance_lost,
             "metadata": contents.metadata,
             "left_out": list(contents.left_out),
         }
@@ -332,8 +349,17 @@ def _collection(source: Any, contents: Contents, options: dict[str, Any]) -> Sta
     return collection
 
 
-def load_stationary_points(path: str | os.PathLike[str]) -> StationaryPoints:
-    """Reads what :meth:`StationaryPoints.save` wrote; ValueError names the file where it is damaged."""
+def load_stationary_points(
+    path: str | os.PathLike[str], *, distance: Callable[[np.ndarray, np.ndarray], float] | None = None
+) -> StationaryPoints:
+    """Reads what :meth:`StationaryPoints.save` wrote; ValueError names the file where it is damaged.
+
+    Parameters
+    ----------
+    distance
+        That of the collection, if it had one of its own: a file does not keep it. Points that are added without it are
+        compared by |b − a|, after a warning.
+    """
     a, facts = read_result(path, "stationary points")
     if "saddles_values" in a:  # as version 0.1 wrote it
         a["saddle_values"] = a.pop("saddles_values")
@@ -356,7 +382,9 @@ def load_stationary_points(path: str | os.PathLike[str]) -> StationaryPoints:
         tuple(facts.get("left_out", ())),
     )
     options = {name: facts[name] for name in ("value_tolerance", "distance_tolerance")}
-    return _collection(path, contents, options)
+    collection = _collection(path, contents, {**options, "distance": distance})
+    collection._distance_lost = facts.get("distance", False) and distance is None
+    return collection
 
 
 def read_pathsample(

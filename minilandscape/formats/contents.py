@@ -47,7 +47,8 @@ class Points:
 
     def with_one_more(self, point: np.ndarray, value: float) -> Points:
         """These points and another, of which no property is known."""
-        coordinates = self.coordinates if len(self.values) else np.zeros((0, point.size))
+        known = self.coordinates.shape[1] > 0
+        coordinates = self.coordinates if known else np.full((len(self.values), point.size), nan)
         properties = {
             name: np.concatenate([column, np.full((1, *column.shape[1:]), nan)])
             for name, column in self.properties.items()

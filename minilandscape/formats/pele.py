@@ -218,7 +218,7 @@ def _eigenvectors(path: Any, rows: list[dict[str, Any]]) -> tuple[dict[str, np.n
     for row in rows:
         try:
             vectors.append(_array(path, row.get("eigenvec")))
-        except ValueError:  # pele writes array(None) for an eigenvector that it was not given
+        except ValueError:
             vectors.append(None)
             unreadable.append(row["_id"])
     said = [f"eigenvec of {len(unreadable)} saddles, no plain arrays: {listed(unreadable)}"] if unreadable else []
@@ -242,13 +242,15 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def _array(path: Any, blob: Any) -> np.ndarray | None:
-    """A pickled array of numbers (D,), of any shape flattened; None for NULL."""
+    """A pickled array of numbers (D,), of any shape flattened; None for NULL and for array(None)."""
     if blob is None:
         return None
     try:
         # Python 2 pickled an array's bytes as text, which latin1 gives back one by one.
         loaded = _ArraysOnly(io.BytesIO(blob), encoding="latin1").load()
         array = np.asarray(loaded)
+        if array.dtype.hasobject and array.size == 1 and array.item() is None:
+            return None  # as pele copies an eigenvector that it was not given
         if array.dtype.kind not in "fiu" or not array.size:
             raise ValueError(f"it holds {type(loaded).__name__} of {array.dtype}")
     except Exception as error:
