@@ -223,11 +223,18 @@ def test_topsearch_judges_clusters_without_their_zero_modes() -> None:
     flat = LandscapePotential(ml.FunctionLandscape(lambda x: (x[0] ** 2, np.array([2 * x[0], 0.0])), size=2))
     assert not flat.check_valid_minimum(at(np.zeros(2)))
     assert not flat.check_valid_ts(at(np.zeros(2)))
-    for factor in (1e-18, 1e18):  # whatever the unit
-        scaled = LandscapePotential(
-            ml.FunctionLandscape(lambda x, c=factor: (c * (x[0] ** 2 - x[1] ** 2), c * np.array([2, -2]) * x), size=2)
+    land = LennardJones(6)
+    for unit, metre in ((1e-21, 3e-10), (1e6, 1.0), (1.0, 1e4)):  # whatever the units
+
+        def scaled(x: np.ndarray, unit: float = unit, metre: float = metre) -> tuple[float, np.ndarray]:
+            values, gradients = land.values_and_gradients(x[None] / metre)
+            return unit * values[0], unit / metre * gradients[0]
+
+        theirs = LandscapePotential(
+            ml.FunctionLandscape(scaled, size=18, zero_modes=lambda x: rigid_motions(x.reshape(-1, 3)))
         )
-        assert (scaled.check_valid_minimum(at(np.zeros(2))), scaled.check_valid_ts(at(np.zeros(2)))) == (False, True)
+        assert [theirs.check_valid_minimum(at(metre * x)) for x in (*minima, saddle)] == [True, True, False]
+        assert [theirs.check_valid_ts(at(metre * x)) for x in (*minima, saddle)] == [False, False, True]
 
 
 def test_topsearch_itself_agrees_about_clusters() -> None:

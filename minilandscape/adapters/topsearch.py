@@ -9,9 +9,10 @@ import numpy as np
 
 from ..hessian import Differences
 from ..landscape import FunctionLandscape, as_landscape
+from ..noise import measure_noise, product_step
 from .scipy import objective
 
-#: Eigenvalues of the Hessian nearer to 0 than this part of the largest may be 0.
+#: Eigenvalues of the Hessian nearer to 0 than this part of the largest may be 0, whatever their error.
 NO_CURVATURE = 1e-7
 
 
@@ -89,11 +90,12 @@ class LandscapePotential:
         return bool(coords.at_bounds()) or self._signs(coords.position) == (1, True)
 
     def _signs(self, position: Any) -> tuple[int, bool]:
-        """How many eigenvalues are negative, and whether all others are positive."""
+        """How many eigenvalues are negative, and whether all others are positive, by more than their error."""
         position = np.asarray(position, dtype=np.float64)
-        modes = Differences(as_landscape(self._landscape, position.size), 1e-5).zero_modes(position)
-        rest = np.linalg.svd(modes)[2][len(modes) :] if len(modes) else np.eye(position.size)
-        eigenvalues = np.linalg.eigvalsh(rest @ self.hessian(position) @ rest.T)
-        smallest = NO_CURVATURE * np.abs(eigenvalues).max()
+        landscape = as_landscape(self._landscape, position.size)
+        step, error = product_step(measure_noise(landscape, position))
+        differences = Differences(landscape, step)
+        eigenvalues, _ = differences.whole_spectrum(position, differences.zero_modes(position))
+        smallest = max(error, NO_CURVATURE * np.abs(eigenvalues).max())
         negative, positive = int((eigenvalues < -smallest).sum()), int((eigenvalues > smallest).sum())
         return negative, negative + positive == len(eigenvalues)
