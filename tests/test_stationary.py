@@ -660,7 +660,7 @@ def test_pathsamples_rows_as_fortran_writes_them(tmp_path: Path) -> None:
     assert moments[0].tolist() == [12345678.0, 123456789.5, 223456789.5]
     assert np.isnan(moments[1]).all()
     assert np.isnan(moments[2]).tolist() == [True, False, False]
-    with pytest.warns(IncompleteWarning, match=r"min\.data needs log product frequencies and .* written as 1"):
+    with pytest.warns(IncompleteWarning, match=r"min\.data needs log product frequencies, .* written as 1"):
         points.write_pathsample(tmp_path / "b")
     assert (tmp_path / "b" / "min.data").read_text().split("\n")[1].split() == [
         "-200.0",

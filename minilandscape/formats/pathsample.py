@@ -80,34 +80,10 @@ def write(folder: str | os.PathLike[str], contents: Contents, suffix: str = "") 
 
     Coordinates are written where all points have them. Numbers are in full precision.
     """
-    said = []
-    minima, saddles = contents.minima, contents.saddles
-    tables = {"min.data": (minima, np.zeros((len(minima.values), 0))), "ts.data": (saddles, contents.pairs + 1)}
-    files, content = _files(folder, suffix), {}
-    for name, (points, ends) in tables.items():
-        n, (columns, assumed) = len(points.values), _columns(points)
-        if n and assumed:
-            said.append(
-                f"{name} needs {' and '.join(assumed)}, which some of the {n} points lack: written as 1, as without "
-                "frequencies, so that rates from these files mean nothing"
-            )
-        rows = [
-            " ".join(
-                [
-                    *(f"{x!r:>25}" for x in (value, before[0])),
-                    f"{int(before[1]):>9}",
-                    *(f"{int(k):>9}" for k in pair),
-                    *(f"{x!r:>19}" for x in after),
-                ]
-            )
-            for value, before, pair, after in zip(
-                points.values.tolist(), columns[:, :2].tolist(), ends.tolist(), columns[:, 2:].tolist(), strict=True
-            )
-        ]
-        content[files[name]] = "".join(f"{row}\n" for row in rows).encode()
-        other = [p for p in ("eigenvalue", "eigenvector") if p in points.properties]
-        if other:
-            said.append(f"{' and '.join(other)} of {name} are left out, for which the format has no place")
+    files, minima, saddles = _files(folder, suffix), contents.minima, contents.saddles
+    ts, said = _text("ts.data", saddles, contents.pairs + 1)
+    rows, more = _text("min.data", minima, np.zeros((len(minima.values), 0), dtype=np.int64))
+    content, said = {files["ts.data"]: ts}, more + said
     unknown = minima.unknown + saddles.unknown
     if not unknown:
         content[files["points.min"]] = minima.coordinates.astype("<f8").tobytes()
@@ -117,9 +93,28 @@ def write(folder: str | os.PathLike[str], contents: Contents, suffix: str = "") 
     others = [*contents.metadata, *(["pairs_tried"] if len(contents.pairs_tried) else [])]
     if others:
         said.append(f"{', '.join(others)}: left out, for which the format has no place")
-    last = {files["min.data"]: content.pop(files["min.data"])}  # nothing is read without it
-    write_new_files(content | last)
+    write_new_files(content | {files["min.data"]: rows})  # the last, nothing is read without it
     return said
+
+
+def _text(name: str, points: Points, ends: np.ndarray) -> tuple[bytes, list[str]]:
+    """A table, and sentences about what had to be assumed or left out."""
+    said, (columns, assumed) = [], _columns(points)
+    if len(points.values) and assumed:
+        said.append(
+            f"{name} needs {', '.join(assumed)}, which some of the {len(points.values)} points lack: written as 1, as "
+            "without frequencies, so that rates from these files mean nothing"
+        )
+    homeless = [other for other in ("eigenvalue", "eigenvector") if other in points.properties]
+    if homeless:
+        said.append(f"{' and '.join(homeless)} of {name} are left out, for which the format has no place")
+    rows = []
+    for value, (product, order, *others), pair in zip(
+        points.values.tolist(), columns.tolist(), ends.tolist(), strict=True
+    ):
+        words = [f"{value!r:>25}", f"{product!r:>25}", f"{int(order):>9}", *(f"{k:>9}" for k in pair)]
+        rows.append(" ".join([*words, *(f"{x!r:>19}" for x in others)]) + "\n")
+    return "".join(rows).encode(), said
 
 
 def _files(folder: str | os.PathLike[str], suffix: str) -> dict[str, Path]:

@@ -61,48 +61,65 @@ def read(path: str | os.PathLike[str]) -> Contents:
             left_out += _other_tables(database)
     except sqlite3.Error as error:
         raise ValueError(f"{path} is no database of pele: {error}") from None
-    for table, rows in ((MINIMA, minima), (SADDLES, saddles)):
-        for needed in ("_id", "energy", "coords") + (("_minimum1_id", "_minimum2_id") if table == SADDLES else ()):
-            if rows and needed not in rows[0]:
-                raise ValueError(f"{path} is no database of pele: {table} has no column {needed}")
-        own = sum(row.get("user_data") is not None for row in rows)
-        if own:
-            left_out.append(f"user_data of {own} rows of {table}, which are pickled objects")
+    left_out += _checked(path, MINIMA, minima, ("_id", "energy", "coords"))
+    left_out += _checked(path, SADDLES, saddles, ("_id", "energy", "coords", "_minimum1_id", "_minimum2_id"))
     for row in minima:
         if not (isinstance(row["energy"], int | float) and isfinite(row["energy"])):
             raise ValueError(
                 f"{path}: the energy of one of the minima, _id {row['_id']}, is {row['energy']}; "
                 "expected a finite number"
             )
-    invalid = {row["_id"] for row in minima if row.get("invalid")}
-    if invalid:
-        left_out.append(f"{len(invalid)} of {len(minima)} minima that pele marks invalid: {listed(sorted(invalid))}")
-        minima = [row for row in minima if not row.get("invalid")]
-    unusable = [bool(row.get("invalid") or {row["_minimum1_id"], row["_minimum2_id"]} & invalid) for row in saddles]
-    if any(unusable):
-        left_out.append(
-            f"{sum(unusable)} of {len(saddles)} saddles that pele marks invalid, or whose minimum it does: "
-            f"{listed(row['_id'] for row, bad in zip(saddles, unusable, strict=True) if bad)}"
-        )
-        saddles = [row for row, bad in zip(saddles, unusable, strict=True) if not bad]
-    coordinates = [[_array(path, row["coords"]) for row in rows] for rows in (minima, saddles)]
-    everywhere = [x for rows in coordinates for x in rows]
-    if len(everywhere) > 1 and all(x is not None and x.size == 1 and x[0] == 0 for x in everywhere):
-        left_out.append("coordinates, in the place of which pele's import of PATHSAMPLE's files wrote one 0 a point")
-        coordinates = [[None] * len(rows) for rows in coordinates]
-    stack = stacked(coordinates[0] + coordinates[1], path)
+    minima, saddles, invalid = _valid(minima, saddles)
+    coordinates, placeholders = _coordinates(path, minima + saddles)
+    vectors, unreadable = _eigenvectors(path, saddles)
     number = {row["_id"]: k for k, row in enumerate(minima)}
     ends = [[number.get(row[end], -1) for end in ("_minimum1_id", "_minimum2_id")] for row in saddles]
-    vectors, said = _eigenvectors(path, saddles)
-    left_out += said
     contents = Contents(
-        Points(_numbers(minima, "energy"), stack[: len(minima)], _properties(minima)),
-        Points(_numbers(saddles, "energy"), stack[len(minima) :], _properties(saddles) | vectors),
+        Points(_numbers(minima, "energy"), coordinates[: len(minima)], _properties(minima)),
+        Points(_numbers(saddles, "energy"), coordinates[len(minima) :], _properties(saddles) | vectors),
         np.array(ends, dtype=np.int64).reshape(-1, 2),
         metadata,
-        left_out=tuple(left_out),
+        left_out=(*left_out, *invalid, *placeholders, *unreadable),
     )
     return usable_saddles(contents, SADDLES, [row["_id"] for row in saddles])
+
+
+def _checked(path: Any, table: str, rows: list[dict[str, Any]], needed: tuple[str, ...]) -> list[str]:
+    """A sentence about what is not read of rows, which need some columns."""
+    missing = [column for column in needed if rows and column not in rows[0]]
+    if missing:
+        raise ValueError(f"{path} is no database of pele: {table} has no column {missing[0]}")
+    own = sum(row.get("user_data") is not None for row in rows)
+    return [f"user_data of {own} rows of {table}, which are pickled objects"] if own else []
+
+
+def _valid(
+    minima: list[dict[str, Any]], saddles: list[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[str]]:
+    """Without the rows that pele marks invalid, and saddles of such minima; sentences about them."""
+    bad = {row["_id"] for row in minima if row.get("invalid")}
+    bad_saddles = {
+        row["_id"] for row in saddles if row.get("invalid") or {row["_minimum1_id"], row["_minimum2_id"]} & bad
+    }
+    said = []
+    if bad:
+        said.append(f"{len(bad)} of {len(minima)} minima that pele marks invalid: {listed(sorted(bad))}")
+    if bad_saddles:
+        said.append(
+            f"{len(bad_saddles)} of {len(saddles)} saddles that pele marks invalid, or whose minimum it does: "
+            f"{listed(sorted(bad_saddles))}"
+        )
+    kept = [row for row in minima if row["_id"] not in bad]
+    return kept, [row for row in saddles if row["_id"] not in bad_saddles], said
+
+
+def _coordinates(path: Any, rows: list[dict[str, Any]]) -> tuple[np.ndarray, list[str]]:
+    """(n, D), NaN where a row has none."""
+    coordinates = [_array(path, row["coords"]) for row in rows]
+    if len(rows) > 1 and all(x is not None and x.size == 1 and x[0] == 0 for x in coordinates):
+        said = ["coordinates, in the place of which pele's import of PATHSAMPLE's files wrote one 0 a point"]
+        return np.zeros((len(rows), 0)), said
+    return stacked(coordinates, path), []
 
 
 def write(path: str | os.PathLike[str], contents: Contents) -> list[str]:
