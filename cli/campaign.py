@@ -86,7 +86,7 @@ def reproduce(
 ) -> None:
     """Every table and figure of the paper, from nothing but the data; goes on where it was stopped."""
     from minilandscape.backend import DeviceError, device_module, thread_count
-    from minilandscape.campaign.plan import Plan
+    from minilandscape.campaign.plan import Plan, image_counts
     from minilandscape.campaign.plan_tasks import plan_tasks
     from minilandscape.campaign.run import Summary, summarize
     from minilandscape.campaign.store import Store
@@ -119,7 +119,7 @@ def reproduce(
     for model, network in plan.networks.items():
         if network.train_size > len(mnist.train):
             note(f"{model}: {network.train_size:,} training images were asked for; there are {len(mnist.train):,}")
-    plan = replace(plan, data=where, data_key=mnist.key).within(len(mnist.train))
+    plan = replace(plan, data=where, data_key=mnist.key).within(len(mnist.train), len(mnist.test))
     if costs is None:
         with progress_bar("measuring a few steps", None):
             costs = estimate(plan, mnist)
@@ -130,10 +130,12 @@ def reproduce(
     one = "one core" if device == "cpu" else "the GPU"
     for model, network in plan.networks.items():
         of_model = [task for task in tasks if task.name.startswith(model)]
+        counts = image_counts(plan.facts(), model)
         pairs_of = f"{network.pairs} pair{'' if network.pairs == 1 else 's'} a set"
         note(
             f"{model}: {network.runs} runs an optimiser, {network.kept} kept, {pairs_of}, "
-            f"{network.train_size:,} images; {len(of_model)} tasks"
+            f"{network.train_size:,} training images, test curves of {counts['test_curves']:,} and a test landscape of "
+            f"{counts['test_landscape']:,}; {len(of_model)} tasks"
             + (f", about {_time(_cost(tasks, model))} on {one}" if costs else "")
         )
     place = f"the scheduler {scheduler}" if scheduler else f"{n_workers} process{'es' if n_workers > 1 else ''}"

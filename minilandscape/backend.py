@@ -189,6 +189,17 @@ def set_threads(n: int | None) -> None:
         _threads, _pool = n, None
 
 
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Works with n threads; the number that was set before comes back."""
+    before = _threads
+    set_threads(n)
+    try:
+        yield
+    finally:
+        set_threads(before)
+
+
 def _forget_pool() -> None:
     """A forked child has the executor but none of its threads."""
     global _pool, _lock

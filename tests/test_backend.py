@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from types import ModuleType, SimpleNamespace
@@ -132,3 +133,19 @@ def test_work_arrays_are_reused_by_name_and_thread() -> None:
     thread.start()
     thread.join()
     assert not np.shares_memory(elsewhere[0], work("a", 100))
+
+
+def test_threads_that_are_set_for_a_while_come_back() -> None:
+    for before in (None, 3):
+        backend.set_threads(before)
+        try:
+            usual = backend.thread_count()
+            with contextlib.suppress(KeyError), backend.threads(2):
+                assert backend.thread_count() == 2
+                with backend.threads(1):
+                    assert backend.thread_count() == 1
+                assert backend.thread_count() == 2
+                raise KeyError
+            assert backend.thread_count() == usual
+        finally:
+            backend.set_threads(None)

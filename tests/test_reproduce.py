@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import json
 import os
@@ -26,7 +27,7 @@ from scipy.spatial.distance import pdist
 from scipy.stats import norm, permutation_test
 from sklearn.metrics import roc_auc_score
 
-from minilandscape.backend import DeviceError, device_module
+from minilandscape.backend import DeviceError, device_module, set_threads, thread_count
 from minilandscape.campaign import work
 from minilandscape.campaign.comparisons import (
     PERMUTATIONS,
@@ -41,14 +42,22 @@ from minilandscape.campaign.comparisons import (
     relabelings,
     separation,
 )
-from minilandscape.campaign.plan import OPTIMIZERS, NetworkPlan, Plan, load_plan, save_plan
+from minilandscape.campaign.plan import (
+    OPTIMIZERS,
+    NetworkPlan,
+    Plan,
+    image_counts,
+    load_plan,
+    read_overrides,
+    save_plan,
+)
 from minilandscape.campaign.plan_tasks import NetworkTasks, plan_tasks
 from minilandscape.campaign.statements import of_kernels, of_paths, of_scan, verdict, verdict_apart
 from minilandscape.campaign.store import Store
 from minilandscape.campaign.task import Task
 from minilandscape.campaign.work import find_to_the_end
 from minilandscape.data import Mnist, load_mnist
-from minilandscape.figures.paper import LEAST_EXCESS, plot_figure1, plot_heights
+from minilandscape.figures.paper import LEAST_EXCESS, paper_figures, plot_figure1, plot_heights
 from minilandscape.figures.report import render_report
 from minilandscape.networks import MODELS
 from minilandscape.paths import find_path
@@ -63,6 +72,7 @@ def test_the_full_plan_is_the_papers() -> None:
     for network in plan.networks.values():
         assert (network.runs, network.kept, network.pairs, network.train_size) == (75, 48, 300, 60_000)
         assert (network.sgd_epochs, network.iterations, network.steps, network.lam) == (75, 1000, 100, 1e-4)
+        assert network.test_curve == 10_000
     tasks = plan_tasks(Plan.make("full", data="auto", data_key="mnist", only=("lstm",)))
     assert len(tasks) == 2 * (75 + 1) + 2 * 6 * 300
     assert len({task.id for task in tasks}) == len(tasks)
@@ -75,6 +85,93 @@ def test_the_full_plan_is_the_papers() -> None:
     assert uses.min() >= 10
     assert uses.max() <= 15
     assert Plan.from_facts(json.loads(json.dumps(plan.facts()))) == plan
+
+
+@pytest.mark.parametrize("variant", ["paper", "authors"])
+def test_everything_of_the_full_plan_is_on_all_test_images(variant: str) -> None:
+    plan = Plan.make("full", variant, data="auto", data_key="mnist").within(60_000, 10_000)
+    n_train = {"paper": 50_000, "authors": 60_000}[variant]
+    for task in plan_tasks(plan):
+        if "train" in task.options:
+            assert task.options["test_curve"] == 10_000
+            assert task.options["train"]["train_size"] == n_train
+        elif "landscape" in task.options:  # the first of so many, or all
+            assert task.options["images"] == n_train
+    for model in MODELS:
+        counts = image_counts(plan.facts(), model)
+        assert counts == {"train": n_train, "test_landscape": 10_000, "test_curves": 10_000}
+    small = Plan.make("small", data="auto", data_key="mnist5k").within(4000, 1000)
+    assert image_counts(small.facts(), "fcp") == {"train": 4000, "test_landscape": 1000, "test_curves": 1000}
+    assert image_counts(small.facts(), "lenet") == {"train": 500, "test_landscape": 500, "test_curves": 1000}
+
+
+def test_pages_and_figures_say_on_how_many_test_images_they_are() -> None:
+    plan = Plan.make("small", data="auto", data_key="mnist").within(60_000, 10_000)
+    page = render_report({"plan": plan.facts(), "networks": {}}, {}, {}, "")
+    assert "<td>2,000</td><td>5,000</td>" in page
+    one = {"mean": 0.1, "sd": 0.0, "n": 2}
+    both = {o: {w: one for w in ("train", "test")} for o in OPTIMIZERS}
+    network = {
+        "kept": 40,
+        "searches": {"adam": "100 Adam steps"},
+        "curves": {},
+        "table1": both,
+        "tableS1": {o: {w: {"mu": 0.0, "sigma": 0.1} for w in ("train", "test")} for o in OPTIMIZERS},
+        "lengths": {w: {"lbfgs-gss": [1.0, 2.0], "sgd": [1.5], "centroid_distance": 0.5} for w in ("train", "test")},
+        "kpca": {"train": {}, "test": {}},
+        "statements": [],
+        "heights": [
+            {
+                "landscape": where,
+                "solver": "adam",
+                "optimizer": "sgd",
+                "weights": "test",
+                "height": [0.1],
+                "excess": [0.0],
+            }
+            | {name: [1] for name in ("at_points", "linear", "steps", "still")}
+            | {"asked": 1}
+            for where in ("train", "test")
+        ],
+    }
+    results = {"plan": plan.facts(), "networks": {"fcp": network}}
+    page = render_report(results, {}, {}, "")
+    assert "Test losses, and with them the choice of the test weights, are on the first 2,000 test images" in page
+    figures = paper_figures(results)
+    for name, images in (("figure4", "5,000 images, 2,000 for"), ("figureS2", "5,000 test images, 2,000 for")):
+        assert f"a  FCP: {images} test curves, 40 of 62 runs" in figures[name].axes[0].get_title().replace("\n", " ")
+
+
+def test_tasks_depend_on_numbers_and_not_on_how_they_are_written(tmp_path: Path) -> None:
+    common: dict[str, Any] = {"data": "auto", "data_key": "mnist", "only": ("fcp",)}
+    (tmp_path / "whole.toml").write_text("lr = 1\nlam = 0\nsgd_floor = 0\nloss_floor = 0\n")
+    (tmp_path / "real.toml").write_text("lr = 1.0\nlam = 0.0\nsgd_floor = 0.0\nloss_floor = 0e0\n")
+    plans = [
+        Plan.make("smoke", **common, overrides=read_overrides(tmp_path / f"{name}.toml")) for name in ("whole", "real")
+    ]
+    ours = {"lr": np.float32(1), "lam": np.int64(0), "sgd_floor": np.float64(0), "loss_floor": 0, "runs": np.int16(3)}
+    plans.append(Plan.make("smoke", **common, seed=np.uint8(0), overrides=ours))
+    first, *others = ([task.id for task in plan_tasks(plan)] for plan in plans)
+    assert others == [first, first]
+    for plan in plans:
+        save_plan(plan, Store(tmp_path))  # none has other numbers
+    assert json.loads(json.dumps(plans[2].facts())) == plans[0].facts()
+    old = json.loads((tmp_path / "plan.json").read_text())
+    old["networks"]["fcp"]["lr"] = 1  # as version 0.1 kept it
+    (tmp_path / "plan.json").write_text(json.dumps(old))
+    assert load_plan(Store(tmp_path)) == plans[0]
+    options = {"k": 3, "x": 0.5, "rows": [1, 2]}
+    theirs = {"k": np.int64(3), "x": np.float32(0.5), "rows": np.array([1, 2])}
+    assert Task("a", "m:f", theirs).id == Task("a", "m:f", options).id
+    with pytest.raises(TypeError, match=r"options hold .* a set; expected what JSON can hold"):
+        _ = Task("a", "m:f", {"k": {1}}).id
+
+
+@pytest.mark.parametrize(("scale", "digest"), [("smoke", "5f688b30b26e389b"), ("small", "4cd98cf25f913019")])
+def test_runs_of_version_0_1_still_count(scale: str, digest: str) -> None:
+    tasks = plan_tasks(Plan.make(scale, data="auto", data_key="mnist"))
+    ids = [task.id for task in tasks if "-seed" in task.name or task.name.endswith("-set")]
+    assert hashlib.sha256(" ".join(ids).encode()).hexdigest()[:16] == digest
 
 
 def test_no_run_of_the_small_plan_is_in_two_pairs_of_a_set() -> None:
@@ -184,7 +281,12 @@ def test_a_campaign_on_a_gpu_finds_the_same(optimizer: str, data_file: Path, tmp
     data = load_mnist(data_file)
     for device in ("cpu", "gpu"):
         plan = Plan.make("smoke", data=str(data_file), data_key=data.key, only=("fcp",), device=device, overrides=few)
-        assert estimate(plan, data)["fcp"].path > 0
+        set_threads(3)
+        try:
+            assert estimate(plan, data)["fcp"].path > 0
+            assert thread_count() == 3  # measured on one, which is nobody else's concern
+        finally:
+            set_threads(None)
         tasks = NetworkTasks(plan, "fcp")
 
         def perform(task: Task, inputs: list[Any], place: Path = tmp_path / device) -> Any:

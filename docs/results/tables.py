@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from minilandscape.campaign.plan import load_plan
+from minilandscape.campaign.plan import image_counts, load_plan
 from minilandscape.campaign.plan_tasks import plan_tasks
 from minilandscape.campaign.statements import RULES
 from minilandscape.campaign.store import Store
@@ -117,14 +117,14 @@ def _cell(value: Any) -> str:
 def _campaigns(found: list[Any]) -> str:
     rows = []
     for label, model, plan, tasks, network in found:
-        n = plan["networks"][model]
+        n, counts = plan["networks"][model], image_counts(plan, model)
         rows.append(
             [
                 label.removesuffix(", paper"),
                 plan["variant"],
                 "a GPU" if plan.get("device") == "gpu" else "a CPU",
-                f"{n['train_size']:,}",
-                f"{min(n['train_size'], 10_000):,}, {n['test_curve']:,}",
+                f"{counts['train']:,}",
+                f"{counts['test_landscape']:,}, {counts['test_curves']:,}",
                 f"{n['runs']}, {network['kept']}",
                 n["pairs"],
                 f"{tasks['done']} of {tasks['of']}",

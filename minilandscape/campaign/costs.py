@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import set_threads, to_host
+from ..backend import threads, to_host
 from ..files import read_json, write_json
 from ..networks import initial_vector, network_landscape
 from ..paths import FourierPathFinder
-from .plan import STILL, UPDATES, Plan
+from .plan import STILL, UPDATES, Plan, image_counts
 from .store import Store
 
 
@@ -58,7 +58,7 @@ GRADIENTS_A_STEP = 2
 @dataclass(frozen=True)
 class Costs:
     """Seconds on one core, measured for a few steps: an update of SGD, a loss of and a gradient over the training
-    images, and a gradient of a path's L."""
+    images, and a gradient of a path's L over them."""
 
     update: float
     value: float
@@ -71,6 +71,7 @@ class TaskCosts:
 
     def __init__(self, plan: Plan, model: str, costs: Costs | None) -> None:
         self._network, self._costs = plan.networks[model], costs
+        self._counts = image_counts(plan.facts(), model)
         self._ends = (FULL_ENDS if plan.scale == "full" else SMALL_ENDS)[model]
 
     def run(self, optimizer: str) -> float:
@@ -78,7 +79,7 @@ class TaskCosts:
         n, costs = self._network, self._costs
         if costs is None:
             return 0.0
-        measured = costs.value * (1 + n.test_curve / n.train_size)  # both curves, every epoch
+        measured = costs.value * (1 + self._counts["test_curves"] / n.train_size)  # both curves, every epoch
         if optimizer == "sgd":
             part = min(1.0, self._ends.updates / n.sgd_updates)
             return part * (n.sgd_updates * costs.update + n.sgd_epochs * measured)
@@ -89,16 +90,19 @@ class TaskCosts:
         n, costs = self._network, self._costs
         if costs is None:
             return 0.0
+        gradient = costs.path
+        if landscape == "test":
+            gradient *= self._counts["test_landscape"] / n.train_size
         if solver == "adam":
-            return costs.path * n.steps
+            return gradient * n.steps
         if n.still_steps < STILL:  # it takes them all
-            return costs.path * GRADIENTS_A_STEP * n.still_steps
+            return gradient * GRADIENTS_A_STEP * n.still_steps
         still = SGD_STILL
         if optimizer == "lbfgs-gss":
             still = self._ends.still[
                 (("train", "train"), ("test", "train"), ("test", "test")).index((weights, landscape))
             ]
-        return costs.path * still
+        return gradient * still
 
 
 def measure_costs(plan: Plan, model: str, data: Any) -> Costs:
@@ -117,16 +121,13 @@ def measure_costs(plan: Plan, model: str, data: Any) -> Costs:
             work()
         return (time.perf_counter() - started) / times
 
-    set_threads(1)
-    try:
+    with threads(1):
         batch = np.arange(min(64, len(few.train)))
         update = seconds(lambda: to_host(land.batch_values_and_gradients(a[None], batch)[0]), 10)
         value = seconds(lambda: land.values(a[None]), 3) * part
         gradient = seconds(lambda: land.values_and_gradients(a[None]), 3) * part
         states = FourierPathFinder(land, n.n_terms, n.n_points).steps(a, b)
         path = seconds(lambda: next(states), 1) * part
-    finally:
-        set_threads(None)
     return Costs(update, value, gradient, path)
 
 

@@ -6,8 +6,12 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from math import ceil, inf
+from numbers import Integral, Real
+from operator import index
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..backend import DEVICES
 from ..files import read_json, write_json
@@ -19,6 +23,8 @@ OPTIMIZERS = ("lbfgs-gss", "sgd")
 SCALES = ("smoke", "small", "full")
 #: The paper's networks, and SGD's training losses of Table 1, at which its runs end.
 SGD_FLOORS = {"fcp": 6.21e-4, "lenet": 1.76e-5, "autoencoder": 4.57e-2, "lstm": 1.35e-2}
+#: MNIST's test images, which the paper uses all of.
+TEST_IMAGES = 10_000
 #: Updates of SGD: 75 epochs of 60,000 images.
 UPDATES = 70_000
 #: From so many steps on a search ends when L stands still, which it mostly does before; with fewer it takes them all.
@@ -39,7 +45,8 @@ class NetworkPlan:
     train_size
         Training images, and images of the test landscape as far as there are.
     test_curve
-        Test images that the curves are measured on.
+        Test images that the curves are measured on, and with them the test losses and the test weights: the first ones,
+        as far as there are.
     sgd_updates, sgd_floor, lr
         Of SGD: mini-batches of 64 in all, the training loss that ends a run, and the learning rate.
     iterations, loss_floor
@@ -72,6 +79,9 @@ class NetworkPlan:
     scans: bool = False
 
     def __post_init__(self) -> None:
+        for of in fields(self):  # 1 and 1.0 are one number, and so have to give the same tasks
+            kind: Any = {"int": index, "float": float, "bool": bool}[str(of.type)]
+            object.__setattr__(self, of.name, kind(getattr(self, of.name)))
         least = dict.fromkeys(("runs", "pairs", "train_size", "test_curve", "sgd_updates", "iterations", "steps"), 1)
         least |= {"n_terms": 1, "n_points": 3, "still_steps": 0, "sgd_floor": 0, "loss_floor": 0, "lam": 0}
         for name, number in least.items():
@@ -105,15 +115,17 @@ def _scale(scale: str, variant: str) -> dict[str, NetworkPlan]:
         common |= {"n_terms": 4, "n_points": 12}
         small = {"sgd_updates": 40, "iterations": 6}
         return {model: NetworkPlan(train_size=128, **common, **small, scans=model == "fcp") for model in SGD_FLOORS}
+    test: dict[str, int] = {}
     if scale == "small":
         # Twice as many runs are kept as there are pairs, so that no two paths of a set share a run.
         sizes = {"fcp": (62, 20, 5000), "lenet": (12, 4, 500), "autoencoder": (25, 8, 2000), "lstm": (12, 4, 500)}
     elif scale == "full":
         sizes = dict.fromkeys(SGD_FLOORS, (75, 300, variant_train_size(variant)))
+        test = {"test_curve": TEST_IMAGES}
     else:
         raise ValueError(f"scale is {scale!r}; expected one of {', '.join(SCALES)}")
     return {
-        model: NetworkPlan(runs, pairs, images, sgd_floor=SGD_FLOORS[model], scans=model == "fcp")
+        model: NetworkPlan(runs, pairs, images, sgd_floor=SGD_FLOORS[model], scans=model == "fcp", **test)
         for model, (runs, pairs, images) in sizes.items()
     }
 
@@ -134,6 +146,8 @@ class Plan:
         By model.
     device
         ``"cpu"`` or ``"gpu"``: where the networks are computed.
+    n_test
+        Test images that there are; None where that was not said.
     """
 
     scale: str
@@ -143,6 +157,7 @@ class Plan:
     seed: int = 0
     networks: dict[str, NetworkPlan] = field(default_factory=dict)
     device: str = "cpu"
+    n_test: int | None = None
 
     @classmethod
     def make(
@@ -185,19 +200,25 @@ class Plan:
             for name, value in own.items():
                 if name not in known:
                     raise ValueError(f"a plan has no {name!r}; expected some of {', '.join(known)}")
-                kinds: Any = {"int": int, "float": (int, float), "bool": bool}[str(known[name])]
+                kinds: Any = {"int": Integral, "float": Real, "bool": (bool, np.bool_)}[str(known[name])]
                 if not isinstance(value, kinds) or (isinstance(value, bool) and known[name] != "bool"):
                     raise ValueError(f"{name} is {value!r}; expected {known[name]}")
             if not only or model in only:
                 networks[model] = replace(network, **own)
         if device not in DEVICES:
             raise ValueError(f"device is {device!r}; expected one of {', '.join(DEVICES)}")
-        return cls(scale, variant, data, data_key, seed, networks, device)
+        return cls(scale, variant, data, data_key, index(seed), networks, device)
 
-    def within(self, n_images: int) -> Plan:
-        """The plan with no more training images than there are, and as many updates all the same."""
+    def within(self, n_images: int, n_test: int | None = None) -> Plan:
+        """The plan with no more training images than there are, and as many updates all the same.
+
+        Parameters
+        ----------
+        n_images, n_test
+            The training and the test images that there are.
+        """
         cut = {m: replace(n, train_size=min(n.train_size, n_images)) for m, n in self.networks.items()}
-        return replace(self, networks=cut)
+        return replace(self, networks=cut, n_test=n_test)
 
     def facts(self) -> dict[str, Any]:
         """The plan as JSON."""
@@ -208,6 +229,22 @@ class Plan:
         """What :meth:`facts` gave."""
         networks = {model: NetworkPlan(**network) for model, network in facts["networks"].items()}
         return cls(**{**facts, "networks": networks})
+
+
+def image_counts(plan: Mapping[str, Any], model: str) -> dict[str, int]:
+    """How many images a network's results are of: ``train``, ``test_landscape`` and ``test_curves``.
+
+    Parameters
+    ----------
+    plan
+        As :meth:`Plan.facts` gives it.
+    """
+    network, there = plan["networks"][model], plan.get("n_test") or TEST_IMAGES
+    return {
+        "train": network["train_size"],
+        "test_landscape": min(network["train_size"], there),
+        "test_curves": min(network["test_curve"], there),
+    }
 
 
 def read_overrides(path: str | Path) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class Task:
         ``"module:function"``, called as ``function(options, inputs, checkpoint)`` with the results of ``needs`` in
         their order and a path that it may keep its state in; returns ``(arrays, facts)``.
     options
-        Everything that determines it, but for ``needs``; must be JSON.
+        Everything that determines it, except ``needs``; must be JSON, NumPy's numbers being numbers like any other.
     needs
         The tasks whose results it reads.
     hints
@@ -49,7 +49,7 @@ class Task:
     def id(self) -> str:
         """The name, and a hash of everything that determines the result."""
         known = [REVISION, self.function, self.options, [task.id for task in self.needs]]
-        digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps(known, sort_keys=True, default=_of_numpy).encode()).hexdigest()
         return f"{self.name}-{digest[:12]}"
 
     def alone(self) -> Task:
@@ -68,3 +68,10 @@ class Task:
         module, _, name = self.function.partition(":")
         function: Callable[..., Result] = getattr(importlib.import_module(module), name)
         return function
+
+
+def _of_numpy(value: Any) -> Any:
+    """NumPy's number or array as JSON has it."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    raise TypeError(f"options hold {value!r}, a {type(value).__name__}; expected what JSON can hold")

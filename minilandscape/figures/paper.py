@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..analysis.statistics import ShellLengths
+from ..campaign.plan import image_counts
 from .kpca import plot_kpca
 from .statistics import finish_histogram, outlined_bars, plot_shell_lengths, wide_edges
 
@@ -199,9 +200,12 @@ def paper_figures(results: Mapping[str, Any], images: Any = None) -> dict[str, A
     networks = {model: results["networks"][model] for model in NAMES if model in results["networks"]}
     figures: dict[str, Any] = {}
 
-    def behind(model: str) -> str:
-        n = plan["networks"][model]
-        return f"{n['train_size']:,} images, {networks[model]['kept']} of {n['runs']} runs"
+    def behind(model: str, landscape: str = "train") -> str:
+        """The images of the landscape, of the curves that named the test weights, and the runs."""
+        n, counts = plan["networks"][model], image_counts(plan, model)
+        images = f"{counts['train']:,}" if landscape == "train" else f"{counts['test_landscape']:,} test"
+        tested = f"{counts['test_curves']:,} for test curves"
+        return f"{images} images, {tested}, {networks[model]['kept']} of {n['runs']} runs"
 
     def budget(solver: str) -> str:
         return " or ".join(dict.fromkeys(network["searches"][solver] for network in networks.values()))
@@ -211,10 +215,11 @@ def paper_figures(results: Mapping[str, Any], images: Any = None) -> dict[str, A
         figure.suptitle(f"{title}\n(variant {plan['variant']}, scale {plan['scale']})", fontsize=10)
         return figure, figure.subplots(rows, columns, squeeze=False)
 
-    def over_networks(title: str, draw: Any) -> Any:
+    def over_networks(title: str, draw: Any, landscape: str = "train") -> Any:
         figure, axes = panels((len(networks) + 1) // 2, min(2, len(networks)), title)
         for ax, model in zip(axes.flat, networks, strict=False):
-            draw(ax, model, f"{LETTERS[list(NAMES).index(model)]}  {NAMES[model]}: {behind(model)}")
+            letter = LETTERS[list(NAMES).index(model)]
+            draw(ax, model, f"{letter}  {NAMES[model]}: {behind(model, landscape)}")
         for ax in axes.flat[len(networks) :]:
             ax.axis("off")
         return figure
@@ -255,7 +260,7 @@ def paper_figures(results: Mapping[str, Any], images: Any = None) -> dict[str, A
                 title = "Heights" if what == "height" else "Excess heights"
                 title += f" on the {'training' if where == 'train' else where} landscape"
                 suffix = "" if (solver, what) == ("adam", "height") else f"-{solver}-{what}"
-                figures[name + suffix] = over_networks(f"{title}:\n{budget(solver)}", heights)
+                figures[name + suffix] = over_networks(f"{title}:\n{budget(solver)}", heights, where)
     for name, weights in (("figure5", "train"), ("figureS3", "test")):
 
         def lengths(ax: Any, model: str, title: str, weights: str = weights) -> None:

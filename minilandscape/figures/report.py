@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from ..campaign.plan import TEST_IMAGES, image_counts
 from ..campaign.results import TABLE_1, TABLE_S1
 from ..campaign.statements import RULES
 from . import tables
@@ -69,7 +70,7 @@ def render_report(
     if not networks:
         parts.append("<p>No network's training is finished yet.</p>")
     else:
-        parts += ["<h2>Tables</h2>", _table1(networks), _table_s1(networks)]
+        parts += ["<h2>Tables</h2>", _tested(results["plan"], networks), _table1(networks), _table_s1(networks)]
         named = [(NAMES[model], network) for model, network in networks.items()]
         parts += ["<h2>Path heights</h2>", _if_any(tables.heights(named), "", "<p>No path is finished yet.</p>")]
         parts += [
@@ -121,11 +122,29 @@ def _if_any(table: tables.Table, above: str, otherwise: str = "") -> str:
 
 def _plan(plan: Mapping[str, Any]) -> str:
     columns = ("runs", "pairs", "train_size", "sgd_updates", "sgd_floor", "iterations", "loss_floor", "steps")
-    rows = [[NAMES[model], *(f"{network[name]:g}" for name in columns)] for model, network in plan["networks"].items()]
+    rows = []
+    for model, network in plan["networks"].items():
+        counts = image_counts(plan, model)
+        images = f"{counts['test_curves']:,}", f"{counts['test_landscape']:,}"
+        rows.append([NAMES[model], *(f"{network[name]:g}" for name in columns), *images])
     head = ["", "runs", "pairs", "images", "SGD updates", "SGD ends at", "iterations", "L-BFGS ends at", "Adam steps"]
+    head += ["test images: curves", "landscape"]
     where = ", on a GPU" if plan["device"] == "gpu" else ""
     what = f"Scale {escape(plan['scale'])}, variant {escape(plan['variant'])}, seed {plan['seed']}{where}."
     return f"<p>{what}</p>" + _table(head, rows)
+
+
+def _tested(plan: Mapping[str, Any], networks: Mapping[str, Any]) -> str:
+    """On how many images the test losses are, of which there are more than are used at small scales."""
+    counts = {NAMES[model]: image_counts(plan, model)["test_curves"] for model in networks}
+    if len(set(counts.values())) == 1:
+        of = f"the first {next(iter(counts.values())):,} test images"
+    else:
+        of = "the first " + ", ".join(f"{n:,} ({name})" for name, n in counts.items()) + " test images"
+    return (
+        f"<p>Test losses, and with them the choice of the test weights, are on {of}; the paper's are on all "
+        f"{TEST_IMAGES:,}.</p>"
+    )
 
 
 def _table1(networks: Mapping[str, Any]) -> str:
