@@ -41,6 +41,8 @@ def test_merge_energies_are_the_lowest_passes(seed: int) -> None:
         tops = [np.max([either[a, b] for a, b in itertools.pairwise(chain)]) for chain in chains]
         lowest = min((top for top in tops if np.isfinite(top)), default=np.inf)
         assert graph.merge_energies[i, j] == pytest.approx(lowest)
+    for i, j in itertools.product(range(6), range(6)):
+        assert graph.merge_energy(i, j) == graph.merge_energies[i, j]
     shuffled = rng.permutation(6)
     again = disconnectivity_graph(minima[shuffled], either[np.ix_(shuffled, shuffled)])
     assert again.merge_energies == pytest.approx(graph.merge_energies[np.ix_(shuffled, shuffled)])
@@ -166,6 +168,8 @@ def test_rows_of_merges_name_nodes() -> None:
     assert graph.n_pieces == 2
     with pytest.raises(ValueError, match="node 6 is not there; expected one of 0 to 5"):
         graph.members(6)
+    with pytest.raises(ValueError, match="minima 0 and 4 are not both there; expected two of 0 to 3"):
+        graph.merge_energy(0, 4)
 
 
 def test_a_long_funnel_takes_time_and_memory_as_its_length() -> None:
@@ -182,6 +186,7 @@ def test_a_long_funnel_takes_time_and_memory_as_its_length() -> None:
         taken = time.process_time() - start
         assert len(graph.merges) == K - 1
         assert graph.members(graph.merges[-1].left) == list(range(K - 1))
+        assert graph.merge_energy(0, K - 1) == graph.merges[-1].energy
         assert len(graph.plot().collections[0].get_segments()) == 2 * K - 1
         return taken
 

@@ -75,6 +75,25 @@ class DisconnectivityGraph:
             energies.T[pairs] = merge.energy
         return energies
 
+    def merge_energy(self, i: int, j: int) -> float:
+        """The entry (i, j) of ``merge_energies``, without that matrix, which has no room for many thousand minima.
+
+        Raises
+        ------
+        ValueError
+            If there is no such minimum.
+        """
+        a, b, K = operator.index(i), operator.index(j), len(self.minima)
+        if not (0 <= a < K and 0 <= b < K):
+            raise ValueError(f"minima {a} and {b} are not both there; expected two of 0 to {K - 1}")
+        if a == b:
+            return float(self.minima[a])
+        while a != b:  # a group has a higher number than its members
+            a, b = max(a, b), self._parents[min(a, b)]
+            if b < 0:
+                return float("inf")
+        return self.merges[a - K].energy
+
     def members(self, node: int) -> list[int]:
         """The minima of a node, in ascending order.
 
@@ -97,18 +116,25 @@ class DisconnectivityGraph:
         return order[first[node] : first[node] + size[node]]
 
     @cached_property
+    def _parents(self) -> list[int]:
+        """The group that each node becomes a part of, −1 for the pieces."""
+        K = len(self.minima)
+        parents = [-1] * (K + len(self.merges))
+        for node, (_, left, right) in enumerate(self.merges, K):
+            parents[left] = parents[right] = node
+        return parents
+
+    @cached_property
     def _layout(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """``order()`` (K,), in which the minima of a node stand side by side: the first place and the size of each."""
         K, M = len(self.minima), len(self.merges)
         left, right = (np.array([merge[k] for merge in self.merges], dtype=np.int64).tolist() for k in (1, 2))
-        size, parent = [1] * K + [0] * M, [-1] * (K + M)
+        size, first, place = [1] * K + [0] * M, [0] * (K + M), 0
         lowest = [*self.minima.tolist(), *[0.0] * M]
         for m in range(M):
             size[K + m] = size[left[m]] + size[right[m]]
             lowest[K + m] = min(lowest[left[m]], lowest[right[m]])
-            parent[left[m]] = parent[right[m]] = K + m
-        first, place = [0] * (K + M), 0
-        for root in sorted((k for k in range(K + M) if parent[k] < 0), key=lambda k: lowest[k]):
+        for root in sorted((k for k, parent in enumerate(self._parents) if parent < 0), key=lambda k: lowest[k]):
             first[root] = place
             place += size[root]
         for m in reversed(range(M)):  # from the top down
