@@ -255,8 +255,6 @@ def _refuse_another_state(atoms: Atoms, ours: Atoms) -> None:
                 f"the atoms have the {name} {theirs.tolist()}; expected the landscape's, {expected.tolist()}: {advice}"
             )
     for name, default in (("charge", 0), ("spin", None), ("multiplicity", None)):
-        theirs, expected = atoms.info.get(name, default), ours.info.get(name, default)
-        if not np.array_equal(theirs, expected):
-            raise ValueError(
-                f"the atoms have {theirs} for info[{name!r}]; expected the landscape's, {expected}: {advice}"
-            )
+        named, known = np.asarray(atoms.info.get(name, default)), np.asarray(ours.info.get(name, default))
+        if not np.array_equal(named, known):
+            raise ValueError(f"the atoms have {named} for info[{name!r}]; expected the landscape's, {known}: {advice}")

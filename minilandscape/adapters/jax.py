@@ -8,7 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..landscape import LandscapeDefaults
+from ..backend import to_host
+from ..landscape import LandscapeDefaults, LandscapeError, describe_point
 
 
 class JaxLandscape(LandscapeDefaults):
@@ -17,36 +18,94 @@ class JaxLandscape(LandscapeDefaults):
     Parameters
     ----------
     f
-        A function of one point (D,), which JAX can differentiate and compile.
+        A function of one point (D,), which JAX can differentiate and compile. It returns one real number.
     size
         D.
 
+    Raises
+    ------
+    ValueError
+        If the size is no whole number from 1 on.
+    TypeError
+        If f is no function.
+    LandscapeError
+        On evaluation, if f raises or returns other than one real number; it names the point.
+
     Notes
     -----
-    JAX computes in single precision unless ``jax.config.update("jax_enable_x64", True)`` was called; points arrive in
-    the precision that JAX then has. Every number of points is compiled once, so they are padded to powers of two.
+    JAX computes in single precision unless ``jax.config.update("jax_enable_x64", True)`` was called; points arrive, and
+    ``dtype`` is, in the precision that JAX has at the time of the call. Every number of points is compiled once, so
+    they are padded to powers of two. JAX compiles in whatever numbers f finds outside of x; after a change of those
+    call :meth:`forget`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, numpy as np
+    >>> from minilandscape.adapters.jax import JaxLandscape
+    >>> land = JaxLandscape(lambda x: jnp.sum(x**2), size=3)
+    >>> land.values(np.ones((2, 3)))
+    array([3., 3.])
     """
 
     def __init__(self, f: Callable[[Any], Any], size: int) -> None:
-        self.size = size
-        self.dtype = np.dtype(jax.numpy.zeros(1).dtype)
-        self._values = jax.jit(jax.vmap(f))
-        self._both = jax.jit(jax.vmap(jax.value_and_grad(f)))
+        if not callable(f):
+            raise TypeError(f"f is {type(f).__name__}; expected a function of a point")
+        if not isinstance(size, (int, np.integer)) or size < 1:
+            raise ValueError(f"size is {size!r}; expected the number of coordinates, a whole number from 1 on")
+        self.size, self._f = int(size), f
+        self.forget()
+
+    @property
+    def dtype(self) -> np.dtype:  # type: ignore[override]
+        """float32, or float64 where JAX is told to compute so."""
+        return np.dtype(jax.numpy.zeros(0).dtype)
+
+    def forget(self) -> None:
+        """Drops what was compiled, and with it the numbers that f found outside of its argument."""
+        # Functions of their own: JAX keeps what it compiled by function.
+        self._values = jax.jit(jax.vmap(lambda x: self._f(x)))
+        self._both = jax.jit(jax.vmap(jax.value_and_grad(lambda x: self._f(x))))
 
     def values(self, points: Any) -> np.ndarray:
         """(P, D) -> (P,)."""
-        points, n = self._padded(points)
-        return np.asarray(self._values(points), dtype=np.float64)[:n]
+        padded, n = self._padded(points)
+        return self._numbers(self._called(self._values, padded), padded, n)
 
     def values_and_gradients(self, points: Any) -> tuple[np.ndarray, np.ndarray]:
         """(P, D) -> (P,), (P, D)."""
-        points, n = self._padded(points)
-        values, gradients = self._both(points)
-        return np.asarray(values, dtype=np.float64)[:n], np.asarray(gradients)[:n]
+        padded, n = self._padded(points)
+        values, gradients = self._called(self._both, padded)
+        return self._numbers(values, padded, n), np.array(gradients)[:n]
 
     def _padded(self, points: Any) -> tuple[np.ndarray, int]:
-        points = np.asarray(points, dtype=self.dtype)
+        points = np.asarray(to_host(points), dtype=self.dtype)
         if points.ndim != 2 or points.shape[1] != self.size:
             raise ValueError(f"points have shape {points.shape}; expected a stack (P, {self.size})")
         n = len(points)
-        return np.concatenate([points, np.repeat(points[:1], (1 << (n - 1).bit_length()) - n, axis=0)]), n
+        filled = points if n else np.zeros((1, self.size), dtype=self.dtype)
+        return np.concatenate(
+            [filled, np.repeat(filled[:1], (1 << max(n - 1, 0).bit_length()) - len(filled), axis=0)]
+        ), n
+
+    def _called(self, function: Callable[[Any], Any], points: np.ndarray) -> Any:
+        try:
+            return jax.block_until_ready(function(points))
+        except Exception as error:
+            head = str(error).strip().partition("\n")[0].rstrip(".")
+            advice = ""
+            if isinstance(error, jax.errors.ConcretizationTypeError | jax.errors.TracerArrayConversionError):
+                advice = (
+                    ". JAX compiles the function: write it with jax.numpy, and jax.numpy.where or jax.lax for what "
+                    "depends on the point"
+                )
+            raise LandscapeError(
+                f"the function raised {type(error).__name__} at {describe_point(points[0])}: {head}{advice}", points[0]
+            ) from error
+
+    def _numbers(self, values: Any, points: np.ndarray, n: int) -> np.ndarray:
+        if not hasattr(values, "shape") or values.shape != (len(points),) or np.dtype(values.dtype).kind not in "fiu":
+            what = f"shape {values.shape[1:]}, {values.dtype}" if hasattr(values, "shape") else type(values).__name__
+            raise LandscapeError(
+                f"the value at {describe_point(points[0])} is {what}; expected one real number", points[0]
+            )
+        return np.asarray(values, dtype=np.float64)[:n]

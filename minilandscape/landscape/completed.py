@@ -63,7 +63,7 @@ class _Completed(LandscapeDefaults):
             )
         return gradients
 
-    def span(self, basis: Any) -> Span:
+    def span(self, basis: Any) -> Any:
         if not hasattr(self._inner, "span"):
             return super().span(basis)
         return _CompletedSpan(self._inner.span(basis))

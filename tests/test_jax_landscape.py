@@ -1,0 +1,93 @@
+"""Functions written with jax.numpy: the precision of the call, what is compiled in, what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minilandscape as ml
+
+jax = pytest.importorskip("jax")
+
+import jax.numpy as jnp  # noqa: E402
+
+from minilandscape.adapters.jax import JaxLandscape  # noqa: E402
+
+POINTS = np.random.default_rng(0).standard_normal((5, 3))
+
+
+def in_double_precision(on: bool = True) -> Any:
+    return jax.experimental.enable_x64(on) if hasattr(jax.experimental, "enable_x64") else jax.enable_x64(on)
+
+
+def f(x: Any) -> Any:
+    return jnp.sum(jnp.sin(x) * x)
+
+
+def test_the_precision_is_that_of_the_call() -> None:
+    """Made in one precision, and used in another and back again, as a notebook does."""
+    exact = (np.sin(POINTS) * POINTS).sum(axis=1)
+    slopes = np.sin(POINTS) + POINTS * np.cos(POINTS)
+    with in_double_precision(False):
+        land = JaxLandscape(f, 3)
+    for double in (False, True, False):
+        with in_double_precision(double):
+            assert land.dtype == (np.float64 if double else np.float32)
+            values, gradients = land.values_and_gradients(POINTS)
+            assert gradients.dtype == land.dtype
+            for found in (values, land.values(POINTS)):
+                error = np.abs(found - exact).max()
+                assert error < 1e-14 if double else 1e-9 < error < 1e-5
+            assert gradients == pytest.approx(slopes, rel=1e-12 if double else 1e-5)
+            assert ml.find_path(land, POINTS[0], POINTS[1], n_points=5, steps=1).start.dtype == land.dtype
+
+
+def test_what_is_compiled_in_is_forgotten() -> None:
+    data = np.ones(3)
+    land = JaxLandscape(lambda x: jnp.sum(data * x), 3)
+    first = land.values_and_gradients(POINTS)[0], land.values(POINTS)
+    data = 2 * data
+    land.forget()
+    for found, before in zip((land.values_and_gradients(POINTS)[0], land.values(POINTS)), first, strict=True):
+        assert found == pytest.approx(2 * before)
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 8])
+def test_any_number_of_points(n: int) -> None:
+    points = np.ones((n, 3))
+    values, gradients = JaxLandscape(lambda x: jnp.sum(x**2), 3).values_and_gradients(points)
+    assert values.tolist() == [3.0] * n
+    assert gradients.tolist() == [[2.0] * 3] * n
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda x: x[0] if x[0] > 0 else x[1], r"raised TracerBoolConversionError at .* write it with jax\.numpy"),
+        (lambda x: float(x[0]), "raised ConcretizationTypeError at"),
+        (lambda x: x @ jnp.ones(4), "raised TypeError at"),
+        (lambda x: x[:1], r"is shape \(1,\), float32; expected one real number|raised TypeError"),
+        (lambda x: x[0] * 1j, r"is shape \(\), complex64; expected one real number|raised TypeError"),
+        (lambda x: x[0] > 0, r"is shape \(\), bool; expected one real number|raised TypeError"),
+        (lambda x: None, "is NoneType; expected one real number|raised TypeError"),
+        (lambda x: (x[0], x), "is tuple; expected one real number|raised TypeError"),
+    ],
+)
+def test_what_a_function_does_wrong_is_said_with_its_point(function: Any, message: str) -> None:
+    with in_double_precision(False):
+        land = JaxLandscape(function, 3)
+        for evaluate in (land.values, land.values_and_gradients):
+            with pytest.raises(ml.LandscapeError, match=message) as caught:
+                evaluate(POINTS)
+            assert caught.value.point == pytest.approx(POINTS[0], rel=1e-6)
+
+
+def test_wrong_arguments_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"size is 2\.5"):
+        JaxLandscape(f, 2.5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="f is float"):
+        JaxLandscape(1.0, 2)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"expected a stack \(P, 3\)"):
+        JaxLandscape(f, 3).values(POINTS[0])

@@ -1,0 +1,378 @@
+"""Modules as a landscape: values are the module's own, or are refused with what to do."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minilandscape as ml
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+
+from minilandscape.adapters.torch import TorchLandscape  # noqa: E402
+
+cross_entropy = nn.functional.cross_entropy
+#: Inputs, sequences of inputs, and their classes.
+N = 120
+GENERATOR = torch.Generator().manual_seed(0)
+X, S = torch.randn(N, 6, generator=GENERATOR), torch.randn(N, 4, 6, generator=GENERATOR)
+Y = torch.randint(0, 3, (N,), generator=GENERATOR)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Small tensors gain nothing by threads, which wait for each other on a machine that is busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def plain(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+
+
+def normalised(seed: int = 0) -> nn.Module:
+    """With the running statistics of some batches."""
+    torch.manual_seed(seed)
+    module = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+    for part in X.split(30):
+        module(part)
+    return module
+
+
+class Recurrent(nn.Module):
+    def __init__(self, kind: type[nn.Module]) -> None:
+        super().__init__()
+        self.inside, self.out = kind(6, 5, batch_first=True), nn.Linear(5, 3)
+
+    def forward(self, x: Any) -> Any:
+        return self.out(self.inside(x)[0][:, -1])
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 6), nn.Linear(6, 6)
+        self.second.weight = self.first.weight
+
+    def forward(self, x: Any) -> Any:
+        return self.second(torch.tanh(self.first(x)))[:, :3]
+
+
+class Lightning(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model, self.scale = model, nn.Parameter(torch.ones(1))
+
+
+def value_of(module: nn.Module, inputs: Any = X, loss: Any = cross_entropy) -> float:
+    with torch.no_grad():
+        return float(loss(copy.deepcopy(module).eval()(inputs), Y))
+
+
+def gradient_of(module: nn.Module) -> np.ndarray:
+    """By backward(), in the order of named_parameters()."""
+    module = copy.deepcopy(module).eval()
+    cross_entropy(module(X), Y).backward()
+    return np.concatenate([p.grad.numpy().ravel() for p in module.parameters() if p.requires_grad])
+
+
+def landscape(module: nn.Module, **options: Any) -> TorchLandscape:
+    return TorchLandscape(module, cross_entropy, X, Y, **{"batch": 50, **options})
+
+
+@pytest.mark.parametrize("points", [1, 3])
+@pytest.mark.parametrize("make", [plain, normalised, Tied])
+def test_values_and_gradients_are_the_modules_own(make: Any, points: int) -> None:
+    module = make()
+    land = landscape(module, points=points)
+    x = land.vector(module.state_dict())
+    for state in (None, module, copy.deepcopy(module).state_dict()):
+        assert np.array_equal(land.vector(state), x)
+    values, gradients = land.values_and_gradients(np.stack([x] * 4))
+    assert values == pytest.approx([value_of(module)] * 4, rel=1e-5)
+    assert gradients == pytest.approx(np.stack([gradient_of(module)] * 4), rel=1e-4, abs=1e-6)
+    other = x + 0.1
+    loaded = land.load(other)
+    assert not loaded.training
+    assert np.array_equal(land.vector(loaded), other)
+    assert np.array_equal(land.vector(land.state_dict(other)), other)
+    for filled in (loaded, land.load(other, make()), make()):
+        filled.load_state_dict(land.state_dict(other))
+        assert value_of(filled) == pytest.approx(land.values(other[None])[0], rel=1e-5)
+
+
+class TestStates:
+    @pytest.mark.parametrize("as_module", [False, True])
+    def test_other_buffers_are_refused_by_name(self, as_module: bool) -> None:
+        land, other = landscape(normalised()), normalised(1)
+        with pytest.raises(ValueError, match=r"other buffers than the landscape: 1\.running_mean, 1\.running_var\."):
+            land.vector(other if as_module else other.state_dict())
+        # The count of batches alone changes no loss.
+        state = normalised().state_dict()
+        state["1.num_batches_tracked"] += 7
+        assert np.array_equal(land.vector(state), land.vector())
+        # In another precision they are the same.
+        assert np.array_equal(land.vector(normalised().double()), land.vector())
+        with pytest.raises(ValueError, match=r"missing: 1\.running_mean"):
+            land.vector(dict(normalised().named_parameters()))
+
+    def test_buffers_that_no_state_dict_holds_are_compared_too(self) -> None:
+        first, second = plain(), plain()
+        for module, shift in ((first, 0.0), (second, 1.0)):
+            module.register_buffer("shift", torch.tensor(shift), persistent=False)
+        land = landscape(first)
+        assert np.array_equal(land.vector(plain().state_dict()), land.vector())
+        for use in (land.vector, lambda module: land.load(land.vector(), module)):
+            with pytest.raises(ValueError, match="other buffers than the landscape: shift"):
+                use(second)
+
+    @pytest.mark.parametrize(
+        ("wrap", "found", "advice"),
+        [
+            (nn.DataParallel, "module.0.weight", "'module.' before"),
+            (lambda m: nn.ModuleDict({"_orig_mod": m}), "_orig_mod.0.weight", "'_orig_mod.' before"),
+            (Lightning, "scale, model.0.weight", "'model.' before"),
+        ],
+    )
+    def test_wrapped_modules_are_refused_with_the_keys_found(self, wrap: Any, found: str, advice: str) -> None:
+        land, wrapped = landscape(plain()), wrap(plain(1))
+        before = copy.deepcopy(wrapped.state_dict())
+        for use in (land.vector, lambda state: land.load(land.vector(), wrapped)):
+            with pytest.raises(ValueError, match=f"holds {found}.*expected the keys .* 0.weight.*{advice}"):
+                use(wrapped.state_dict())
+        assert all(torch.equal(before[key], tensor) for key, tensor in wrapped.state_dict().items())
+        prefix = advice.split("'")[1]
+        given = {k.removeprefix(prefix): v for k, v in wrapped.state_dict().items() if k.startswith(prefix)}
+        assert np.array_equal(land.vector(given), land.vector(plain(1)))
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda s: {"state_dict": s, "epoch": 3}, "holds state_dict, epoch; .* in its entry 'state_dict': give"),
+            (
+                lambda s: {k: v.t() for k, v in s.items()},
+                r"0\.weight of the state has shape \(6, 8\); expected \(8, 6\)",
+            ),
+            (lambda s: {**s, "4.weight": s["0.weight"]}, r"not known: 4\.weight"),
+            (lambda s: {"0.weight": s["0.weight"]}, r"missing: 0\.bias, 2\.weight, 2\.bias"),
+            (lambda s: {**s, "0.bias": s["0.bias"].numpy()}, r"holds ndarray for 0\.bias; expected a tensor"),
+            (lambda s: {**s, "0.bias": s["0.bias"].to(torch.int8)}, r"0\.bias of the state is torch\.int8; expected"),
+            (lambda s: {}, r"missing: 0\.weight"),
+        ],
+    )
+    def test_other_states_are_refused(self, change: Any, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            landscape(plain()).vector(change(plain(1).state_dict()))
+
+    def test_what_is_no_state_is_refused(self) -> None:
+        land = landscape(plain())
+        with pytest.raises(TypeError, match=r"the state is str; .* torch\.load"):
+            land.vector("a.pt")  # type: ignore[arg-type]
+        for vector in (np.zeros(land.size + 1), np.zeros((1, land.size)), np.zeros(land.size, dtype=complex)):
+            with pytest.raises(ValueError, match=rf"expected \({land.size},\)"):
+                land.state_dict(vector)
+
+    def test_parameters_that_are_one_are_given_alike(self) -> None:
+        state = Tied().state_dict()
+        with pytest.raises(ValueError, match="is one parameter"):
+            landscape(Tied()).vector({**state, "second.weight": state["first.weight"] + 1})
+
+    def test_frozen_parameters_stay_where_they_are(self) -> None:
+        module = plain()
+        module[0].requires_grad_(False)
+        land = landscape(module)
+        assert land.size == sum(p.numel() for p in module[2].parameters())
+        x = land.vector() + 1
+        assert torch.equal(land.load(x)[0].weight, module[0].weight)
+        assert land.values(x[None])[0] == pytest.approx(value_of(land.load(x)), rel=1e-5)
+        with pytest.raises(ValueError, match=r"other parameters with requires_grad=False .* 0\.weight, 0\.bias"):
+            land.vector(plain(1))
+        with pytest.raises(ValueError, match=r"module\.requires_grad_\(True\)"):
+            landscape(plain().requires_grad_(False))
+
+
+def test_nothing_that_happens_later_changes_the_landscape() -> None:
+    module, inputs, targets = normalised(), X.clone(), Y.clone()
+    weights = torch.ones(3)
+    land = TorchLandscape(module, nn.CrossEntropyLoss(weight=weights), inputs, targets, batch=N)
+    x = land.vector()
+    before = land.values(x[None])
+    mode = module.training
+    middle = land.load(x + 1)
+    assert np.array_equal(land.vector(module), x)
+    assert module.training == mode
+    module(X * 5)  # moves the running statistics
+    with torch.no_grad():
+        for tensor in (inputs, weights, *module.parameters(), *middle.parameters()):
+            tensor.mul_(3)
+    targets.zero_()
+    module[0] = nn.Linear(6, 8, bias=False)
+    state = land.state_dict(x)
+    state["0.weight"].zero_()
+    assert np.array_equal(land.vector(), x)
+    assert np.array_equal(land.values(x[None]), before)
+
+
+def test_layers_that_work_in_place_leave_the_data_alone() -> None:
+    class Shifts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.out = nn.Linear(6, 3)
+
+        def forward(self, x: Any) -> Any:
+            return self.out(x.add_(1))
+
+    land = landscape(Shifts(), points=2)
+    assert np.ptp([land.values(land.vector()[None]) for _ in range(3)]) == 0
+    assert land.values(land.vector()[None])[0] == pytest.approx(value_of(land.load(land.vector()), X.clone()), rel=1e-5)
+
+
+LOSSES: dict[str, Any] = {
+    "sum": nn.CrossEntropyLoss(reduction="sum"),
+    "class weights": nn.CrossEntropyLoss(weight=torch.tensor([1.0, 1.05, 1.1])),
+    "root": lambda outputs, targets: cross_entropy(outputs, targets).sqrt(),
+    "whole set": lambda outputs, targets: (outputs - outputs.mean(dim=0)).square().mean(),
+}
+
+
+class TestLosses:
+    @pytest.mark.parametrize("name", LOSSES)
+    @pytest.mark.parametrize("batch", [50, 70, N - 1])
+    def test_a_loss_that_is_no_mean_asks_for_all_samples_at_once(self, name: str, batch: int) -> None:
+        with pytest.raises(ValueError, match=rf"would depend on batch={batch}\..* give batch={N}"):
+            TorchLandscape(plain(), LOSSES[name], X, Y, batch=batch)
+        land = TorchLandscape(plain(), LOSSES[name], X, Y, batch=N)
+        assert land.values(land.vector()[None])[0] == pytest.approx(value_of(plain(), loss=LOSSES[name]), rel=1e-5)
+
+    @pytest.mark.parametrize("ignored", [-100, 255])
+    def test_one_ignored_target_of_many_is_seen(self, ignored: int) -> None:
+        targets = Y.clone()
+        targets[77] = ignored
+        with pytest.raises(ValueError, match="mean over the samples"):
+            TorchLandscape(plain(), nn.CrossEntropyLoss(ignore_index=ignored), X, targets, batch=50)
+
+    def test_losses_of_modules_that_are_trained_or_far_out_are_taken_for_what_they_are(self) -> None:
+        """From losses of 1e-9, of which rounding is a large part, to large ones."""
+        for scale in (0.0, 1e-4, 1.0, 30.0, 1e4):
+            module = plain()
+            with torch.no_grad():
+                module[2].weight.mul_(scale)
+            targets = module(X).argmax(dim=1)
+            for points in (1, 8):
+                TorchLandscape(module, cross_entropy, X, targets, batch=50, points=points)
+            if scale > 0:
+                with pytest.raises(ValueError, match="mean over the samples"):
+                    TorchLandscape(module, LOSSES["sum"], X, targets, batch=50)
+
+    @pytest.mark.filterwarnings("ignore:torch.func.vmap cannot take the values")
+    @pytest.mark.parametrize("outputs", ["tuple", "steps"])
+    def test_outputs_of_other_forms(self, outputs: str) -> None:
+        class Forms(Recurrent):
+            def forward(self, x: Any) -> Any:
+                all_steps = self.out(self.inside(x)[0])
+                return (all_steps[:, -1], x) if outputs == "tuple" else all_steps.flatten(0, 1)
+
+        def loss(found: Any, targets: Any) -> Any:
+            if outputs == "tuple":
+                return cross_entropy(found[0], targets)
+            return cross_entropy(found, targets.repeat_interleave(4))
+
+        land = TorchLandscape(Forms(nn.RNN), loss, S, Y, batch=50)
+        assert land.values(land.vector()[None])[0] == pytest.approx(
+            value_of(land.load(land.vector()), S, loss), rel=1e-5
+        )
+        with pytest.raises(ValueError, match="mean over the samples"):
+            TorchLandscape(Forms(nn.RNN), lambda *both: len(both[1]) * loss(*both), S, Y, batch=50)
+
+    def test_modules_that_look_at_the_whole_batch_are_refused(self) -> None:
+        module = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8, track_running_stats=False), nn.Linear(8, 3))
+        with pytest.raises(ValueError, match=f"depends on the samples beside it.*batch={N}"):
+            landscape(module)
+        land = landscape(module, batch=N)
+        assert land.values(land.vector()[None])[0] == pytest.approx(value_of(module), rel=1e-5)
+
+    @pytest.mark.parametrize(
+        ("loss", "message"),
+        [
+            (nn.CrossEntropyLoss(reduction="none"), r"the loss is of shape \(32,\).*expected a tensor of one"),
+            (lambda outputs, targets: cross_entropy(outputs, targets).item(), "the loss is of type float"),
+            (lambda outputs, targets: cross_entropy(outputs.detach(), targets), "leave PyTorch's record"),
+            (lambda outputs, targets: cross_entropy(outputs, targets + 1), "the loss raised IndexError on outputs"),
+            (lambda outputs, targets: cross_entropy(nn.functional.dropout(outputs), targets), "two evaluations"),
+        ],
+    )
+    def test_other_losses_are_refused(self, loss: Any, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            TorchLandscape(plain(), loss, X, Y, batch=50)
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_recurrent_modules_are_evaluated_point_by_point_and_say_so_once(kind: Any) -> None:
+    torch.manual_seed(0)
+    module = Recurrent(kind)
+    land = TorchLandscape(module, cross_entropy, S, Y, batch=70)
+    points = land.vector() + 0.1 * np.random.default_rng(0).standard_normal((10, land.size))
+    expected = [value_of(land.load(point), S) for point in points]
+    with pytest.warns(UserWarning, match=r"vmap cannot take the values .* point by point"):
+        assert land.values(points) == pytest.approx(expected, rel=1e-5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        assert land.values(points) == pytest.approx(expected, rel=1e-5)
+    one_by_one = TorchLandscape(module, cross_entropy, S, Y, batch=70, points=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's own, of what is slow
+        values, gradients = land.values_and_gradients(points[:2])
+        assert values == pytest.approx(expected[:2], rel=1e-5)
+        assert gradients == pytest.approx(one_by_one.values_and_gradients(points[:2])[1], rel=1e-4, abs=1e-6)
+
+
+def test_what_a_module_raises_names_the_point() -> None:
+    class Fails(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.out = nn.Linear(6, 3)
+
+        def forward(self, x: Any) -> Any:
+            if self.out.bias[0].item() > 5:
+                raise RuntimeError("too far")
+            return self.out(x)
+
+    land = landscape(Fails())
+    points = np.stack([land.vector(), land.vector() + 10])
+    with pytest.warns(UserWarning, match="vmap cannot take the values"):
+        assert np.isfinite(land.values(points[:1])).all()
+    with pytest.raises(ml.LandscapeError, match=r"raised RuntimeError at .*: too far") as caught:
+        land.values(points)
+    assert np.array_equal(caught.value.point, points[1])
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "error", "message"),
+    [
+        (lambda: plain().bfloat16(), {}, ValueError, r"are of bfloat16; .* module\.float\(\)"),
+        (lambda: nn.Sequential(nn.Linear(6, 3), nn.Linear(3, 3).double()), {}, ValueError, "float32 and float64"),
+        (lambda: nn.Sequential(nn.LazyLinear(3)), {}, ValueError, "call the module once"),
+        (lambda: nn.DataParallel(plain()), {}, ValueError, r"give the module that it wraps, module\.module"),
+        (lambda: plain().double(), {}, ValueError, r"the module raised RuntimeError on inputs of shape .* in float32"),
+        (lambda: cross_entropy, {}, TypeError, r"expected a torch\.nn\.Module"),
+        (plain, {"batch": 0}, ValueError, "batch is 0"),
+        (plain, {"points": 2.0}, ValueError, r"points is 2\.0"),
+        (plain, {"inputs": X.numpy()}, TypeError, r"inputs is ndarray; .* torch\.as_tensor"),
+        (plain, {"targets": Y[:5]}, ValueError, "120 inputs and 5 targets"),
+        (plain, {"loss": "mse"}, TypeError, "loss is str"),
+    ],
+)
+def test_wrong_arguments_are_refused(module: Any, options: dict[str, Any], error: Any, message: str) -> None:
+    given = {"loss": cross_entropy, "inputs": X, "targets": Y, **options}
+    with pytest.raises(error, match=message):
+        TorchLandscape(module(), given.pop("loss"), given.pop("inputs"), given.pop("targets"), **given)
