@@ -574,7 +574,9 @@ def test_pathsamples_files(tmp_path: Path) -> None:
     assert points.minima_properties["point_group_order"].tolist() == [1, 2, 1]
     assert points.saddle_properties["moments_of_inertia"].tolist() == [[122.6412364322, 135.8025452191, 138.6]] * 3
     with pytest.warns(IncompleteWarning, match="1 of 2 barriers lie below one of their minima and are left out"):
-        assert points.graph().n_pieces == 2
+        graph = points.graph()
+    assert graph.n_pieces == 2
+    assert graph.left_out[1] == "1 of 3 saddles connect a minimum to itself and are no edges"
     points.save(tmp_path / "p.npz")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

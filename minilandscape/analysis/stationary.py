@@ -6,6 +6,7 @@ import operator
 import os
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -158,7 +159,8 @@ class StationaryPoints:
         return number
 
     def graph(self, below: str = "leave out") -> DisconnectivityGraph:
-        """Makes the tree of the minima; saddles that connect a minimum to itself are no edges of it.
+        """Makes the tree of the minima. Saddles that connect a minimum to itself are no edges of it; its ``left_out``
+        counts them.
 
         Parameters
         ----------
@@ -170,7 +172,10 @@ class StationaryPoints:
         rows = np.column_stack([self._pairs[edges], self._saddles.values[edges]])
         graph = disconnectivity_graph(self.minima_values, list(map(tuple, rows.tolist())), below=below)
         warn(graph.left_out, "the tree", 2)
-        return graph
+        if edges.all():
+            return graph
+        to_itself = f"{(~edges).sum()} of {len(edges)} saddles connect a minimum to itself and are no edges"
+        return replace(graph, left_out=(*graph.left_out, to_itself))
 
     # Comparing ---------------------------------------------------------------------------------------------------
 
