@@ -8,7 +8,19 @@ import platform
 from .options import Json
 from .output import print_json
 
-PACKAGES = ("minilandscape", "numpy", "scipy", "scikit-learn", "matplotlib", "typer", "autograd", "mlxtend", "ase")
+PACKAGES = (
+    "minilandscape",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "matplotlib",
+    "typer",
+    "rich",
+    "autograd",
+    "loky",
+    "mlxtend",
+)
+PACKAGES += ("ase", "pele", "topsearch", "torch", "jax", "distributed")
 
 
 def info(as_json: Json = False) -> None:

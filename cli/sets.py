@@ -77,6 +77,7 @@ def kpca(
     print(f"{kernel} kernel, eigenvalues " + ", ".join(f"{value:.4g}" for value in result.eigenvalues))
     for file, part in zip(files, parts, strict=True):
         mean, spread = part.mean(axis=0), part.std(axis=0)
+        mean[np.abs(mean) < 1e-12 * spread] = 0  # what rounding leaves of it
         text = ", ".join(f"PC{k + 1} {m:.4g} ± {s:.2g}" for k, (m, s) in enumerate(zip(mean, spread, strict=True)))
         print(f"{file} ({_vectors(len(part))}): {text}")
 

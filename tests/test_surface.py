@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,17 @@ def test_a_plane_through_three_points_almost_on_a_line_has_right_angles() -> Non
     points[2] = points[0] + 0.3 * (points[1] - points[0]) + 1e-7 * points[2]
     axes = ml.surface(ml.FunctionLandscape(square, 6, batched=True), points, n=2).axes
     assert np.abs(axes @ axes.T - np.eye(2)).max() < 1e-14
+
+
+def test_a_plane_through_a_path_holds_its_highest_point_though_another_is_farther() -> None:
+    def f(x: Any) -> Any:
+        return -((x[0] - 0.5) ** 2), np.array([1 - 2 * x[0], 0.0, 0.0])
+
+    line = ml.find_path(f, np.zeros(3), np.array([1.0, 0.0, 0.0]), n_points=21, method="linear")
+    path = replace(line, coefficients=np.array([[0.0, 0.3, 0.0], [0.0, 0.0, 0.5]]))  # highest in y, farthest in z
+    found = ml.surface(f, None, path=path, n=2)
+    assert np.abs(found.axes) == pytest.approx(np.eye(3)[:2], abs=1e-12)
+    assert found.curve_distance == pytest.approx(0.5)
 
 
 def test_a_path_lies_on_it() -> None:
