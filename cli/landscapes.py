@@ -65,12 +65,15 @@ class Where:
             return _own_landscape(self.own), {"landscape": self.own}
         name, chosen = settle(vectors, self.model, self.variant, "; a landscape of your own is named by --landscape")
         mnist = load_data(self.data, self.train_size, chosen, self.device)
-        images = getattr(mnist, self.split)[: self.limit]
+        every = getattr(mnist, self.split)
+        images = every[: self.limit]
         if self.limit is not None and len(images) < self.limit:
             note(f"--limit asks for {self.limit:,} images; there are {len(images):,}, and all of them are used")
         land = network_landscape(name, images, variant=chosen, device=self.device, dtype=self.dtype)
+        part = "all" if len(images) == len(every) else f"the first {len(images):,} of"
+        note(f"landscape: the loss over {part} {len(every):,} {'training' if self.split == 'train' else 'test'} images")
         facts = {"model": name, "variant": chosen, "key": mnist.key, "split": self.split, "n_images": len(images)}
-        return land, facts
+        return land, {**facts, "remark": mnist.remark} if mnist.remark else facts
 
 
 def _own_landscape(spec: str) -> Any:

@@ -73,6 +73,15 @@ def test_train_evaluate_connect(folder: Path, capsys: pytest.CaptureFixture[str]
     assert len(path["history"]["height"]) == 6
     assert path["evaluations"]["gradients"] == 240
     assert path["data"]["n_images"] == 200
+    assert "not MNIST's own" in path["data"]["remark"]
+    assert "n_images" in rows[0]["test"]
+    for limit, said in (((), "all 300 training"), (("--limit", "20"), "the first 20 of 300 training")):
+        assert run("connect", "run0/train.npy", "run1/train.npy", "--data", "data.npz", "--steps", "1", *limit) == 0
+        assert f"landscape: the loss over {said} images" in capsys.readouterr().err
+    assert run("evaluate", "run0/train.npy", "--data", "data.npz") == 0
+    out = capsys.readouterr().out
+    assert " of 300 images; test loss " in out
+    assert out.endswith(" of 100 images\n")
     assert (folder / "p.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "p.npz").exists()
     assert run("connect", "run0/train.npy", "run1/train.npy", "--data", "data.npz", "--variant", "paper") == 1
@@ -432,6 +441,8 @@ def test_what_landscape_may_name(folder: Path, capsys: pytest.CaptureFixture[str
         (("train", "resnet"), 2, "expected one of fcp"),
         (("train", "fcp", "--lr", "0.1"), 2, "finds its own steps"),
         (("train", "fcp", "--seeds", "4-2"), 2, "A-B"),
+        (("train", "fcp", "--seeds", "5"), 2, "seeds 0 to 4 are --seeds 0-4, the seed 5 alone is --seed 5"),
+        (("train", "fcp", "--seeds", "0"), 2, "A-B"),
         (("connect", "a.npy", "b.npy", "--solver", "lbfgs-gss", "--lr", "1"), 2, "lr belongs"),
         (("connect", "a.npy", "b.npy", "--split", "both"), 2, "train or test"),
         (("connect", "a.npy", "b.npy", "--method", "string"), 2, "--method is 'string'; expected one of fourier, "),
