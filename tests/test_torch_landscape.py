@@ -316,6 +316,15 @@ class TestLosses:
             TorchLandscape(plain(), loss, X, Y, batch=50)
 
 
+def test_a_surface_says_whether_its_directions_are_filter_normalised(small_mnist: Any) -> None:
+    land = landscape(plain())
+    x = land.vector()
+    assert ml.surface(land, x, n=2).facts["filter_normalised"] is False
+    assert ml.surface(land, np.stack([x, x + 1, -x + np.arange(x.size)]), n=2).facts["filter_normalised"] is None
+    network = ml.network_landscape("fcp", small_mnist.train[:10])
+    assert ml.surface(network, ml.initial_vector("fcp", 0), n=2).facts["filter_normalised"] is True
+
+
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
 def test_recurrent_modules_are_evaluated_point_by_point_and_say_so_once(kind: Any) -> None:
     torch.manual_seed(0)

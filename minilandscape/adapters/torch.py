@@ -372,6 +372,7 @@ class _Trial:
     def _mean(
         self, whole: torch.Tensor, parts: Sequence[torch.Tensor], losses: Sequence[torch.Tensor], tolerance: float
     ) -> None:
+        tolerance = max(tolerance, 10 * torch.finfo(whole.dtype).eps)
         numbers = [float(loss) for loss in losses]
         mean = sum(len(part) * number for part, number in zip(parts, numbers, strict=True)) / len(self.inputs)
         if not torch.isfinite(whole) or abs(float(whole) - mean) <= tolerance * max(map(abs, [float(whole), *numbers])):
@@ -464,6 +465,7 @@ def _apart(a: Any, b: torch.Tensor) -> bool:
 
 def _close(a: torch.Tensor, b: torch.Tensor, part: float) -> bool:
     """Whether two losses are one but for rounding; a loss that is not finite is what it is."""
+    part = max(part, 10 * torch.finfo(a.dtype).eps)
     return not bool((a - b).abs() > part * torch.maximum(a.abs(), b.abs()))
 
 

@@ -43,7 +43,7 @@ class Surface:
     curve_distance
         How far the path leaves the plane at most.
     facts
-        Options and data.
+        Options and data; ``filter_normalised`` says whether random directions are, None where none are random.
     """
 
     origin: np.ndarray
@@ -136,7 +136,8 @@ def surface(
     farthest from the straight line where the highest stands on it. Else, and where all of these lie on one line, by
     random directions. On a network these are normalised filter by filter (Li et al., 2018): the weights that lead into
     a unit or channel have the length of the point's own, and biases stay. Where all weights are 0 they would vanish,
-    and directions of length 1 in all parameters take their place. The first direction leads from the first point to the
+    and directions of length 1 in all parameters take their place, as on any other landscape, PyTorch modules included:
+    there the plane depends on the scale of each layer. The first direction leads from the first point to the
     second; the second is orthogonal to it.
 
     Parameters
@@ -243,7 +244,9 @@ def surface(
     if np.isnan(values).all():
         raise LandscapeError(f"no point of the plane could be evaluated{f': {failure}' if failure else ''}", X[0])
     own = np.zeros(0) if path is None else np.asarray(path.values, dtype=np.float64)
-    return Surface(X[0], axes, x, y, values, marks, shadow, own, off, {"n": n, "seed": seed if random else None})
+    normalised = getattr(land, "network", None) is not None if random else None
+    facts = {"n": n, "seed": seed if random else None, "filter_normalised": normalised}
+    return Surface(X[0], axes, x, y, values, marks, shadow, own, off, facts)
 
 
 def _with_ends(X: np.ndarray, path: Path, away: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

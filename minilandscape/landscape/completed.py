@@ -15,7 +15,6 @@ from .protocol import (
     Evaluations,
     LandscapeDefaults,
     LandscapeError,
-    Span,
     Weights,
     describe_point,
 )
