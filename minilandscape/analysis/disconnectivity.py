@@ -39,7 +39,7 @@ class Merge(NamedTuple):
     right: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DisconnectivityGraph:
     """The tree of minima.
 
@@ -57,6 +57,9 @@ class DisconnectivityGraph:
     minima: np.ndarray
     merges: tuple[Merge, ...]
     left_out: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<DisconnectivityGraph: {len(self.minima)} minima, {len(self.merges)} merges, {self.n_pieces} pieces>"
 
     @property
     def n_pieces(self) -> int:

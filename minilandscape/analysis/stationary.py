@@ -75,6 +75,12 @@ class StationaryPoints:
         self.pairs_tried = np.zeros((0, 2), dtype=np.int64)
         self.left_out: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        coordinates = f"{self._size} coordinates" if self._size else "no coordinates"
+        return (
+            f"<StationaryPoints: {len(self._minima.values)} minima, {len(self._saddles.values)} saddles, {coordinates}>"
+        )
+
     @property
     def minima(self) -> np.ndarray:
         """(K, D): coordinates; ValueError if those of one minimum are unknown."""
