@@ -84,7 +84,7 @@ def reproduce(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would run and cost, and stop.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Every table and figure of the paper, from nothing but the data; goes on where it was stopped."""
+    """Every table and figure of the paper, from nothing but the data; resumes where it was stopped."""
     from minilandscape.backend import DeviceError, device_module, thread_count
     from minilandscape.campaign.plan import Plan, image_counts
     from minilandscape.campaign.plan_tasks import plan_tasks
@@ -178,7 +178,7 @@ def reproduce(
         command = shlex.join(["minilandscape", *context.obj])
         finished = Store(out).ids("results")
         kept = sum(task.id in finished for task in tasks)
-        note(f"{kept} tasks are finished and kept; the same command goes on: {command}")
+        note(f"{kept} tasks are finished and kept; the same command resumes: {command}")
         raise
     _print(summary, out, as_json)
     if summary.failed:
@@ -187,7 +187,7 @@ def reproduce(
             "--retry-failed runs them again"
         )
     if summary.left or summary.running:
-        raise RuntimeError(f"{len(summary.left) + len(summary.running)} tasks are left; the same command goes on")
+        raise RuntimeError(f"{len(summary.left) + len(summary.running)} tasks are left; the same command resumes")
 
 
 def status(folder: Folder, as_json: Json = False) -> None:

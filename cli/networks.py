@@ -69,7 +69,7 @@ def train(
 ) -> None:
     """Train a network; keep the weights at the minimum of the training loss and of the test loss.
 
-    A repeated command goes on where an interrupted one stopped, with other --epochs too, and does nothing where all is
+    A repeated command resumes where an interrupted one stopped, with other --epochs too, and does nothing where all is
     done.
     """
     from minilandscape.training import CHECKPOINTS, run_options, train_to_folder
@@ -112,8 +112,8 @@ def train(
             )
         except KeyboardInterrupt:
             kept = [*folder.glob(CHECKPOINTS), *folder.glob(".seed*/run.json")]
-            goes_on = f"{folder} keeps what is done; the same command goes on, and with fewer --epochs ends sooner"
-            note(goes_on if kept else "nothing is kept so far")
+            resumes = f"{folder} keeps what is done; the same command resumes it, and with fewer --epochs ends sooner"
+            note(resumes if kept else "nothing is kept so far")
             raise
     if not worked:
         note(f"{folder} holds this run, finished; nothing to do")

@@ -242,7 +242,7 @@ def test_what_an_interrupt_keeps_is_said(
     (folder / "r").mkdir()
     (folder / "r/checkpoint-0-0.npz").touch()
     assert run(*train) == 130
-    assert "r keeps what is done; the same command goes on" in capsys.readouterr().err
+    assert "r keeps what is done; the same command resumes it" in capsys.readouterr().err
 
 
 def test_an_interrupt_among_the_saddles_keeps_the_whole_path(

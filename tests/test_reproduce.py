@@ -557,7 +557,7 @@ def test_ctrl_c_twice_says_how_to_go_on_and_nothing_else(
     out, error = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
     *_, how, last = error.splitlines()
-    assert "are finished and kept; the same command goes on: minilandscape reproduce --scale smoke" in how
+    assert "are finished and kept; the same command resumes: minilandscape reproduce --scale smoke" in how
     assert last == "minilandscape: interrupted"
     assert "Traceback" not in error
     with pytest.raises(SystemExit) as ended:

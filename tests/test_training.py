@@ -1,4 +1,4 @@
-"""Training: curves, minima, files, and runs that go on with the same bits."""
+"""Training: curves, minima, files, and runs that resume bit-identically."""
 
 from __future__ import annotations
 
@@ -402,6 +402,28 @@ def test_work_on_other_seeds_is_kept(small_mnist: Mnist, tmp_path: Path, monkeyp
         with pytest.raises(ValueError, match="expected at least one, each once"):
             train_to_folder(tmp_path / "new", "fcp", small_mnist, seeds, **options)
     assert not (tmp_path / "new").exists()
+
+
+def test_vectors_that_their_record_does_not_name_are_refused(small_mnist: Mnist, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"optimizer": "sgd", "epochs": 1, "train_size": 50}
+    runs, _ = train_to_folder(tmp_path, "fcp", small_mnist, [0, 1], **options)
+    whole = np.load(tmp_path / "test.npy")
+    assert [run.facts() for run in load_runs(tmp_path)] == [run.facts() for run in runs]
+    for other in (whole[::-1], whole[:1], whole * np.float32(2), whole.astype(np.float64)):
+        np.save(tmp_path / "test.npy", other)
+        with pytest.raises(ValueError, match=r"test\.npy holds other vectors than .*run\.json records"):
+            load_runs(tmp_path)
+        with pytest.raises(ValueError, match="holds other vectors"):  # which is not this run, finished
+            train_to_folder(tmp_path, "fcp", small_mnist, [0, 1], **options)
+    np.save(tmp_path / "test.npy", whole)
+    for text in ("{}", "[1, 2]", "[]", "null"):
+        (tmp_path / "run.json").write_text(text)
+        with pytest.raises(ValueError, match=r"run\.json"):
+            load_runs(tmp_path)
+    with pytest.raises(TypeError, match="data is Images; expected a training and a test set"):
+        train("fcp", small_mnist.train, epochs=0)
+    with pytest.raises(TypeError, match="data is NoneType"):
+        train_to_folder(tmp_path / "new", "fcp", None, [0])
 
 
 def script(small_mnist: Mnist, folder: Path, *lines: str) -> subprocess.Popen[str]:

@@ -68,7 +68,7 @@ class Board:
                 stopped += self._users.get(task.id, [])
 
     def revive(self) -> bool:
-        """Whether another command has forgiven failures meanwhile; what they stopped can go on then."""
+        """Whether another command has forgiven failures meanwhile; what they stopped can be run then."""
         before, self._failed = self._failed, {}
         self.stuck.clear()
         for task in before.values():

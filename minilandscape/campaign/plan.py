@@ -283,7 +283,7 @@ def save_plan(plan: Plan, store: Store, change: bool = False) -> None:
             if not change and (changes := _changes(before, plan)):
                 raise ValueError(
                     f"{store.folder} holds a campaign with other numbers: {', '.join(changes)}; give them as they "
-                    "were, name another folder, or say --change-plan to go on with the new ones"
+                    "were, name another folder, or say --change-plan to continue with the new ones"
                 )
             networks = {**before.networks, **plan.networks}
             plan = replace(plan, networks={model: networks[model] for model in SGD_FLOORS if model in networks})

@@ -1,6 +1,6 @@
 """The store: a folder with one atomic file per finished task, shared by any number of processes and machines.
 
-``results/`` holds the finished tasks, ``claims/`` a file for each that runs, ``checkpoints/`` what running tasks go on
+``results/`` holds the finished tasks, ``claims/`` a file for each that runs, ``checkpoints/`` what running tasks resume
 from, ``failed/`` the reasons of those that failed, and ``seconds/`` what finished ones took. All that has to be atomic
 is creating a file that must not exist and renaming one, which network file systems give too.
 """

@@ -59,7 +59,7 @@ def _take_bits(arrays: dict[str, np.ndarray]) -> None:
 def _key_of(arrays: dict[str, np.ndarray], kind: str) -> tuple[str, bool]:
     """The name of the arrays, the same whether they hold pixels or those divided by 255; whether they are known ones.
 
-    Floats that are pixels but for their last digits are other arrays, of the same images.
+    Floats that differ from pixels in their last digits only are other arrays, of the same images.
     """
     own = digest(arrays)
     exact = {name: _pixels(array) if name.startswith("x") else array for name, array in arrays.items()}

@@ -112,7 +112,7 @@ class LbfgsState:
     last
         x and gradient of the step before, from which the next pair comes; None where the history was cleared.
     reason
-        Why the run ends here; None while it goes on.
+        Why the run ends here; None before its end.
     slope
         |∇f(x)|.
     """
@@ -190,7 +190,7 @@ def lbfgs_gss(
     loss_floor
         Ends the run at a value this low; 0 turns it off.
     state
-        A state to go on from, its x being the line's.
+        A state to resume from, its x being the line's.
 
     Yields
     ------

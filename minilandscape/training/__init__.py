@@ -1,4 +1,4 @@
-"""Training runs: one, several side by side, and into a folder that is gone on with."""
+"""Training runs: one, several side by side, and into a folder from which they resume."""
 
 from .checkpoint import remove_checkpoint
 from .folder import CHECKPOINTS, train_to_folder

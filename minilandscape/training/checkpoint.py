@@ -1,4 +1,4 @@
-"""Checkpoints: a file from which runs go on with the same bits."""
+"""Checkpoints: a file from which runs resume, bit-identical."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def remove_checkpoint(path: str | os.PathLike[str]) -> None:
 
 
 def write_checkpoint(path: Any, settings: list[dict[str, Any]], facts: Any, state: Any, records: Records) -> None:
-    """Writes what runs go on from: their options, data, the optimiser's state and what was measured."""
+    """Writes what runs resume from: their options, data, the optimiser's state and what was measured."""
     arrays = {f"curve_{name}": np.array(curve) for name, curve in records.curves.items()}
     arrays |= {"best_train": records.best["train"], "best_test": records.best["test"], "x": to_host(state.x)}
     known: dict[str, Any] = {"options": settings, "data": facts, "evaluations": vars(state.evaluations).copy()}

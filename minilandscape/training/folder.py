@@ -21,7 +21,7 @@ from ..workers import worker_processes
 from .checkpoint import checkpoint_seeds, remove_checkpoint
 from .loop import train_together
 from .options import as_used, run_options
-from .run import Run, data_difference, data_facts, load_runs, save_runs
+from .run import Run, cut_data, data_difference, data_facts, load_runs, save_runs
 
 CHECKPOINTS = "checkpoint-*.npz"
 #: Held by the process that works in a folder.
@@ -41,15 +41,15 @@ def train_to_folder(
     notify: Callable[[str], None] | None = None,
     **options: Any,
 ) -> tuple[list[Run], bool]:
-    """Trains a run for each seed into a folder; goes on where an interrupted call stopped.
+    """Trains a run for each seed into a folder; resumes where an interrupted call stopped.
 
     On a CPU, several seeds go to worker processes, as many as there are cores, in each of them a few seeds side by
-    side where that is faster; on a GPU all go together. Each run has the bits that it has alone.
+    side where that is faster; on a GPU all go together. Each run is bit-identical to the run alone.
 
     Finished seeds are kept, each in a folder of its own, and so are checkpoints, until all are finished; then
     ``train.npy`` and ``test.npy`` hold one row a seed and ``run.json`` a list (with ``single``, one vector and one
     record), and nothing else is left. Until then ``epochs`` may be another number, as long as no run has gone beyond
-    it: what is finished goes on, too. One process works in a folder at a time, the others wait for it.
+    it: finished seeds continue, too. One process works in a folder at a time, the others wait for it.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def train_to_folder(
     seeds = [setting["seed"] for setting in wanted]
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds are {seeds}; expected at least one, each once")
-    data = data.cut(wanted[0]["train_size"])
+    data = cut_data(data, wanted[0]["train_size"])
     facts = data_facts(data)
     wanted = [as_used(setting, facts) for setting in wanted]
     with _alone_in(folder, notify):

@@ -18,7 +18,7 @@ from ..optimizers.lbfgs import REFRESH
 from .checkpoint import read_checkpoint, write_checkpoint
 from .options import as_used, run_options
 from .records import Records
-from .run import Run, data_facts
+from .run import Run, cut_data, data_facts
 
 #: Seconds between checkpoints, at least.
 CHECKPOINT_EVERY = 10.0
@@ -44,10 +44,10 @@ def train(
     seed
         Of the initial weights and of the order of the images.
     checkpoint
-        A file that the run goes on from where it exists, and leaves its state in on the way and at its end. The run
-        then has the same bits as one that was not interrupted. The data may be read from another place by then, and
+        A file that the run resumes from where it exists, and leaves its state in on the way and at its end. The run is
+        then bit-identical to one that was not interrupted. The data may be read from another place by then, and
         ``epochs`` may be another number, so that a run can be ended early, or made longer. Once the run is saved,
-        :func:`remove_checkpoint` takes it away.
+        :func:`remove_checkpoint` removes it.
     progress
         Called with (epoch, training loss, test loss).
     **options
@@ -94,7 +94,7 @@ def train_together(
     common, seeds = settings[0], [setting["seed"] for setting in settings]
     if common["optimizer"] == "lbfgs-gss" and len(seeds) != 1:
         raise ValueError(f"lbfgs-gss trains one seed at a time, and got {len(seeds)}; call it once a seed")
-    data = data.cut(common["train_size"])
+    data = cut_data(data, common["train_size"])
     facts = data_facts(data)
     settings = [as_used(setting, facts) for setting in settings]
     lands = [

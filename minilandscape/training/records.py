@@ -1,4 +1,4 @@
-"""What is measured of runs while they go on."""
+"""Records: what is measured of runs on the way."""
 
 from __future__ import annotations
 

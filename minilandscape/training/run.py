@@ -102,11 +102,34 @@ def save_runs(folder: str | os.PathLike[str], runs: list[Run], single: bool = Fa
 
 
 def load_runs(folder: str | os.PathLike[str]) -> list[Run]:
-    """Reads what :func:`save_runs` wrote."""
+    """Reads what :func:`save_runs` wrote.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be read.
+    ValueError
+        If ``run.json`` is no record of runs, or ``train.npy`` or ``test.npy`` hold other vectors than it records.
+    """
     folder = Path(folder)
     documents = read_json(folder / "run.json")
     documents = documents if isinstance(documents, list) else [documents]
     sets = [np.atleast_2d(read_vectors(folder / f"{name}.npy")) for name in ("train", "test")]
+    try:
+        return _made_of(folder, documents, sets)
+    except (KeyError, TypeError, AttributeError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"{folder / 'run.json'} is no record of training runs, or is damaged: {reason}") from None
+
+
+def _made_of(folder: Path, documents: list[Any], sets: list[np.ndarray]) -> list[Run]:
+    for name, vectors in zip(("train", "test"), sets, strict=True):
+        recorded = [facts["sha256"][name] for facts in documents]
+        if [sha256(vector) for vector in vectors] != recorded:
+            raise ValueError(
+                f"{folder / f'{name}.npy'} holds other vectors than {folder / 'run.json'} records: "
+                "bring those back, or name another folder"
+            )
     runs = []
     for facts, train_weights, test_weights in zip(documents, *sets, strict=True):
         derived = ("data", "train_minimum", "test_minimum", "reason", "evaluations", "sha256", "curves")
@@ -117,8 +140,17 @@ def load_runs(folder: str | os.PathLike[str]) -> list[Run]:
     return runs
 
 
+def cut_data(data: Mnist, train_size: int) -> Mnist:
+    """Data with so many training images; TypeError where they are not what ``load_mnist`` returns."""
+    if not isinstance(data, Mnist):
+        raise TypeError(
+            f"data is {type(data).__name__}; expected a training and a test set, as load_mnist returns them"
+        )
+    return data.cut(train_size)
+
+
 def data_facts(data: Mnist) -> dict[str, Any]:
-    """What a result records of the images it comes from."""
+    """What a result records of the images that it comes from."""
     facts = {"key": data.key, "source": data.source, "n_train": len(data.train), "n_test": len(data.test)}
     return {**facts, "remark": data.remark} if data.remark else facts
 
