@@ -107,8 +107,8 @@ def _line(error: Any, arguments: list[str]) -> str:
         if (typed := _typed(error, arguments)) is not None:
             text = f"{typed[0]} is {typed[1]!r}: {error.message}"
         return f"{' '.join(text.split()).rstrip('.')}; see {command} --help"
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
     text = " ".join(str(error).split())
     if isinstance(error, (ValueError, OSError, ArithmeticError, RuntimeError, TypeError)):
         return text
