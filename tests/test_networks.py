@@ -250,7 +250,7 @@ def test_products_are_fresh_after_some_combinations(few: Images) -> None:
     span, coefficients = landscape.span(points_of("fcp", 2)), np.array([[0.7, 0.3], [0.1, 0.9]])
     for _ in range(span_module.FRESH_AFTER):
         span.values(coefficients)
-        span.combine([0, 1], [[0.6, 0.4], [-0.4, 0.6]])
+        span.combine([0, 1], [[0.6, 0.8], [-0.8, 0.6]])
     assert np.array_equal(span.values(coefficients), landscape.span(span.basis).values(coefficients))
 
 
