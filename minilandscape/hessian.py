@@ -24,12 +24,16 @@ class Differences:
         The gradient at the point of the next products, where they need not be exact: one gradient a product, not two.
     evaluations
         Points evaluated.
+    asymmetry
+        How much the entries of the last whole Hessian differed from its transpose's, root mean square over √2: what
+        noise and kinks leave in each.
     """
 
     def __init__(self, landscape: Any, step: float) -> None:
         self.landscape, self.step = landscape, step
         self.known: np.ndarray | None = None
         self.evaluations = Evaluations()
+        self.asymmetry = 0.0
 
     def value_and_gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         """NaN where the landscape cannot be evaluated."""
@@ -92,5 +96,6 @@ class Differences:
         H = basis @ self.products(x, basis).T
         if not np.isfinite(H).all():
             raise LandscapeError("the gradient is not finite beside it", x)
+        self.asymmetry = float(np.sqrt(np.mean((H - H.T) ** 2) * len(H) / max(len(H) - 1, 1) / 2))
         values, vectors = np.linalg.eigh(0.5 * (H + H.T))
         return values, vectors.T @ basis

@@ -1,8 +1,8 @@
-"""The noise of a landscape's values and gradients at a point, and the finite-difference step that it calls for."""
+"""The noise of a landscape's values and gradients at a point, and the finite-difference step that suits it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import comb, isfinite, sqrt
 from typing import Any
 
@@ -18,12 +18,20 @@ POINTS, BEHIND = 6, 2
 ORDER = (4, 1, 5, 2, 0, 3)
 #: Spacing of a table, as a part of the length that is given: of the first, and at most.
 SPACING, MOST_SPACING = 1e-4, 1e-2
+#: Of a second one if the noise is more than this part of the gradient: about the step of finite differences then.
+SPACING_OF_NOISE, NOISY = 3e-3, 1e-12
 #: Estimates from differences of two orders agree within this factor.
 AGREE = 4
 #: Tables at most; factors by which the next is finer or coarser.
 MOST_TABLES, FINER, COARSER = 8, 100, 10
 #: The gradient is linear enough if its second differences are below this part of the first.
 BENT = 0.1
+#: The least finite-difference step, as a part of the length over which the curvature changes.
+LEAST_STEP = 1e-4
+#: That length is no more than this part of the one that is given.
+REACH = 1 / 3
+#: A change of the curvature over more than so many spacings is looked for with coarser tables, at most so many.
+FAR, MOST_FARTHER = 1e5, 6
 #: The first differences have to be so many times the noise, or the curvature is not seen.
 VISIBLE = 10
 
@@ -46,7 +54,9 @@ class Noise:
     curvature
         |H u| along the unit vector u that was probed, all components of the same size.
     length
-        The length over which the curvature along u changes by its own size; infinite where the noise hides that.
+        The length over which the curvature along u changes by its own size; infinite where that is not seen.
+    scale
+        A length over which f varies: the one that was given, or less where f is not smooth over that.
     spacing
         Distance of the sample points.
     size
@@ -60,13 +70,19 @@ class Noise:
     gradient_largest: float
     curvature: float
     length: float
+    scale: float
     spacing: float
     size: int
     evaluations: Evaluations = field(default_factory=Evaluations)
 
 
 def measure_noise(
-    landscape: Any, point: Any, *, scale: float | None = None, known: tuple[float, Any] | None = None
+    landscape: Any,
+    point: Any,
+    *,
+    scale: float | None = None,
+    direction: Any = None,
+    known: tuple[float, Any] | None = None,
 ) -> Noise:
     """Measure the noise of values and gradients at a point by difference tables along a line.
 
@@ -82,7 +98,11 @@ def measure_noise(
         x, (D,).
     scale
         A length over which f varies, such as the distance of two endpoints: the spacing starts at 1e-4 of it. None
-        takes the coordinates' root mean square, or 1 where that is 0.
+        takes the coordinates' root mean square, or 1 where that is 0, and looks farther where no curvature is seen to
+        change.
+    direction
+        (D,): a direction of interest. Half of the displacement lies along it, and ``length`` is that of the slope along
+        it where that is shorter.
     known
         (value, gradient) at the point, if they have been evaluated; they are not evaluated again.
 
@@ -117,17 +137,24 @@ def measure_noise(
     if scale is not None and not (scale > 0 and isfinite(scale)):
         raise ValueError(f"scale is {scale}; expected a positive, finite length")
     land = as_landscape(landscape, x.size)
-    probe = _Probe(land, x, known)
+    probe = _Probe(land, x, known, direction)
     # A spacing has to move every coordinate by several units in the last place.
     least = 32 * probe.eps * float(np.abs(x).max()) * sqrt(x.size)
     length = float(scale) if scale is not None else float(np.sqrt(np.mean(x**2))) or 1.0
     best = probe.search(max(SPACING * length, least), least, MOST_SPACING * length)
+    reach = min(length, best.spacing / SPACING)
+    if best.gradient > NOISY * (best.curvature * reach + np.abs(probe.gradient).max()):
+        best = probe.coarser_noise(best, SPACING_OF_NOISE * reach)
+    bends = best.length if scale is not None else probe.length(best)
+    if scale is None and isfinite(bends):
+        reach = bends
     return Noise(
         value=best.value,
         gradient=best.gradient,
         gradient_largest=best.gradient_largest,
         curvature=best.curvature,
-        length=best.length,
+        length=bends,
+        scale=reach,
         spacing=best.spacing,
         size=x.size,
         evaluations=probe.evaluations,
@@ -139,7 +166,7 @@ def product_step(noise: Noise, scale: float | None = None) -> tuple[float, float
 
     The error of [∇f(x + h v) − ∇f(x − h v)] / 2h, |v| = 1, has a part √(D/2) σ / h from the noise σ of the gradient's
     components and a part |H v| (h / l)² / 6 from the curvature's change over a length l. The step that makes the sum
-    least is returned; a noise below rounding errors of float64 counts as those.
+    least is returned, but no step below 1e-4 l.
 
     Parameters
     ----------
@@ -153,12 +180,12 @@ def product_step(noise: Noise, scale: float | None = None) -> tuple[float, float
     step, error
         h, and the expected norm of the error of H v: a v with a curvature smaller than that has no sign.
     """
-    reach = noise.spacing / SPACING if scale is None else float(scale)
-    # A motion of few coordinates bends sooner than one of all.
-    length = min(reach, noise.length) / sqrt(noise.size)
+    reach = noise.scale if scale is None else min(noise.scale, float(scale))
+    # A motion of few coordinates bends sooner than the one of all that was probed.
+    length = min(REACH * reach, noise.length / sqrt(noise.size))
     spread = sqrt(noise.size) * noise.gradient
     relative = spread / (noise.curvature * length) if noise.curvature > 0 else 0.0
-    step = length * min(max(2 * relative, float(np.finfo(np.float64).eps)), 1.0) ** (1 / 3)
+    step = length * min(max((2 * relative) ** (1 / 3), LEAST_STEP), 1.0)
     return step, spread / (sqrt(2) * step) + noise.curvature * (step / length) ** 2 / 6
 
 
@@ -187,13 +214,19 @@ class _Table:
 class _Probe:
     """A landscape along a line through a point."""
 
-    def __init__(self, landscape: Any, x: np.ndarray, known: tuple[float, Any] | None) -> None:
+    def __init__(self, landscape: Any, x: np.ndarray, known: tuple[float, Any] | None, direction: Any) -> None:
         self.landscape, self.x = landscape, x
         self.eps = float(np.finfo(landscape.dtype).eps)
         self.evaluations = Evaluations()
         rng = np.random.default_rng(0)  # components of about the same size: all of them move
         along = rng.choice([-1.0, 1.0], x.size) * rng.uniform(0.5, 1.0, x.size)
         self.along = along / np.linalg.norm(along)
+        self.direction = None
+        if direction is not None:
+            self.direction = np.asarray(to_host(direction), dtype=np.float64)
+            self.direction = self.direction / np.linalg.norm(self.direction)
+            along = self.along + self.direction
+            self.along = along / np.linalg.norm(along)
         if known is None:
             values, gradients = self._evaluate(x[None])
             known = float(values[0]), gradients[0]
@@ -224,20 +257,26 @@ class _Probe:
         value, _, _ = _estimate(values[:, None], self._rounding(values))
         gradient, largest, steady = _estimate(gradients, self._rounding(gradients))
         unit = float(np.abs(gradients).max()) or 1.0  # squares of numbers × 1e±200 would be lost
-        differences = [np.diff(gradients / unit, k, axis=0) for k in (1, 2, 3)]
-        rise, bend, twist = (sqrt(float((part**2).sum(axis=1).mean())) for part in differences)
-        spread = sqrt(self.x.size) * gradient / unit
-        length = float("inf")
-        if bend > VISIBLE * spread:
-            length = spacing * rise / bend
-        if twist > VISIBLE * spread:
-            length = min(length, spacing * sqrt(rise / twist))
-        same = bool((differences[0] == 0).mean() > 0.5)
+        scaled, spread = gradients / unit, sqrt(self.x.size) * gradient / unit
+        rise, bend, length = _bend(scaled, spread)
+        if self.direction is not None:
+            length = min(length, _bend(scaled @ self.direction[:, None], largest / unit)[2])
+        same = bool((np.diff(gradients, axis=0) == 0).mean() > 0.5)
         above = gradient > 100 * self._rounding(gradients)
         hidden = same or rise < VISIBLE * spread
         rough = not steady or (bend > VISIBLE * spread and bend > BENT * rise)
         return _Table(
-            value, gradient, largest, unit * rise / spacing, length, spacing, not steady, rough, hidden, same, above
+            value,
+            gradient,
+            largest,
+            unit * rise / spacing,
+            spacing * length,
+            spacing,
+            not steady,
+            rough,
+            hidden,
+            same,
+            above,
         )
 
     def search(self, spacing: float, least: float, most: float) -> _Table:
@@ -266,6 +305,30 @@ class _Probe:
             raise LandscapeError(f"the landscape cannot be evaluated beside {describe_point(self.x)}", self.x)
         return best
 
+    def length(self, table: _Table) -> float:
+        """How far the curvature stays the same, with coarser tables where one is too fine to show it."""
+        for _ in range(MOST_FARTHER):
+            if table.length <= FAR * table.spacing:
+                break
+            coarser = self.table(FINER * table.spacing)
+            if coarser is None or coarser.rough:
+                break
+            table = coarser
+        return table.length
+
+    def coarser_noise(self, table: _Table, spacing: float) -> _Table:
+        """A table of such a spacing if it shows more noise: iterations that restart end alike where points are near."""
+        coarser = self.table(spacing) if spacing > FINER**0.5 * table.spacing else None
+        noisier = coarser is not None and not coarser.unsteady and coarser.gradient > table.gradient
+        if coarser is None or not noisier or coarser.gradient > AGREE**2 * table.gradient:
+            return table
+        return replace(
+            table,
+            value=max(table.value, coarser.value),
+            gradient=coarser.gradient,
+            gradient_largest=max(table.gradient_largest, coarser.gradient_largest),
+        )
+
     def _finer_structure(self, table: _Table, least: float) -> _Table | None:
         """A much finer table, if unrelated samples are those of a finer structure and not noise."""
         fine = self.table(sqrt(table.spacing * least) or table.spacing / FINER**2)
@@ -277,6 +340,17 @@ class _Probe:
         single = not (digits * 2**24 % 1).any() and (digits * 2**12 % 1).any()
         eps = max(self.eps, float(np.finfo(np.float32).eps)) if single else self.eps
         return max(eps * float(np.abs(numbers).max()) / sqrt(12), float(np.finfo(np.float64).tiny))
+
+
+def _bend(gradients: np.ndarray, spread: float) -> tuple[float, float, float]:
+    """First and second differences of gradients (POINTS + 1, n), and in how many spacings the first change wholly."""
+    rise, bend, twist = (sqrt(float((np.diff(gradients, k, axis=0) ** 2).sum(axis=1).mean())) for k in (1, 2, 3))
+    length = float("inf")
+    if bend > VISIBLE * spread:
+        length = rise / bend
+    if twist > VISIBLE * spread:
+        length = min(length, sqrt(rise / twist))
+    return rise, bend, length
 
 
 def _estimate(samples: np.ndarray, rounding: float) -> tuple[float, float, bool]:

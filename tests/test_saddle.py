@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
+from scipy.spatial.transform import Rotation
 
 from minilandscape.analysis.curvature import curvature
+from minilandscape.analysis.symmetry import align_atoms
 from minilandscape.landscape import FunctionLandscape, LandscapeDefaults, LandscapeError
+from minilandscape.motion import distance_without_zero_modes
 from minilandscape.networks import network_landscape
 from minilandscape.paths import climb, find_path, load_saddle, modes, refine_saddle, split_at_minima
 from minilandscape.potentials import Camelback, Fig3, LennardJones, Leps, LepsOscillator, MullerBrown
@@ -414,3 +419,311 @@ def test_zero_modes_that_cannot_be_are_named(modes: Any, message: str, measure: 
 
 def test_no_zero_modes_are_an_empty_list_too() -> None:
     assert refine_saddle(Named([]), np.array([0.1, 0.1, 0.1])).converged
+
+
+OCTAHEDRON = 0.79 * np.concatenate([np.eye(3), -np.eye(3)]).ravel()
+#: A trigonal bipyramid with a cap on one face.
+CAPPED = np.array([[0.56, 0, 0], [-0.28, 0.49, 0], [-0.28, -0.49, 0], [0, 0, 0.9], [0, 0, -0.9], [0.75, 0.75, 0.8]])
+
+
+@pytest.fixture(scope="module")
+def lj6() -> tuple[np.ndarray, np.ndarray, Any]:
+    """The two minima of LJ6, and a crude path between them."""
+    land = LennardJones(6)
+
+    def relaxed(x: np.ndarray) -> np.ndarray:
+        def f(x: np.ndarray) -> Any:
+            values, gradients = land.values_and_gradients(x[None])
+            return values[0], gradients[0]
+
+        point: np.ndarray = minimize(f, x, jac=True, method="BFGS", options={"gtol": 1e-8}).x
+        return point
+
+    start, end = relaxed(OCTAHEDRON), relaxed(CAPPED.ravel())
+    end = align_atoms(start, end)
+    return start, end, find_path(land, start, end, solver="auto", n_points=12, budget=300)
+
+
+class Noisy(LandscapeDefaults):
+    """LJ6 whose numbers are disturbed, and which counts its points."""
+
+    size = 18
+
+    def __init__(self, disturb: Any = lambda numbers: numbers, positions: Any = np.asarray) -> None:
+        self.disturb, self.positions, self.inner, self.points = disturb, positions, LennardJones(6), 0
+
+    def values_and_gradients(self, points: Any) -> Any:
+        self.points += len(points)
+        values, gradients = self.inner.values_and_gradients(self.positions(points))
+        return self.disturb(values), self.disturb(gradients)
+
+    def zero_modes(self, point: Any) -> np.ndarray:
+        return self.inner.zero_modes(point)
+
+
+def rounded(numbers: Any) -> Any:
+    return numbers.astype(np.float32).astype(np.float64)
+
+
+def random(sigma: float) -> Any:
+    rng = np.random.default_rng(3)
+    return lambda numbers: numbers + sigma * rng.standard_normal(numbers.shape)
+
+
+@pytest.mark.parametrize(
+    ("land", "noise"),
+    [
+        (Noisy(), 1e-14),
+        (Noisy(rounded), 1e-8),
+        (Noisy(positions=rounded), 3e-6),
+        (Noisy(rounded, rounded), 3e-6),
+        (Noisy(random(1e-8)), 1e-8),
+        (Noisy(random(1e-6)), 1e-6),
+        (Noisy(random(1e-5)), 1e-5),
+        (Noisy(random(1e-4)), 1e-4),
+        (Noisy(random(1e-3)), 1e-3),
+    ],
+)
+def test_steps_and_tolerances_follow_the_noise(lj6: Any, land: Noisy, noise: float) -> None:
+    """LJ6 in single precision, and with random errors of the forces: the saddle −12.079031 with its eigenvalues."""
+    saddle = refine_saddle(land, lj6[2])
+    assert saddle.converged, saddle.reason
+    assert saddle.connects_ends
+    assert saddle.zero_modes == 6
+    assert saddle.evaluations.gradients == land.points < 400
+    assert saddle.value == pytest.approx(-12.079031275, abs=1e-6 + 3 * noise)
+    assert saddle.eigenvalues[:2] == pytest.approx([-10.021254, 38.070161], rel=1e-6 + 3 * noise ** (2 / 3))
+    assert saddle.minima_values == pytest.approx([-12.712062257, -12.302927530], abs=1e-6 + 3 * noise)
+    assert saddle.residual <= saddle.tolerance
+    assert noise / 10 < saddle.noise < 10 * noise
+    assert ("within the noise" in saddle.reason) == (noise > 5e-7)
+
+
+def test_a_residual_below_the_noise_is_refused_with_the_reason(lj6: Any) -> None:
+    saddle = refine_saddle(Noisy(random(1e-5)), lj6[2], residual=1e-9)
+    assert not saddle.converged
+    assert "expected 1e-09, which the gradient's noise of" in saddle.reason
+    assert saddle.value == pytest.approx(-12.07903, abs=1e-4)
+
+
+def double_well(r: Any) -> Any:
+    return (r[0] ** 2 - 1) ** 2 + r[1] ** 2, np.array([4 * r[0] * (r[0] ** 2 - 1), 2 * r[1]])
+
+
+@pytest.mark.parametrize("residual", [1e-8, 1e-5, 1e-3, 0.05, 0.1, 0.3])
+@pytest.mark.parametrize("potential", ["double well", Fig3, MullerBrown, Camelback, Leps, LepsOscillator, "LJ6"])
+def test_minima_of_a_converged_saddle_are_minima(potential: Any, residual: float, lj6: Any) -> None:
+    """No negative eigenvalue of the dense Hessian, and a value below the saddle's; or it is not converged."""
+    land: Any
+    if potential == "LJ6":
+        land, path = LennardJones(6), lj6[2]
+    elif potential == "double well":
+        land = FunctionLandscape(double_well, size=2)
+        path = find_path(land, np.array([-1.0, 0]), np.array([1.0, 0]), method="linear", n_points=9)
+    else:
+        land = potential()
+        path = find_path(land, *land.minima[:2], solver="auto", n_points=15, budget=300)
+    saddle = refine_saddle(land, path, residual=residual)
+    assert saddle.converged, saddle.reason
+    h = 1e-5 * np.eye(land.size)
+    for point, value in zip(saddle.minima, saddle.minima_values, strict=True):
+        zero = land.zero_modes(point)
+        keep = np.linalg.svd(np.concatenate([zero, np.zeros((1, land.size))]))[2][len(zero) :]
+        ahead, behind = (land.values_and_gradients(point + sign * h)[1] for sign in (1, -1))
+        assert np.linalg.eigvalsh(keep @ (ahead - behind) @ keep.T / 2e-5)[0] > -1e-6
+        assert value == pytest.approx(land.values(point[None])[0])
+        assert saddle.value - value > residual * 1e-3
+    if potential in ("double well", "LJ6"):
+        assert saddle.connects_ends
+
+
+def test_distances_without_zero_modes_are_those_of_a_superposition() -> None:
+    """Against SciPy's Kabsch, half turns included; and nothing but the zero modes is taken out."""
+    rng = np.random.default_rng(0)
+    for n, turn in itertools.product((2, 3, 8), (0, 1, 3, 5)):
+        land = LennardJones(n)
+        a = rng.standard_normal((n, 3))
+        rotation = Rotation.random(random_state=turn) if turn < 3 else Rotation.from_rotvec(np.pi * np.eye(3)[turn - 3])
+        b = rotation.apply(a + 0.1 * rng.standard_normal((n, 3))) + 5
+        best = Rotation.align_vectors(a - a.mean(0), b - b.mean(0))[1] if n > 2 else None
+        found = distance_without_zero_modes(land, a.ravel(), b.ravel(), land.zero_modes)
+        if best is not None:
+            assert found == pytest.approx(best, rel=1e-3)
+        assert distance_without_zero_modes(land, a.ravel(), rotation.apply(a).ravel(), land.zero_modes) < 1e-3
+        if n > 3:
+            mirrored = (a * [1, 1, -1]).ravel()
+            assert distance_without_zero_modes(land, a.ravel(), mirrored, land.zero_modes) > 0.1
+    plain = FunctionLandscape(double_well, size=2)
+    assert distance_without_zero_modes(plain, np.zeros(2), np.ones(2), plain.zero_modes) == pytest.approx(2**0.5)
+
+
+def test_ends_are_reached_whatever_the_turn(lj6: Any) -> None:
+    start, end, _ = lj6
+    land = LennardJones(6)
+    turned = Rotation.from_rotvec([0.5, -0.3, 0.4]).apply(end.reshape(-1, 3)).ravel() + 3
+    saddle = refine_saddle(land, find_path(land, start, turned, solver="auto", n_points=12, budget=300))
+    assert saddle.converged, saddle.reason
+    assert saddle.value == pytest.approx(-12.079031275, abs=1e-8)
+    assert saddle.connects_ends
+
+
+def test_one_configuration_turned_is_no_pair_of_ends(lj6: Any) -> None:
+    start = lj6[0]
+    land = LennardJones(6)
+    counted = FunctionLandscape(land.values_and_gradients, size=18, batched=True, zero_modes=land.zero_modes)
+    turned = Rotation.from_rotvec([0.5, -0.3, 0.4]).apply(start.reshape(-1, 3)).ravel()
+    path = find_path(land, start, turned, method="linear")
+    saddle = refine_saddle(counted, path)
+    assert not saddle.converged
+    assert "the same configuration" in saddle.reason
+    assert saddle.evaluations == counted.evaluations
+    assert counted.evaluations.gradients < 20
+
+
+def test_colliding_atoms_end_the_search_at_once() -> None:
+    """Two atoms of LJ4 exchanged, and all turned a little: on the straight line they nearly meet."""
+    side = 2 ** (1 / 6) / np.sqrt(8)
+    start = side * np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1.0]])
+    end = Rotation.from_rotvec([0.02, 0.01, 0.03]).apply(start[[1, 0, 2, 3]])
+    path = find_path(LennardJones(4), start.ravel(), end.ravel(), method="linear", n_points=51)
+    assert path.maximum > 1e10
+    saddle = refine_saddle(LennardJones(4), path)
+    assert not saddle.converged
+    assert "match like atoms" in saddle.reason
+    assert saddle.evaluations.gradients < 50
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_minima_are_in_the_order_of_the_ends(sign: int) -> None:
+    land = Fig3()
+    path = find_path(land, *land.minima[:2], solver="auto", n_points=15)
+    t = path.maximum_t
+    tangent = np.subtract(*path.points([t + 1e-3, t - 1e-3]))
+    for direction in (None, sign * tangent, (sign * tangent).tolist(), (sign * tangent).astype(np.float32)):
+        saddle = refine_saddle(land, path, direction)
+        assert saddle.connects_ends
+        assert saddle.minima == pytest.approx(land.minima[:2], abs=1e-4)
+        assert saddle.mode @ (land.minima[1] - land.minima[0]) > 0
+    point = refine_saddle(land, land.saddles[0], sign * tangent)
+    assert point.minima[::sign] == pytest.approx(land.minima[:2], abs=1e-4)
+
+
+@pytest.mark.parametrize(("energy", "length"), [(1e-20, 1.0), (1e20, 1.0), (1.0, 1e-10), (1.0, 1e10), (1e20, 1e-10)])
+@pytest.mark.parametrize("inner", [MullerBrown(), Leps(), LennardJones(4)])
+def test_units_do_not_matter(energy: float, length: float, inner: Any) -> None:
+    """From a point and from a path: the same steps, as many evaluations, the same reasons."""
+
+    class Scaled(LandscapeDefaults):
+        size = inner.size
+
+        def __init__(self, energy: float, length: float) -> None:
+            self.energy, self.length = energy, length
+
+        def values_and_gradients(self, points: Any) -> Any:
+            values, gradients = inner.values_and_gradients(points / self.length)
+            return self.energy * values, self.energy / self.length * gradients
+
+        def zero_modes(self, point: Any) -> np.ndarray:
+            return inner.zero_modes(point / self.length)
+
+    if inner.size == 2:
+        start, end, near = inner.minima[0], inner.minima[1], inner.saddles[0] + 0.03
+    else:
+        side = 2 ** (1 / 6) / np.sqrt(8)
+        start = side * np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1.0]])
+        start, end = start.ravel(), (start * [-1, 1, 1]).ravel()
+        rhombus = 1.12 * np.array([[0.5, 0, 0], [-0.5, 0, 0], [0, 0.75**0.5, 0], [0, -(0.75**0.5), 0]])
+        near = rhombus.ravel() + 0.02 * np.random.default_rng(0).standard_normal(12)
+    for from_path in (True, False):
+        found = []
+        for e, ell in ((1.0, 1.0), (energy, length)):
+            land = Scaled(e, ell)
+            path = find_path(land, start * ell, end * ell, method="linear", n_points=11)
+            saddle = refine_saddle(land, path if from_path else near * ell)
+            found.append(
+                (saddle.converged, saddle.value / e, saddle.residual * ell / e, saddle.eigenvalues * ell**2 / e)
+            )
+            assert saddle.step < ell
+        assert from_path or found[0][0]
+        if found[0][0]:  # what wanders instead depends on the last bits
+            assert found[1][0]
+            assert found[1][1] == pytest.approx(found[0][1], rel=1e-6)
+            assert found[1][3][:1] == pytest.approx(found[0][3][:1], rel=1e-4)
+
+
+def test_a_file_of_an_earlier_version_has_no_noise(tmp_path: Path) -> None:
+    land = MullerBrown()
+    saddle = refine_saddle(land, land.saddles[0], residual=np.float32(1e-3))
+    saddle.save(tmp_path / "s.npz")
+    again = load_saddle(tmp_path / "s.npz")
+    for name, value in vars(saddle).items():
+        assert np.array_equal(getattr(again, name), value), name
+    with np.load(tmp_path / "s.npz") as file:
+        arrays = dict(file)
+    (facts,) = [name for name, array in arrays.items() if array.dtype.kind in "USu" or array.ndim == 0]
+    document = json.loads(str(arrays[facts])) if arrays[facts].dtype.kind == "U" else json.loads(bytes(arrays[facts]))
+    for name in ("tolerance", "noise", "step"):
+        del document[name]
+    arrays[facts] = (
+        np.array(json.dumps(document))
+        if arrays[facts].dtype.kind == "U"
+        else np.frombuffer(json.dumps(document).encode(), np.uint8)
+    )
+    np.savez(tmp_path / "old.npz", **arrays)
+    old = load_saddle(tmp_path / "old.npz")
+    assert np.isnan([old.tolerance, old.noise, old.step]).all()
+    assert old.value == saddle.value
+
+
+def test_results_are_repeated_and_inputs_stay() -> None:
+    land = LennardJones(4)
+    x = np.random.default_rng(1).standard_normal(12)
+    x.setflags(write=False)
+    direction = np.ones(12, dtype=np.float32)
+    direction.setflags(write=False)
+    one = refine_saddle(land, x, direction)
+    other = refine_saddle(land, x.tolist(), direction.tolist())
+    assert np.array_equal(one.point, other.point)
+    assert np.array_equal(one.minima, other.minima, equal_nan=True)
+    assert one.evaluations == other.evaluations
+
+
+def test_what_a_split_leaves_out_is_said() -> None:
+    """A valley that goes down for ever beside the path."""
+
+    def f(r: Any) -> Any:
+        return -np.cos(r[0]) + 0.1 * r[1], np.array([np.sin(r[0]), 0.1])
+
+    land = FunctionLandscape(f, size=2)
+    path = find_path(land, np.array([0.0, 0.0]), np.array([4 * np.pi, 0.0]), method="linear", n_points=41)
+    with pytest.warns(UserWarning, match="1 of the path's low points led to no minimum .* the valley goes on"):
+        chain = split_at_minima(land, path)
+    assert len(chain) == 2
+    for least in (0.0, -1.0, np.nan, np.inf):
+        with pytest.raises(ValueError, match="least is"):
+            split_at_minima(land, path, least=least)
+
+
+def test_a_wall_is_named_as_why_a_descent_ended() -> None:
+    def f(r: Any) -> Any:
+        value, gradient = double_well(r)
+        return (np.nan if r[0] > 0.4 else value), gradient
+
+    saddle = refine_saddle(FunctionLandscape(f, size=2), np.array([0.1, 0.1]))
+    assert not saddle.converged
+    assert "stands before a wall" in saddle.reason
+
+
+def test_a_gradient_that_jumps_is_no_missed_mode() -> None:
+    """Jumps of 1e-6 at places 1e-4 apart, as of a cutoff, beside curvatures of 1 to 50."""
+    c = np.r_[-1, np.linspace(1, 50, 79)]
+
+    def f(X: Any) -> Any:
+        jumps = 1e-6 * np.sign(np.sin(3e4 * X))
+        return (0.5 * c * X**2).sum(axis=1) + 0.25 * X[:, 0] ** 4, c * X + jumps + np.eye(80)[0] * X**3
+
+    land = FunctionLandscape(f, size=80, batched=True)
+    saddle = refine_saddle(land, 0.01 * np.random.default_rng(0).standard_normal(80), np.eye(80)[0])
+    assert saddle.converged, saddle.reason
+    assert saddle.minima_values == pytest.approx([-0.25, -0.25], abs=1e-5)
+    assert saddle.evaluations.gradients < 5000

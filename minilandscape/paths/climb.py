@@ -26,7 +26,9 @@ MOST_PRODUCTS = 200
 #: The climb ends when so many steps have not lowered the residual by a tenth.
 STALLS = 25
 #: Steps at most.
-MOST_STEPS = 200
+MOST_STEPS = 100
+#: Where the curvature has fallen so many times, the noise may have fallen as well.
+SOFTER = 10
 
 
 def whatever_the_value(tolerance: float) -> Callable[[float], float]:
@@ -45,8 +47,12 @@ class Climb:
         The zero modes there (rows).
     values, vectors
         Eigenvalues and eigenvectors (rows) of the Hessian, the lowest that are known.
-    tolerance
-        The residual that is small there.
+    softest
+        Whether the first step goes up along the softest mode, there being no better guess.
+    strict
+        Whether the tolerance holds whatever the noise.
+    highest
+        A search that rises above this value has lost its way.
     """
 
     def __init__(
@@ -58,18 +64,29 @@ class Climb:
         guess: np.ndarray,
         scale: float,
         tolerance: Callable[[float], float],
-        from_a_slope: bool,
+        *,
+        from_a_slope: bool = False,
+        softest: bool = False,
+        strict: bool = False,
+        highest: float = float("inf"),
     ) -> None:
         self.surface, self.x, self.value, self.whole = surface, x, value, gradient
-        self.from_a_slope = from_a_slope
+        self.from_a_slope, self.strict, self.highest = from_a_slope, strict, highest
+        self.softest = softest
         self.guess, self.scale, self.limit = guess, scale, tolerance
         self.values, self.vectors = np.zeros(0), np.zeros((0, x.size))
         self._project()
 
     @property
     def tolerance(self) -> float:
-        """The residual that is small here."""
-        return self.limit(self.value)
+        """The residual that is small here: what was asked for, but no less than the noise lets be seen."""
+        asked = self.limit(self.value)
+        return asked if self.strict else max(asked, self.surface.unseen)
+
+    @property
+    def within_noise(self) -> bool:
+        """Whether the noise, not what was asked for, sets the residual that is small here."""
+        return self.tolerance > self.limit(self.value)
 
     def _look(self, x: np.ndarray) -> None:
         self.x = x
@@ -94,7 +111,7 @@ class Climb:
             several = len(values) < self.x.size - len(self.zero) and negative == len(values)
             count = f"{'at least ' if several else ''}{negative} eigenvalue{'' if negative == 1 else 's'}"
             return f"{count} negative; a saddle has exactly one"
-        step, modes = NEAR * self.scale, self.vectors[:2]
+        step, modes = max(NEAR * self.scale, self.surface.step), self.vectors[:2]
         try:
             bends = np.linalg.norm(self.surface.products(self.x, self.zero), axis=1) if len(self.zero) else np.zeros(1)
             # What leaves the value alone may turn, as rotations do, and its products then hold a part of the gradient.
@@ -117,31 +134,37 @@ class Climb:
         """Whether the residual is small beside the curvature too: a slope as steep as the start's may be any."""
         if self.from_a_slope:
             stiffest = max(self.surface.stiffest, float(np.abs(self.values).max()))
-            part = max(RESIDUAL * FIRST_TRUST, 10 * float(np.finfo(self.surface.landscape.dtype).eps))
-            self.limit = whatever_the_value(min(self.tolerance, part * stiffest * self.scale))
+            self.limit = whatever_the_value(min(self.tolerance, RESIDUAL * FIRST_TRUST * stiffest * self.scale))
         return bool(np.abs(self.g).max() <= self.tolerance)
 
     def run(self) -> str | None:
         """Climbs; why no stationary point was reached, or None."""
         trust, left = FIRST_TRUST * self.scale, 0
         followed = self.guess
-        least, stalled = float("inf"), 0
+        least, stalled, looked_again = float("inf"), 0, False
         for _ in range(MOST_STEPS):
             if np.abs(self.g).max() < 0.9 * least:
                 least, stalled = float(np.abs(self.g).max()), 0
             elif (stalled := stalled + 1) > STALLS:
-                break
+                if not self._noisier():
+                    break
+                stalled = 0
             try:
                 arrived = bool(np.abs(self.g).max() <= self.tolerance)
+                if arrived and not looked_again and self._far_from_start():
+                    looked_again = True
+                    self.surface.measure(self.x, self.value, self.whole)
+                    arrived = bool(np.abs(self.g).max() <= self.tolerance)
                 self.surface.known = None if arrived else self.whole
                 self.values, self.vectors = self.surface.lowest(self.x, self.zero, None if arrived else followed)
                 arrived = arrived and self._small()
                 # Where not just one mode is negative, the one along the path is climbed, not the softest beside it.
                 one = (self.values < 0).sum() == 1
-                up = 0 if one else self._mode_along(followed)
+                up = 0 if one or self.softest else self._mode_along(followed)
+                self.softest = False  # which mode that is may change from here on
                 step, saddle_like = (None, True) if arrived else self._step(up, trust)
             except (LandscapeError, RuntimeError, np.linalg.LinAlgError) as error:
-                return f"the Hessian at a residual of {np.abs(self.g).max():.3g} could not be looked at: {error}"
+                return f"the Hessian at a gradient of {np.abs(self.g).max():.3g} could not be examined: {error}"
             before = self.x, self.value, self.g, self.zero, self.whole
             if step is None:
                 if len(self.values) < 2 or self.values[1] >= -self.surface.error(self.values) or left == HIGHER_POINTS:
@@ -165,12 +188,35 @@ class Climb:
                 self.x, self.value, self.g, self.zero, self.whole = before
                 trust = 0.3 * size
                 if trust < 1e-12 * self.scale:
-                    return f"the residual stays at {np.abs(self.g).max():.3g}; {self.tolerance:.3g} was to be reached"
+                    if not self._noisier():
+                        break
+                    trust = FIRST_TRUST * self.scale
                 continue
+            if self.value > self.highest:
+                return (
+                    f"the saddle search has risen to {self.value:.6g}, far above where it began; the start is no "
+                    "configuration near a saddle: atoms may be pushed into each other there. Match like atoms of the "
+                    "endpoints, or find a lower path first"
+                )
             trust = min(2 * trust, 4 * FIRST_TRUST * self.scale)
             followed = self.vectors[up]
         after = f", after {left} stationary points with several negative eigenvalues" if left else ""
-        return f"the climb stopped at a residual of {np.abs(self.g).max():.3g}; expected {self.tolerance:.3g}{after}"
+        noise = self.surface.noise.gradient_largest
+        blurred = f", which the gradient's noise of {noise:.3g} hides" if self.tolerance < noise else ""
+        return (
+            f"the saddle search stopped at a value of {self.value:.6g} with a residual of {np.abs(self.g).max():.3g}, "
+            f"the largest component of the gradient; expected {self.tolerance:.3g}{blurred}{after}"
+        )
+
+    def _noisier(self) -> bool:
+        """Whether the noise here is why the gradient no longer falls."""
+        self.surface.measure(self.x, self.value, self.whole)
+        return bool(np.abs(self.g).max() <= self.tolerance)
+
+    def _far_from_start(self) -> bool:
+        """Whether the noise may be another than where it was measured, and matters."""
+        softer = self.surface.noise.curvature > SOFTER * float(np.abs(self.values).max(initial=0)) > 0
+        return self.within_noise or softer
 
     def _step(self, up: int, trust: float) -> tuple[np.ndarray, bool]:
         """Uphill along one mode, downhill along all others, each by its Newton length; whether all else curves up."""

@@ -10,30 +10,72 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 
 from ..hessian import FEW_COORDINATES, Differences
 from ..landscape import LandscapeError
+from ..noise import Noise, measure_noise, product_step
 
-#: Products have an error of about eps^(2/3) of the stiffest mode; an eigenvalue below so many times that has no sign.
-UNSURE = 1000
+#: An eigenvalue below so many times the expected error of a product has no sign.
+UNSURE = 3
+#: A gradient component below so many times the noise of the noisiest one may be zero.
+UNSEEN = 3
+#: A value below so many times its noise is not told from zero.
+LEVEL = 4
 #: With many coordinates, vectors of the Lanczos iterations: to follow a mode, and for a proof; restarts at most.
 VECTORS, PROOF_VECTORS, RESTARTS = 40, 80, 200
 #: An eigenvalue within this part of itself has the right sign.
 SIGN = 0.2
 #: The chance to miss a second negative eigenvalue, and the products at most that make it so small.
 MISSED, PROOF_PRODUCTS = 1e-6, 16_000
-#: Looks at most, each ten times as close, for an eigenvalue that is known to be there.
-LOOKS = 5
+#: Looks at most, each ten times as close, for an eigenvalue that is known to be there. After so many of them the step
+#: is so many times as long: a gradient that jumps somewhere leaves more of it in the products the shorter the step is.
+LOOKS, PATIENCE, LONGER = 5, 2, 30
 
 
 class Modes(Differences):
-    """A landscape, and the lowest modes of its Hessian."""
+    """A landscape, its noise, and the lowest modes of its Hessian.
 
-    def __init__(self, landscape: Any, step: float) -> None:
-        super().__init__(landscape, step)
-        self.stiffest = 0.0
+    Attributes
+    ----------
+    noise
+        As measured where :meth:`measure` was last called.
+    scale
+        The length over which the landscape varies.
+    """
+
+    noise: Noise
+
+    def __init__(self, landscape: Any, scale: float | None = None) -> None:
+        super().__init__(landscape, 0.0)
+        self.stiffest, self.scale = 0.0, scale
+        self._bends = 0.0
+
+    def measure(self, x: np.ndarray, value: float, gradient: np.ndarray, direction: np.ndarray | None = None) -> None:
+        """Measures the noise at x, and chooses the step of the products by it."""
+        noise = measure_noise(self.landscape, x, scale=self.scale, direction=direction, known=(value, gradient))
+        self.evaluations.gradients += noise.evaluations.gradients
+        self.noise = noise
+        self.step, error = product_step(noise, self.scale)
+        # What is left of the error beside the noise is a part of the curvature that grows with the step's square.
+        truncated = max(error - self._noisy(), 0.0)
+        self._bends = truncated / (noise.curvature * self.step**2) if noise.curvature > 0 else 0.0
+
+    def _noisy(self) -> float:
+        """The expected norm of a product's noise."""
+        return float(np.sqrt(0.5 * self.noise.size)) * self.noise.gradient / self.step
+
+    @property
+    def unseen(self) -> float:
+        """The largest gradient component that may be noise alone."""
+        return UNSEEN * self.noise.gradient_largest
+
+    @property
+    def level(self) -> float:
+        """The largest difference of two values that may be noise alone."""
+        return LEVEL * self.noise.value
 
     def error(self, values: np.ndarray) -> float:
-        """Eigenvalues smaller than this may be zero."""
-        stiffest = max(self.stiffest, float(np.abs(values).max(initial=0)))
-        return UNSURE * float(np.finfo(self.landscape.dtype).eps) ** (2 / 3) * stiffest
+        """Eigenvalues smaller than this may be zero: noise, and the truncation of finite differences."""
+        stiffest = max(self.stiffest, self.noise.curvature, float(np.abs(values).max(initial=0)))
+        noisy = max(self._noisy(), float(np.sqrt(self.noise.size)) * self.asymmetry)
+        return UNSURE * (noisy + self._bends * self.step**2 * stiffest)
 
     def lowest(
         self, x: np.ndarray, zero: np.ndarray, guess: np.ndarray | None, proved: int = 2
@@ -85,12 +127,22 @@ class Modes(Differences):
             return values, vectors
         # The last look has to tell no more than a sign. It may come to rest on an eigenvalue before a softer one below
         # has emerged; then closer looks find that.
-        for tol in SIGN * 0.1 ** np.arange(LOOKS):
-            value, vector = lanczos(aside, rng.standard_normal(D), PROOF_VECTORS, tol)
-            if value[0] <= floor or none_below(max(floor, 0.5 * float(value[0]))):
-                break
-        else:
-            raise RuntimeError(f"an eigenvalue below {value[0]:.3g} is there, but its mode is not found")
+        step = self.step
+        try:
+            for look in range(LOOKS):
+                if look == PATIENCE:
+                    self.step *= LONGER
+                tol = SIGN * 0.1 ** (look % PATIENCE)
+                value, vector = lanczos(aside, rng.standard_normal(D), PROOF_VECTORS, tol)
+                if value[0] <= floor or none_below(max(floor, 0.5 * float(value[0]))):
+                    break
+            else:
+                raise RuntimeError(
+                    f"its products contradict each other: an eigenvalue below {value[0]:.3g} is there, but its mode is "
+                    "not found; the gradient may jump nearby, or be noisier than was measured"
+                )
+        finally:
+            self.step = step
         values, vectors = np.concatenate([values, value]), np.concatenate([vectors, vector])
         order = np.argsort(values)
         return values[order], vectors[order]

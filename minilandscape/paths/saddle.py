@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,18 +12,34 @@ import numpy as np
 
 from ..backend import to_device, to_host
 from ..files import read_result, write_result
+from ..hessian import Differences
 from ..landscape import Evaluations, LandscapeError, as_landscape, vector
+from ..motion import distance_without_zero_modes
 from .climb import FIRST_TRUST, RESIDUAL, Climb, whatever_the_value
-from .descent import descend
+from .descent import Descent, descend, settle
 from .modes import Modes
 from .result import Path
 
-#: An end is reached when it lies within this part of the distance of the ends.
-REACHED = 0.02
+#: An end is reached when it lies within this part of the distance of the ends, and within so much where the residual
+#: left at the minimum explains it.
+REACHED, MOST_BESIDE = 0.02, 0.1
+#: Ends that lie within this part of their distance, zero modes left out, are the same configuration.
+SAME = 1e-3
+#: Ends without their zero modes nearer than this part of their distance have been moved as a whole.
+MOVED = 1 / 3
+#: A path's range of values is no more than so many times that of its lower half: what lies above is a spike.
+SPIKE = 50
+#: From a point, the landscape varies over so many of the lengths over which its curvature changes.
+LENGTHS = 5
+#: The highest point of a path is too steep if its slope makes so many times its height over the distance of the ends.
+STEEP = 300
+#: From a point, the search may rise by so many times what its slope and curvature explain.
+RISE = 10
 #: A path is looked at for minima in so many intervals at least.
 INTERVALS = 49
 #: Eigenvalues in the result at most.
 REPORTED = 6
+_MEASURED = ("tolerance", "noise", "step")
 
 
 @dataclass(frozen=True)
@@ -48,9 +65,15 @@ class Saddle:
     converged
         A small residual, exactly one negative eigenvalue, and both descents finished.
     reason
-        Why not; ``"converged"`` if so.
+        Why not; ``"converged"`` if so, with more after it where the noise has set the tolerance.
     evaluations
         Points evaluated.
+    tolerance
+        The residual that counted as small; NaN in files of earlier versions, as the next two.
+    noise
+        That of the noisiest component of the gradient, as measured (:func:`~minilandscape.noise.measure_noise`).
+    step
+        h of the Hessian-vector products.
     """
 
     point: np.ndarray
@@ -65,11 +88,14 @@ class Saddle:
     converged: bool
     reason: str
     evaluations: Evaluations
+    tolerance: float = float("nan")
+    noise: float = float("nan")
+    step: float = float("nan")
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes an ``.npz`` that :func:`load_saddle` reads."""
         arrays = {name: getattr(self, name) for name in ("point", "eigenvalues", "mode", "minima", "minima_values")}
-        names = ("value", "residual", "zero_modes", "connects_ends", "converged", "reason")
+        names = ("value", "residual", "zero_modes", "connects_ends", "converged", "reason", *_MEASURED)
         facts = {name: getattr(self, name) for name in names}
         write_result(path, "saddle", arrays, {**facts, "evaluations": vars(self.evaluations).copy()})
 
@@ -79,6 +105,7 @@ def load_saddle(path: str | os.PathLike[str]) -> Saddle:
     arrays, facts = read_result(path, "saddle")
     counts = Evaluations(**facts.pop("evaluations"))
     known: dict[str, Any] = {k: v for k, v in {**arrays, **facts}.items() if k not in ("format", "kind")}
+    known |= {name: float("nan") for name in _MEASURED if known.get(name) is None}
     return Saddle(**known, evaluations=counts)
 
 
@@ -97,7 +124,7 @@ def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, re
     path
         Of :func:`find_path`; or a point (D,) to start from, which has no ends to connect.
     direction
-        (D,): the uphill direction at the start; None takes the path's tangent.
+        (D,): the uphill direction at the start; None takes the path's tangent, and the softest mode of a point.
     residual
         The largest component of the gradient that counts as none; None takes 1e-6 of the values' range on the path
         over the distance of its ends, the range cut to the saddle's own height so that a spike does not count (of a
@@ -128,35 +155,23 @@ def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, re
     """
     if residual is not None and not (residual > 0 and np.isfinite(residual)):
         raise ValueError(f"residual is {residual}; expected a positive, finite number")
-    if isinstance(path, Path):
-        land = as_landscape(landscape, path.start.size)
-        ends = np.stack([path.start, path.end]).astype(np.float64)
-        scale = float(np.linalg.norm(np.asarray(to_host(land.displacement(ends[0], ends[1])), dtype=np.float64)))
-        t = path.maximum_t if np.isfinite(path.maximum_t) else float(path.t[path.values.argmax()])
-        x = path.points(t)[0].astype(np.float64)
-        around = np.clip([t - 1e-3, t + 1e-3], 0, 1)
-        tangent = np.subtract(*path.points(around)[::-1]).astype(np.float64)
-        tolerance = _tolerance(path, scale)
-        at_an_end = t in (0.0, 1.0)
-    else:
-        x = vector("the start", path, landscape).astype(np.float64)
-        if x.ndim != 1 or not np.isfinite(x).all():
-            raise ValueError(f"the start has shape {x.shape}; expected one finite point (D,), or a Path")
-        land = as_landscape(landscape, x.size)
-        ends, tangent, tolerance, at_an_end = None, None, None, False
-        scale = max(1.0, float(np.sqrt((x**2).mean())))
+    start = _start_of_path(landscape, path) if isinstance(path, Path) else _start_at_point(landscape, path)
+    land, x, tangent = start.landscape, start.point, start.tangent
+    uphill = tangent
     if direction is not None:
-        tangent = np.asarray(to_host(direction), dtype=np.float64)
-        if tangent.shape != x.shape or not np.isfinite(tangent).all() or not tangent.any():
-            raise ValueError(f"direction has shape {tangent.shape}; expected {x.shape}, finite and not zero")
-    eps = float(np.finfo(land.dtype).eps)
-    surface = Modes(land, eps ** (1 / 3) * scale)
+        uphill = np.asarray(to_host(direction), dtype=np.float64)
+        if uphill.shape != x.shape or not np.isfinite(uphill).all() or not uphill.any():
+            raise ValueError(f"direction has shape {uphill.shape}; expected {x.shape}, finite and not zero")
+    surface = Modes(land, start.scale)
     values, gradients = surface.stack(x[None])
     value, g = float(values[0]), gradients[0]
     if not (np.isfinite(value) and np.isfinite(g).all()):
         raise LandscapeError(f"the value or gradient at the start of the climb is not finite ({value})", x)
-    guess = tangent if tangent is not None and tangent.any() else np.random.default_rng(0).standard_normal(x.size)
+    guess = uphill if uphill is not None and uphill.any() else np.random.default_rng(0).standard_normal(x.size)
     guess = guess / np.linalg.norm(guess)
+    surface.measure(x, value, g, guess)
+    surface.scale = scale = start.scale or LENGTHS * surface.noise.scale
+    tolerance = start.tolerance
     if tolerance is None:
         largest = np.abs(g).max()
         for side in (-1, 1):
@@ -164,44 +179,155 @@ def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, re
             largest = max(largest, beside) if np.isfinite(beside) else largest
         tolerance = whatever_the_value(RESIDUAL * float(largest))
     if residual is not None:
-        tolerance = whatever_the_value(residual)
-    climb = Climb(surface, x, value, g, guess, scale, tolerance, from_a_slope=ends is None and residual is None)
-    reason = "the highest point of the path is its end: there is no barrier" if at_an_end else climb.run()
+        tolerance = whatever_the_value(float(residual))
+    climb = Climb(
+        surface,
+        x,
+        value,
+        g,
+        guess,
+        scale,
+        tolerance,
+        from_a_slope=start.tolerance is None and residual is None,
+        softest=uphill is None or not uphill.any(),
+        strict=residual is not None,
+        highest=2 * value - start.lowest if start.ends is not None else value + RISE * _rise(surface, g, scale),
+    )
+    reason = start.reason or _too_steep(climb, start.lowest) or climb.run()
     reason = climb.doubt() if reason is None else reason
-    values, vectors = climb.values, climb.vectors
+    mode = climb.vectors[0] if len(climb.vectors) else np.zeros(x.size)
+    onward = tangent if tangent is not None and tangent.any() else uphill
+    if onward is not None and mode @ onward < 0:
+        mode = -mode
     minima, minima_values = np.full((2, x.size), np.nan), np.full(2, np.nan)
     connects = False
-    mode = vectors[0] if len(vectors) else np.zeros(x.size)
     if reason is None:
-        if tangent is not None and mode @ tangent < 0:
-            mode = -mode
-        finished = True
-        for k, sign in enumerate((-1, 1)):
-            way = sign * mode
-            found = descend(surface, climb.x, way, climb.value, scale, climb.tolerance)
-            minima[k], minima_values[k], ended = found
-            finished &= ended
-        if not finished:
+        descents = [
+            descend(surface, climb.x, way, climb.value, float(climb.values[0]), scale, climb.tolerance)
+            for way in (-mode, mode)
+        ]
+        minima, minima_values = np.stack([d.point for d in descents]), np.array([d.value for d in descents])
+        reason = next((d.reason for d in descents if d.reason is not None), None) or _lower(climb, descents)
+        if reason is None and start.ends is not None:
+            connects, other_way = _connects(land, surface, start.ends, descents, scale)
+            if other_way:
+                mode, minima, minima_values = -mode, minima[::-1].copy(), minima_values[::-1].copy()
+    noise = surface.noise.gradient_largest
+    if reason is None:
+        reason = "converged"
+        if climb.within_noise:
             reason = (
-                "a descent has not come to rest: a valley goes on or ends at a wall, or the gradient is not that of "
-                "the values"
+                f"converged within the noise: gradients of {climb.tolerance:.3g} count as zero, since their noise is "
+                f"{noise:.3g}"
             )
-        elif ends is not None:
-            connects = _connects(land, surface, ends, minima, scale)
+        converged = True
+    else:
+        converged = False
     return Saddle(
         point=climb.x,
         value=climb.value,
         residual=float(np.abs(climb.g).max()),
-        eigenvalues=values[:REPORTED],
+        eigenvalues=climb.values[:REPORTED],
         zero_modes=len(climb.zero),
         mode=mode,
         minima=minima,
         minima_values=minima_values,
         connects_ends=connects,
-        converged=reason is None,
-        reason=reason or "converged",
+        converged=converged,
+        reason=reason,
         evaluations=surface.evaluations,
+        tolerance=climb.tolerance,
+        noise=noise,
+        step=surface.step,
     )
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Where a saddle search begins, and what is known of the surroundings.
+
+    Attributes
+    ----------
+    ends, tangent, scale, tolerance
+        Of a path: its ends (2, D), its direction at the point, how far apart its ends are but for zero modes, and the
+        residual that is small at a point of some value; None of a point.
+    lowest
+        The lowest value of the path; minus infinity of a point.
+    reason
+        Why there is no saddle to be searched for; None if there may be one.
+    """
+
+    landscape: Any
+    point: np.ndarray
+    ends: np.ndarray | None = None
+    tangent: np.ndarray | None = None
+    scale: float | None = None
+    tolerance: Callable[[float], float] | None = None
+    lowest: float = float("-inf")
+    reason: str | None = None
+
+
+def _start_of_path(landscape: Any, path: Path) -> _Start:
+    land = as_landscape(landscape, path.start.size)
+    ends = np.stack([path.start, path.end]).astype(np.float64)
+    scale, whole, apart = _scale(land, ends)
+    t = path.maximum_t if np.isfinite(path.maximum_t) else float(path.t[path.values.argmax()])
+    around = np.clip([t - 1e-3, t + 1e-3], 0, 1)
+    reason = None
+    if apart <= SAME * whole:
+        reason = (
+            f"the endpoints are the same configuration: they are {apart:.3g} apart once the landscape's zero modes, "
+            f"such as rotations, are taken out of their distance of {whole:.3g}"
+        )
+    elif t in (0.0, 1.0):
+        reason = "the highest point of the path is its end: there is no barrier"
+    return _Start(
+        landscape=land,
+        point=path.points(t)[0].astype(np.float64),
+        ends=ends,
+        tangent=np.subtract(*path.points(around)[::-1]).astype(np.float64),
+        scale=scale,
+        tolerance=_tolerance(path, scale),
+        lowest=float(np.min(path.values)),
+        reason=reason,
+    )
+
+
+def _start_at_point(landscape: Any, point: Any) -> _Start:
+    x = vector("the start", point, landscape).astype(np.float64)
+    if x.ndim != 1 or not np.isfinite(x).all():
+        raise ValueError(f"the start has shape {x.shape}; expected one finite point (D,), or a Path")
+    return _Start(as_landscape(landscape, x.size), x)
+
+
+def _too_steep(climb: Climb, lowest: float) -> str | None:
+    """Why no saddle can be near the highest point of a path; None if one may be."""
+    height, slope = climb.value - lowest, float(np.linalg.norm(climb.g))
+    if not slope * climb.scale > STEEP * height:
+        return None
+    return (
+        f"no saddle is near the highest point of the path: its gradient of {slope:.3g} takes it down its height of "
+        f"{height:.3g} within {height / slope:.3g}, the endpoints being {climb.scale:.3g} apart, as where atoms are "
+        "pushed into each other; match like atoms of the endpoints, or find a lower path first"
+    )
+
+
+def _rise(surface: Modes, g: np.ndarray, scale: float) -> float:
+    """How far a smooth landscape may rise over the length over which it varies."""
+    return float(np.abs(g).max()) * scale + surface.noise.curvature * scale**2
+
+
+def _lower(climb: Climb, descents: list[Descent]) -> str | None:
+    """Why the minima may be no lower than the saddle; None if they are."""
+    saddle = float(climb.g @ climb.g) / (2 * abs(float(climb.values[0])))
+    for descent in descents:
+        fall, explained = climb.value - descent.value, saddle + descent.uncertainty + climb.surface.level
+        if not fall > explained:
+            return (
+                f"a descent ends {fall:.3g} below the saddle, and the gradients left explain {explained:.3g}: a "
+                "smaller residual or less noise is needed to tell them apart"
+            )
+    return None
 
 
 def _tolerance(path: Path, scale: float) -> Callable[[float], float]:
@@ -210,14 +336,17 @@ def _tolerance(path: Path, scale: float) -> Callable[[float], float]:
     return lambda value: RESIDUAL * min(high - low, max(middle - low, abs(value - low))) / scale
 
 
-def _connects(land: Any, surface: Modes, ends: np.ndarray, minima: np.ndarray, scale: float) -> bool:
-    def apart(a: np.ndarray, b: np.ndarray) -> float:
-        away = np.asarray(to_host(land.displacement(a, b)), dtype=np.float64)
-        zero = surface.zero_modes(b)
-        return float(np.linalg.norm(away - zero.T @ (zero @ away)))
+def _connects(land: Any, surface: Modes, ends: np.ndarray, descents: list[Descent], scale: float) -> tuple[bool, bool]:
+    """Whether the minima are the ends, and whether in the other order."""
 
-    near = np.array([[apart(end, minimum) <= REACHED * scale for minimum in minima] for end in ends])
-    return bool((near[0, 0] and near[1, 1]) or (near[0, 1] and near[1, 0]))
+    def is_near(end: np.ndarray, descent: Descent) -> bool:
+        # With a large residual a descent ends beside its minimum.
+        enough = REACHED * scale + min(descent.away, MOST_BESIDE * scale)
+        return distance_without_zero_modes(land, end, descent.point, surface.zero_modes) <= enough
+
+    near = np.array([[is_near(end, descent) for descent in descents] for end in ends])
+    same, other = bool(near[0, 0] and near[1, 1]), bool(near[0, 1] and near[1, 0])
+    return same or other, other and not same
 
 
 def split_at_minima(landscape: Any, path: Path, *, least: float = 0.02) -> np.ndarray:
@@ -233,33 +362,85 @@ def split_at_minima(landscape: Any, path: Path, *, least: float = 0.02) -> np.nd
     Returns
     -------
     ndarray
-        (K, D), K of at least 2; each low point followed downhill to rest, those left out that come to rest where
-        another did.
+        (K, D), K of at least 2; each low point followed downhill to a verified minimum, those left out that lead to
+        where another did, zero modes left out.
+
+    Raises
+    ------
+    ValueError
+        If ``least`` is not positive and finite.
+
+    Warns
+    -----
+    UserWarning
+        If a low point led to no minimum: which, and why.
 
     Notes
     -----
     Low points are looked for at the path's M points, and between them where that makes fewer than 49 intervals. A
     minimum narrower than those is not seen; the certificate of the piece then does not connect its ends.
     """
+    if not (least > 0 and np.isfinite(least)):
+        raise ValueError(f"least is {least}; expected a positive, finite part of the values' range")
     land = as_landscape(landscape, path.start.size)
-    scale = float(np.linalg.norm(np.asarray(to_host(land.displacement(path.start, path.end)), dtype=np.float64)))
-    span = float(np.ptp(path.values))
-    surface = Modes(land, float(np.finfo(land.dtype).eps) ** (1 / 3) * scale)
-    chain = [path.start.astype(np.float64)]
+    ends = np.stack([path.start, path.end]).astype(np.float64)
+    scale, _, _ = _scale(land, ends)
     t, values = _finely(land, path)
-    for k in range(1, len(values) - 1):
-        if not (values[k] <= values[k - 1] and values[k] < values[k + 1]):
-            continue
-        if min(values[:k].max(), values[k + 1 :].max()) - values[k] < least * span:
-            continue
+    depth = least * _range(values)
+    surface: Modes | None = None
+    chain, left_out = [ends[0]], []
+    for k in _low_points(values, depth):
         x = path.points(t[k])[0].astype(np.float64)
-        still = np.zeros_like(x)
-        found, _, ended = descend(surface, x, still, float("inf"), scale, RESIDUAL * span / scale)
-        others = [*chain, path.end]
-        apart = [np.linalg.norm(np.asarray(to_host(land.displacement(found, o)), dtype=np.float64)) for o in others]
-        if ended and min(apart) > REACHED * scale:
-            chain.append(found)
-    return np.stack([*chain, path.end.astype(np.float64)])
+        if surface is None:
+            surface = Modes(land, scale)
+        value, g = surface.value_and_gradient(x)
+        if not (np.isfinite(value) and np.isfinite(g).all()):
+            left_out.append(f"t = {t[k]:.4g}: the landscape cannot be evaluated there")
+            continue
+        if not hasattr(surface, "noise"):
+            surface.measure(x, value, g)
+        found = settle(surface, x, value, g, scale, RESIDUAL * _range(values) / scale)
+        if found.reason is not None:
+            left_out.append(f"t = {t[k]:.4g}: {found.reason}")
+        elif all(
+            distance_without_zero_modes(land, other, found.point, surface.zero_modes) > REACHED * scale
+            for other in [*chain, ends[1]]
+        ):
+            chain.append(found.point)
+    if left_out:
+        warnings.warn(
+            f"{len(left_out)} of the path's low points led to no minimum and are left out; " + "; ".join(left_out),
+            stacklevel=2,
+        )
+    return np.stack([*chain, ends[1]])
+
+
+def _scale(land: Any, ends: np.ndarray) -> tuple[float, float, float]:
+    """The length over which a path varies: the distance of its ends, unless most of it is due to zero modes.
+
+    Also returned are both distances: the plain one, and that without zero modes.
+    """
+    plain = float(np.linalg.norm(np.asarray(to_host(land.displacement(ends[0], ends[1])), dtype=np.float64)))
+    least = distance_without_zero_modes(land, ends[0], ends[1], Differences(land, 0.0).zero_modes)
+    return (least if SAME < least / plain < MOVED else plain), plain, least
+
+
+def _range(values: np.ndarray) -> float:
+    """The range of a path's values, without a spike."""
+    finite = values[np.isfinite(values)]
+    low, middle, high = (float(f(finite)) for f in (np.min, np.median, np.max))
+    return min(high - low, SPIKE * (middle - low)) if middle > low else high - low
+
+
+def _low_points(values: np.ndarray, depth: float) -> list[int]:
+    """Places of values that lie below the highest on both sides by a depth."""
+    return [
+        k
+        for k in range(1, len(values) - 1)
+        if values[k] <= values[k - 1]
+        and values[k] < values[k + 1]
+        and min(values[:k].max(), values[k + 1 :].max()) - values[k] >= depth
+    ]
 
 
 def _finely(land: Any, path: Path) -> tuple[np.ndarray, np.ndarray]:
