@@ -83,7 +83,7 @@ def train(
         "optimizer": optimizer,
         "epochs": epochs,
         "lr": lr,
-        "batch_size": batch_size,
+        "batch_size": None if optimizer == "lbfgs-gss" else batch_size,
         "loss_floor": loss_floor,
         "variant": variant or "paper",
         "train_size": train_size,

@@ -23,6 +23,7 @@ from minilandscape.campaign.store import Store
 from minilandscape.landscape import FunctionLandscape
 from minilandscape.networks import initial_vector
 from minilandscape.paths import compare_methods, find_path
+from minilandscape.training import train
 
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 #: Lines that work, and in whose place an option is to make a difference.
@@ -223,6 +224,12 @@ def test_a_comparison_refuses_numbers_that_none_of_its_methods_takes(entries: tu
     with pytest.raises(ValueError, match=f"^{name} has no effect on {', '.join(entries)}; remove it"):
         compare_methods(land, np.zeros(2), np.ones(2), 500, entries=entries, **{name: 9})
     assert land.evaluations.values == land.evaluations.gradients == 0
+
+
+@pytest.mark.parametrize("option", [{"batch_size": 64}, {"lr": 0.1}])
+def test_a_quasi_newton_run_takes_no_options_of_batches(option: dict[str, Any], small_mnist: Any) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(option))} belongs to sgd and adam"):
+        train("fcp", small_mnist, optimizer="lbfgs-gss", epochs=0, **option)
 
 
 @pytest.mark.parametrize("others", [{"scheduler": "tcp://h:1"}, {"workers": 2}])

@@ -14,6 +14,7 @@ from ..networks import get_network, variant_train_size
 OPTIMIZERS = ("lbfgs-gss", "sgd", "adam")
 EPOCHS = {"lbfgs-gss": 1000, "sgd": 75, "adam": 75}
 RATES = {"sgd": 0.1, "adam": 1e-3}
+BATCH = 64
 FLOORS = {"lbfgs-gss": 1e-8, "sgd": 0.0, "adam": 0.0}
 
 
@@ -25,7 +26,7 @@ def run_options(
     train_size: int | None = None,
     epochs: int | None = None,
     lr: float | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     seed: int = 0,
     loss_floor: float | None = None,
     device: str = "cpu",
@@ -44,6 +45,8 @@ def run_options(
         raise ValueError(f"optimizer is {optimizer!r}; expected one of {', '.join(OPTIMIZERS)}")
     if optimizer == "lbfgs-gss" and lr is not None:
         raise ValueError("lr belongs to sgd and adam; lbfgs-gss finds its own steps")
+    if optimizer == "lbfgs-gss" and batch_size is not None:
+        raise ValueError("batch_size belongs to sgd and adam; lbfgs-gss takes all images at every step")
     get_network(model, variant)
     with suppress(TypeError):  # of a name that is no type; whoever computes with it refuses it
         dtype = np.dtype(dtype).name
@@ -66,7 +69,7 @@ def run_options(
     lr = RATES[optimizer] if lr is None else _number("lr", lr)
     if not 0 < lr < np.inf:
         raise ValueError(f"lr is {lr}; expected a finite number above 0")
-    return {**options, "lr": lr, "batch_size": _whole("batch_size", batch_size, 1)}
+    return {**options, "lr": lr, "batch_size": BATCH if batch_size is None else _whole("batch_size", batch_size, 1)}
 
 
 def as_used(options: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
