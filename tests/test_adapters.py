@@ -41,6 +41,10 @@ def test_arguments_of_an_objective_are_scipys(args: Any) -> None:
     x = np.array([0.3, 0.2, -0.1])
     values, _ = to_scipy.from_objective(fun, 3, args).values_and_gradients(x[None])
     assert values[0] == minimize(fun, x, args=args, jac=True, options={"maxiter": 0}).fun == 2 * rosen(x)
+    apart = to_scipy.from_objective(lambda x, *a: fun(x, *a)[0], 3, args, jac=lambda x, *a: fun(x, *a)[1])
+    assert apart.values_and_gradients(x[None])[1] == pytest.approx(2 * rosen_der(x)[None])
+    with pytest.raises(ValueError, match="jac is '2-point'; expected True"):
+        to_scipy.from_objective(fun, 3, args, jac="2-point")
     assert to_scipy.objective(Rosenbrock(3))(x.tolist())[0] == pytest.approx(rosen(x))  # type: ignore[arg-type]
 
 

@@ -11,12 +11,30 @@ from ..backend import to_device, to_host
 from ..landscape import FunctionLandscape, as_landscape
 
 
-def from_objective(fun: Callable[..., Any], size: int, args: Any = ()) -> FunctionLandscape:
-    """Makes a landscape of ``fun(x, *args) -> (f, g)``, as given to ``minimize(fun, x0, args, jac=True)``.
+def from_objective(fun: Callable[..., Any], size: int, args: Any = (), jac: Any = True) -> FunctionLandscape:
+    """Makes a landscape of an objective, as given to ``minimize(fun, x0, args, jac=jac)``.
 
-    As in SciPy, ``args`` that are no tuple are the one argument: ``args=2.0`` is ``args=(2.0,)``.
+    Parameters
+    ----------
+    fun
+        ``fun(x, *args) -> (f, g)`` where ``jac`` is True, ``fun(x, *args) -> f`` otherwise.
+    size
+        D, the number of coordinates.
+    args
+        As in SciPy, what is no tuple is the one argument: ``args=2.0`` is ``args=(2.0,)``.
+    jac
+        True, or ``jac(x, *args) -> g``.
+
+    Raises
+    ------
+    ValueError
+        If ``jac`` is neither: a landscape has gradients.
     """
     arguments = args if isinstance(args, tuple) else (args,)
+    if callable(jac):
+        return FunctionLandscape(lambda x: fun(x, *arguments), size=size, gradient=lambda x: jac(x, *arguments))
+    if jac is not True:
+        raise ValueError(f"jac is {jac!r}; expected True, where fun returns (f, g), or a function that returns g")
     return FunctionLandscape(lambda x: fun(x, *arguments), size=size)
 
 
