@@ -43,9 +43,9 @@ def write_atomic(path: str | os.PathLike[str], content: bytes) -> Path:
     Parameters
     ----------
     path
-        A symbolic link is kept: the file that it points to is written. A file that is replaced keeps its permissions,
-        a new one gets those of the umask. A device or a pipe, such as ``/dev/stdout``, is written as it is. Folders
-        that do not exist are made.
+        A symbolic link is kept: the file that it points to is written. A file that is replaced keeps its permissions
+        and, where that may be, its owner; a new one gets those of the umask. A device or a pipe, such as
+        ``/dev/stdout``, is written as it is. Folders that do not exist are made.
     content
         All of it.
 
@@ -57,14 +57,14 @@ def write_atomic(path: str | os.PathLike[str], content: bytes) -> Path:
     """
     path = Path(path)
     try:
-        mode: int | None = os.stat(path).st_mode
+        before: os.stat_result | None = os.stat(path)
     except FileNotFoundError:
-        mode = None
-    if mode is not None and not stat.S_ISREG(mode):
-        with open(path, "wb", buffering=0) as special:  # refuses folders
+        before = None
+    if before is not None and not stat.S_ISREG(before.st_mode):
+        with open(path, "wb") as special:  # refuses folders
             special.write(content)
         return path
-    if mode is not None:
+    if before is not None:
         os.close(os.open(path, os.O_WRONLY))  # refuses what is read-only
     target = Path(os.path.realpath(path))
     if target.is_symlink():
@@ -76,8 +76,11 @@ def write_atomic(path: str | os.PathLike[str], content: bytes) -> Path:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        if mode is not None:
-            os.chmod(temporary, stat.S_IMODE(mode))
+        if before is not None:
+            if hasattr(os, "chown"):
+                with suppress(PermissionError):  # to give a file to another user is root's
+                    os.chown(temporary, before.st_uid, before.st_gid)
+            os.chmod(temporary, stat.S_IMODE(before.st_mode))
         os.replace(temporary, target)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -272,3 +272,12 @@ def test_vectors_of_one_component_have_one_direction_by_necessity() -> None:
     for seed in range(6):
         found = preferred_direction(np.random.default_rng(seed).standard_normal((3 + seed, 1)))
         assert (found.part, found.random, found.p) == pytest.approx((1, 1, 1), rel=1e-6)
+
+
+def test_the_largest_numbers_there_are_have_statistics() -> None:
+    vectors = np.array([[1.5e308, -1.0e308], [1.0e308, -1.5e308]])
+    assert component_statistics(vectors).sigma == pytest.approx(np.sqrt(1.625) * 1e308, rel=1e-12)
+    assert component_statistics(vectors).mu == pytest.approx(0, abs=1e293)
+    assert pairwise_distances(vectors) == pytest.approx([np.sqrt(0.5) * 1e308], rel=1e-12)
+    assert pairwise_angles(vectors) == pytest.approx([np.degrees(np.arccos(3 / 3.25))], rel=1e-12)
+    assert component_statistics(np.full((2, 2), 5e-324)).mu == 5e-324

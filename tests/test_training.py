@@ -398,6 +398,12 @@ def test_work_on_other_seeds_is_kept(small_mnist: Mnist, tmp_path: Path, monkeyp
         set_threads(None)
     assert (2, 1) not in seen
     assert [run.options["seed"] for run in runs] == more
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut/checkpoint-0-0.npz").write_bytes(next(iter(before.values()))[:1000])
+    with pytest.raises(
+        ValueError, match=r"checkpoint-0-0\.npz is not .* remove it to train its seeds from their start"
+    ):
+        train_to_folder(tmp_path / "cut", "fcp", small_mnist, [0], **options)
     for seeds in ([], [1, 1]):
         with pytest.raises(ValueError, match="expected at least one, each once"):
             train_to_folder(tmp_path / "new", "fcp", small_mnist, seeds, **options)

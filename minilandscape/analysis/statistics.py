@@ -320,7 +320,7 @@ def _in_range(*arrays: np.ndarray) -> tuple[tuple[np.ndarray, ...], float]:
     exponent = _exponent(*arrays)
     if abs(exponent) <= SAFE:
         return arrays, 1.0
-    exponent = max(exponent, -1020)  # the unit itself has to be a number of full precision
+    exponent = min(max(exponent, -1020), 1023)  # the unit itself has to be a number of full precision
     return tuple(np.ldexp(array, -exponent) for array in arrays), float(np.ldexp(1.0, exponent))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..backend import thread_count
 from ..data import Mnist
-from ..files import locked
+from ..files import DamagedFileError, locked
 from ..networks import get_network
 from ..workers import worker_processes
 from .checkpoint import checkpoint_seeds, remove_checkpoint
@@ -88,7 +88,7 @@ def train_to_folder(
             for run, expected in zip(runs, wanted, strict=True):
                 _refuse_other(folder, run, expected, facts)
             return runs, False
-        checkpoints = {path: checkpoint_seeds(path) for path in sorted(folder.glob(CHECKPOINTS))}
+        checkpoints = _checkpoints(folder)
         _refuse_unfinished(folder, checkpoints, seeds)
         kept = _finished(folder, wanted, facts)
         left = [seed for seed in seeds if seed not in kept]
@@ -125,6 +125,17 @@ def _alone_in(folder: Path, notify: Callable[[str], None] | None) -> Iterator[No
 def _of_seed(folder: Path, seed: int) -> Path:
     """Where a finished seed is kept until all are."""
     return folder / f".seed{seed}"
+
+
+def _checkpoints(folder: Path) -> dict[Path, list[int]]:
+    """The checkpoints of a folder, and the seeds of each."""
+    found = {}
+    for path in sorted(folder.glob(CHECKPOINTS)):
+        try:
+            found[path] = checkpoint_seeds(path)
+        except DamagedFileError as error:
+            raise DamagedFileError(f"{error}; remove it to train its seeds from their start") from None
+    return found
 
 
 def _refuse_unfinished(folder: Path, checkpoints: dict[Path, list[int]], seeds: Sequence[int]) -> None:
