@@ -1,39 +1,108 @@
-"""Gradients against differences of values."""
+"""Gradients against finite differences of values."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any
 
 import numpy as np
 
-from ..backend import to_device, to_host
+from ..backend import to_host
 from .completed import as_landscape
+from .slopes import RESOLVED, Point, Slope
+
+#: Slopes may differ by so many times the estimated error of the finite differences.
+UNCERTAIN = 3
 
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """What :func:`check_gradient` found, one entry a point and direction.
+    """The result of :func:`check_gradient`, one entry per point and direction.
+
+    ``print(check)`` says in one line whether the gradient is right, or where it is not.
 
     Attributes
     ----------
     analytic, numeric
-        (P, n) slopes along the directions: from the gradient, and from differences of values.
+        (P, n): slopes at the points along the directions, by the gradient and by finite differences of values.
     relative_error
-        (P, n): |analytic − numeric| over the larger of the two, or over what rounding alone can make of them.
+        (P, n): the larger of |analytic − numeric| and of the same difference for the change of the slope over one step,
+        in parts of the slopes around: the largest within two steps, or |∇f| / √D.
+    uncertainty
+        (P, n): the estimated error of the finite differences, from noise, curvature or kinks, in the same parts.
+    steps
+        (P, n): h.
     tolerance
-        The largest relative error that passes.
+        The relative error that is allowed beside the uncertainty.
+    coordinate
+        The one coordinate of a wrong gradient that is off; None where it is right, or several are.
     """
 
     analytic: np.ndarray
     numeric: np.ndarray
     relative_error: np.ndarray
+    uncertainty: np.ndarray
+    steps: np.ndarray
     tolerance: float
+    coordinate: int | None = None
+
+    @property
+    def agrees(self) -> np.ndarray:
+        """(P, n): whether the slopes agree within tolerance and uncertainty."""
+        agrees: np.ndarray = self.relative_error <= self.tolerance + UNCERTAIN * self.uncertainty
+        return agrees
+
+    @property
+    def resolved(self) -> np.ndarray:
+        """(P,): whether some direction is known so well that a gradient wrong by a hundredth would be seen.
+
+        Or whether value and gradient are constant along all directions, as far as the noise shows.
+        """
+        seen = (self.uncertainty <= RESOLVED) & np.isfinite(self.relative_error)
+        resolved: np.ndarray = seen.any(axis=1) | np.isinf(self.uncertainty).all(axis=1)
+        return resolved
+
+    @property
+    def worst(self) -> tuple[int, int]:
+        """The point and direction of the largest error beyond what is allowed."""
+        beyond = self.relative_error - UNCERTAIN * np.where(np.isinf(self.uncertainty), 1, self.uncertainty)
+        p, d = np.unravel_index(int(np.nan_to_num(beyond, nan=np.inf).argmax()), beyond.shape)
+        return int(p), int(d)
 
     @property
     def passed(self) -> bool:
-        """Whether every slope agrees."""
-        return bool((self.relative_error <= self.tolerance).all())
+        """Whether all slopes agree, and could be told apart from wrong ones at every point."""
+        return bool(self.agrees.all() and self.resolved.all())
+
+    def __str__(self) -> str:
+        points, directions = self.relative_error.shape
+        if self.passed:
+            of = (
+                f"{points} point{'s' if points > 1 else ''}, {directions} direction{'s' if directions > 1 else ''} each"
+            )
+            return (
+                f"gradient check passed: {of}, largest relative error {self.relative_error.max():.2g} "
+                f"(tolerance {self.tolerance:.2g})"
+            )
+        if not self.agrees.all():
+            p, d = self.worst
+            where = f"at point {p} along direction {d}"
+            if not np.isfinite(self.relative_error[p, d]):
+                return f"gradient check failed: {where} the value or the gradient is not finite"
+            off = "" if self.coordinate is None else f"; coordinate {self.coordinate} of the gradient is off"
+            return (
+                f"gradient check failed: {where} the slope is {self.analytic[p, d]:.6g} by the gradient and "
+                f"{self.numeric[p, d]:.6g} by finite differences of values, relative error "
+                f"{self.relative_error[p, d]:.2g} within two steps of {self.steps[p, d]:.2g} "
+                f"(tolerance {self.tolerance:.2g}){off}"
+            )
+        p = int(np.argmin(self.resolved))
+        return (
+            f"gradient check inconclusive: at point {p} the values are too noisy, or have a kink: finite differences "
+            f"are known to {self.uncertainty[p].min():.2g} of the slopes at best; {RESOLVED} is needed"
+        )
 
 
 def check_gradient(
@@ -43,13 +112,17 @@ def check_gradient(
     directions: Any = None,
     n_directions: int = 3,
     step: float | None = None,
-    tolerance: float = 1e-6,
-    seed: int = 0,
+    tolerance: float | None = None,
+    seed: int | None = None,
 ) -> GradientCheck:
-    """Compares gradients with differences of values along random directions.
+    """Compare gradients with finite differences of values along random directions.
 
-    The slope of f along a unit vector u is taken by the five-point formula
-    [8 (f(x+hu) − f(x−hu)) − (f(x+2hu) − f(x−2hu))] / 12h and compared with g·u.
+    The slope along a unit vector u, and its change over one step h, are taken from values at x + k h u,
+    k = −2, …, 2, and from gradients there. The change tells right gradients from wrong ones at minima and saddles,
+    where the slope is zero. The step is the one at which halving changes the finite differences least, be they limited
+    by noise, curvature or the kinks of ReLUs; it is chosen from values, so that a wrong gradient has no part in it.
+    Where noise and kinks leave no such step, as in networks of ReLUs in float32, the change of value over a longer
+    interval is compared with the integral of the slope.
 
     Parameters
     ----------
@@ -58,44 +131,106 @@ def check_gradient(
     points
         (P, D) or (D,).
     directions
-        (n, D) to use instead of random ones; made unit vectors.
+        (n, D) to use instead of random ones; made unit vectors. No entry may be zero throughout.
     n_directions
-        How many random ones.
+        How many random ones; the first leans towards the gradient, where values differ most.
     step
-        h; None takes eps^(1/5) of the landscape's precision times the larger of 1 and the root mean square coordinate.
+        h; None searches for the best.
     tolerance
-        The largest relative error that counts as agreement.
+        The relative error that is allowed beside the estimated error of the finite differences, above 0 and below 1.
+        None takes √ε, ε being the precision of the landscape: 1.5e-8 in float64, 3.5e-4 in float32.
     seed
-        Of the random directions.
+        Of the random directions, 0 if None. Refused beside ``directions``.
 
     Raises
     ------
     ValueError
-        If there is no point or no direction: nothing would have been compared.
+        If there is no point or no direction, a point or direction is not finite, or an option is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import minilandscape as ml
+    >>> print(ml.check_gradient(lambda x: (x @ x, 2.02 * x), np.ones(3)))  # doctest: +ELLIPSIS
+    gradient check failed: at point 0 along direction ... relative error 0.0099 ...
     """
     points = np.atleast_2d(np.asarray(to_host(points)))
-    if points.ndim != 2 or not points.size:
+    if points.ndim != 2 or not points.size or points.dtype.kind not in "biuf":
         raise ValueError(f"points have shape {points.shape}; expected a stack (P, D) of at least one point")
+    if not np.isfinite(points).all():
+        raise ValueError("points hold numbers that are not finite; expected finite ones")
+    if tolerance is not None and not 0 < tolerance < 1:
+        raise ValueError(f"tolerance is {tolerance}; expected a relative error above 0 and below 1")
+    if step is not None and not (step > 0 and isfinite(step)):
+        raise ValueError(f"step is {step}; expected a positive, finite number")
     landscape = as_landscape(landscape, points.shape[1])
-    eps = float(np.finfo(landscape.dtype).eps)
-    if directions is None:
-        if n_directions < 1:
-            raise ValueError(f"n_directions is {n_directions}; expected at least 1")
-        directions = np.random.default_rng(seed).standard_normal((n_directions, points.shape[1]))
-    directions = np.atleast_2d(np.asarray(directions, dtype=np.float64))
-    if directions.shape[1:] != points.shape[1:] or not len(directions):
-        raise ValueError(f"directions have shape {directions.shape}; expected (n, {points.shape[1]}), at least one")
-    directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    analytic = np.empty((len(points), len(directions)))
-    numeric, floor = np.empty_like(analytic), np.empty_like(analytic)
-    for p, point in enumerate(np.asarray(points, dtype=np.float64)):
-        h = step or eps**0.2 * max(1.0, float(np.sqrt(np.mean(point**2))))
-        _, gradient = landscape.values_and_gradients(to_device(point[None], landscape.device, landscape.dtype))
-        analytic[p] = directions @ np.asarray(to_host(gradient)[0], dtype=np.float64)
-        offsets = h * np.array([-2.0, -1.0, 1.0, 2.0])
-        stack = point + (offsets[:, None, None] * directions).reshape(-1, point.size)
-        f = landscape.values(to_device(stack, landscape.device, landscape.dtype)).reshape(4, -1)
-        numeric[p] = (8 * (f[2] - f[1]) - (f[3] - f[0])) / (12 * h)
-        floor[p] = eps * np.abs(f).max(axis=0) / (h * tolerance)
-    scale = np.maximum(np.maximum(np.abs(analytic), np.abs(numeric)), np.maximum(floor, np.finfo(float).tiny))
-    return GradientCheck(analytic, numeric, np.abs(analytic - numeric) / scale, tolerance)
+    given = None if directions is None else _unit_rows(directions, points.shape[1])
+    if given is None and n_directions < 1:
+        raise ValueError(f"n_directions is {n_directions}; expected at least 1")
+    if given is not None and seed is not None:
+        raise ValueError(f"seed is {seed}, but the directions are given and none is random; remove one of the two")
+    rng = np.random.default_rng(0 if seed is None else seed)
+    random = rng.standard_normal((n_directions, points.shape[1])) if given is None else np.zeros((0, 0))
+    enough = float(np.finfo(landscape.dtype).eps) ** 0.5 if tolerance is None else min(tolerance, RESOLVED)
+    checked = [Point(landscape, point) for point in points]
+    units = [_turned(random, point.gradient) if given is None else given for point in checked]
+    found = [[point.along(u, step, enough) for u in rows] for point, rows in zip(checked, units, strict=True)]
+    if tolerance is None:
+        tolerance = max(slope.eps for row in found for slope in row) ** 0.5
+    allowed = tolerance
+
+    def differs(slope: Slope) -> bool:
+        return not slope.error <= allowed + UNCERTAIN * slope.uncertainty
+
+    for point, rows, slopes in zip(checked, units, found, strict=True):
+        k = int(np.argmin([slope.uncertainty for slope in slopes]))
+        unresolved = step is None and RESOLVED < slopes[k].uncertainty < np.inf
+        if unresolved and not any(differs(slope) for slope in slopes):
+            slopes[k] = point.over_an_interval(rows[k], slopes[k])
+    names = ("analytic", "numeric", "error", "uncertainty", "step")
+    columns = (np.array([[getattr(slope, name) for slope in row] for row in found]) for name in names)
+    analytic, numeric, error, uncertainty, steps = columns
+    check = GradientCheck(analytic, numeric, error, uncertainty, steps, tolerance)
+    if check.agrees.all():
+        return check
+    p, d = check.worst
+    step = found[p][d].step
+    return replace(check, coordinate=_culprit(checked[p], units[p][d], step, differs) if checked[p].finite else None)
+
+
+def _unit_rows(directions: Any, size: int) -> np.ndarray:
+    rows = np.atleast_2d(np.asarray(directions, dtype=np.float64))
+    if rows.ndim != 2 or rows.shape[1] != size or not len(rows):
+        raise ValueError(f"directions have shape {rows.shape}; expected (n, {size}), at least one")
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    if not (np.isfinite(largest).all() and largest.all()):
+        raise ValueError("a direction is zero, or not finite; expected finite rows that are not zero")
+    rows = rows / largest  # squares of tiny entries would vanish
+    unit: np.ndarray = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return unit
+
+
+def _turned(random: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    """Random directions as unit vectors, the first turned towards the gradient, component by component."""
+    largest = float(np.abs(gradient).max())
+    rows = _unit_rows(random, gradient.size)
+    if 0 < largest < np.inf:
+        towards = np.abs(rows[0]) * (gradient / largest)
+        rows[0] += towards / (np.linalg.norm(towards) or 1.0)
+    return _unit_rows(rows, gradient.size)
+
+
+def _culprit(point: Point, u: np.ndarray, step: float, differs: Callable[[Slope], bool]) -> int | None:
+    """The one coordinate of a wrong gradient along u, found by halving; None where there are several."""
+    left = np.flatnonzero(u)
+    while len(left) > 1:
+        wrong = []
+        for half in np.array_split(left, 2):
+            part = np.zeros_like(u)
+            part[half] = u[half]
+            if differs(point.along(_unit_rows(part, u.size)[0], step, 0.0)):
+                wrong.append(half)
+        if len(wrong) != 1:
+            return None
+        (left,) = wrong
+    return int(left[0])
