@@ -33,7 +33,7 @@ def from_objective(fun: Callable[..., Any], size: int, args: Any = (), jac: Any 
     arguments = args if isinstance(args, tuple) else (args,)
     if callable(jac):
         return FunctionLandscape(lambda x: fun(x, *arguments), size=size, gradient=lambda x: jac(x, *arguments))
-    if jac is not True:
+    if not (isinstance(jac, bool | np.bool_) and jac):
         raise ValueError(f"jac is {jac!r}; expected True, where fun returns (f, g), or a function that returns g")
     return FunctionLandscape(lambda x: fun(x, *arguments), size=size)
 
