@@ -78,12 +78,16 @@ class TorchLandscape(LandscapeDefaults):
             raise TypeError(f"module is {type(module).__name__}; expected a torch.nn.Module")
         if isinstance(module, (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)):
             raise ValueError(f"module is {type(module).__name__}; give the module that it wraps, module.module")
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ValueError("module is compiled by torch.jit; give the module that it was made of")
         if not callable(loss):
             raise TypeError(f"loss is {type(loss).__name__}; expected a function of outputs and targets")
         for name, number in (("batch", batch), ("points", points)):
             if not isinstance(number, (int, np.integer)) or number < 1:
                 raise ValueError(f"{name} is {number!r}; expected a whole number, at least 1")
-        self._module = _own(module).eval()
+        self._module = _copied(module).eval()
+        # What a call leaves behind in the module reaches no state that is given out.
+        self._called = _copied(self._module)
         coordinates = {name: p for name, p in self._module.named_parameters() if p.requires_grad}
         first = _first(coordinates)
         self._torch_dtype, self._torch_device = first.dtype, first.device
@@ -94,7 +98,7 @@ class TorchLandscape(LandscapeDefaults):
         self._loss = copy.deepcopy(loss) if isinstance(loss, torch.nn.Module) else loss
         self._batch, self._points = int(batch), int(points)
         self._one_by_one: set[bool] = set()
-        _Trial(self._module, self._loss, *self._data, self._batch).run()
+        _Trial(self._called, self._loss, *self._data, self._batch).run()
 
     def vector(self, state: Mapping[str, Any] | torch.nn.Module | None = None) -> np.ndarray:
         """(D,) from a ``state_dict`` or a module; None takes the landscape's own module.
@@ -136,7 +140,7 @@ class TorchLandscape(LandscapeDefaults):
         flat = np.asarray(to_host(vector))
         if flat.shape != (self.size,) or flat.dtype.kind not in "fiu":
             raise ValueError(f"the vector has shape {flat.shape} ({flat.dtype}); expected ({self.size},), real numbers")
-        filled = copy.deepcopy(self._module)
+        filled = _copied(self._module)
         parts = self._unflatten(torch.tensor(flat, dtype=self._torch_dtype, device=self._torch_device))
         with torch.no_grad():
             for name, parameter in filled.named_parameters():
@@ -170,7 +174,7 @@ class TorchLandscape(LandscapeDefaults):
                 "a module"
             )
         _refuse_other_keys("the state", state, self._module.state_dict())
-        loaded = copy.deepcopy(self._module)
+        loaded = _copied(self._module)
         loaded.load_state_dict(state)
         for key, found in loaded.state_dict().items():
             if isinstance(found, torch.Tensor) and not _equal(found, state[key]):
@@ -211,7 +215,7 @@ class TorchLandscape(LandscapeDefaults):
         return parts
 
     def _one(self, flat: torch.Tensor, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        result: torch.Tensor = self._loss(functional_call(self._module, self._unflatten(flat), (inputs,)), targets)
+        result: torch.Tensor = self._loss(functional_call(self._called, self._unflatten(flat), (inputs,)), targets)
         return result
 
     def _over(self, points: Any, gradient: bool) -> tuple[np.ndarray, np.ndarray | None]:
@@ -325,7 +329,7 @@ class _Trial:
         """The outputs, where each belongs to a sample, and the loss of some samples."""
         inputs = self.inputs[rows]
         try:
-            outputs = self.module(inputs)
+            outputs = functional_call(self.module, {}, (inputs,))
         except Exception as error:
             raise ValueError(
                 f"the module raised {type(error).__name__} on inputs {_described(inputs)}: {error}"
@@ -384,10 +388,16 @@ class _Trial:
         )
 
 
-def _own(module: torch.nn.Module) -> torch.nn.Module:
-    """A copy."""
+def _copied(module: torch.nn.Module) -> torch.nn.Module:
+    """A copy. Weights that weight_norm, spectral_norm and prune compute before every call are copied as numbers."""
+    computed = {
+        id(value): value.detach().clone()
+        for part in module.modules()
+        for value in vars(part).values()
+        if isinstance(value, torch.Tensor) and not value.is_leaf
+    }
     try:
-        return copy.deepcopy(module)
+        return copy.deepcopy(module, computed)
     except Exception as error:
         raise ValueError(
             f"the module cannot be copied ({type(error).__name__}: {error}); expected one whose attributes are "
