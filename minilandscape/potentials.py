@@ -24,6 +24,7 @@ FROZEN_STRAIGHT = 1e-4
 class Potential(LandscapeDefaults):
     """A landscape given by a formula over stacks of points, with (K, D) stationary points where it names them."""
 
+    names_points = True
     minima: np.ndarray
     saddles: np.ndarray
 

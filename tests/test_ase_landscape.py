@@ -18,6 +18,7 @@ from ase.build import fcc111  # noqa: E402
 from ase.calculators.calculator import Calculator, all_changes  # noqa: E402
 from ase.calculators.emt import EMT  # noqa: E402
 from ase.calculators.lj import LennardJones as AseLJ  # noqa: E402
+from ase.calculators.singlepoint import SinglePointCalculator  # noqa: E402
 from ase.constraints import FixAtoms  # noqa: E402
 from ase.optimize import BFGS  # noqa: E402
 
@@ -111,6 +112,10 @@ def test_atoms_are_asked_for_by_name() -> None:
         AseLandscape(Atoms("Ar"), lj).vector([Atoms("Ar")])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"atoms is str; expected one ase\.Atoms"):
         AseLandscape("a.xyz", lj)  # type: ignore[arg-type]
+    read = Atoms("Ar")
+    read.calc = SinglePointCalculator(read, energy=0.0, forces=np.zeros((1, 3)))
+    with pytest.raises(ValueError, match=r"SinglePointCalculator.; give one that calculates"):
+        AseLandscape(read)
     with pytest.raises(ValueError, match="all 1 atoms are frozen"):
         AseLandscape(Atoms("Ar", constraint=FixAtoms([0])), lj)
     with pytest.raises(TypeError, match="calculator is str; expected a calculator"):

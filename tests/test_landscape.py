@@ -15,6 +15,7 @@ import minilandscape as ml
 from minilandscape.landscape import (
     Evaluations,
     FunctionLandscape,
+    LandscapeDefaults,
     LandscapeError,
     PointSpan,
     as_landscape,
@@ -282,6 +283,10 @@ def test_wrong_points_and_options_are_refused() -> None:
         FunctionLandscape("x + y")
     with pytest.raises(ValueError, match="at least 1"):
         FunctionLandscape(f, workers=0)
+    with pytest.raises(TypeError, match="gradient is bool"):
+        FunctionLandscape(f, gradient=True)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="memory is nan"):
+        FunctionLandscape(f, memory=float("nan"))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"size is 2\.0"):
         FunctionLandscape(f, size=2.0)  # type: ignore[arg-type]
 
@@ -420,6 +425,51 @@ def test_an_object_says_how_many_coordinates_it_has(size: Any) -> None:
     Sized.size = size
     with pytest.raises(TypeError, match=f"size of Sized is {size!r}"):
         as_landscape(Sized())
+
+
+def test_a_landscape_of_ones_own_class_keeps_the_best_path_too() -> None:
+    class Own(LandscapeDefaults):
+        size, calls = 3, 0
+
+        def values_and_gradients(self, points: Any) -> Any:
+            self.calls += 1
+            if self.calls > 3:
+                raise RuntimeError("no convergence")
+            return f(points), gradient(points)
+
+    with pytest.raises(LandscapeError, match="no convergence") as caught:
+        ml.find_path(Own(), POINTS[0], POINTS[1], solver="adam", n_points=5, n_terms=2)
+    assert caught.value.best is not None
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        (POINTS + 1j, "points are complex, with an imaginary part"),
+        ([["1", "2", "3"]], "points are list; expected"),
+        ([[1.0, None, 3.0]], "points are list with NoneType in it"),
+        (np.ma.masked_array(np.ones((2, 3)), mask=np.eye(2, 3)), "masked array with 2 of 6"),
+    ],
+)
+def test_points_are_real_numbers(points: Any, message: str) -> None:
+    for evaluate in (FORMS["both"].values, FORMS["both"].values_and_gradients):
+        with pytest.raises(TypeError, match=message):
+            evaluate(points)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "error", "message"),
+    [
+        ({"dtype": "int32"}, TypeError, "dtype of Named is int32; expected float32 or float64"),
+        ({"dtype": np.float16}, TypeError, "dtype of Named is float16"),
+        ({"path_defaults": {"lamda": 1.0}}, ValueError, "has 'lamda'; expected names of objective, lam"),
+        ({"displacement": lambda self, a, b: (b - a)[:2]}, LandscapeError, r"displacement returned shape \(2,\)"),
+        ({"displacement": lambda self, a, b: 1 / 0}, LandscapeError, "displacement raised ZeroDivisionError at"),
+    ],
+)
+def test_attributes_that_cannot_be_are_named(attributes: dict[str, Any], error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        ml.find_path(type("Named", (Foreign,), attributes)(), POINTS[0], POINTS[1], n_points=5, n_terms=2, steps=1)
 
 
 def test_results_are_forgotten_where_they_are_kept() -> None:
@@ -563,6 +613,17 @@ def test_zero_modes_of_a_function() -> None:
     wrong = ml.FunctionLandscape(lambda x: (0.0, 0 * x), 6, zero_modes=lambda x: x)
     with pytest.raises(LandscapeError, match=r"shape \(6,\); expected \(Z, 6\)"):
         wrong.zero_modes(np.zeros(6))
+    for modes, message in (
+        (lambda x: 1 / 0, "raised ZeroDivisionError at"),
+        (lambda x: 1j * np.ones((1, 6)), "complex"),
+    ):
+        with pytest.raises(LandscapeError, match=message) as caught:
+            ml.FunctionLandscape(lambda x: (0.0, 0 * x), 6, zero_modes=modes).zero_modes(np.ones(6))
+        assert np.array_equal(caught.value.point, np.ones(6))
+    assert ml.FunctionLandscape(lambda x: (0.0, 0 * x), 6, zero_modes=lambda x: []).zero_modes(np.ones(6)).shape == (
+        0,
+        6,
+    )
     with pytest.raises(TypeError, match="zero_modes is ndarray"):
         ml.FunctionLandscape(lambda x: (0.0, 0 * x), 6, zero_modes=np.zeros((1, 6)))
 

@@ -56,6 +56,11 @@ class AseLandscape(FunctionLandscape):
         calculator = atoms.calc if calculator is None else calculator
         if calculator is None:
             raise ValueError("the atoms have no calculator; give one, or a function that makes one")
+        if isinstance(calculator, SinglePointCalculator):
+            raise ValueError(
+                "the atoms' calculator is what a file holds of one calculation (SinglePointCalculator); give one that "
+                "calculates"
+            )
         makes = isinstance(calculator, type) or not hasattr(calculator, "get_potential_energy")
         if makes and not callable(calculator):
             raise TypeError(

@@ -47,6 +47,8 @@ class JaxLandscape(LandscapeDefaults):
     array([3., 3.])
     """
 
+    names_points = True
+
     def __init__(self, f: Callable[[Any], Any], size: int) -> None:
         if not callable(f):
             raise TypeError(f"f is {type(f).__name__}; expected a function of a point")

@@ -64,6 +64,8 @@ class TorchLandscape(LandscapeDefaults):
     depends on the scale of each layer. Give it points, or a path, to span the plane.
     """
 
+    names_points = True
+
     def __init__(
         self,
         module: torch.nn.Module,

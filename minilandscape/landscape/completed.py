@@ -26,14 +26,22 @@ class _Completed(LandscapeDefaults):
     Whatever its methods raise becomes a ``LandscapeError`` that names the point, so that a search keeps its best path.
     """
 
+    names_points = True
+
     def __init__(self, inner: Any) -> None:
         self._inner = inner
-        for name in ("size", "dtype", "device", "path_defaults", "displacement", "zero_modes", "forget"):
+        for name in ("size", "dtype", "device", "path_defaults", "zero_modes", "forget"):
             if hasattr(inner, name):
                 setattr(self, name, getattr(inner, name))
         if isinstance(self.size, bool) or not isinstance(self.size, (int, np.integer)) or self.size < 1:
             raise TypeError(f"size of {type(inner).__name__} is {self.size!r}; expected the number of coordinates")
         self.dtype = np.dtype(self.dtype)
+        if self.dtype not in (np.float32, np.float64):
+            raise TypeError(f"dtype of {type(inner).__name__} is {self.dtype}; expected float32 or float64")
+        unknown = [name for name in self.path_defaults if name not in PATH_DEFAULTS]
+        if unknown:
+            known = ", ".join(PATH_DEFAULTS)
+            raise ValueError(f"path_defaults of {type(inner).__name__} has {unknown[0]!r}; expected names of {known}")
         self.path_defaults = {**PATH_DEFAULTS, **self.path_defaults}
 
     def values(self, points: Any) -> np.ndarray:
@@ -61,6 +69,15 @@ class _Completed(LandscapeDefaults):
                 points[0],
             )
         return gradients
+
+    def displacement(self, a: Any, b: Any) -> Any:
+        if not hasattr(self._inner, "displacement"):
+            return super().displacement(a, b)
+        with _naming("displacement", a[None]):
+            away = self._inner.displacement(a, b)
+        if np.shape(away) != a.shape:
+            raise LandscapeError(f"displacement returned shape {np.shape(away)}; expected {a.shape}", a)
+        return away
 
     def span(self, basis: Any) -> Any:
         if not hasattr(self._inner, "span"):
@@ -155,7 +172,7 @@ def as_landscape(obj: Any, size: int | None = None) -> Any:
     """
     if isinstance(obj, type):
         raise TypeError(f"{obj.__name__} is a class; expected an object of it, as {obj.__name__}() may make")
-    if isinstance(obj, LandscapeDefaults):
+    if isinstance(obj, LandscapeDefaults) and (obj.names_points or type(obj) is LandscapeDefaults):
         landscape: Any = obj
     elif hasattr(obj, "values_and_gradients") and hasattr(obj, "size"):
         landscape = _Completed(obj)

@@ -63,6 +63,8 @@ class FunctionLandscape(LandscapeDefaults):
     array([3., 3.])
     """
 
+    names_points = True
+
     def __init__(
         self,
         f: Callable[[Any], Any],
@@ -78,6 +80,8 @@ class FunctionLandscape(LandscapeDefaults):
             raise TypeError(f"f is {type(f).__name__}; expected a function of a point")
         if isinstance(gradient, str) and gradient != "autograd":
             raise ValueError(f"gradient is {gradient!r}; expected None, a function, or 'autograd'")
+        if gradient is not None and not isinstance(gradient, str) and not callable(gradient):
+            raise TypeError(f"gradient is {type(gradient).__name__}; expected None, a function, or 'autograd'")
         if size is not None and (not isinstance(size, (int, np.integer)) or size < 0):
             raise ValueError(f"size is {size!r}; expected the number of coordinates, or None")
         if not isinstance(workers, (int, np.integer)) or workers < 1:
@@ -85,7 +89,7 @@ class FunctionLandscape(LandscapeDefaults):
         if zero_modes is not None and not callable(zero_modes):
             raise TypeError(f"zero_modes is {type(zero_modes).__name__}; expected a function of a point, or None")
         memory = (0 if batched else MEMORY) if memory is None else memory
-        if memory < 0:
+        if not memory >= 0:
             raise ValueError(f"memory is {memory}; expected a number of bytes, at least 0")
         self.size = int(size or 0)
         self._f = f
@@ -112,11 +116,17 @@ class FunctionLandscape(LandscapeDefaults):
         """(Z, D): the directions that were named, checked; none where none were."""
         if self._zero_modes is None:
             return np.zeros((0, self.size))
-        modes = np.asarray(self._zero_modes(np.array(point, dtype=np.float64)), dtype=np.float64)
-        if modes.ndim != 2 or modes.shape[1] != self.size:
+        x = np.array(to_host(point), dtype=np.float64)
+        try:
+            modes = real_numbers(self._zero_modes(x.copy()))
+        except Exception as error:
             raise LandscapeError(
-                f"zero_modes returned an array of shape {modes.shape}; expected (Z, {self.size})", point
-            )
+                f"zero_modes raised {type(error).__name__} at {describe_point(x)}: {error}", x
+            ) from error
+        if not modes.size:
+            return np.zeros((0, self.size))
+        if modes.ndim != 2 or modes.shape[1] != self.size:
+            raise LandscapeError(f"zero_modes returned an array of shape {modes.shape}; expected (Z, {self.size})", x)
         return modes
 
     def forget(self) -> None:
@@ -231,7 +241,10 @@ class FunctionLandscape(LandscapeDefaults):
             raise LandscapeError(f"the {name} at {where} is {error}; expected {expected}", points[0]) from None
 
     def _checked(self, points: Any) -> np.ndarray:
-        points = np.asarray(to_host(points), dtype=np.float64)
+        try:
+            points = real_numbers(points)
+        except TypeError as error:
+            raise TypeError(f"points are {error}; expected a stack (P, {self.size or 'D'}) of real numbers") from None
         if points.ndim != 2 or (self.size and points.shape[1] != self.size):
             raise ValueError(
                 f"points have shape {points.shape}; expected a stack (P, {self.size or 'D'}): "

@@ -131,9 +131,17 @@ class Landscape(Protocol):
 
 
 class LandscapeDefaults:
-    """What a landscape need not write itself."""
+    """What a landscape need not write itself.
+
+    Attributes
+    ----------
+    names_points
+        Whether whatever its methods raise is a ``LandscapeError`` that names the point; :func:`as_landscape` sees to it
+        where they do not.
+    """
 
     size: int
+    names_points = False
     dtype: np.dtype = np.dtype(np.float64)
     device: str = "cpu"
     path_defaults: dict[str, Any] = PATH_DEFAULTS

@@ -106,6 +106,8 @@ class NetworkLandscape(LandscapeDefaults):
         The images and labels.
     """
 
+    names_points = True
+
     def __init__(self, network: Network, images: Any, device: str, dtype: Any) -> None:
         self.network = network
         self.model, self.variant, self.size = network.name, network.variant, network.layout.size
