@@ -60,8 +60,9 @@ def write_atomic(path: str | os.PathLike[str], content: bytes) -> Path:
         before: os.stat_result | None = os.stat(path)
     except FileNotFoundError:
         before = None
-    if before is not None and not stat.S_ISREG(before.st_mode):
-        with open(path, "wb") as special:  # refuses folders
+    if before is not None and (not stat.S_ISREG(before.st_mode) or path.is_relative_to("/dev")):
+        # What stands for an open file, such as a redirected /dev/stdout, keeps what is in it. Folders are refused.
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND), "wb") as special:
             special.write(content)
         return path
     if before is not None:
@@ -239,7 +240,7 @@ def write_json(path: str | os.PathLike[str], document: Any) -> Path:
 def read_json(path: str | os.PathLike[str]) -> Any:
     """A JSON document; ValueError names the file where it is not one."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))  # some editors mark the encoding
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a JSON document: {error}") from None
 

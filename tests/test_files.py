@@ -7,6 +7,8 @@ import json
 import os
 import re
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +65,13 @@ def test_links_devices_and_permissions_are_respected(tmp_path: Path, monkeypatch
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(OSError, match="symbolic links"):
         files.write_atomic(tmp_path / "loop", b"x")
+    code = "from minilandscape import files; print(1, flush=True); files.write_atomic('/dev/stdout', b'2\\n'); print(3)"
+    with open(tmp_path / "redirected", "w") as redirected:  # the file that is open stays the file
+        subprocess.run([sys.executable, "-c", code.replace("print(3)", "")], stdout=redirected, check=True)
+        assert os.path.samestat(os.fstat(redirected.fileno()), os.stat(tmp_path / "redirected"))
+    assert (tmp_path / "redirected").read_text() == "1\n2\n"
+    piped = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
+    assert piped.stdout == b"1\n2\n3\n"
     files.write_atomic("/dev/null", b"x")
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
     for mask, mode in ((0o022, 0o644), (0o077, 0o600), (0o002, 0o664)):
@@ -79,7 +88,7 @@ def test_links_devices_and_permissions_are_respected(tmp_path: Path, monkeypatch
         with pytest.raises(PermissionError):
             files.write_atomic(link, b"newer")
         assert target.read_bytes() == b"new"
-    names = ["disk", "link.npy", "loop", "mode384", "mode420", "mode436", "to nothing"]
+    names = ["disk", "link.npy", "loop", "mode384", "mode420", "mode436", "redirected", "to nothing"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
@@ -240,6 +249,8 @@ def test_the_longest_name_that_a_file_may_have_can_be_written(letter: str, tmp_p
 def test_json_round_trips_and_names_a_bad_file(tmp_path: Path) -> None:
     path = files.write_json(tmp_path / "new folder" / "d.json", {"a": [1, 2.5, None]})
     assert files.read_json(path) == {"a": [1, 2.5, None]}
+    path.write_text('\ufeff{"a": 1}', encoding="utf-8")  # as some editors save it
+    assert files.read_json(path) == {"a": 1}
     for content in (b"{", b"\xff\xfe"):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"d\.json is not a JSON document"):

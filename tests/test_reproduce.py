@@ -145,7 +145,7 @@ def test_pages_and_figures_say_on_how_many_test_images_they_are() -> None:
 def test_tasks_depend_on_numbers_and_not_on_how_they_are_written(tmp_path: Path) -> None:
     common: dict[str, Any] = {"data": "auto", "data_key": "mnist", "only": ("fcp",)}
     (tmp_path / "whole.toml").write_text("lr = 1\nlam = 0\nsgd_floor = 0\nloss_floor = 0\n")
-    (tmp_path / "real.toml").write_text("lr = 1.0\nlam = 0.0\nsgd_floor = 0.0\nloss_floor = 0e0\n")
+    (tmp_path / "real.toml").write_text("\ufefflr = 1.0\nlam = 0.0\nsgd_floor = 0.0\nloss_floor = 0e0\n")
     plans = [
         Plan.make("smoke", **common, overrides=read_overrides(tmp_path / f"{name}.toml")) for name in ("whole", "real")
     ]
@@ -203,6 +203,12 @@ def test_numbers_can_be_overridden_and_are_checked() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             Plan.make("small", **common, overrides=overrides)
+    for seed in (-1, 1.5):
+        with pytest.raises(ValueError, match=f"seed is {seed}; expected a whole number"):
+            Plan.make("small", **common, seed=seed)
+    for own, message in (({"runs": 8.5}, "runs is 8.5; expected int"), ({"lr": None}, "lr is None; expected float")):
+        with pytest.raises(TypeError, match=message):
+            NetworkPlan(**{"runs": 8, "pairs": 1, "train_size": 10, **own})
     with pytest.raises(ValueError, match="no network is called 'vgg'"):
         Plan.make("small", **common, only=("vgg",))
     with pytest.raises(ValueError, match="scale is 'big'"):

@@ -81,7 +81,11 @@ class NetworkPlan:
     def __post_init__(self) -> None:
         for of in fields(self):  # 1 and 1.0 are one number, and so have to give the same tasks
             kind: Any = {"int": index, "float": float, "bool": bool}[str(of.type)]
-            object.__setattr__(self, of.name, kind(getattr(self, of.name)))
+            value = getattr(self, of.name)
+            try:
+                object.__setattr__(self, of.name, kind(value))
+            except (TypeError, ValueError):
+                raise TypeError(f"{of.name} is {value!r}; expected {of.type}") from None
         least = dict.fromkeys(("runs", "pairs", "train_size", "test_curve", "sgd_updates", "iterations", "steps"), 1)
         least |= {"n_terms": 1, "n_points": 3, "still_steps": 0, "sgd_floor": 0, "loss_floor": 0, "lam": 0}
         for name, number in least.items():
@@ -207,7 +211,9 @@ class Plan:
                 networks[model] = replace(network, **own)
         if device not in DEVICES:
             raise ValueError(f"device is {device!r}; expected one of {', '.join(DEVICES)}")
-        return cls(scale, variant, data, data_key, index(seed), networks, device)
+        if not isinstance(seed, Integral) or seed < 0:
+            raise ValueError(f"seed is {seed!r}; expected a whole number of at least 0")
+        return cls(scale, variant, data, data_key, int(seed), networks, device)
 
     def within(self, n_images: int, n_test: int | None = None) -> Plan:
         """The plan with no more training images than there are, and as many updates all the same.
@@ -250,7 +256,7 @@ def image_counts(plan: Mapping[str, Any], model: str) -> dict[str, int]:
 def read_overrides(path: str | Path) -> dict[str, Any]:
     """The overrides that a TOML file holds; ValueError names the file where it is none."""
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a TOML file: {error}") from None
 
