@@ -86,7 +86,7 @@ def reproduce(
 ) -> None:
     """Every table and figure of the paper, from nothing but the data; resumes where it was stopped."""
     from minilandscape.backend import DeviceError, device_module, thread_count
-    from minilandscape.campaign.plan import Plan, image_counts
+    from minilandscape.campaign.plan import Plan, combined, image_counts
     from minilandscape.campaign.plan_tasks import plan_tasks
     from minilandscape.campaign.run import Summary, summarize
     from minilandscape.campaign.store import Store
@@ -120,6 +120,7 @@ def reproduce(
         if network.train_size > len(mnist.train):
             note(f"{model}: {network.train_size:,} training images were asked for; there are {len(mnist.train):,}")
     plan = replace(plan, data=where, data_key=mnist.key).within(len(mnist.train), len(mnist.test))
+    combined(plan, Store(out), change_plan)  # a dry run is refused as well
     if costs is None:
         with progress_bar("measuring a few steps", None):
             costs = estimate(plan, mnist)

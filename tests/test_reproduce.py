@@ -278,6 +278,16 @@ def test_a_dry_run_says_what_it_costs_and_writes_nothing(
     assert facts["networks"]["fcp"]["train_size"] == 100
     assert facts["core_seconds"] == facts["core_seconds_by_network"]["fcp"] > 0
     assert not (tmp_path / "f").exists()
+    save_plan(
+        Plan.from_facts({k: v for k, v in facts.items() if k in vars(Plan("", "", "", ""))}), Store(tmp_path / "f")
+    )
+    before = (tmp_path / "f" / "plan.json").read_bytes()
+    for change, code in (((), 1), (("--change-plan",), 0)):
+        with pytest.raises(SystemExit) as ended:
+            main([*options, "--train-size", "90", "--dry-run", *change])
+        assert int(ended.value.code or 0) == code
+        assert ("fcp's train_size was 100, is 90" in capsys.readouterr().err) == bool(code)
+    assert (tmp_path / "f" / "plan.json").read_bytes() == before
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

@@ -262,7 +262,13 @@ def read_overrides(path: str | Path) -> dict[str, Any]:
 
 
 def save_plan(plan: Plan, store: Store, change: bool = False) -> None:
-    """Keeps the plan with its results, beside those of other networks.
+    """Keeps the plan with its results, beside those of other networks; arguments and errors of :func:`combined`."""
+    with store.locked("plan"):
+        write_json(store.folder / "plan.json", combined(plan, store, change).facts())
+
+
+def combined(plan: Plan, store: Store, change: bool = False) -> Plan:
+    """The plan and what the folder's plan says of other networks; nothing is written.
 
     Parameters
     ----------
@@ -276,24 +282,22 @@ def save_plan(plan: Plan, store: Store, change: bool = False) -> None:
         If the folder holds a campaign on other data, another device, of the other variant, scale or seed; or, without
         ``change``, with other numbers. It names them.
     """
-    path = store.folder / "plan.json"
-    with store.locked("plan"):
-        if path.exists():
-            before = load_plan(store)
-            for name in ("variant", "data_key", "scale", "seed", "device"):
-                if getattr(before, name) != getattr(plan, name):
-                    raise ValueError(
-                        f"{store.folder} holds a campaign with {name} {getattr(before, name)!r}, not "
-                        f"{getattr(plan, name)!r}; name another folder"
-                    )
-            if not change and (changes := _changes(before, plan)):
-                raise ValueError(
-                    f"{store.folder} holds a campaign with other numbers: {', '.join(changes)}; give them as they "
-                    "were, name another folder, or say --change-plan to continue with the new ones"
-                )
-            networks = {**before.networks, **plan.networks}
-            plan = replace(plan, networks={model: networks[model] for model in SGD_FLOORS if model in networks})
-        write_json(path, plan.facts())
+    if not (store.folder / "plan.json").exists():
+        return plan
+    before = load_plan(store)
+    for name in ("variant", "data_key", "scale", "seed", "device"):
+        if getattr(before, name) != getattr(plan, name):
+            raise ValueError(
+                f"{store.folder} holds a campaign with {name} {getattr(before, name)!r}, not "
+                f"{getattr(plan, name)!r}; name another folder"
+            )
+    if not change and (changes := _changes(before, plan)):
+        raise ValueError(
+            f"{store.folder} holds a campaign with other numbers: {', '.join(changes)}; give them as they "
+            "were, name another folder, or say --change-plan to continue with the new ones"
+        )
+    networks = {**before.networks, **plan.networks}
+    return replace(plan, networks={model: networks[model] for model in SGD_FLOORS if model in networks})
 
 
 def _changes(before: Plan, plan: Plan) -> list[str]:
