@@ -56,7 +56,9 @@ def test_options_attributes_and_arguments_exist(document: Path) -> None:
         fields = {*dir(kind), *getattr(kind, "__dataclass_fields__", ())}
         for name in re.findall(rf"(?<![\w./]){variable}\.([a-z_]\w*)", text):
             assert name in fields | {"npz", "png", "traj"}, (variable, name)
-    for block in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    assert len(blocks) == text.count("```python")
+    for block in blocks:
         for call in ast.walk(ast.parse(block)):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
                 owner = call.func.value

@@ -87,16 +87,25 @@ def test_the_full_plan_is_the_papers() -> None:
     assert Plan.from_facts(json.loads(json.dumps(plan.facts()))) == plan
 
 
+def test_pairs_depend_on_the_seed() -> None:
+    chosen = []
+    for seed in (0, 0, 1):
+        tasks = NetworkTasks(Plan.make("small", data="auto", data_key="mnist", seed=seed), "fcp")
+        chosen.append([tasks.pairs(optimizer) for optimizer in OPTIMIZERS])
+    assert chosen[0] == chosen[1] != chosen[2]
+    assert chosen[0][0] != chosen[0][1]
+
+
 @pytest.mark.parametrize("variant", ["paper", "authors"])
 def test_everything_of_the_full_plan_is_on_all_test_images(variant: str) -> None:
     plan = Plan.make("full", variant, data="auto", data_key="mnist").within(60_000, 10_000)
     n_train = {"paper": 50_000, "authors": 60_000}[variant]
-    for task in plan_tasks(plan):
-        if "train" in task.options:
-            assert task.options["test_curve"] == 10_000
-            assert task.options["train"]["train_size"] == n_train
-        elif "landscape" in task.options:  # the first of so many, or all
-            assert task.options["images"] == n_train
+    tasks = [task.options for task in plan_tasks(plan)]
+    runs = [(options["test_curve"], options["train"]["train_size"]) for options in tasks if "train" in options]
+    assert set(runs) == {(10_000, n_train)}
+    assert {options["images"] for options in tasks if "landscape" in options} == {
+        n_train
+    }  # the first of so many, or all
     for model in MODELS:
         counts = image_counts(plan.facts(), model)
         assert counts == {"train": n_train, "test_landscape": 10_000, "test_curves": 10_000}
