@@ -561,6 +561,25 @@ class TestMemory:
         assert np.array_equal(land.values_and_gradients(points)[1], 2 * points)
         assert land.evaluations == Evaluations(values=1, gradients=1)
 
+    @pytest.mark.parametrize("workers", [1, 2])
+    def test_what_was_evaluated_before_a_failure_is_kept(self, workers: int) -> None:
+        calls: list[float] = []
+
+        def fails(x: np.ndarray) -> tuple[float, np.ndarray]:
+            calls.append(x[0])
+            if x[0] == 4:
+                raise RuntimeError("no convergence")
+            return float(np.sum(x**2)), 2 * x
+
+        land = ml.FunctionLandscape(fails, 3, workers=workers)
+        points = np.arange(6.0)[:, None] * np.ones(3)
+        with pytest.raises(LandscapeError, match="no convergence"):
+            land.values_and_gradients(points)
+        assert np.array_equal(land.values_and_gradients(points[:4])[1], 2 * points[:4])
+        assert np.array_equal(land.values(points[:4]), 3 * np.arange(4) ** 2)
+        assert sorted(calls[:4]) == [0, 1, 2, 3]
+        assert all(calls.count(k) == 1 for k in range(4))
+
     def test_what_is_kept_is_bounded(self) -> None:
         land, calls = self.counted(memory=2000)  # four points
         points = np.arange(30.0).reshape(10, 3)

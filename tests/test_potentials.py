@@ -97,6 +97,25 @@ def test_lennard_jones_clusters() -> None:
         land.values(np.zeros((1, 11)))
 
 
+def test_rigid_motions_are_those_that_leave_distances_and_frozen_atoms_alone() -> None:
+    """Against the null space of translations and rotations on the frozen atoms, over shapes, numbers and units."""
+    rng = np.random.default_rng(0)
+    for trial in range(150):
+        n = int(rng.integers(1, 7))
+        atoms = rng.standard_normal((n, 3)) if trial % 3 else np.outer(rng.standard_normal(n), rng.standard_normal(3))
+        atoms = rng.choice([1e-8, 1.0, 1e8]) * (atoms + rng.standard_normal(3))
+        frozen = rng.permutation(n)[: rng.integers(0, n)]
+        away = (atoms - atoms.mean(axis=0)) / (np.abs(atoms - atoms.mean(axis=0)).max() or 1)
+        all_six = np.array([np.tile(e, (n, 1)) for e in np.eye(3)] + [np.cross(e, away) for e in np.eye(3)])
+        _, sizes, rows = np.linalg.svd(all_six[:, frozen].reshape(6, -1).T)
+        still = rows[(sizes > 1e-6).sum() :]
+        moves = still @ np.delete(all_six, frozen, axis=1).reshape(6, -1)
+        count = np.linalg.matrix_rank(moves, tol=1e-6)
+        modes = rigid_motions(atoms, frozen=frozen)
+        assert modes @ modes.T == pytest.approx(np.eye(count), abs=1e-9)
+        assert moves @ modes.T @ modes == pytest.approx(moves, abs=1e-6)
+
+
 @pytest.mark.parametrize("solver", ["adam", "lbfgs-gss", "auto"])
 @pytest.mark.parametrize("potential", [Fig3, MullerBrown, Camelback, Leps, LepsOscillator])
 def test_maxflux_finds_the_barrier_with_default_settings(potential: Any, solver: str) -> None:

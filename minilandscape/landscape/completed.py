@@ -61,6 +61,8 @@ class _Completed(LandscapeDefaults):
         """The gradients, copied, where the points are."""
         if array_module(gradients) is np:
             gradients = _numbers("gradients", gradients, points).astype(self.dtype, copy=False)
+        elif gradients.dtype.kind not in "fiu":
+            raise LandscapeError(f"gradients are {gradients.dtype}; expected real numbers", points[0])
         else:
             gradients = gradients.copy()
         if gradients.shape != points.shape:

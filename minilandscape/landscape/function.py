@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -137,7 +137,7 @@ class FunctionLandscape(LandscapeDefaults):
         """Values and gradients (None if not asked for), evaluated where they are not known."""
         points = self._checked(points)
         if not self._memory:
-            return self._evaluated(points, gradient)
+            return self._together(points, gradient)
         keys = [point.tobytes() for point in points]
         found: dict[bytes, tuple[float, np.ndarray | None]] = {}
         new: dict[bytes, int] = {}
@@ -147,11 +147,11 @@ class FunctionLandscape(LandscapeDefaults):
                 new[key] = k
             else:
                 found[key] = known
-        if new:
-            values, gradients = self._evaluated(points[list(new.values())], gradient)
-            for k, key in enumerate(new):
-                # A copy: a row of a large array would keep all of it.
-                found[key] = float(values[k]), None if gradients is None else gradients[k].copy()
+        keys_of_new = list(new)
+        for part, values, slopes in self._evaluated(points[list(new.values())], gradient):
+            for k, key in enumerate(keys_of_new[part]):
+                # At once, since a later call may raise. A copy: a row of a large array would keep all of it.
+                found[key] = self._known[key] = float(values[k]), None if slopes is None else slopes[k].copy()
         for key in keys:  # the newest last
             self._known.pop(key, None)
             self._known[key] = found[key]
@@ -160,8 +160,18 @@ class FunctionLandscape(LandscapeDefaults):
         values = np.array([found[key][0] for key in keys])
         return values, np.array([found[key][1] for key in keys]).reshape(points.shape) if gradient else None
 
-    def _evaluated(self, points: np.ndarray, gradient: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        """Values, and gradients where they are requested or returned with the values anyway."""
+    def _together(self, points: np.ndarray, gradient: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        """Values, and gradients where they are requested."""
+        values, gradients = np.empty(len(points)), np.empty_like(points) if gradient else None
+        for part, value, slope in self._evaluated(points, gradient):
+            values[part] = value
+            if gradients is not None:
+                gradients[part] = slope
+        return values, gradients
+
+    def _evaluated(self, points: np.ndarray, gradient: bool) -> Iterator[tuple[slice, np.ndarray, np.ndarray | None]]:
+        """The points of one call after another, with their values, and gradients where f returns both or they are
+        requested."""
         if gradient:
             self.evaluations.gradients += len(points)
         else:
@@ -169,14 +179,9 @@ class FunctionLandscape(LandscapeDefaults):
         parts = self._parts(points)
         stacks = [points[part] for part in parts]
         read = self._both if gradient else self._at_least_value
-        results = [read(x) for x in stacks] if self._pool is None else list(self._pool.map(read, stacks))
-        values, gradients = np.empty(len(points)), np.empty_like(points)
-        for part, (value, slope) in zip(parts, results, strict=True):
-            values[part] = value
-            if slope is not None:
-                gradients[part] = slope
-        complete = gradient or (bool(results) and all(slope is not None for _, slope in results))
-        return values, gradients if complete else None
+        results = map(read, stacks) if self._pool is None else self._pool.map(read, stacks)
+        for part, (values, slopes) in zip(parts, results, strict=True):
+            yield part, values, slopes
 
     def _both(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values and gradients of the points of one call."""
