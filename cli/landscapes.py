@@ -79,7 +79,7 @@ class Where:
 def _own_landscape(spec: str) -> Any:
     """The landscape that MODULE:NAME is, or returns when called; the current folder is searched first."""
     module, colon, name = spec.partition(":")
-    if not colon or not module or not name:
+    if not colon or not name or not all(part.isidentifier() for part in module.split(".")):
         raise UsageError(f"--landscape is {spec!r}; expected MODULE:NAME, such as my_energy:make")
     sys.path.insert(0, "")
     try:
@@ -87,7 +87,7 @@ def _own_landscape(spec: str) -> Any:
     except ModuleNotFoundError as error:
         without = f"; a module is named without .py: {module[:-3]}:{name}" if module.endswith(".py") else ""
         raise ValueError(f"--landscape {spec}: no module named {error.name!r} here or installed{without}") from None
-    except Exception as error:  # the user's own code can raise anything
+    except (Exception, SystemExit) as error:  # the user's own code can raise anything, or end the program
         raise ValueError(f"--landscape {spec}: {module} raised {type(error).__name__}: {error}") from error
     if not hasattr(loaded, name):
         raise ValueError(f"--landscape {spec}: {module} has no {name!r}")
@@ -95,9 +95,15 @@ def _own_landscape(spec: str) -> Any:
     if not _is_factory(spec, found):
         return found
     try:
-        return found()
-    except Exception as error:
+        made = found()
+    except (Exception, SystemExit) as error:
         raise ValueError(f"--landscape {spec}: {name}() raised {type(error).__name__}: {error}") from error
+    if not (callable(made) or hasattr(made, "values_and_gradients")):
+        raise ValueError(
+            f"--landscape {spec}: {name}() returned {type(made).__name__}; "
+            "expected a landscape, or a function of a point, x -> (value, gradient)"
+        )
+    return made
 
 
 def _is_factory(spec: str, found: Any) -> bool:

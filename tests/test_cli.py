@@ -418,6 +418,8 @@ def test_what_landscape_may_name(folder: Path, capsys: pytest.CaptureFixture[str
         "def f(x): return float(x @ x), 2 * x\n"
         "def two(x, y): return 0.0\n"
         "def breaks(): return 1 / 0\n"
+        "def ends(): raise SystemExit(3)\n"
+        "def forgets(): f\n"
         "bowl, number = Bowl(), 7\n"
     )
     np.save("a.npy", np.ones(2))
@@ -430,8 +432,18 @@ def test_what_landscape_may_name(folder: Path, capsys: pytest.CaptureFixture[str
         "Named": "takes the arguments (name); expected",
         "number": "energies:number is int; expected",
         "breaks": "breaks() raised ZeroDivisionError: division by zero",
+        "ends": "ends() raised SystemExit: 3",
+        "forgets": "forgets() returned NoneType; expected a landscape, or a function of a point",
     }.items():
         assert run(*point, f"energies:{name}") == 1
+        assert message in capsys.readouterr().err
+    (folder / "leaves.py").write_text("raise SystemExit\n")
+    for spec, code, message in (
+        ("leaves:f", 1, "leaves raised SystemExit"),
+        ("energies.py:f", 1, "a module is named without .py: energies:f"),
+        ("../energies:f", 2, "expected MODULE:NAME"),
+    ):
+        assert run(*point, spec) == code
         assert message in capsys.readouterr().err
 
 
