@@ -32,6 +32,13 @@ def test_workers_share_the_cores() -> None:
         assert executor.submit(os.getenv, "OPENBLAS_NUM_THREADS").result() == "3"
 
 
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="there are no signal masks")
+def test_ctrl_c_reaches_the_parent_again_once_workers_have_started() -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    with worker_processes(1):
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+
+
 def test_an_error_does_not_wait_for_the_workers() -> None:
     started = time.monotonic()
 
