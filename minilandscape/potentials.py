@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .landscape import LandscapeDefaults
+from .landscape import LandscapeDefaults, read_stack
 
 #: Atoms lie on a line where the step from each to the next turns away from it by no more than this (a slope, 0.57
 #: degrees). Optimisers stopped at 0.05 eV/Å leave linear molecules bent by up to half a degree.
@@ -34,9 +34,7 @@ class Potential(LandscapeDefaults):
 
     def values_and_gradients(self, points: Any) -> tuple[np.ndarray, np.ndarray]:
         """(P, D) -> (P,), (P, D)."""
-        points = np.asarray(points, dtype=np.float64)
-        if points.ndim != 2 or points.shape[1] != self.size:
-            raise ValueError(f"points have shape {points.shape}; expected a stack (P, {self.size})")
+        points = read_stack(points, self.size)
         # A wall is high, not wrong: values that overflow are infinite, and their gradients may be anything.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             values, gradients = self._evaluate(points)

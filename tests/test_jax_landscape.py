@@ -89,5 +89,7 @@ def test_wrong_arguments_are_refused() -> None:
         JaxLandscape(f, 2.5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="f is float"):
         JaxLandscape(1.0, 2)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="points are complex"):
+        JaxLandscape(f, 3).values(1j * POINTS)
     with pytest.raises(ValueError, match=r"expected a stack \(P, 3\)"):
         JaxLandscape(f, 3).values(POINTS[0])

@@ -204,9 +204,16 @@ class TestStates:
         land = landscape(plain())
         with pytest.raises(TypeError, match=r"the state is str; .* torch\.load"):
             land.vector("a.pt")  # type: ignore[arg-type]
-        for vector in (np.zeros(land.size + 1), np.zeros((1, land.size)), np.zeros(land.size, dtype=complex)):
+        for vector in (np.zeros(land.size + 1), np.zeros((1, land.size))):
             with pytest.raises(ValueError, match=rf"expected \({land.size},\)"):
                 land.state_dict(vector)
+        with pytest.raises(TypeError, match="the vector is complex"):
+            land.load(np.full(land.size, 1j))
+        with pytest.raises(TypeError, match="points are complex"):
+            land.values(np.full((1, land.size), 1j))
+        x = torch.ones(1, land.size, requires_grad=True)
+        assert land.values(x) == land.values(np.ones((1, land.size)))
+        assert np.array_equal(land.vector(land.load(x[0])), np.ones(land.size))
 
     def test_parameters_that_are_one_are_given_alike(self) -> None:
         state = Tied().state_dict()

@@ -8,8 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ..backend import to_host
-from ..landscape import LandscapeDefaults, LandscapeError, describe_point
+from ..landscape import LandscapeDefaults, LandscapeError, describe_point, read_stack
 
 
 class JaxLandscape(LandscapeDefaults):
@@ -80,9 +79,7 @@ class JaxLandscape(LandscapeDefaults):
         return self._numbers(values, padded, n), np.array(gradients)[:n]
 
     def _padded(self, points: Any) -> tuple[np.ndarray, int]:
-        points = np.asarray(to_host(points), dtype=self.dtype)
-        if points.ndim != 2 or points.shape[1] != self.size:
-            raise ValueError(f"points have shape {points.shape}; expected a stack (P, {self.size})")
+        points = read_stack(points, self.size, self.dtype)
         n = len(points)
         filled = points if n else np.zeros((1, self.size), dtype=self.dtype)
         return np.concatenate(

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch.func import functional_call, grad_and_value, vmap
 
-from ..backend import to_host
-from ..landscape import LandscapeDefaults, LandscapeError, describe_point
+from ..landscape import LandscapeDefaults, LandscapeError, describe_point, read_stack, real_numbers
 
 #: The samples on which a loss is tried when a landscape is made.
 TRIED = 32
@@ -139,9 +138,12 @@ class TorchLandscape(LandscapeDefaults):
         ValueError
             If the module's keys or shapes are not those of the landscape's module; nothing has then been loaded.
         """
-        flat = np.asarray(to_host(vector))
-        if flat.shape != (self.size,) or flat.dtype.kind not in "fiu":
-            raise ValueError(f"the vector has shape {flat.shape} ({flat.dtype}); expected ({self.size},), real numbers")
+        try:
+            flat = real_numbers(vector, self.dtype)
+        except TypeError as error:
+            raise TypeError(f"the vector is {error}; expected ({self.size},) real numbers") from None
+        if flat.shape != (self.size,):
+            raise ValueError(f"the vector has shape {flat.shape}; expected ({self.size},)")
         filled = _copied(self._module)
         parts = self._unflatten(torch.tensor(flat, dtype=self._torch_dtype, device=self._torch_device))
         with torch.no_grad():
@@ -221,9 +223,7 @@ class TorchLandscape(LandscapeDefaults):
         return result
 
     def _over(self, points: Any, gradient: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        points = np.asarray(to_host(points))
-        if points.ndim != 2 or points.shape[1] != self.size:
-            raise ValueError(f"points have shape {points.shape}; expected a stack (P, {self.size})")
+        points = read_stack(points, self.size, self.dtype)
         values, gradients = np.zeros(len(points)), np.zeros_like(points, dtype=self.dtype) if gradient else None
         start = 0
         while start < len(points):

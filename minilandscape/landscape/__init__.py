@@ -2,7 +2,7 @@
 
 from .check import GradientCheck, check_gradient
 from .completed import as_landscape
-from .function import FunctionLandscape
+from .function import FunctionLandscape, read_stack, real_numbers
 from .protocol import (
     Evaluations,
     Landscape,
@@ -28,5 +28,7 @@ __all__ = [
     "as_landscape",
     "check_gradient",
     "describe_point",
+    "read_stack",
+    "real_numbers",
     "vector",
 ]

@@ -246,15 +246,7 @@ class FunctionLandscape(LandscapeDefaults):
             raise LandscapeError(f"the {name} at {where} is {error}; expected {expected}", points[0]) from None
 
     def _checked(self, points: Any) -> np.ndarray:
-        try:
-            points = real_numbers(points)
-        except TypeError as error:
-            raise TypeError(f"points are {error}; expected a stack (P, {self.size or 'D'}) of real numbers") from None
-        if points.ndim != 2 or (self.size and points.shape[1] != self.size):
-            raise ValueError(
-                f"points have shape {points.shape}; expected a stack (P, {self.size or 'D'}): "
-                "one point x goes in as x[None]"
-            )
+        points = read_stack(points, self.size)
         self.size = points.shape[1]
         return points
 
@@ -266,11 +258,11 @@ class FunctionLandscape(LandscapeDefaults):
         return [slice(a, b) for a, b in itertools.pairwise(cuts)]
 
 
-def real_numbers(result: Any) -> np.ndarray:
-    """Copies the numbers that a user's code returned to a float64 array on the host.
+def real_numbers(result: Any, dtype: Any = np.float64, copy: bool = True) -> np.ndarray:
+    """The numbers that a user's code returned, as an array on the host.
 
-    NumPy alone reads strings, takes None for NaN, ignores masks and drops imaginary parts. A copy, since codes of all
-    kinds return the same work array, or a list that they fill again, every time.
+    NumPy alone reads strings, takes None for NaN, ignores masks and drops imaginary parts. A copy by default, since
+    codes of all kinds return the same work array, or a list that they fill again, every time.
 
     Raises
     ------
@@ -280,7 +272,7 @@ def real_numbers(result: Any) -> np.ndarray:
     if hasattr(result, "detach"):  # a PyTorch tensor that still records operations
         result = result.detach()
     for part in result if isinstance(result, list) else [result]:
-        if np.ma.is_masked(part):
+        if isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part):
             raise TypeError(f"a masked array with {np.ma.count_masked(part)} of {np.ma.size(part)} numbers masked")
     try:
         array = to_host(result)
@@ -290,14 +282,35 @@ def real_numbers(result: Any) -> np.ndarray:
         raise TypeError(f"{type(result).__name__} ({error})") from None
     kind = array.dtype.kind
     if kind in "fiu":
-        return array.astype(np.float64)
+        return array.astype(dtype, copy=copy)
     if kind == "c":
         if (array.imag != 0).any():
             raise TypeError("complex, with an imaginary part that is not 0")
-        return array.real.astype(np.float64)
+        return array.real.astype(dtype)
     if kind == "O":
-        return _from_objects(result, array)
+        return _from_objects(result, array).astype(dtype)
     raise TypeError(_kind(result) if kind in "US" else f"{_kind(result)} of dtype {array.dtype}")
+
+
+def read_stack(points: Any, size: int, dtype: Any = np.float64) -> np.ndarray:
+    """Points (P, D) on the host, which are not copied where they need not be; D is any where the size is 0.
+
+    Raises
+    ------
+    ValueError
+        If they are of another shape.
+    TypeError
+        If they are no real numbers.
+    """
+    try:
+        stack = real_numbers(points, dtype, copy=False)
+    except TypeError as error:
+        raise TypeError(f"points are {error}; expected a stack (P, {size or 'D'}) of real numbers") from None
+    if stack.ndim != 2 or (size and stack.shape[1] != size):
+        raise ValueError(
+            f"points have shape {stack.shape}; expected a stack (P, {size or 'D'}): one point x goes in as x[None]"
+        )
+    return stack
 
 
 def _from_objects(result: Any, array: np.ndarray) -> np.ndarray:
