@@ -727,3 +727,49 @@ def test_a_gradient_that_jumps_is_no_missed_mode() -> None:
     assert saddle.converged, saddle.reason
     assert saddle.minima_values == pytest.approx([-0.25, -0.25], abs=1e-5)
     assert saddle.evaluations.gradients < 5000
+
+
+@pytest.mark.parametrize("energy", [1e-290, 1e-200, 1e200, 1e290])
+def test_values_whose_squares_are_no_numbers(energy: float) -> None:
+    inner = MullerBrown()
+
+    def f(X: Any) -> Any:
+        values, gradients = inner.values_and_gradients(X)
+        return energy * values, energy * gradients
+
+    land = FunctionLandscape(f, size=2, batched=True)
+    saddle = refine_saddle(land, inner.saddles[0] + 0.01)
+    assert saddle.converged, saddle.reason
+    assert saddle.value / energy == pytest.approx(-40.66484351, abs=1e-7)
+    assert saddle.minima_values / energy == pytest.approx([-80.767818, -146.699517], abs=1e-5)
+    assert saddle.eigenvalues / energy == pytest.approx(refine_saddle(inner, inner.saddles[0]).eigenvalues, rel=1e-5)
+    assert saddle.evaluations == land.evaluations
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_a_gradient_of_another_length_is_not_that_of_the_values(factor: float) -> None:
+    inner = MullerBrown()
+    land = FunctionLandscape(
+        inner.values, size=2, batched=True, gradient=lambda X: factor * inner.values_and_gradients(X)[1]
+    )
+    saddle = refine_saddle(land, inner.saddles[0] + 0.01)
+    assert not saddle.converged
+    assert "the gradient is not that of the values" in saddle.reason
+
+
+def test_one_coordinate() -> None:
+    land = FunctionLandscape(lambda x: ((x[0] ** 2 - 1) ** 2, 4 * x * (x**2 - 1)), size=1)
+    for start in ([0.1], find_path(land, np.array([-1.0]), np.array([1.0]), method="linear", n_points=8)):
+        saddle = refine_saddle(land, start)
+        assert saddle.converged, saddle.reason
+        assert saddle.value == pytest.approx(1)
+        assert np.abs(saddle.minima) == pytest.approx(np.ones((2, 1)), abs=1e-5)
+
+
+def test_arguments_that_are_no_numbers_are_named() -> None:
+    land = MullerBrown()
+    for residual in ("1e-3", True, [1e-3]):
+        with pytest.raises(TypeError, match=r"residual is .*; expected a positive, finite number"):
+            refine_saddle(land, land.saddles[0], residual=residual)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="the direction is str"):
+        refine_saddle(land, land.saddles[0], "x")

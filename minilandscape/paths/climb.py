@@ -210,7 +210,10 @@ class Climb:
 
     def _noisier(self) -> bool:
         """Whether the noise here is why the gradient no longer falls."""
-        self.surface.measure(self.x, self.value, self.whole)
+        try:
+            self.surface.measure(self.x, self.value, self.whole)
+        except LandscapeError:
+            return False
         return bool(np.abs(self.g).max() <= self.tolerance)
 
     def _far_from_start(self) -> bool:

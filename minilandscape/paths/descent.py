@@ -19,6 +19,9 @@ PUSH, FARTHEST = 0.005, 0.1
 MOST_STEPS, LONGEST, CUTS = 3000, 0.025, 20
 #: Points with a negative mode, such as saddles, that a descent goes on from.
 SADDLES = 8
+#: The values along a descent and its gradients agree within this part of the fall, over steps that change the gradient
+#: by no more than this part of itself.
+CONSISTENT, SMOOTH = 0.2, 0.5
 #: A minimum is clear if its lowest eigenvalue is more than this part of the highest.
 CLEAR = 1e-3
 #: Where such a point is left, the residual that counts as small is lowered so many times.
@@ -120,14 +123,15 @@ def _examine(surface: Modes, x: np.ndarray, g: np.ndarray, zero: np.ndarray) -> 
 def _relax(
     surface: Modes, x: np.ndarray, value: float, g: np.ndarray, scale: float, tolerance: float
 ) -> tuple[np.ndarray, float, np.ndarray, str | None]:
-    """L-BFGS with short steps that never rise: the point, its value and gradient, and why the gradient is not small."""
+    """L-BFGS with short steps that never rise: the point, its value and gradient, and why that is no small gradient."""
+    fell = by_gradient = unsure = 0.0
     s: tuple[np.ndarray, ...] = ()
     y: tuple[np.ndarray, ...] = ()
     walls = 0
     ended = f"the valley goes on after {MOST_STEPS} steps"
     for _ in range(MOST_STEPS):
         if np.abs(g).max() <= tolerance:
-            return x, value, g, None
+            break
         p = two_loop(g, s, y)
         if not p @ g > 0:
             s, y, p = (), (), g
@@ -155,15 +159,20 @@ def _relax(
             ended = "it stands before a wall, where the landscape rises at once or cannot be evaluated"
             break
         ds, dy = step, new_g - g
+        if np.linalg.norm(dy) <= SMOOTH * np.linalg.norm(g):
+            fell += value - new_value
+            by_gradient -= 0.5 * float(step @ (g + new_g))
+            unsure += surface.level
         if float(ds @ dy) > 1e-12 * float(np.linalg.norm(ds) * np.linalg.norm(dy)):
             s, y = (*s, ds)[-10:], (*y, dy)[-10:]
         x, value, g = x + step, new_value, new_g
     largest = float(np.abs(g).max())
-    if largest <= tolerance:
-        return x, value, g, None
-    return (
-        x,
-        value,
-        g,
-        f"a descent has not converged: its gradient is {largest:.3g}, {tolerance:.3g} was expected; {ended}",
-    )
+    reason = None
+    if abs(fell - by_gradient) > CONSISTENT * max(fell, by_gradient) + unsure:
+        reason = (
+            f"the gradient is not that of the values: along a descent these fell by {fell:.3g}, the gradient adds up "
+            f"to {by_gradient:.3g}"
+        )
+    elif not largest <= tolerance:
+        reason = f"a descent has not converged: its residual is {largest:.3g}, {tolerance:.3g} was expected; {ended}"
+    return x, value, g, reason

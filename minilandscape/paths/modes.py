@@ -49,8 +49,7 @@ class Modes(Differences):
 
     def measure(self, x: np.ndarray, value: float, gradient: np.ndarray, direction: np.ndarray | None = None) -> None:
         """Measures the noise at x, and chooses the step of the products by it."""
-        noise = measure_noise(self.landscape, x, scale=self.scale, direction=direction, known=(value, gradient))
-        self.evaluations.gradients += noise.evaluations.gradients
+        noise = measure_noise(_Counted(self), x, scale=self.scale, direction=direction, known=(value, gradient))
         self.noise = noise
         self.step, error = product_step(noise, self.scale)
         # What is left of the error beside the noise is a part of the curvature that grows with the step's square.
@@ -174,3 +173,15 @@ class Modes(Differences):
                 return True
             before, v = v, w / beta
         raise RuntimeError(f"{PROOF_PRODUCTS} products do not tell whether an eigenvalue lies below {floor:.3g}")
+
+
+class _Counted:
+    """The landscape of some differences, whose counts include what is evaluated here."""
+
+    def __init__(self, surface: Differences) -> None:
+        self.surface, inner = surface, surface.landscape
+        self.size, self.dtype, self.device = inner.size, inner.dtype, inner.device
+
+    def values_and_gradients(self, points: Any) -> Any:
+        self.surface.evaluations.gradients += len(points)
+        return self.surface.landscape.values_and_gradients(points)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from ..backend import to_device, to_host
 from ..files import read_result, write_result
 from ..hessian import Differences
-from ..landscape import Evaluations, LandscapeError, as_landscape, vector
+from ..landscape import Evaluations, LandscapeDefaults, LandscapeError, as_landscape, vector
 from ..motion import distance_without_zero_modes
 from .climb import FIRST_TRUST, RESIDUAL, Climb, whatever_the_value
 from .descent import Descent, descend, settle
@@ -35,6 +35,8 @@ LENGTHS = 5
 STEEP = 300
 #: From a point, the search may rise by so many times what its slope and curvature explain.
 RISE = 10
+#: Energies below this, or above its inverse, are taken in other units: their squares would be lost.
+EXTREME = 1e-100
 #: A path is looked at for minima in so many intervals at least.
 INTERVALS = 49
 #: Eigenvalues in the result at most.
@@ -153,13 +155,13 @@ def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, re
     0.1 % of the distance of the ends. With more than 60 coordinates the chance to miss a second negative eigenvalue is
     one in a million. A descent that comes to rest where the Hessian has a negative eigenvalue goes on from there.
     """
-    if residual is not None and not (residual > 0 and np.isfinite(residual)):
-        raise ValueError(f"residual is {residual}; expected a positive, finite number")
+    if residual is not None:
+        _check_positive("residual", residual, "number")
     start = _start_of_path(landscape, path) if isinstance(path, Path) else _start_at_point(landscape, path)
     land, x, tangent = start.landscape, start.point, start.tangent
     uphill = tangent
     if direction is not None:
-        uphill = np.asarray(to_host(direction), dtype=np.float64)
+        uphill = vector("the direction", direction, landscape).astype(np.float64)
         if uphill.shape != x.shape or not np.isfinite(uphill).all() or not uphill.any():
             raise ValueError(f"direction has shape {uphill.shape}; expected {x.shape}, finite and not zero")
     surface = Modes(land, start.scale)
@@ -171,6 +173,9 @@ def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, re
     guess = guess / np.linalg.norm(guess)
     surface.measure(x, value, g, guess)
     surface.scale = scale = start.scale or LENGTHS * surface.noise.scale
+    energy = _rise(surface, g, scale)
+    if energy and not EXTREME < energy < 1 / EXTREME:
+        return _in_other_units(2.0 ** round(np.log2(energy)), land, path, direction, residual, surface.evaluations)
     tolerance = start.tolerance
     if tolerance is None:
         largest = np.abs(g).max()
@@ -240,6 +245,39 @@ def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, re
         noise=noise,
         step=surface.step,
     )
+
+
+class _Rescaled(LandscapeDefaults):
+    """A landscape with its values in other units."""
+
+    def __init__(self, landscape: Any, unit: float) -> None:
+        self.inner, self.unit = landscape, unit
+        self.size, self.dtype, self.device = landscape.size, landscape.dtype, landscape.device
+        self.displacement, self.zero_modes = landscape.displacement, landscape.zero_modes  # type: ignore[method-assign]
+
+    def values_and_gradients(self, points: Any) -> tuple[np.ndarray, Any]:
+        values, gradients = self.inner.values_and_gradients(points)
+        return values / self.unit, gradients / self.unit
+
+
+def _in_other_units(
+    unit: float, land: Any, path: Any, direction: Any, residual: float | None, spent: Evaluations
+) -> Saddle:
+    """The saddle of values whose squares are no numbers: found of the values over a power of two, and multiplied."""
+    if isinstance(path, Path):
+        path = replace(path, values=path.values / unit)
+    small = None if residual is None else float(residual) / unit
+    found = refine_saddle(_Rescaled(land, unit), path, direction, residual=small)
+    words = found.reason if found.reason == "converged" else f"{found.reason} (values in units of {unit:.6g})"
+    scaled = {name: getattr(found, name) * unit for name in ("value", "residual", "eigenvalues", "minima_values")}
+    scaled |= {name: getattr(found, name) * unit for name in ("tolerance", "noise")}
+    return replace(found, **scaled, reason=words, evaluations=spent + found.evaluations)
+
+
+def _check_positive(name: str, number: Any, what: str) -> None:
+    real = isinstance(number, (int, float, np.integer, np.floating)) and not isinstance(number, bool)
+    if not real or not (number > 0 and np.isfinite(number)):
+        raise (ValueError if real else TypeError)(f"{name} is {number!r}; expected a positive, finite {what}")
 
 
 @dataclass(frozen=True)
@@ -380,8 +418,7 @@ def split_at_minima(landscape: Any, path: Path, *, least: float = 0.02) -> np.nd
     Low points are looked for at the path's M points, and between them where that makes fewer than 49 intervals. A
     minimum narrower than those is not seen; the certificate of the piece then does not connect its ends.
     """
-    if not (least > 0 and np.isfinite(least)):
-        raise ValueError(f"least is {least}; expected a positive, finite part of the values' range")
+    _check_positive("least", least, "part of the values' range")
     land = as_landscape(landscape, path.start.size)
     ends = np.stack([path.start, path.end]).astype(np.float64)
     scale, _, _ = _scale(land, ends)
