@@ -267,8 +267,8 @@ def rigid_motions(positions: Any, rotations: bool = True, *, frozen: Any = (), p
     rotations
         False where the surroundings tell directions apart, as a cell does that is periodic in two or three directions.
     frozen
-        Indices of atoms that do not move. They leave no translation; one leaves the rotations about it, several on one
-        line that about the line, others none.
+        Indices of atoms that do not move, or a mask (n,) of them. They leave no translation; one leaves the rotations
+        about it, several on one line that about the line, others none.
     period
         (3,): the period of a wire. It leaves the rotation about itself. None for none.
 
@@ -276,6 +276,11 @@ def rigid_motions(positions: Any, rotations: bool = True, *, frozen: Any = (), p
     -------
     ndarray
         (Z, 3m), orthonormal, over the m atoms that are not frozen.
+
+    Raises
+    ------
+    ValueError
+        If positions, mask or period are of another shape, or the period is 0.
 
     Notes
     -----
@@ -285,9 +290,15 @@ def rigid_motions(positions: Any, rotations: bool = True, *, frozen: Any = (), p
     one atom to the next along the line turns away from it by no more than 0.57 degrees. The slope of steps, unlike the
     width beside the length, does not take a long zigzag chain for a line.
     """
-    positions = np.asarray(positions, dtype=np.float64)
+    positions, frozen = np.asarray(positions, dtype=np.float64), np.asarray(frozen)
+    if positions.ndim != 2 or positions.shape[1] != 3:
+        raise ValueError(f"positions have shape {positions.shape}; expected (n, 3), as x.reshape(-1, 3) makes them")
+    if frozen.dtype == bool and frozen.shape != positions.shape[:1]:
+        raise ValueError(f"frozen is a mask of shape {frozen.shape}; expected ({len(positions)},)")
+    if period is not None and (np.shape(period) != (3,) or not np.linalg.norm(period) > 0):
+        raise ValueError(f"period is {period}; expected a vector (3,) that is not 0")
     moves = np.ones(len(positions), dtype=bool)
-    moves[np.asarray(frozen, dtype=int)] = False
+    moves[frozen if frozen.dtype == bool else frozen.astype(int)] = False
     fixed, free = positions[~moves], positions[moves]
     translations = np.zeros((0, free.size))
     if not len(fixed) and len(free):

@@ -116,8 +116,19 @@ def test_atoms_are_asked_for_by_name() -> None:
     read.calc = SinglePointCalculator(read, energy=0.0, forces=np.zeros((1, 3)))
     with pytest.raises(ValueError, match=r"SinglePointCalculator.; give one that calculates"):
         AseLandscape(read)
-    with pytest.raises(ValueError, match="all 1 atoms are frozen"):
+    with pytest.raises(ValueError, match="of 1 atoms 1 are frozen"):
         AseLandscape(Atoms("Ar", constraint=FixAtoms([0])), lj)
+    land = AseLandscape(Atoms("Ar4", TETRAHEDRON), lj)
+    for use in (land.atoms, land.zero_modes):
+        with pytest.raises(ValueError, match=r"point has shape \(3,\); expected \(12,\)"):
+            use(np.zeros(3))
+    for make, message in (
+        (lambda: None, "returned None"),
+        (lambda: EMT, "returned <class"),
+        (lambda x: x, "missing 1"),
+    ):
+        with pytest.raises(ml.LandscapeError, match=f"no calculator could be made: TypeError: .*{message}"):
+            AseLandscape(Atoms("Ar"), make).values(np.zeros((1, 3)))
     with pytest.raises(TypeError, match="calculator is str; expected a calculator"):
         AseLandscape(Atoms("Ar"), "emt")
 

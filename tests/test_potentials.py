@@ -112,8 +112,23 @@ def test_rigid_motions_are_those_that_leave_distances_and_frozen_atoms_alone() -
         moves = still @ np.delete(all_six, frozen, axis=1).reshape(6, -1)
         count = np.linalg.matrix_rank(moves, tol=1e-6)
         modes = rigid_motions(atoms, frozen=frozen)
+        assert np.array_equal(modes, rigid_motions(atoms, frozen=np.isin(np.arange(n), frozen)))
         assert modes @ modes.T == pytest.approx(np.eye(count), abs=1e-9)
         assert moves @ modes.T @ modes == pytest.approx(moves, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("positions", "options", "message"),
+    [
+        (np.ones(6), {}, r"shape \(6,\); expected \(n, 3\)"),
+        (np.ones((2, 3)), {"frozen": np.ones(3, dtype=bool)}, r"mask of shape \(3,\); expected \(2,\)"),
+        (np.ones((2, 3)), {"period": 5.0}, r"period is 5\.0; expected"),
+        (np.ones((2, 3)), {"period": np.zeros(3)}, "that is not 0"),
+    ],
+)
+def test_rigid_motions_of_other_shapes_are_refused(positions: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        rigid_motions(positions, **options)
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs-gss", "auto"])

@@ -72,7 +72,7 @@ class AseLandscape(FunctionLandscape):
         for constraint in atoms.constraints:
             fixed[constraint.index] = True
         if fixed.all():
-            raise ValueError(f"all {len(atoms)} atoms are frozen; expected at least one that is free")
+            raise ValueError(f"of {len(atoms)} atoms {fixed.sum()} are frozen; expected at least one that is free")
         self._atoms = atoms.copy()
         self._atoms.set_constraint()
         self._free, self._frozen = np.flatnonzero(~fixed), np.flatnonzero(fixed)
@@ -116,7 +116,7 @@ class AseLandscape(FunctionLandscape):
     def atoms(self, point: Any) -> Atoms:
         """A copy of the atoms with the free ones at a point (D,)."""
         atoms = self._atoms.copy()
-        atoms.positions[self._free] = np.asarray(point, dtype=np.float64).reshape(-1, 3)
+        atoms.positions[self._free] = self._rows(point)
         if len(self._frozen):
             atoms.set_constraint(FixAtoms(self._frozen))
         return atoms
@@ -129,10 +129,20 @@ class AseLandscape(FunctionLandscape):
         super().forget()
         self._calculators.renew()
 
+    def _rows(self, point: Any) -> np.ndarray:
+        """(D,) -> (D / 3, 3)."""
+        x = np.asarray(point, dtype=np.float64)
+        if x.shape != (self.size,):
+            raise ValueError(f"the point has shape {x.shape}; expected ({self.size},), x, y and z of every free atom")
+        return x.reshape(-1, 3)
+
     def _evaluate(self, point: np.ndarray) -> tuple[float, np.ndarray]:
         atoms = self._atoms.copy()
         atoms.positions[self._free] = point.reshape(-1, 3)
-        atoms.calc = self._calculators.own()
+        try:
+            atoms.calc = self._calculators.own()
+        except Exception as error:
+            raise LandscapeError(f"no calculator could be made: {type(error).__name__}: {error}", point) from error
         try:
             # Forces first: codes that compute what they are asked for compute the energy with them.
             forces = atoms.get_forces()
@@ -173,7 +183,7 @@ class AseLandscape(FunctionLandscape):
         Atoms on a line have none about it; see :func:`~minilandscape.potentials.rigid_motions`.
         """
         positions = self._atoms.positions.copy()
-        positions[self._free] = np.asarray(point, dtype=np.float64).reshape(-1, 3)
+        positions[self._free] = self._rows(point)
         periods = self._atoms.cell[self._atoms.pbc & self._atoms.cell.any(1)]
         period = periods[0] if len(periods) == 1 else None
         return rigid_motions(positions, len(periods) < 2, frozen=self._frozen, period=period)
@@ -211,6 +221,8 @@ class _Calculators:
             return self._given
         if thread not in self._by_thread:
             made = self._given()
+            if not hasattr(made, "get_potential_energy") or isinstance(made, type):
+                raise TypeError(f"the function returned {made!r}; expected a calculator")
             with self._lock:
                 if any(made is other for other in self._by_thread.values()):
                     raise TypeError(
