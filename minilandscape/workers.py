@@ -45,30 +45,50 @@ def worker_processes(
         # The data and landscapes that a worker keeps are no leak, for which loky would restart it with a warning.
         env={**{name: str(threads) for name in variables}, "LOKY_MAX_MEMORY_LEAK_SIZE": "1e15"},
     )
-    with _sigint_blocked():  # a Ctrl-C for the whole terminal must not meet them before they ignore it
-        executor.submit(os.getpid)
     try:
+        with _sigint_waits():  # a Ctrl-C for the whole terminal must not meet them before they ignore it
+            executor.submit(os.getpid)
         yield executor
     except BaseException:
-        executor.shutdown(wait=False, kill_workers=True)
+        with _sigint_waits():  # those that a second one left alive would be waited for at the end, for ever
+            executor.shutdown(wait=False, kill_workers=True)
         raise
     executor.shutdown()
 
 
 @contextmanager
-def _sigint_blocked() -> Iterator[None]:
-    """Ctrl-C waits; processes started meanwhile never see one. Nothing, where there are no signal masks."""
-    if not hasattr(signal, "pthread_sigmask"):
+def _sigint_waits() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block; processes started meanwhile never see one.
+
+    Nothing, where there are no signal masks, and in other threads than the main one, which no Ctrl-C reaches.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    main = threading.current_thread() is threading.main_thread()
+    if not hasattr(signal, "pthread_sigmask") or handler is None or not main:
         yield
         return
-    from multiprocessing import resource_tracker
-
-    resource_tracker.ensure_running()  # which unblocks SIGINT as it starts, whatever was blocked
+    _start_trackers()
+    came: list[int] = []
+    # The mask is for the processes, which inherit it. Here other threads receive the signal, and this one acts on it.
+    signal.signal(signal.SIGINT, lambda number, _: came.append(number))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
+
+
+def _start_trackers() -> None:
+    """Starts the processes that keep track of semaphores; as it starts, Python's unblocks Ctrl-C, blocked or not."""
+    from multiprocessing import resource_tracker
+
+    from loky.backend import resource_tracker as of_loky
+
+    resource_tracker.ensure_running()
+    of_loky.ensure_running()
 
 
 def start_worker(parent: int, initializer: Callable[..., None] | None = None, initargs: tuple[Any, ...] = ()) -> None:

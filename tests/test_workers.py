@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minilandscape.workers import worker_processes
+from minilandscape.workers import _sigint_waits, worker_processes
 
 #: A script that is not written for worker processes: nothing keeps them from running it again.
 SCRIPT = """
@@ -85,6 +85,68 @@ def alive(pid: int) -> bool:
     except OSError:
         return False
     return status.rpartition(")")[2].split()[0] != "Z"
+
+
+#: Ctrl-C reaches the terminal's processes, or this one alone, as the workers start and as they are ended.
+INTERRUPTED = """
+import os, signal, sys, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from loky import ProcessPoolExecutor
+from minilandscape.workers import worker_processes
+threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+from multiprocessing.process import BaseProcess
+start, shutdown = BaseProcess.start, ProcessPoolExecutor.shutdown
+def interrupted(self):
+    start(self)
+    KILL(0 if KILL is os.killpg else os.getpid(), signal.SIGINT)
+    time.sleep(0.1)
+def interrupted_again(self, *arguments, **options):
+    KILL(0 if KILL is os.killpg else os.getpid(), signal.SIGINT)
+    time.sleep(0.1)
+    shutdown(self, *arguments, **options)
+BaseProcess.start, ProcessPoolExecutor.shutdown = interrupted, interrupted_again
+with worker_processes(2) as executor:
+    print("not interrupted")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no POSIX signals")
+@pytest.mark.parametrize("kill", ["os.kill", "os.killpg"])
+def test_ctrl_c_while_workers_start_ends_them_and_their_parent(kill: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED.replace("KILL", kill)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as parent:
+        try:
+            out, error = parent.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            os.killpg(parent.pid, signal.SIGKILL)
+            pytest.fail("it waits for workers that nobody ended")
+    assert parent.returncode == -signal.SIGINT
+    assert out == ""
+    assert error.splitlines()[-1] == "KeyboardInterrupt"
+    assert "popen_loky" not in error  # no worker's own traceback
+
+
+def test_a_handler_of_ctrl_c_is_called_after_the_start_and_stays() -> None:
+    seen: list[int] = []
+
+    def handler(number: int, frame: object) -> None:
+        seen.append(number)
+
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        with _sigint_waits():
+            signal.raise_signal(signal.SIGINT)
+            assert seen == []
+        assert seen == [signal.SIGINT]
+        assert signal.getsignal(signal.SIGINT) is handler
+        assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _grow(size: int) -> int:
