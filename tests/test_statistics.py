@@ -15,6 +15,7 @@ from scipy.spatial.distance import cosine, euclidean, squareform
 from sklearn.decomposition import PCA
 
 from minilandscape.analysis import statistics
+from minilandscape.analysis.kpca import kernel_pca
 from minilandscape.analysis.statistics import (
     ShellLengths,
     compare_sets,
@@ -281,3 +282,34 @@ def test_the_largest_numbers_there_are_have_statistics() -> None:
     assert pairwise_distances(vectors) == pytest.approx([np.sqrt(0.5) * 1e308], rel=1e-12)
     assert pairwise_angles(vectors) == pytest.approx([np.degrees(np.arccos(3 / 3.25))], rel=1e-12)
     assert component_statistics(np.full((2, 2), 5e-324)).mu == 5e-324
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (A + 1j, "are complex; expected real numbers"),
+        (np.ma.array(A, mask=A > 1), "masked array with .* numbers masked"),
+        (np.full((3, 4), "x"), "hold <U1 values"),
+        ([[None, 1.0], [2.0, 3.0]], "hold object values|not finite"),
+        ([[1.0], [2.0, 3.0]], "inhomogeneous|hold object values"),
+    ],
+)
+def test_what_is_no_real_number_is_refused(bad: Any, message: str) -> None:
+    calls: list[Callable[[Any], Any]] = [component_statistics, preferred_direction, pairwise_distances, kernel_pca]
+    for call in [*calls, lambda x: spread(A, x), lambda x: shell_lengths(x, A)]:
+        with pytest.raises(ValueError, match=message):
+            call(bad)
+
+
+def test_an_origin_that_is_complex_is_refused() -> None:
+    with pytest.raises(ValueError, match="numbers of origin are complex"):
+        pairwise_angles(A, origin=ORIGIN + 1j)
+
+
+def test_what_is_a_real_number_is_read_in_any_type() -> None:
+    expected = component_statistics(A)
+    read_only = A.copy()
+    read_only.setflags(write=False)
+    for given in (A.tolist(), A + 0j, np.ma.array(A), A.astype(object), A.astype(">f8"), read_only):
+        assert component_statistics(given) == expected
+        assert np.array_equal(kernel_pca(given).projections, kernel_pca(A).projections)

@@ -13,6 +13,7 @@ import scipy.linalg
 from scipy.spatial.distance import cdist, pdist
 
 from ..files import read_result, write_result
+from .arrays import real_numbers
 
 KERNELS = ("linear", "polynomial", "sigmoid", "rbf")
 _ARRAYS = ("projections", "eigenvalues", "eigenvectors", "points", "means")
@@ -59,7 +60,7 @@ class KernelPCA:
         ValueError
             If they are not a stack of finite points of the old ones' size.
         """
-        new_points = np.asarray(new_points, dtype=np.float64)
+        new_points = real_numbers(new_points, "new points")
         if new_points.ndim != 2 or new_points.shape[1] != self.points.shape[1]:
             raise ValueError(f"new points have shape {new_points.shape}; expected (P, {self.points.shape[1]})")
         if not np.isfinite(new_points).all():
@@ -132,7 +133,7 @@ def kernel_pca(
     k − 1 takes the place of the RBF kernel k, from which centring takes any constant: near-identical points, whose k is
     1 to all digits, keep their components.
     """
-    points = np.array(points, dtype=np.float64)  # a copy: the result keeps it
+    points = real_numbers(points, "points").copy()  # the result keeps it
     if points.ndim != 2 or len(points) < 2 or not points.shape[1]:
         raise ValueError(f"points have shape {points.shape}; expected (N, D) with N of at least 2")
     if not np.isfinite(points).all():

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from scipy.spatial.distance import cdist, pdist
 
+from .arrays import real_numbers
+
 #: Components whose signs are drawn at a time.
 BLOCK = 2048
 #: Parts of the covariance that differ by less are equal: products of signs are taken in float32.
@@ -331,7 +333,7 @@ def _centroid(vectors: np.ndarray) -> np.ndarray:
 
 
 def _set(vectors: Any) -> np.ndarray:
-    vectors = np.asarray(vectors, dtype=np.float64)
+    vectors = real_numbers(vectors, "vectors")
     if vectors.ndim != 2 or not vectors.size:
         raise ValueError(f"vectors have shape {vectors.shape}; expected a set (K, D)")
     if not np.isfinite(vectors).all():
@@ -347,7 +349,7 @@ def _sets(a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _vector(vector: Any, size: int, name: str) -> np.ndarray:
-    vector = np.asarray(vector, dtype=np.float64)
+    vector = real_numbers(vector, f"numbers of {name}")
     if vector.shape != (size,) or not np.isfinite(vector).all():
         raise ValueError(f"{name} has shape {vector.shape}; expected ({size},), all finite")
     return vector
