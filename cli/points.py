@@ -19,15 +19,20 @@ def curvature(
     files: Annotated[list[str], typer.Argument(help="A.npy, a set, or SET.npy:ROW.", metavar="FILE…")],
     landscape: Landscape = None,
     eigenvalues: Annotated[int, typer.Option(min=1, help="How many at each end of the spectrum.")] = 5,
-    probes: Annotated[int, typer.Option(min=0, help="Random vectors for the trace.")] = 20,
+    probes: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Random vectors for the trace, where not all of the spectrum is computed. Default: 20."
+        ),
+    ] = None,
     step: Annotated[
         float | None,
         typer.Option(
-            help="Distance of the gradients that are subtracted. Default: 6e-6 in float64, 5e-3 in float32, times the "
-            "coordinates' root mean square where that is above 1."
+            help="Finite-difference step of the gradients. Default: what suits their measured noise, and less beside "
+            "kinks."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random vectors.")] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the random vectors. Default: 0.")] = None,
     split: Split = "train",
     limit: Limit = None,
     model: Model = "auto",
@@ -41,9 +46,11 @@ def curvature(
 ) -> None:
     """The Hessian's highest and lowest eigenvalues, and its trace, at points of a landscape.
 
-    From differences of gradients, which want double precision: a network's Hessian takes some thousand of them.
+    From finite differences of gradients, which require double precision: a network's Hessian takes some thousand of
+    them.
     """
     from minilandscape.analysis.curvature import curvature as measure
+    from minilandscape.analysis.curvature import whole_spectrum
 
     check_own(context)
     if step is not None and not 0 < step < inf:
@@ -57,6 +64,10 @@ def curvature(
     land, facts = where.landscape(vectors)
     rows: list[dict[str, Any]] = []
     for vector in vectors:
+        if whole_spectrum(land, vector.values, eigenvalues):
+            refuse_given(
+                context, ("probes", "seed"), "of random vectors; all of this spectrum is computed without them"
+            )
         with progress_bar(vector.file, None) as advance:
 
             def show(products: int, advance: Any = advance) -> None:
@@ -66,20 +77,20 @@ def curvature(
         row = {"file": vector.file, "row": vector.row}
         row |= {
             name: getattr(found, name)
-            for name in ("value", "gradient_norm", "trace", "trace_error", "step", "converged")
+            for name in ("value", "gradient_norm", "trace", "trace_error", "step", "converged", "reason")
         }
         for name in ("lowest", "lowest_residuals", "highest", "highest_residuals"):
             row[name] = getattr(found, name).tolist()
         rows.append({**row, "zero_modes": found.zero_modes, "evaluations": vars(found.evaluations).copy()})
         if not as_json:
-            _print_curvature(rows[-1])
+            _print_curvature(rows[-1], single=landscape is None and dtype == "float32")
     if plot is not None:
         save_figure(found.plot().figure, plot)
     if as_json:
         print_json({"points": rows, "data": facts})
 
 
-def _print_curvature(row: dict[str, Any]) -> None:
+def _print_curvature(row: dict[str, Any], single: bool) -> None:
     print(f"{row['file']}{'' if row['row'] is None else ':' + str(row['row'])}")
     print(f"value         {row['value']:.6g}, gradient {row['gradient_norm']:.3g}")
     for name in ("highest", "lowest"):
@@ -87,12 +98,14 @@ def _print_curvature(row: dict[str, Any]) -> None:
     if not isnan(row["trace"]):
         error = f" ± {row['trace_error']:.2g}" if row["trace_error"] > 0 else ""  # one probe has none
         print(f"trace         {row['trace']:.5g}{error}")
-    print(f"step          {row['step']:.3g}, the distance of the gradients that are subtracted")
+    print(f"step          {row['step']:.3g} of the finite differences of gradients")
     if row["zero_modes"]:
         print(f"zero modes    {row['zero_modes']}, left out")
     if not row["converged"]:
         worst = max(row["highest_residuals"] + row["lowest_residuals"], default=float("nan"))
-        print(f"not converged: an eigenvalue may be off by {worst:.2g}; --dtype float64 is more exact than float32")
+        print(f"not converged: an eigenvalue may be off by {worst:.2g}. {row['reason']}")
+        if single:
+            print("--dtype float64 is more exact than float32")
 
 
 def surface(
@@ -114,7 +127,9 @@ def surface(
         float | None,
         typer.Option(help="Around one point: in lengths of its weights on a network, else a distance. Default: 1."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of random directions, where points are missing.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of random directions, where the plane has some. Default: 0.")
+    ] = None,
     split: Split = "train",
     limit: Limit = None,
     model: Model = "auto",
@@ -130,6 +145,7 @@ def surface(
     """Values on a plane through up to three points, or through a path, or around one point."""
     import numpy as np
 
+    from minilandscape.analysis.surface import has_random_directions
     from minilandscape.analysis.surface import surface as measure
 
     check_own(context)
@@ -145,11 +161,11 @@ def surface(
         refuse_given(context, ("radius",), "the size of a plane around one point alone")
     else:
         refuse_given(context, ("margin",), "room that a plane around one point has not, whose size is --radius")
-    if len(files or ()) == 3:
-        refuse_given(context, ("seed",), "of random directions, which a plane through three points has not")
     inputs = (*(files or ()), path, data)
     check_outputs(out, inputs=inputs, suffix=".npz")
     check_pictures(plot, inputs=inputs)
+    if len(files or ()) == 3:
+        refuse_given(context, ("seed",), "of random directions, which a plane through three points has not")
     where = Where(landscape, model, variant, data, train_size, split, limit, device, dtype)
     curve = None if path is None else read_path(path)
     vectors = [one_vector(file) for file in files or ()]
@@ -163,6 +179,8 @@ def surface(
         raise ValueError(f"{file_a} holds {a} numbers, {file_b} {b}; expected vectors of one landscape")
     land, facts = where.landscape([*vectors, *on_path])
     points = np.stack([vector.values for vector in vectors]) if vectors else None
+    if not has_random_directions(land, points, curve):
+        refuse_given(context, ("seed",), "of random directions, which this plane does not have")
     with progress_bar("surface", n) as advance:
         found = measure(
             land, points, path=curve, n=n, margin=margin, radius=radius,
@@ -181,7 +199,8 @@ def surface(
         print_json(
             {
                 **grid, "min": low, "max": high, "not_evaluated": missing, "curve": found.curve.tolist(),
-                "curve_distance": found.curve_distance, "data": facts,
+                "curve_distance": found.curve_distance, "filter_normalised": found.facts["filter_normalised"],
+                "data": facts,
             }
         )  # fmt: skip
         return
@@ -189,6 +208,9 @@ def surface(
     print(f"values        {low:.6g} at ({found.x[x]:.4g}, {found.y[y]:.4g}) to {high:.6g}")
     for name, (a, b) in zip("ABC", marks, strict=False):
         print(f"{name}             ({a:.4g}, {b:.4g})")
+    if found.facts["filter_normalised"] is not None:
+        how = "filter-normalised (Li et al., 2018)" if found.facts["filter_normalised"] else "of length 1"
+        print(f"directions    random where points are missing, {how}")
     if curve is not None:
         print(f"path          leaves the plane by at most {found.curve_distance:.3g}")
     if missing:

@@ -685,6 +685,9 @@ def test_curvature_and_surface(folder: Path, capsys: pytest.CaptureFixture[str])
     assert run("curvature", "set.npy:0", "--landscape", "bowl:make", "--plot", "c.png") == 0
     text = capsys.readouterr().out
     assert "highest       8, 6, 4, 2" in text
+    for option in ("--seed", "--probes"):
+        assert run("curvature", "set.npy", "--landscape", "bowl:make", option, "0") == 2
+        assert f"{option}: of random vectors" in capsys.readouterr().err
 
     path = ("connect", "v0.npy", "v1.npy", "--data", "data.npz", "--limit", "50", "--steps", "3", "--out", "p.npz")
     assert run(*path) == 0
@@ -697,7 +700,13 @@ def test_curvature_and_surface(folder: Path, capsys: pytest.CaptureFixture[str])
     assert (folder / "s.png").exists()
     assert run_json(capsys, "surface", "v0.npy", *grid[1:])["values"] == found["values"]
     assert run("surface", "v0.npy", "--data", "data.npz", "--limit", "50", "--n", "3") == 0
-    assert "nothing was written" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "nothing was written" in text
+    assert "filter-normalised" in text
+    assert run("surface", "set.npy:0", "--landscape", "bowl:make", "--n", "3", "--seed", "1") == 0
+    assert "directions    random where points are missing, of length 1" in capsys.readouterr().out
+    assert run(*grid, "--seed", "0") == 2
+    assert "--seed: of random directions, which this plane does not have" in capsys.readouterr().err
     assert run("surface", "v0.npy", "set.npy:0", "--landscape", "bowl:make") == 1
     assert "expected vectors of one landscape" in capsys.readouterr().err
     assert run("surface") == 2

@@ -101,6 +101,7 @@ def test_random_directions_of_a_network_are_as_long_as_its_weights(small_mnist: 
     x = ml.initial_vector("lenet", 0, np.float64)
     found = ml.surface(land, x, n=3, seed=1)
     axis, reach = found.axes[0], found.x[-1]
+    assert found.facts["filter_normalised"] is True
     for block in land.network.layout.blocks:
         part, own = (v[block.start : block.stop].reshape(block.shape[0], -1) for v in (reach * axis, x))
         expected = np.linalg.norm(own, axis=1) if len(block.shape) > 1 else np.zeros(len(part))
@@ -116,6 +117,7 @@ def test_weights_of_nothing_are_seen_along_plain_directions(small_mnist: Any) ->
     land = ml.network_landscape("fcp", small_mnist.train[:20], dtype="float64")
     zeros = np.zeros(land.size)
     found = ml.surface(land, zeros, n=3, radius=2.0)
+    assert found.facts["filter_normalised"] is False
     assert found.axes @ found.axes.T == pytest.approx(np.eye(2))
     assert [found.x[-1], found.y[-1]] == pytest.approx([2, 2])
     assert found.values[1, 1] == pytest.approx(np.log(10))
@@ -225,8 +227,12 @@ def test_arguments_that_would_change_nothing_are_refused() -> None:
         with pytest.raises(ValueError, match=r"radius is 1\.0, but serves around one point alone"):
             ml.surface(land, points, path=along, radius=1.0)
     for points, along in (([[0, 0], [1, 0], [0, 1]], None), (None, path), (np.zeros(2), path)):
-        assert ml.surface(land, points, path=along, n=2, seed=3).facts["seed"] is None  # none is random
+        found = ml.surface(land, points, path=along, n=2)
+        assert (found.facts["seed"], found.facts["filter_normalised"]) == (None, None)
+        with pytest.raises(ValueError, match="seed is 3, but no direction of this plane is random"):
+            ml.surface(land, points, path=along, n=2, seed=3)
     assert ml.surface(land, np.eye(2), n=2, seed=3).facts["seed"] == 3
+    assert ml.surface(land, np.eye(2), n=2).facts["seed"] == 0
 
 
 def test_it_saves_and_loads(tmp_path: Path) -> None:
@@ -235,3 +241,51 @@ def test_it_saves_and_loads(tmp_path: Path) -> None:
     again = ml.load_surface(tmp_path / "s.npz")
     assert np.array_equal(again.values, found.values)
     assert (again.facts, again.curve_distance) == (found.facts, 0.0)
+
+
+class Torus(ml.FunctionLandscape):
+    """cos 2πx + cos 2πy + z² in a cell of length 1 along x and y."""
+
+    def __init__(self, scale: float = 1.0) -> None:
+        self.scale = scale
+
+        def f(x: np.ndarray) -> tuple[float, np.ndarray]:
+            x = x / scale
+            angles = 2 * np.pi * x[:2]
+            gradient = np.r_[-2 * np.pi * np.sin(angles), 2 * x[2]]
+            return float(np.cos(angles).sum() + x[2] ** 2), gradient / scale
+
+        super().__init__(f, 3)
+
+    def displacement(self, a: Any, b: Any) -> np.ndarray:
+        away = np.array(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
+        away[:2] -= self.scale * np.round(away[:2] / self.scale)
+        return away
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-10, 1e10])
+def test_the_projection_of_a_path_does_not_jump_by_a_period(scale: float) -> None:
+    land = Torus(scale)
+    t = np.linspace(0, 1, 41)
+    for ahead in (0.8, 1.0, 1.7):  # farther than half the cell, all around it, and nearly twice
+        points = np.stack([0.1 + ahead * t, 0.2 + 0.2 * np.sin(np.pi * t), 0 * t], axis=1) * scale
+        path = polygon(land, points)
+        for given in (None, points[0], points[[0, -1]]) if ahead != 1 else (None, points[0]):
+            found = ml.surface(land, given, path=path, n=5)
+            steps = np.linalg.norm(np.diff(found.curve, axis=0), axis=1)
+            assert steps == pytest.approx(np.linalg.norm(np.diff(points, axis=0), axis=1))
+            assert found.marks[1] == pytest.approx([ahead * scale, 0], abs=1e-9 * scale)
+            assert found.curve_distance < 1e-9 * scale
+            seen = land.values(found.points(*found.curve.T))
+            assert seen == pytest.approx(path.values, abs=1e-6)
+    again = ml.surface(land, 0.3 * points[:1] + 0.01 * scale, path=path, n=5)
+    assert np.linalg.norm(np.diff(again.curve, axis=0), axis=1).max() < 0.1 * scale
+
+
+def polygon(land: Torus, points: np.ndarray) -> Any:
+    """A piecewise-linear path through points (M, 3)."""
+    path = ml.find_path(Torus(), np.zeros(3), np.full(3, 0.1), method="linear", n_points=len(points))
+    t = np.linspace(0, 1, len(points))
+    line = (1 - t[:, None]) * points[0] + t[:, None] * points[-1]
+    ends = {"start": points[0], "end": points[-1]}
+    return replace(path, **ends, coefficients=(points - line)[1:-1], basis="hat", t=t, values=land.values(points))

@@ -1,4 +1,4 @@
-"""Curvature at a point: the ends of the Hessian's spectrum and its trace, from products with vectors alone."""
+"""Curvature at a point: both ends of the Hessian's spectrum and its trace, from Hessian-vector products."""
 
 from __future__ import annotations
 
@@ -13,9 +13,17 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from ..files import read_result, write_result
 from ..hessian import FEW_COORDINATES, Differences
 from ..landscape import Evaluations, LandscapeError, as_landscape, describe_point, vector
+from ..noise import Noise, measure_noise, product_step
+
+#: Random vectors for the trace.
+PROBES = 20
+#: Products are compared with those of a step so many times smaller; such steps tried at most, and spectra computed.
+FINER, MOST_STEPS, ATTEMPTS = 4, 16, 3
+#: A change of products that is no more than so many times what noise explains is noise.
+NOISE = 5
 
 _ARRAYS = ("point", "lowest", "lowest_residuals", "lowest_modes", "highest", "highest_residuals", "highest_modes")
-_FACTS = ("value", "gradient_norm", "trace", "trace_error", "step", "zero_modes", "converged")
+_FACTS = ("value", "gradient_norm", "trace", "trace_error", "step", "zero_modes", "converged", "reason")
 
 
 @dataclass(frozen=True)
@@ -31,7 +39,8 @@ class Curvature:
     lowest_modes, highest_modes
         (k, D): their unit eigenvectors v.
     lowest_residuals, highest_residuals
-        (k,): |H v − λ v|; there is an eigenvalue as near to λ as that.
+        (k,): |H v − λ v|, by products at the step or at a quarter of it, whichever is larger; there is an eigenvalue as
+        near to λ as that.
     trace, trace_error
         Σ λ, and its standard error; 0 where all eigenvalues are known.
     step
@@ -39,8 +48,10 @@ class Curvature:
     zero_modes
         How many directions were left out because they leave the value alone.
     converged
-        Whether all residuals are small, and a last look found nothing beyond either end. Eigenvalues that are not so
-        are named all the same, with their residuals.
+        Whether all residuals are small, products at a step four times smaller agree, and a last look found nothing
+        beyond either end. Eigenvalues that are not so are given all the same, with their residuals.
+    reason
+        Why they are not, and what helps; empty where they are.
     evaluations
         Points evaluated.
     """
@@ -60,6 +71,7 @@ class Curvature:
     zero_modes: int
     converged: bool
     evaluations: Evaluations
+    reason: str = ""
 
     def plot(self, axes: Any = None) -> Any:
         """Draws both ends of the spectrum over their rank, on new axes if None; returns them."""
@@ -74,6 +86,7 @@ class Curvature:
             axes.errorbar(np.arange(1, len(values) + 1), values, residuals, fmt="o", ms=5, capsize=3, label=name)
         axes.axhline(0, color="0.6", lw=0.8)
         axes.set(xlabel="rank", ylabel="eigenvalue of the Hessian")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(frameon=False)
         return axes
 
@@ -87,7 +100,7 @@ class Curvature:
 def load_curvature(path: str | os.PathLike[str]) -> Curvature:
     """Reads what :meth:`Curvature.save` wrote; ValueError names the file where it is damaged."""
     arrays, facts = read_result(path, "curvature")
-    known: dict[str, Any] = {**arrays, **{name: facts[name] for name in _FACTS}}
+    known: dict[str, Any] = {**arrays, **{name: facts[name] for name in _FACTS if name in facts}}
     return Curvature(**known, evaluations=Evaluations(**facts["evaluations"]))
 
 
@@ -96,13 +109,13 @@ def curvature(
     point: Any,
     n: int = 5,
     *,
-    probes: int = 20,
+    probes: int | None = None,
     tolerance: float = 1e-3,
     step: float | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     callback: Callable[[int], Any] | None = None,
 ) -> Curvature:
-    """The highest and lowest eigenvalues of the Hessian at a point, and its trace.
+    """Compute the highest and lowest eigenvalues of the Hessian at a point, and its trace.
 
     With up to 60 coordinates, or 4n, all of the spectrum. With more, Lanczos iterations for both ends,
     which start again until no repeated eigenvalue turns up, and for the trace Hutchinson's estimate, the mean of
@@ -118,14 +131,15 @@ def curvature(
     n
         Eigenvalues at each end.
     probes
-        Random vectors for the trace.
+        Random vectors for the trace, 20 if None. Refused where all of the spectrum is computed.
     tolerance
         A residual is small below this part of its eigenvalue, or of a thousandth of the largest.
     step
-        h of [∇f(x + h v) − ∇f(x − h v)] / 2h, |v| = 1; None takes ε^(1/3) times the coordinates' root mean square, at
-        least 1, ε being the precision of the landscape.
+        h of [∇f(x + h v) − ∇f(x − h v)] / 2h, |v| = 1. None takes the step that suits the noise of the gradients
+        (:func:`~minilandscape.noise.product_step`), or a smaller one at which products with random vectors agree better
+        with those at a quarter of it, as beside the kinks of ReLUs.
     seed
-        Of the random vectors.
+        Of the random vectors, 0 if None. Refused where all of the spectrum is computed: nothing is random then.
     callback
         ``callback(products)`` after every product.
 
@@ -139,7 +153,8 @@ def curvature(
         If the value or the gradient at the point, or beside it, is not finite, or the landscape's zero modes are none
         or all directions.
     ValueError
-        If the point is not one finite vector of the landscape's size, or a number is out of range.
+        If the point is not one finite vector of the landscape's size, a number is out of range, or ``probes`` or
+        ``seed`` is given where it has no effect.
     TypeError
         If the point is no vector of real numbers.
 
@@ -157,7 +172,7 @@ def curvature(
     >>> bool(ml.curvature(land, land.saddles[0]).lowest[0] < 0)
     True
     """
-    for name, number, least in (("n", n, 1), ("probes", probes, 0)):
+    for name, number, least in (("n", n, 1), ("probes", PROBES if probes is None else probes, 0)):
         if not isinstance(number, (int, np.integer)) or number < least:
             raise ValueError(f"{name} is {number}; expected a whole number, at least {least}")
     if not (tolerance > 0 and np.isfinite(tolerance)) or not (step is None or (step > 0 and np.isfinite(step))):
@@ -166,70 +181,214 @@ def curvature(
     if x.ndim != 1 or not x.size or not np.isfinite(x).all():
         raise ValueError(f"the point has shape {x.shape}; expected one finite vector (D,)")
     land = as_landscape(landscape, x.size)
-    if step is None:
-        step = float(np.finfo(land.dtype).eps) ** (1 / 3) * max(1.0, float(np.sqrt((x**2).mean())))
     farthest = np.abs(x).max()
-    if not land.dtype.type(farthest + step) > land.dtype.type(farthest):
+    if step is not None and not land.dtype.type(farthest + step) > land.dtype.type(farthest):
         least = float(np.finfo(land.dtype).eps) * farthest
         raise ValueError(
             f"step is {step}, which is lost beside a coordinate of {farthest:.3g}; expected above {least:.3g}"
         )
-    differences = Differences(land, step)
+    differences = Differences(land, 1.0 if step is None else step)
     values, gradients = differences.stack(x[None])
     if not (np.isfinite(values).all() and np.isfinite(gradients).all()):
         raise LandscapeError(f"the value or the gradient at {describe_point(x)} is not finite ({values[0]})", x)
     zero = differences.zero_modes(x)
     D, free = x.size, x.size - len(zero)
-    done = 0
+    whole = _whole(free, n)
+    if whole and not (probes is None and seed is None):
+        raise ValueError(
+            f"probes is {probes} and seed {seed}, but of {free} coordinates all of the spectrum is computed, and "
+            "nothing is random; remove them"
+        )
+    rng = np.random.default_rng(0 if seed is None else seed)
+    noise = measure_noise(land, x, known=(float(values[0]), gradients[0]))
+    products = _Products(differences, x, zero, callback)
+    if step is None:
+        v = np.random.default_rng(1).standard_normal((2, D))
+        differences.step = _step(products, product_step(noise)[0], v, noise, tolerance)
+    for attempt in range(ATTEMPTS):
+        ends, trace, complete = _spectrum(products, n, whole, PROBES if probes is None else probes, rng, tolerance)
+        found = [_verified(products, *end) for end in ends]
+        largest = max(float(np.abs(end.values).max(initial=0)) for end in found)
+        changed = max(end.changed for end in found)
+        missing = sum(min(n, free) - len(end.values) for end in found)
+        small = all((end.residuals <= _small(end.values, largest, tolerance)).all() for end in found)
+        if complete and small and not missing:
+            reason = ""
+            break
+        reason = _reason(noise, differences.step, changed, tolerance * largest, missing)
+        # The extreme eigenvectors cross kinks sooner than random vectors.
+        vectors = np.concatenate([end.vectors for end in found])
+        if step is not None or not changed > 0.1 * tolerance * largest or not len(vectors):
+            break
+        shorter = _step(products, differences.step / FINER, vectors, noise, tolerance)
+        if attempt + 1 == ATTEMPTS or not products.change(vectors, shorter) < 0.5 * changed:
+            break
+        differences.step = shorter
+    lowest, highest = found
+    return Curvature(
+        point=x,
+        value=float(values[0]),
+        gradient_norm=float(np.linalg.norm(gradients[0])),
+        lowest=lowest.values,
+        lowest_residuals=lowest.residuals,
+        lowest_modes=lowest.vectors,
+        highest=highest.values,
+        highest_residuals=highest.residuals,
+        highest_modes=highest.vectors,
+        trace=trace[0],
+        trace_error=trace[1],
+        step=differences.step,
+        zero_modes=len(zero),
+        converged=not reason,
+        evaluations=differences.evaluations + noise.evaluations,
+        reason=reason,
+    )
 
-    def products(v: np.ndarray) -> np.ndarray:
-        """H v without the zero modes, for rows v."""
-        nonlocal done
-        inside = v - (v @ zero.T) @ zero
-        Hv = differences.products(x, inside)
+
+class _Products:
+    """Hessian-vector products at a point without its zero modes, counted."""
+
+    def __init__(
+        self, differences: Differences, x: np.ndarray, zero: np.ndarray, callback: Callable[[int], Any] | None
+    ) -> None:
+        self.differences, self.x, self.zero = differences, x, zero
+        self._callback, self._done = callback, 0
+
+    def __call__(self, v: np.ndarray) -> np.ndarray:
+        """H v for rows v."""
+        Hv = self.differences.products(self.x, v - (v @ self.zero.T) @ self.zero)
         if not np.isfinite(Hv).all():
-            raise LandscapeError(f"the gradient beside {describe_point(x)} is not finite", x)
-        done += len(v)
-        if callback is not None:
-            callback(done)
-        result: np.ndarray = Hv - (Hv @ zero.T) @ zero
+            raise LandscapeError(f"the gradient beside {describe_point(self.x)} is not finite", self.x)
+        self._done += len(v)
+        if self._callback is not None:
+            self._callback(self._done)
+        result: np.ndarray = Hv - (Hv @ self.zero.T) @ self.zero
         return result
 
-    rng = np.random.default_rng(seed)
-    complete = True
-    if free <= max(FEW_COORDINATES, 4 * n):
-        everything, modes = differences.whole_spectrum(x, zero)
-        k = min(n, free)
-        ends = [(everything[:k], modes[:k]), (everything[::-1][:k], modes[::-1][:k])]
-        trace, trace_error = float(everything.sum()), 0.0
-    else:
-        # Zero modes have the eigenvalue 0 here, which lies between the ends or is no matter: they are taken out below.
-        operator = LinearOperator((D, D), matvec=lambda v: products(v.reshape(1, -1))[0], dtype=np.float64)
-        start = rng.standard_normal(D)
-        start -= zero.T @ (zero @ start)
-        if not products(start[None]).any():
-            raise LandscapeError(f"the Hessian at {describe_point(x)} times a random vector is zero", x)
-        ends = [_end(operator, which, n, zero, start, tolerance) for which in ("SA", "LA")]
-        most = max(float(np.abs(eigenvalues).max(initial=0)) for eigenvalues, _ in ends)
-        for k, which in enumerate(("SA", "LA")):
-            eigenvalues, vectors, seen = _repeated(products, which, zero, *ends[k], most, rng, tolerance)
+    def at(self, v: np.ndarray, step: float) -> np.ndarray:
+        """H v by another step, one vector after another."""
+        usual, self.differences.step = self.differences.step, step
+        try:
+            return np.concatenate([self(row[None]) for row in v])
+        finally:
+            self.differences.step = usual
+
+    def change(self, v: np.ndarray, step: float) -> float:
+        """How far the products at a step and at a smaller one differ at most."""
+        changes = np.linalg.norm(self.at(v, step) - self.at(v, step / FINER), axis=1)
+        return float(changes.max())
+
+
+@dataclass(frozen=True)
+class _End:
+    """Eigenvalues at one end of the spectrum, and by how much products at a smaller step differ."""
+
+    values: np.ndarray
+    residuals: np.ndarray
+    vectors: np.ndarray
+    changed: float
+
+
+def _spectrum(
+    products: _Products, n: int, whole: bool, probes: int, rng: np.random.Generator, tolerance: float
+) -> tuple[list[tuple[np.ndarray, np.ndarray]], tuple[float, float], bool]:
+    """Eigenvalues and vectors of both ends, the trace and its error, and whether a last look found no others."""
+    x, zero = products.x, products.zero
+    if whole:
+        everything, modes = products.differences.whole_spectrum(x, zero)
+        k = min(n, len(everything))
+        return (
+            [(everything[:k], modes[:k]), (everything[::-1][:k], modes[::-1][:k])],
+            (float(everything.sum()), 0.0),
+            True,
+        )
+    D, complete = x.size, True
+    start = rng.standard_normal(D)
+    start -= zero.T @ (zero @ start)
+    size = float(np.linalg.norm(products(start[None]))) / float(np.linalg.norm(start))
+    if not size > 0:
+        raise LandscapeError(f"the Hessian at {describe_point(x)} times a random vector is zero", x)
+
+    def scaled(v: np.ndarray) -> np.ndarray:
+        """In units of a typical product: ARPACK takes eigenvalues below 4e-11 to be converged at once."""
+        return products(v) / size
+
+    # Zero modes have the eigenvalue 0 here, which lies between the ends or is no matter: they are taken out below.
+    operator = LinearOperator((D, D), matvec=lambda v: scaled(v.reshape(1, -1))[0], dtype=np.float64)
+    ends = [_end(operator, which, n, zero, start, tolerance) for which in ("SA", "LA")]
+    most = max(float(np.abs(eigenvalues).max(initial=0)) for eigenvalues, _ in ends)
+    for k, which in enumerate(("SA", "LA")):
+        if len(ends[k][0]):
+            eigenvalues, vectors, seen = _repeated(scaled, which, zero, *ends[k], most, rng, tolerance)
             ends[k] = (eigenvalues, vectors)
             complete &= seen
-        trace, trace_error = _trace(products, rng, probes, D)
-    found = []
-    largest = max(float(np.abs(eigenvalues).max(initial=0)) for eigenvalues, _ in ends)
-    converged = complete
-    for eigenvalues, vectors in ends:
-        Hv = np.concatenate([products(v[None]) for v in vectors]) if len(vectors) else vectors
-        residuals = np.linalg.norm(Hv - eigenvalues[:, None] * vectors, axis=1)
-        converged &= len(vectors) == min(n, free)
-        converged &= bool((residuals <= _small(eigenvalues, largest, tolerance)).all())
-        found.append((eigenvalues, residuals, vectors))
-    norm = float(np.linalg.norm(gradients[0]))
-    return Curvature(
-        x, float(values[0]), norm, *found[0], *found[1], trace, trace_error, step, len(zero), converged,
-        differences.evaluations,
-    )  # fmt: skip
+    trace, error = _trace(products, rng, probes, D)
+    return [(size * eigenvalues, vectors) for eigenvalues, vectors in ends], (trace, error), complete
+
+
+def _verified(products: _Products, eigenvalues: np.ndarray, vectors: np.ndarray) -> _End:
+    """Residuals by products at the step and at a smaller one."""
+    if not len(vectors):
+        return _End(eigenvalues, np.zeros(0), vectors, 0.0)
+    step = products.differences.step
+    at_step, finer = products.at(vectors, step), products.at(vectors, step / FINER)
+    residuals = [np.linalg.norm(Hv - eigenvalues[:, None] * vectors, axis=1) for Hv in (at_step, finer)]
+    changed = float(np.linalg.norm(finer - at_step, axis=1).max())
+    return _End(eigenvalues, np.maximum(*residuals), vectors, changed)
+
+
+def whole_spectrum(landscape: Any, point: np.ndarray, n: int) -> bool:
+    """Whether :func:`curvature` computes all of the spectrum at a point (D,), so that nothing is random."""
+    land = as_landscape(landscape, point.size)
+    return _whole(point.size - len(Differences(land, 1.0).zero_modes(point.astype(np.float64))), n)
+
+
+def _whole(free: int, n: int) -> bool:
+    return free <= max(FEW_COORDINATES, 4 * n)
+
+
+def _step(products: _Products, step: float, v: np.ndarray, noise: Noise, tolerance: float) -> float:
+    """The step at which products with v (K, D) are most certain, no longer than the one that suits the noise.
+
+    Where it is too long for the kinks or the curvature beside the point, products at a quarter of it differ. It is
+    reduced until they agree, or until noise makes more of the difference; the best is taken.
+    """
+    v = v - (v @ products.zero.T) @ products.zero
+    v = v / np.linalg.norm(v, axis=1, keepdims=True)
+    spread = np.sqrt(noise.size) * noise.gradient
+    best, least, before = step, np.inf, products.at(v, step)
+    for _ in range(MOST_STEPS):
+        after = products.at(v, step / FINER)
+        size = float(np.linalg.norm(after, axis=1).max())
+        change = float(np.linalg.norm(after - before, axis=1).max())
+        if change < least:
+            best, least = step, change
+        if change <= 0.1 * tolerance * size or NOISE * spread * FINER / step > change:
+            break
+        before, step = after, step / FINER
+    return best
+
+
+def _reason(noise: Noise, step: float, changed: float, allowed: float, missing: int) -> str:
+    """Why eigenvalues are not converged, and what helps."""
+    spread = np.sqrt(noise.size) * noise.gradient * FINER / step
+    better = "compute them in double precision, or converge them more tightly"
+    if changed > 0.1 * allowed and changed <= NOISE * spread:
+        return (
+            f"the noise of the gradients, {noise.gradient:.2g} a component, leaves errors of {changed:.2g} in "
+            f"Hessian-vector products: {better}"
+        )
+    if changed > 0.1 * allowed:
+        cause = (
+            f"Hessian-vector products at steps of {step:.2g} and {step / FINER:.2g} differ by {changed:.2g}: the "
+            "gradient has kinks, or bends, nearer than that"
+        )
+        if FINER * spread > allowed:
+            return f"{cause}, and smaller steps are lost in the noise of the gradients: {better}"
+        return f"{cause}; give a smaller step"
+    if missing:
+        return f"the Lanczos iterations did not find {missing} of the eigenvalues; ask for fewer"
+    return "an eigenvalue beyond those found, or a repeated one, may be missing; ask for more or fewer of them"
 
 
 def _end(

@@ -1,7 +1,8 @@
-"""Planes through a landscape: values on a grid, the points that span it, and a path's shadow on it."""
+"""Planes through a landscape: values on a grid, the points that span it, and a path's projection onto it."""
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -126,7 +127,7 @@ def surface(
     n: int = 51,
     margin: float | None = None,
     radius: float | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     callback: Callable[[int, int], Any] | None = None,
 ) -> Surface:
     """Values of a landscape on the plane through up to three points.
@@ -137,7 +138,8 @@ def surface(
     random directions. On a network these are normalised filter by filter (Li et al., 2018): the weights that lead into
     a unit or channel have the length of the point's own, and biases stay. Where all weights are 0 they would vanish,
     and directions of length 1 in all parameters take their place, as on any other landscape, PyTorch modules included:
-    there the plane depends on the scale of each layer. The first direction leads from the first point to the
+    there the plane depends on the scale of each layer. In a periodic cell a path is followed from point to point. The
+    first direction leads from the first point to the
     second; the second is orthogonal to it.
 
     Parameters
@@ -156,7 +158,7 @@ def surface(
         Of the grid around a single point without a path, along random directions: in lengths of the normalised
         directions on a network, as a distance elsewhere and where all weights are 0; None takes 1.
     seed
-        Of random directions.
+        Of random directions, 0 if None. Refused where no direction is random.
     callback
         ``callback(rows, n)`` after every row of the grid.
 
@@ -168,15 +170,11 @@ def surface(
     ------
     ValueError
         If the points are not finite or too many, the first two are equal, or three lie on one line; or if
-        ``margin`` or ``radius`` is given where it would change nothing.
+        ``margin``, ``radius`` or ``seed`` is given where it would change nothing.
     LandscapeError
         If no point of the grid can be evaluated.
     """
-    if points is None and path is None:
-        raise ValueError("there is nothing to lay a plane through; give points or a path")
-    X = np.atleast_2d(np.asarray(to_host(np.stack([path.start, path.end]) if points is None else points), np.float64))  # type: ignore[union-attr]
-    if X.ndim != 2 or not 1 <= len(X) <= 3 or not np.isfinite(X).all():
-        raise ValueError(f"points have shape {X.shape}; expected (D,) or up to three finite rows (K, D)")
+    X = _given(points, path)
     if n < 2 or not (margin is None or 0 <= margin < np.inf) or not (radius is None or 0 < radius < np.inf):
         raise ValueError(
             f"n is {n}, margin {margin}, radius {radius}; "
@@ -187,29 +185,15 @@ def surface(
         raise ValueError(f"margin is {margin}, but a plane around one point has none; leave it out, or give radius")
     if not alone and radius is not None:
         raise ValueError(f"radius is {radius}, but serves around one point alone; leave it out, or give margin")
-    D = X.shape[1]
-    if D < 2:
-        raise ValueError(f"the points have {D} coordinate; a plane needs two")
-    if path is not None and path.start.size != D:
-        raise ValueError(f"the points have {D} coordinates, the path {path.start.size}")
-    land = as_landscape(landscape, D)
-
-    def away(x: np.ndarray) -> np.ndarray:
-        return np.asarray(to_host(land.displacement(X[0], x)), dtype=np.float64)
-
-    on_path = None if path is None else np.array([away(x) for x in path.points(path.t).astype(np.float64)])
-    n_given = len(X)
-    if path is not None and n_given == 1:
-        X = _with_ends(X, path, away)
-    directions = [away(x) for x in X[1:]]
-    if path is not None and on_path is not None and n_given < 3 and _on_one_line(directions):
-        directions = [directions[0], _aside(path, on_path, directions[0])]
-    if n_given < 3 and _on_one_line(directions):
-        directions = directions[:1]
-    rng = np.random.default_rng(seed)
-    random = [_random_direction(land, X[0], rng) for _ in range(2 - len(directions))]
+    land = as_landscape(landscape, X.shape[1])
+    offsets, directions, on_path = _plane(land, X, path, len(X) if points is not None else 1)
+    if seed is not None and len(directions) == 2:
+        raise ValueError(f"seed is {seed}, but no direction of this plane is random; remove it")
+    rng = np.random.default_rng(0 if seed is None else seed)
+    found = [_random_direction(land, X[0], rng) for _ in range(2 - len(directions))]
+    random = [direction for direction, _ in found]
     axes = _orthonormal([*directions, *random])
-    marks = np.concatenate([np.zeros((1, 2)), np.array([away(x) for x in X[1:]]).reshape(-1, D) @ axes.T])
+    marks = np.concatenate([np.zeros((1, 2)), np.array(offsets).reshape(-1, X.shape[1]) @ axes.T])
     marks[np.abs(marks) < 1e-12 * np.abs(marks).max()] = 0  # what rounding has left
     shadow = np.zeros((0, 2)) if on_path is None else on_path @ axes.T
     off = 0.0 if on_path is None else float(np.linalg.norm(on_path - shadow @ axes, axis=1).max())
@@ -244,17 +228,71 @@ def surface(
     if np.isnan(values).all():
         raise LandscapeError(f"no point of the plane could be evaluated{f': {failure}' if failure else ''}", X[0])
     own = np.zeros(0) if path is None else np.asarray(path.values, dtype=np.float64)
-    normalised = getattr(land, "network", None) is not None if random else None
-    facts = {"n": n, "seed": seed if random else None, "filter_normalised": normalised}
+    normalised = found[0][1] if random else None
+    facts = {"n": n, "seed": (seed or 0) if random else None, "filter_normalised": normalised}
     return Surface(X[0], axes, x, y, values, marks, shadow, own, off, facts)
 
 
-def _with_ends(X: np.ndarray, path: Path, away: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """A single point (1, D) and those of a path's ends that it is not."""
-    ends = np.stack([path.start, path.end]).astype(np.float64)
-    distances = np.array([np.linalg.norm(away(end)) for end in ends])
-    rows: np.ndarray = np.concatenate([X, ends[distances > SAME * distances.max()]])
-    return rows
+def has_random_directions(landscape: Any, points: Any, path: Path | None = None) -> bool:
+    """Whether :func:`surface` completes the plane of some points and a path by random directions.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`surface`.
+    """
+    X = _given(points, path)
+    directions = _plane(as_landscape(landscape, X.shape[1]), X, path, len(X) if points is not None else 1)[1]
+    return len(directions) < 2
+
+
+def _given(points: Any, path: Path | None) -> np.ndarray:
+    """(K, D): the points, or the start of the path."""
+    if points is None and path is None:
+        raise ValueError("there is nothing to lay a plane through; give points or a path")
+    X = np.atleast_2d(np.asarray(to_host(path.start if points is None else points), np.float64))  # type: ignore[union-attr]
+    if X.ndim != 2 or not 1 <= len(X) <= 3 or not np.isfinite(X).all():
+        raise ValueError(f"points have shape {X.shape}; expected (D,) or up to three finite rows (K, D)")
+    if X.shape[1] < 2:
+        raise ValueError(f"the points have {X.shape[1]} coordinate; a plane needs two")
+    if path is not None and path.start.size != X.shape[1]:
+        raise ValueError(f"the points have {X.shape[1]} coordinates, the path {path.start.size}")
+    return X
+
+
+def _plane(
+    land: Any, X: np.ndarray, path: Path | None, n_given: int
+) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray | None]:
+    """Where the further points lie from the first, the directions that are not random, and where a path lies."""
+
+    def away(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.asarray(to_host(land.displacement(a, b)), dtype=np.float64)
+
+    if path is None:
+        offsets = [away(X[0], x) for x in X[1:]]
+        return offsets, offsets[:1] if len(X) < 3 and _on_one_line(offsets) else offsets, None
+    # From point to point: in a periodic cell the shortest way from the first would jump by a period.
+    points = path.points(path.t).astype(np.float64)
+    on_path = np.cumsum([away(X[0], points[0]), *(away(a, b) for a, b in itertools.pairwise(points))], axis=0)
+    size = float(np.linalg.norm(on_path[-1] - on_path[0])) or float(np.linalg.norm(on_path, axis=1).max())
+
+    def place(x: np.ndarray) -> np.ndarray:
+        for end, offset in ((path.start, on_path[0]), (path.end, on_path[-1])):
+            if np.linalg.norm(away(end.astype(np.float64), x)) <= SAME * size:
+                return np.asarray(offset)
+        return away(X[0], x)
+
+    offsets = [place(x) for x in X[1:]]
+    if n_given == 1:  # and those of the path's ends that the point is not
+        ends = [on_path[0], on_path[-1]]
+        reach = max(float(np.linalg.norm(end)) for end in ends)
+        offsets = [end for end in ends if np.linalg.norm(end) > SAME * reach]
+    directions = list(offsets)
+    if n_given < 3 and directions and _on_one_line(directions):
+        directions = [directions[0], _aside(path, on_path, directions[0])]
+    if n_given < 3 and _on_one_line(directions):
+        directions = directions[:1]
+    return offsets, directions, on_path
 
 
 def _aside(path: Path, on_path: np.ndarray, line: np.ndarray) -> np.ndarray:
@@ -266,16 +304,13 @@ def _aside(path: Path, on_path: np.ndarray, line: np.ndarray) -> np.ndarray:
     return chosen
 
 
-def _random_direction(land: Any, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Of length 1; on a network as long as the weights, unit by unit, and nothing on biases.
-
-    Where all weights are 0, nothing would be left of that, and it is as on any other landscape.
-    """
+def _random_direction(land: Any, x: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, bool]:
+    """A random direction, and whether it is filter-normalised, as on networks, biases left out; else of length 1."""
     direction = rng.standard_normal(x.size)
-    plain: np.ndarray = direction / np.linalg.norm(direction)
+    plain = direction / np.linalg.norm(direction)
     network = getattr(land, "network", None)
     if network is None:
-        return plain
+        return plain, False
     for block in network.layout.blocks:
         part = direction[block.start : block.stop]
         if len(block.shape) < 2:
@@ -283,7 +318,8 @@ def _random_direction(land: Any, x: np.ndarray, rng: np.random.Generator) -> np.
             continue
         rows, own = part.reshape(block.shape[0], -1), x[block.start : block.stop].reshape(block.shape[0], -1)
         rows *= np.linalg.norm(own, axis=1, keepdims=True) / np.linalg.norm(rows, axis=1, keepdims=True)
-    return direction if direction.any() else plain
+    # Where all weights are 0, nothing is left.
+    return (direction, True) if direction.any() else (plain, False)
 
 
 def _on_one_line(directions: list[np.ndarray]) -> bool:
