@@ -711,3 +711,18 @@ def test_curvature_and_surface(folder: Path, capsys: pytest.CaptureFixture[str])
     assert "expected vectors of one landscape" in capsys.readouterr().err
     assert run("surface") == 2
     assert run("surface", *["v0.npy"] * 4) == 2
+
+
+def test_rows_of_sets_and_files_that_are_named_like_them(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "bowl.py").write_text("def f(x): return float(x @ x), 2 * x\n")
+    np.save("set.npy", np.array([[1.0, 0.0], [2.0, 0.0]]))
+    point = ("--landscape", "bowl:f", "--eigenvalues", "1")
+    for row, value in ((0, 1), (1, 4)):
+        assert run_json(capsys, "curvature", f"set.npy:{row}", *point)["points"][0]["value"] == pytest.approx(value)
+    for row, message in (("2", "holds 2 vectors; row 2 was asked for (the first is 0)"), ("-1", "does not exist")):
+        assert run("curvature", f"set.npy:{row}", *point) == 1
+        assert message in capsys.readouterr().err
+    if sys.platform != "win32":
+        np.save("odd.npy", np.array([3.0, 0.0]))
+        Path("odd.npy").rename("set.npy:1")
+        assert run_json(capsys, "curvature", "set.npy:1", *point)["points"][0]["value"] == pytest.approx(9)
