@@ -8,19 +8,11 @@ import platform
 from .options import Json
 from .output import print_json
 
+#: The package itself, what it always needs, and what its adapters and extras do.
 PACKAGES = (
-    "minilandscape",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "matplotlib",
-    "typer",
-    "rich",
-    "autograd",
-    "loky",
-    "mlxtend",
+    *("minilandscape", "numpy", "scipy", "scikit-learn", "matplotlib", "typer", "rich", "autograd", "loky"),
+    *("mlxtend", "ase", "pele", "topsearch", "torch", "jax", "distributed"),
 )
-PACKAGES += ("ase", "pele", "topsearch", "torch", "jax", "distributed")
 
 
 def info(as_json: Json = False) -> None:
