@@ -155,7 +155,7 @@ def test_it_never_says_converged_when_it_is_not() -> None:
     assert "its end" in refine_saddle(bowl, path).reason
     wall = FunctionLandscape(walled, size=2)
     assert not refine_saddle(wall, np.zeros(2)).converged
-    with pytest.raises(LandscapeError, match="start of the climb"):
+    with pytest.raises(LandscapeError, match="start of the saddle search"):
         refine_saddle(wall, np.ones(2))
     with pytest.raises(ValueError, match="one finite point"):
         refine_saddle(bowl, np.array([[1.0, np.nan]]))
@@ -499,6 +499,44 @@ def test_steps_and_tolerances_follow_the_noise(lj6: Any, land: Noisy, noise: flo
     assert ("within the noise" in saddle.reason) == (noise > 5e-7)
 
 
+class Restarted(Noisy):
+    """Errors that stay as they are where the next point is near, as those of a self-consistent cycle that restarts."""
+
+    def __init__(self, sigma: float) -> None:
+        super().__init__()
+        self.sigma, self.rng, self.error, self.last = sigma, np.random.default_rng(0), np.zeros(18), np.full(18, np.inf)
+
+    def values_and_gradients(self, points: Any) -> Any:
+        values, gradients = super().values_and_gradients(points)
+        for point, gradient in zip(points, gradients, strict=True):
+            new = min(1.0, float(np.linalg.norm(point - self.last)) / 5e-3)
+            self.error = (1 - new) * self.error + new * self.sigma * self.rng.standard_normal(18)
+            gradient += self.error
+            self.last = point
+        return values, gradients
+
+
+@pytest.mark.parametrize("sigma", [1e-6, 3e-5, 1e-3])
+def test_errors_that_outlast_a_point(lj6: Any, sigma: float) -> None:
+    saddle = refine_saddle(Restarted(sigma), lj6[2])
+    assert saddle.converged, saddle.reason
+    assert saddle.connects_ends
+    assert saddle.value == pytest.approx(-12.079031275, abs=1e-8 + 3 * sigma)
+    assert saddle.eigenvalues[:2] == pytest.approx([-10.021254, 38.070161], rel=6 * sigma ** (2 / 3))
+    assert sigma / 3 < saddle.noise < 10 * sigma
+
+
+@pytest.mark.parametrize("sigma", [0.0, 1e-5, 1e-3])
+def test_noise_does_not_hide_a_false_zero_mode(lj6: Any, sigma: float) -> None:
+    class Mistaken(Noisy):
+        def zero_modes(self, point: Any) -> np.ndarray:
+            return np.concatenate([self.inner.zero_modes(point), np.arange(18.0)[None] % 3.7])
+
+    saddle = refine_saddle(Mistaken(random(sigma)), lj6[2])
+    assert not saddle.converged
+    assert "a zero mode of the landscape bends" in saddle.reason
+
+
 def test_a_residual_below_the_noise_is_refused_with_the_reason(lj6: Any) -> None:
     saddle = refine_saddle(Noisy(random(1e-5)), lj6[2], residual=1e-9)
     assert not saddle.converged
@@ -510,9 +548,8 @@ def double_well(r: Any) -> Any:
     return (r[0] ** 2 - 1) ** 2 + r[1] ** 2, np.array([4 * r[0] * (r[0] ** 2 - 1), 2 * r[1]])
 
 
-@pytest.mark.parametrize("residual", [1e-8, 1e-5, 1e-3, 0.05, 0.1, 0.3])
 @pytest.mark.parametrize("potential", ["double well", Fig3, MullerBrown, Camelback, Leps, LepsOscillator, "LJ6"])
-def test_minima_of_a_converged_saddle_are_minima(potential: Any, residual: float, lj6: Any) -> None:
+def test_minima_of_a_converged_saddle_are_minima(potential: Any, lj6: Any) -> None:
     """No negative eigenvalue of the dense Hessian, and a value below the saddle's; or it is not converged."""
     land: Any
     if potential == "LJ6":
@@ -523,18 +560,19 @@ def test_minima_of_a_converged_saddle_are_minima(potential: Any, residual: float
     else:
         land = potential()
         path = find_path(land, *land.minima[:2], solver="auto", n_points=15, budget=300)
-    saddle = refine_saddle(land, path, residual=residual)
-    assert saddle.converged, saddle.reason
     h = 1e-5 * np.eye(land.size)
-    for point, value in zip(saddle.minima, saddle.minima_values, strict=True):
-        zero = land.zero_modes(point)
-        keep = np.linalg.svd(np.concatenate([zero, np.zeros((1, land.size))]))[2][len(zero) :]
-        ahead, behind = (land.values_and_gradients(point + sign * h)[1] for sign in (1, -1))
-        assert np.linalg.eigvalsh(keep @ (ahead - behind) @ keep.T / 2e-5)[0] > -1e-6
-        assert value == pytest.approx(land.values(point[None])[0])
-        assert saddle.value - value > residual * 1e-3
-    if potential in ("double well", "LJ6"):
-        assert saddle.connects_ends
+    for residual in (1e-8, 1e-5, 1e-3, 0.05, 0.1, 0.3):
+        saddle = refine_saddle(land, path, residual=residual)
+        assert saddle.converged, saddle.reason
+        for point, value in zip(saddle.minima, saddle.minima_values, strict=True):
+            zero = land.zero_modes(point)
+            keep = np.linalg.svd(np.concatenate([zero, np.zeros((1, land.size))]))[2][len(zero) :]
+            ahead, behind = (land.values_and_gradients(point + sign * h)[1] for sign in (1, -1))
+            assert np.linalg.eigvalsh(keep @ (ahead - behind) @ keep.T / 2e-5)[0] > -1e-6
+            assert value == pytest.approx(land.values(point[None])[0])
+            assert saddle.value - value > residual * 1e-3
+        if potential in ("double well", "LJ6"):
+            assert saddle.connects_ends
 
 
 def test_distances_without_zero_modes_are_those_of_a_superposition() -> None:
@@ -608,9 +646,18 @@ def test_minima_are_in_the_order_of_the_ends(sign: int) -> None:
     assert point.minima[::sign] == pytest.approx(land.minima[:2], abs=1e-4)
 
 
-@pytest.mark.parametrize(("energy", "length"), [(1e-20, 1.0), (1e20, 1.0), (1.0, 1e-10), (1.0, 1e10), (1e20, 1e-10)])
-@pytest.mark.parametrize("inner", [MullerBrown(), Leps(), LennardJones(4)])
-def test_units_do_not_matter(energy: float, length: float, inner: Any) -> None:
+@pytest.mark.parametrize(
+    ("inner", "energy", "length"),
+    [
+        (MullerBrown(), 1e-20, 1.0),
+        (MullerBrown(), 1e20, 1.0),
+        (MullerBrown(), 1.0, 1e-10),
+        (MullerBrown(), 1.0, 1e10),
+        (Leps(), 1e-20, 1e10),
+        (LennardJones(4), 1e20, 1e-10),
+    ],
+)
+def test_units_do_not_matter(inner: Any, energy: float, length: float) -> None:
     """From a point and from a path: the same steps, as many evaluations, the same reasons."""
 
     class Scaled(LandscapeDefaults):
@@ -673,6 +720,8 @@ def test_a_file_of_an_earlier_version_has_no_noise(tmp_path: Path) -> None:
     old = load_saddle(tmp_path / "old.npz")
     assert np.isnan([old.tolerance, old.noise, old.step]).all()
     assert old.value == saddle.value
+    assert repr(saddle).startswith("<Saddle: value -40.664844, residual ")
+    assert repr(saddle).endswith(", converged>")
 
 
 def test_results_are_repeated_and_inputs_stay() -> None:

@@ -44,9 +44,9 @@ REPORTED = 6
 _MEASURED = ("tolerance", "noise", "step")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Saddle:
-    """A stationary point, and what is known of it.
+    """A stationary point, and what was verified of it.
 
     Attributes
     ----------
@@ -59,13 +59,16 @@ class Saddle:
     zero_modes
         How many directions were left out because they leave the value alone.
     mode
-        (D,): the eigenvector of the lowest.
+        (D,): the eigenvector of the lowest, towards the path's end (or along ``direction``).
     minima, minima_values
-        (2, D), (2,): where the descents on both sides end, the side of the path's start first.
+        (2, D), (2,): where the descents on both sides end, the side of the path's start first (from a point: the side
+        that ``direction`` comes from).
     connects_ends
-        Whether these are the path's ends, within 2 % of their distance.
+        Whether these are the path's ends, within 2 % of their distance, zero modes such as rotations left out in full.
+        Atoms of one kind that were exchanged make another configuration.
     converged
-        A small residual, exactly one negative eigenvalue, and both descents finished.
+        A small residual, exactly one negative eigenvalue, and on both sides a lower point with a small residual and no
+        negative eigenvalue.
     reason
         Why not; ``"converged"`` if so, with more after it where the noise has set the tolerance.
     evaluations
@@ -94,6 +97,10 @@ class Saddle:
     noise: float = float("nan")
     step: float = float("nan")
 
+    def __repr__(self) -> str:
+        sides = ", connects the ends of the path" if self.connects_ends else ""
+        return f"<Saddle: value {self.value:.8g}, residual {self.residual:.3g}, {self.reason}{sides}>"
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes an ``.npz`` that :func:`load_saddle` reads."""
         arrays = {name: getattr(self, name) for name in ("point", "eigenvalues", "mode", "minima", "minima_values")}
@@ -112,7 +119,7 @@ def load_saddle(path: str | os.PathLike[str]) -> Saddle:
 
 
 def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, residual: float | None = None) -> Saddle:
-    """Climbs to the stationary point near a path's highest point, and finds out what it is.
+    """Search for the stationary point near a path's highest point, and verify what it is.
 
     Eigenvector following: along the lowest mode of the Hessian the step goes uphill, along all others downhill, each
     by its Newton length, within a trust radius. The Hessian is never formed beyond its products with vectors,
@@ -128,63 +135,67 @@ def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, re
     direction
         (D,): the uphill direction at the start; None takes the path's tangent, and the softest mode of a point.
     residual
-        The largest component of the gradient that counts as none; None takes 1e-6 of the values' range on the path
-        over the distance of its ends, the range cut to the saddle's own height so that a spike does not count (of a
-        point: 1e-6 of the largest component of the gradients there and 3 % of about the coordinates' size, but no less
-        than one, on both sides, cut to what such a way makes of the stiffest eigenvalue where the climb ends).
+        Convergence threshold for the largest component of the gradient, in the landscape's units. None takes 1e-6 of
+        the values' range on the path over the distance of its ends, the range cut to the saddle's own height so that a
+        spike does not count (from a point: 1e-6 of the largest component of the gradients nearby, and no more than 3e-8
+        of the stiffest eigenvalue times the length over which the landscape varies), but no less than three times the
+        noise of the noisiest component. A threshold that is given is kept, whatever the noise.
 
     Returns
     -------
     Saddle
-        ``converged`` only if all of it is proved; ``reason`` says what is not.
+        ``converged`` only if all of it is verified; ``reason`` says what is not.
 
     Raises
     ------
     LandscapeError
-        If the start itself cannot be evaluated, or the landscape's zero modes are none or all directions.
+        If the start, or everything beside it, cannot be evaluated, or the landscape's zero modes are none or all
+        directions.
     ValueError
         If the point or the direction is not finite or of another size, or the residual is not positive.
     TypeError
-        If the point is no vector of real numbers.
+        If the point or the direction is no vector of real numbers, or the residual no number.
 
     Notes
     -----
-    What cannot be told from a saddle of exactly one negative eigenvalue is refused: eigenvalues that are zero within
-    the error of the differences (directions that leave the value alone belong into ``zero_modes``), zero modes z with
-    |H z| above that error, and degenerate points, along whose two lowest modes the curvature changes its sign within
-    0.1 % of the distance of the ends. With more than 60 coordinates the chance to miss a second negative eigenvalue is
-    one in a million. A descent that comes to rest where the Hessian has a negative eigenvalue goes on from there.
+    The noise of the gradients is measured first (:func:`~minilandscape.noise.measure_noise`), and again at the saddle
+    where it matters; the step of the products and the errors of eigenvalues follow from it.
+
+    Refused is what is not told from other stationary points: eigenvalues that are zero within the error of the
+    products (directions that leave the value alone belong into ``zero_modes``), zero modes z with |H z| above that
+    error, degenerate points, along whose two lowest modes the curvature changes its sign within 0.1 % of the distance
+    of the ends, and minima that lie below the saddle by no more than the gradients left explain. With more than 60
+    coordinates the chance to miss a second negative eigenvalue is one in a million. A descent that ends where the
+    Hessian has a negative eigenvalue resumes from there. Gradients that do not add up to the fall of the values along a
+    descent are refused too.
     """
     if residual is not None:
         _check_positive("residual", residual, "number")
     start = _start_of_path(landscape, path) if isinstance(path, Path) else _start_at_point(landscape, path)
-    land, x, tangent = start.landscape, start.point, start.tangent
-    uphill = tangent
+    x, uphill = start.point, start.tangent
     if direction is not None:
         uphill = vector("the direction", direction, landscape).astype(np.float64)
         if uphill.shape != x.shape or not np.isfinite(uphill).all() or not uphill.any():
             raise ValueError(f"direction has shape {uphill.shape}; expected {x.shape}, finite and not zero")
-    surface = Modes(land, start.scale)
+    if uphill is not None and not uphill.any():
+        uphill = None
+    surface = Modes(start.landscape, start.scale)
     values, gradients = surface.stack(x[None])
     value, g = float(values[0]), gradients[0]
     if not (np.isfinite(value) and np.isfinite(g).all()):
-        raise LandscapeError(f"the value or gradient at the start of the climb is not finite ({value})", x)
-    guess = uphill if uphill is not None and uphill.any() else np.random.default_rng(0).standard_normal(x.size)
+        raise LandscapeError(f"the value or gradient at the start of the saddle search is not finite ({value})", x)
+    guess = uphill if uphill is not None else np.random.default_rng(0).standard_normal(x.size)
     guess = guess / np.linalg.norm(guess)
     surface.measure(x, value, g, guess)
     surface.scale = scale = start.scale or LENGTHS * surface.noise.scale
     energy = _rise(surface, g, scale)
     if energy and not EXTREME < energy < 1 / EXTREME:
-        return _in_other_units(2.0 ** round(np.log2(energy)), land, path, direction, residual, surface.evaluations)
-    tolerance = start.tolerance
-    if tolerance is None:
-        largest = np.abs(g).max()
-        for side in (-1, 1):
-            beside = np.abs(surface.value_and_gradient(x + side * FIRST_TRUST * scale * guess)[1]).max()
-            largest = max(largest, beside) if np.isfinite(beside) else largest
-        tolerance = whatever_the_value(RESIDUAL * float(largest))
+        unit = 2.0 ** round(np.log2(energy))
+        return _in_other_units(unit, start.landscape, path, direction, residual, surface.evaluations)
     if residual is not None:
         tolerance = whatever_the_value(float(residual))
+    else:
+        tolerance = start.tolerance or _tolerance_at_point(surface, x, g, guess, scale)
     climb = Climb(
         surface,
         x,
@@ -194,40 +205,41 @@ def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, re
         scale,
         tolerance,
         from_a_slope=start.tolerance is None and residual is None,
-        softest=uphill is None or not uphill.any(),
+        softest=uphill is None,
         strict=residual is not None,
-        highest=2 * value - start.lowest if start.ends is not None else value + RISE * _rise(surface, g, scale),
+        highest=2 * value - start.lowest if start.ends is not None else value + RISE * energy,
     )
-    reason = start.reason or _too_steep(climb, start.lowest) or climb.run()
-    reason = climb.doubt() if reason is None else reason
-    mode = climb.vectors[0] if len(climb.vectors) else np.zeros(x.size)
-    onward = tangent if tangent is not None and tangent.any() else uphill
+    reason = start.reason or _too_steep(climb, start.lowest) or climb.run() or climb.doubt()
+    onward = uphill if start.tangent is None or not start.tangent.any() else start.tangent
+    return _with_descents(climb, reason, start.ends, onward)
+
+
+def _with_descents(climb: Climb, reason: str | None, ends: np.ndarray | None, onward: np.ndarray | None) -> Saddle:
+    """The result of a search, with the minima on both sides if it has found a saddle: that is, if there is no reason
+    why not."""
+    surface, D = climb.surface, climb.x.size
+    mode = climb.vectors[0] if len(climb.vectors) else np.zeros(D)
     if onward is not None and mode @ onward < 0:
         mode = -mode
-    minima, minima_values = np.full((2, x.size), np.nan), np.full(2, np.nan)
+    minima, minima_values = np.full((2, D), np.nan), np.full(2, np.nan)
     connects = False
     if reason is None:
+        lowest = float(climb.values[0])
         descents = [
-            descend(surface, climb.x, way, climb.value, float(climb.values[0]), scale, climb.tolerance)
-            for way in (-mode, mode)
+            descend(surface, climb.x, way, climb.value, lowest, climb.scale, climb.tolerance) for way in (-mode, mode)
         ]
         minima, minima_values = np.stack([d.point for d in descents]), np.array([d.value for d in descents])
         reason = next((d.reason for d in descents if d.reason is not None), None) or _lower(climb, descents)
-        if reason is None and start.ends is not None:
-            connects, other_way = _connects(land, surface, start.ends, descents, scale)
+        if reason is None and ends is not None:
+            connects, other_way = _connects(surface, ends, descents, climb.scale)
             if other_way:
                 mode, minima, minima_values = -mode, minima[::-1].copy(), minima_values[::-1].copy()
     noise = surface.noise.gradient_largest
-    if reason is None:
-        reason = "converged"
-        if climb.within_noise:
-            reason = (
-                f"converged within the noise: gradients of {climb.tolerance:.3g} count as zero, since their noise is "
-                f"{noise:.3g}"
-            )
-        converged = True
-    else:
-        converged = False
+    reached = "converged"
+    if climb.within_noise:
+        reached += (
+            f" within the noise: gradients of {climb.tolerance:.3g} count as zero, since their noise is {noise:.3g}"
+        )
     return Saddle(
         point=climb.x,
         value=climb.value,
@@ -238,8 +250,8 @@ def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, re
         minima=minima,
         minima_values=minima_values,
         connects_ends=connects,
-        converged=converged,
-        reason=reason,
+        converged=reason is None,
+        reason=reason or reached,
         evaluations=surface.evaluations,
         tolerance=climb.tolerance,
         noise=noise,
@@ -374,13 +386,24 @@ def _tolerance(path: Path, scale: float) -> Callable[[float], float]:
     return lambda value: RESIDUAL * min(high - low, max(middle - low, abs(value - low))) / scale
 
 
-def _connects(land: Any, surface: Modes, ends: np.ndarray, descents: list[Descent], scale: float) -> tuple[bool, bool]:
+def _tolerance_at_point(
+    surface: Modes, x: np.ndarray, g: np.ndarray, guess: np.ndarray, scale: float
+) -> Callable[[float], float]:
+    """The residual that is small beside the slopes around a point."""
+    largest = float(np.abs(g).max())
+    for side in (-1, 1):
+        beside = float(np.abs(surface.value_and_gradient(x + side * FIRST_TRUST * scale * guess)[1]).max())
+        largest = max(largest, beside) if np.isfinite(beside) else largest
+    return whatever_the_value(RESIDUAL * largest)
+
+
+def _connects(surface: Modes, ends: np.ndarray, descents: list[Descent], scale: float) -> tuple[bool, bool]:
     """Whether the minima are the ends, and whether in the other order."""
 
     def is_near(end: np.ndarray, descent: Descent) -> bool:
         # With a large residual a descent ends beside its minimum.
         enough = REACHED * scale + min(descent.away, MOST_BESIDE * scale)
-        return distance_without_zero_modes(land, end, descent.point, surface.zero_modes) <= enough
+        return distance_without_zero_modes(surface.landscape, end, descent.point, surface.zero_modes) <= enough
 
     near = np.array([[is_near(end, descent) for descent in descents] for end in ends])
     same, other = bool(near[0, 0] and near[1, 1]), bool(near[0, 1] and near[1, 0])
