@@ -204,8 +204,8 @@ def paper_figures(results: Mapping[str, Any], images: Any = None) -> dict[str, A
         """The images of the landscape, of the curves that named the test weights, and the runs."""
         n, counts = plan["networks"][model], image_counts(plan, model)
         images = f"{counts['train']:,}" if landscape == "train" else f"{counts['test_landscape']:,} test"
-        tested = f"{counts['test_curves']:,} for test curves"
-        return f"{images} images, {tested}, {networks[model]['kept']} of {n['runs']} runs"
+        kept = f"{networks[model]['kept']} of {n['runs']} runs"
+        return f"{images} images, {kept}\ntest curves of {counts['test_curves']:,} images"
 
     def budget(solver: str) -> str:
         return " or ".join(dict.fromkeys(network["searches"][solver] for network in networks.values()))
@@ -233,7 +233,7 @@ def paper_figures(results: Mapping[str, Any], images: Any = None) -> dict[str, A
     for name, shown in (("figure2", ["lstm"]), ("figureS1", ["fcp", "lenet", "autoencoder"])):
         models = [model for model in shown if model in networks]
         if models:
-            behind_all = "; ".join(f"{NAMES[model]}: {behind(model)}" for model in models)
+            behind_all = "\n".join(f"{NAMES[model]}: {behind(model)}".replace("\n", ", ") for model in models)
             figure, axes = panels(len(models), 2, f"Loss curves of the best run\n{behind_all}")
             for row, model in enumerate(models):
                 plot_loss_curves(axes[row], networks[model]["curves"], NAMES[model])
