@@ -17,6 +17,7 @@ import pytest
 import typer
 from minilandscape_cli.main import app, main
 from minilandscape_cli.options import UsageError
+from minilandscape_cli.output import check_outputs
 
 from minilandscape.analysis.kpca import KERNELS
 from minilandscape.backend import DEVICES, DTYPES
@@ -303,6 +304,7 @@ def test_inputs_are_not_overwritten(
     ):
         assert run(*command) == 2, command
         assert "would be overwritten" in capsys.readouterr().err, command
+    check_outputs(folder / "c.NPZ", suffix=".npz")
     for command in (("connect", "a.npy", "b.npy", "--out", "c.npy"), ("surface", "a.npy:0", "--out", "c")):
         assert run(*command) == 2
         assert "expected one that ends in .npz" in capsys.readouterr().err
@@ -407,7 +409,9 @@ def test_figure3_and_ones_own_landscape(folder: Path, capsys: pytest.CaptureFixt
     assert path["converged"]
 
 
-def test_what_landscape_may_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_landscape_may_name(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "energies.py").write_text(
         "import numpy as np\n"
         "class Bowl:\n"
@@ -437,6 +441,12 @@ def test_what_landscape_may_name(folder: Path, capsys: pytest.CaptureFixture[str
     }.items():
         assert run(*point, f"energies:{name}") == 1
         assert message in capsys.readouterr().err
+    # The current folder comes first, as with python -m: before a module of Python's own.
+    (folder / "tabnanny.py").write_text("def f(x): return float(x @ x), 2 * x\n")
+    monkeypatch.delitem(sys.modules, "tabnanny", raising=False)
+    (found,) = run_json(capsys, *point, "tabnanny:f", "--eigenvalues", "1")["points"]
+    monkeypatch.delitem(sys.modules, "tabnanny")
+    assert found["value"] == pytest.approx(2)
     (folder / "leaves.py").write_text("raise SystemExit\n")
     for spec, code, message in (
         ("leaves:f", 1, "leaves raised SystemExit"),
