@@ -44,9 +44,14 @@ def test_the_precision_is_that_of_the_call() -> None:
             assert ml.find_path(land, POINTS[0], POINTS[1], n_points=5, steps=1).start.dtype == land.dtype
 
 
-def test_what_is_compiled_in_is_forgotten() -> None:
+@pytest.mark.parametrize("compiled", [False, True])
+def test_what_is_compiled_in_is_forgotten(compiled: bool) -> None:
     data = np.ones(3)
-    land = JaxLandscape(lambda x: jnp.sum(data * x), 3)
+
+    def scaled(x: Any) -> Any:
+        return jnp.sum(data * x)
+
+    land = JaxLandscape(jax.jit(scaled) if compiled else scaled, 3)
     first = land.values_and_gradients(POINTS)[0], land.values(POINTS)
     data = 2 * data
     land.forget()

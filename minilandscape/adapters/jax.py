@@ -63,6 +63,8 @@ class JaxLandscape(LandscapeDefaults):
 
     def forget(self) -> None:
         """Drops what was compiled, and with it the numbers that f found outside of its argument."""
+        if hasattr(self._f, "clear_cache"):  # compiled by jax.jit already
+            self._f.clear_cache()
         # Functions of their own: JAX keeps what it compiled by function.
         self._values = jax.jit(jax.vmap(lambda x: self._f(x)))
         self._both = jax.jit(jax.vmap(jax.value_and_grad(lambda x: self._f(x))))
