@@ -41,11 +41,12 @@ LINES = {
     ],
     "kpca": [f"s.npy p5.npy --kernel {kernel}" for kernel in ("linear", "polynomial", "sigmoid", "rbf")],
     "statistics": ["s.npy", "s.npy p5.npy", "s.npy p5.npy s.npy"],
-    "curvature": ["wide.npy --landscape energies:wide --eigenvalues 1"],
+    "curvature": ["wide.npy --landscape energies:wide --eigenvalues 1", "p.npy:0 --landscape energies:well"],
     "surface": [
         "p.npy:0 --landscape energies:well --n 3",
         "p.npy:0 p.npy:1 --landscape energies:bowl --n 3",
         "p.npy:0 p.npy:1 p.npy:2 --landscape energies:bowl --n 3",
+        "--path path.npz --landscape energies:well --n 3",
         "v.npy --data data.npz --limit 20 --n 2",
         "v.npy --data data.npz --limit 20 --n 2 --split test",
         "v.npy --data data.npz --train-size 50 --n 2",
