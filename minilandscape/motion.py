@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,8 @@ ENOUGH = 1e-5
 STUCK = 1e-2
 #: It is then pushed by this part of the distance, which hardly leaves the motions' orbit.
 KICK = 1e-3
+#: Unit vectors are in a span, or depend on each other, within this.
+RIGID = 1e-6
 
 
 def distance_without_zero_modes(
@@ -24,10 +27,10 @@ def distance_without_zero_modes(
 ) -> float:
     """Measure the distance of two points after b was moved along the zero modes, in full, as near to a as it gets.
 
-    The point follows b' = P(b) (a − b), P(b) being the projection on the zero modes at b, by the classical Runge–Kutta
-    method: rigid motions of atoms become the translation and the proper rotation of a superposition (Kabsch, 1976),
-    and any other continuous symmetry is followed as well. The landscape is not evaluated. Mirror images, and atoms of
-    one kind that were exchanged, stay apart.
+    Where the zero modes are the rigid motions of free atoms, that is a superposition (Kabsch, 1976). Elsewhere, as with
+    frozen atoms, the point follows b' = P(b) (a − b), P(b) being the projection on the zero modes at b, by the
+    classical Runge–Kutta method. The landscape is not evaluated. Mirror images, and atoms of one kind that were
+    exchanged, stay apart.
 
     Parameters
     ----------
@@ -61,6 +64,8 @@ def distance_without_zero_modes(
     Z = zero_modes(b)
     if not len(Z) or plain == 0:
         return plain
+    if np.array_equal(away(b), a - b) and _are_rigid(Z, b):
+        return min(plain, _superposed(a, b))
     found = float(np.linalg.norm(away(follow(b))))
     # A turn by 180° stands where the distance is greatest, and every way leads down from there.
     if found > (1 - STUCK) * plain:
@@ -68,3 +73,28 @@ def distance_without_zero_modes(
         kick *= KICK * plain / (np.linalg.norm(kick) or 1.0)
         found = min(found, float(np.linalg.norm(away(follow(b + Z.T @ kick)))))
     return min(plain, found)
+
+
+def _are_rigid(Z: np.ndarray, x: np.ndarray) -> bool:
+    """Whether zero modes span the translations and rotations of atoms at x (3n,), and nothing else."""
+    if x.size % 3:
+        return False
+    centred = x.reshape(-1, 3) - x.reshape(-1, 3).mean(axis=0)
+    motions = [np.tile(axis, len(centred)) for axis in np.eye(3)]
+    motions += [np.cross(axis, centred).ravel() for axis in np.eye(3)]
+    sizes = np.linalg.norm(motions, axis=1, keepdims=True)
+    units = np.array(motions) / np.where(sizes > 0, sizes, 1.0)
+    spanned = np.linalg.norm(units - (units @ Z.T) @ Z, axis=1).max() < RIGID
+    return bool(spanned and len(Z) <= np.linalg.matrix_rank(units, tol=RIGID))
+
+
+def _superposed(a: np.ndarray, b: np.ndarray) -> float:
+    """The distance of atoms at a and b (3n,) after a translation and a proper rotation."""
+    from scipy.spatial.transform import Rotation
+
+    p, q = (x.reshape(-1, 3) - x.reshape(-1, 3).mean(axis=0) for x in (a, b))
+    size = float(np.abs(p).max()) or 1.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of atoms on a line any turn about it will do
+        rotation, _ = Rotation.align_vectors(p / size, q / size)
+    return float(np.linalg.norm(p - rotation.apply(q)))

@@ -576,23 +576,52 @@ def test_minima_of_a_converged_saddle_are_minima(potential: Any, lj6: Any) -> No
 
 
 def test_distances_without_zero_modes_are_those_of_a_superposition() -> None:
-    """Against SciPy's Kabsch, half turns included; and nothing but the zero modes is taken out."""
+    """Against SciPy's Kabsch, half turns included; nothing but the zero modes is taken out."""
     rng = np.random.default_rng(0)
     for n, turn in itertools.product((2, 3, 8), (0, 1, 3, 5)):
         land = LennardJones(n)
         a = rng.standard_normal((n, 3))
         rotation = Rotation.random(random_state=turn) if turn < 3 else Rotation.from_rotvec(np.pi * np.eye(3)[turn - 3])
         b = rotation.apply(a + 0.1 * rng.standard_normal((n, 3))) + 5
-        best = Rotation.align_vectors(a - a.mean(0), b - b.mean(0))[1] if n > 2 else None
         found = distance_without_zero_modes(land, a.ravel(), b.ravel(), land.zero_modes)
-        if best is not None:
+        if n > 2:
+            best = Rotation.align_vectors(a - a.mean(0), b - b.mean(0))[1]
             assert found == pytest.approx(best, rel=1e-3)
-        assert distance_without_zero_modes(land, a.ravel(), rotation.apply(a).ravel(), land.zero_modes) < 1e-3
+        assert distance_without_zero_modes(land, a.ravel(), rotation.apply(a).ravel(), land.zero_modes) < 1e-6
         if n > 3:
             mirrored = (a * [1, 1, -1]).ravel()
             assert distance_without_zero_modes(land, a.ravel(), mirrored, land.zero_modes) > 0.1
     plain = FunctionLandscape(double_well, size=2)
     assert distance_without_zero_modes(plain, np.zeros(2), np.ones(2), plain.zero_modes) == pytest.approx(2**0.5)
+
+
+@pytest.mark.parametrize("angle", [0.5, 2.0, np.pi])
+def test_distances_without_other_zero_modes(angle: float) -> None:
+    """Rotations about one frozen atom, at the origin; about an axis; and translations along one direction."""
+    rng = np.random.default_rng(1)
+    a = rng.standard_normal((5, 3))
+    land = FunctionLandscape(lambda x: (0.0, 0 * x), size=15)
+
+    def turns(axes: Any) -> Any:
+        def modes(x: np.ndarray) -> np.ndarray:
+            rows = np.array([np.cross(axis, x.reshape(-1, 3)).ravel() for axis in axes])
+            return np.linalg.svd(rows, full_matrices=False)[2]
+
+        return modes
+
+    axis = rng.standard_normal(3)
+    axis /= np.linalg.norm(axis)
+    turned = Rotation.from_rotvec(angle * axis).apply(a)
+    bent = turned + 0.01 * rng.standard_normal((5, 3))
+    for zero in (turns(np.eye(3)), turns([axis])):
+        assert distance_without_zero_modes(land, a.ravel(), turned.ravel(), zero) < 1e-3 * np.linalg.norm(turned - a)
+    apart = distance_without_zero_modes(land, a.ravel(), bent.ravel(), turns(np.eye(3)))
+    assert apart == pytest.approx(Rotation.align_vectors(a, bent)[1], rel=0.01)
+    row = np.tile(np.eye(3)[2], 5)[None] / 5**0.5
+    for aside in (0.0, 1.0):
+        moved = (a + np.array([aside, 0, 7])).ravel()
+        found = distance_without_zero_modes(land, a.ravel(), moved, lambda x: row)
+        assert found == pytest.approx(5**0.5 * aside, abs=1e-3)
 
 
 def test_ends_are_reached_whatever_the_turn(lj6: Any) -> None:
