@@ -408,6 +408,25 @@ def test_what_an_object_raises_names_a_point_and_keeps_the_best_path(error: type
             evaluate(POINTS[2:])
 
 
+@pytest.mark.parametrize("rows", [None, [1, 0], [0]])
+def test_a_span_of_ones_own_returns_the_rows_that_are_requested(rows: Any) -> None:
+    class Short(PointSpan):
+        def values_and_pullback(self, coefficients: Any, weights: Any = None, rows: Any = None) -> Any:
+            values, pullback = super().values_and_pullback(coefficients, weights, rows)
+            return values, pullback.sum(axis=0)  # NumPy would add it to every row
+
+    for kind in (PointSpan, Short):
+        inner = Foreign()
+        inner.span = lambda basis, kind=kind: kind(as_landscape(Foreign()), basis)  # type: ignore[attr-defined]
+        span = as_landscape(inner).span(POINTS[:2])
+        if kind is Short:
+            with pytest.raises(LandscapeError, match=r"a pullback of shape \(3,\); expected \(\d, 3\)"):
+                span.values_and_pullback(np.eye(2), None, rows)
+        else:
+            expected = gradient(POINTS[:2])
+            assert span.values_and_pullback(np.eye(2), None, rows)[1] == pytest.approx(expected[rows or [0, 1]])
+
+
 def test_a_functions_own_landscape_error_is_told_its_point() -> None:
     def fails(x: np.ndarray) -> Any:
         raise LandscapeError("outside of the box")

@@ -121,6 +121,12 @@ class _CompletedSpan:
     ) -> tuple[np.ndarray, Any]:
         with _naming("span.values_and_pullback", coefficients, self._first):
             values, pullback = self._inner.values_and_pullback(coefficients, weights, rows)
+        count, size = self._inner.basis.shape
+        expected = (count if rows is None else len(rows), size)
+        if np.shape(pullback) != expected:
+            raise LandscapeError(
+                f"span.values_and_pullback returned a pullback of shape {np.shape(pullback)}; expected {expected}"
+            )
         return _values("span.values_and_pullback", values, coefficients), pullback
 
 
