@@ -724,9 +724,9 @@ def test_curvature_and_surface(folder: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_rows_of_sets_and_files_that_are_named_like_them(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / "bowl.py").write_text("def f(x): return float(x @ x), 2 * x\n")
+    (folder / "hollow.py").write_text("def f(x): return float(x @ x), 2 * x\n")
     np.save("set.npy", np.array([[1.0, 0.0], [2.0, 0.0]]))
-    point = ("--landscape", "bowl:f", "--eigenvalues", "1")
+    point = ("--landscape", "hollow:f", "--eigenvalues", "1")
     for row, value in ((0, 1), (1, 4)):
         assert run_json(capsys, "curvature", f"set.npy:{row}", *point)["points"][0]["value"] == pytest.approx(value)
     for row, message in (("2", "holds 2 vectors; row 2 was asked for (the first is 0)"), ("-1", "does not exist")):
