@@ -145,7 +145,7 @@ def locked(path: str | os.PathLike[str], notify: Callable[[str], None] | None = 
     Parameters
     ----------
     path
-        The lock; its folder exists.
+        The lock. Its folder is made where it does not exist.
     notify
         Called with one line where another process, or thread, holds it.
 
@@ -169,7 +169,11 @@ def _acquire(path: Path, notify: Callable[[str], None] | None) -> int | None:
     except ImportError:
         return None
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:  # who held the lock took the folder away with it
+            continue
         try:
             while True:
                 try:

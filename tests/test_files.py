@@ -9,6 +9,8 @@ import re
 import stat
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -261,3 +263,26 @@ def test_json_is_strict(tmp_path: Path) -> None:
     document = {"a": [1.0, float("nan")], "b": {"c": float("inf"), "d": "π"}}
     files.write_json(tmp_path / "d.json", document)
     assert files.read_json(tmp_path / "d.json") == {"a": [1.0, None], "b": {"c": None, "d": "π"}}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="nothing is locked elsewhere")
+def test_one_at_a_time_holds_a_lock_whatever_becomes_of_its_folder(tmp_path: Path) -> None:
+    path, inside, said = tmp_path / "new" / ".lock", [0], []
+    most: list[int] = []
+
+    def work(k: int) -> None:
+        with files.locked(path, said.append):
+            inside[0] += 1
+            most.append(inside[0])
+            time.sleep(0.02)
+            inside[0] -= 1
+            if k % 2:  # as a command does that leaves nothing behind
+                path.unlink()
+                with contextlib.suppress(OSError):  # another one is there already
+                    path.parent.rmdir()
+
+    with ThreadPoolExecutor(4) as executor:
+        list(executor.map(work, range(12)))
+    assert most == [1] * 12
+    assert said
+    assert all(line.startswith(f"waiting for process {os.getpid()} on ") or "another process" in line for line in said)

@@ -112,7 +112,6 @@ def _alone_in(folder: Path, notify: Callable[[str], None] | None) -> Iterator[No
         yield
         return
     made = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
     try:
         with locked(folder / LOCK, notify):
             yield
