@@ -31,6 +31,8 @@ MOVED = 1 / 3
 SPIKE = 50
 #: From a point, the landscape varies over so many of the lengths over which its curvature changes.
 LENGTHS = 5
+#: A path is flat if its range is below this part of what its slope and curvature explain.
+FLAT = 1e-9
 #: The highest point of a path is too steep if its slope makes so many times its height over the distance of the ends.
 STEEP = 300
 #: From a point, the search may rise by so many times what its slope and curvature explain.
@@ -209,7 +211,12 @@ def refine_saddle(landscape: Any, path: Path | Any, direction: Any = None, *, re
         strict=residual is not None,
         highest=2 * value - start.lowest if start.ends is not None else value + RISE * energy,
     )
-    reason = start.reason or _too_steep(climb, start.lowest) or climb.run() or climb.doubt()
+    if start.same is not None and start.height <= FLAT * energy:
+        reason: str | None = start.same
+    else:
+        reason = start.reason or _too_steep(climb, start.lowest) or climb.run() or climb.doubt()
+        if reason is not None and start.same is not None:  # they may be, and a saddle between them, as of an inversion
+            reason = f"{start.same}; {reason}"
     onward = uphill if start.tangent is None or not start.tangent.any() else start.tangent
     return _with_descents(climb, reason, start.ends, onward)
 
@@ -303,6 +310,10 @@ class _Start:
         residual that is small at a point of some value; None of a point.
     lowest
         The lowest value of the path; minus infinity of a point.
+    height
+        The range of the path's values.
+    same
+        That the ends are the same configuration, if they are, in words.
     reason
         Why there is no saddle to be searched for; None if there may be one.
     """
@@ -314,6 +325,8 @@ class _Start:
     scale: float | None = None
     tolerance: Callable[[float], float] | None = None
     lowest: float = float("-inf")
+    height: float = float("inf")
+    same: str | None = None
     reason: str | None = None
 
 
@@ -323,14 +336,13 @@ def _start_of_path(landscape: Any, path: Path) -> _Start:
     scale, whole, apart = _scale(land, ends)
     t = path.maximum_t if np.isfinite(path.maximum_t) else float(path.t[path.values.argmax()])
     around = np.clip([t - 1e-3, t + 1e-3], 0, 1)
-    reason = None
+    same = None
     if apart <= SAME * whole:
-        reason = (
+        same = (
             f"the endpoints are the same configuration: they are {apart:.3g} apart once the landscape's zero modes, "
             f"such as rotations, are taken out of their distance of {whole:.3g}"
         )
-    elif t in (0.0, 1.0):
-        reason = "the highest point of the path is its end: there is no barrier"
+    at_an_end = "the highest point of the path is its end: there is no barrier" if t in (0.0, 1.0) else None
     return _Start(
         landscape=land,
         point=path.points(t)[0].astype(np.float64),
@@ -339,7 +351,9 @@ def _start_of_path(landscape: Any, path: Path) -> _Start:
         scale=scale,
         tolerance=_tolerance(path, scale),
         lowest=float(np.min(path.values)),
-        reason=reason,
+        height=float(np.ptp(path.values)),
+        same=same,
+        reason=at_an_end,
     )
 
 
