@@ -12,10 +12,10 @@ import minilandscape
 ROOT = Path(minilandscape.__file__).parent
 #: Lowest first: a module imports from its own line or from those before it.
 LAYERS = (
-    ("backend", "cuda", "files", "workers"),
+    ("backend", "cuda", "files", "workers", "motion"),
     ("landscape",),
-    ("hessian",),
-    ("potentials", "data"),
+    ("hessian", "noise"),
+    ("potentials", "data", "formats"),
     ("networks",),
     ("optimizers",),
     ("paths",),
