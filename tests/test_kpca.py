@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections.abc import Callable
@@ -246,3 +247,14 @@ def test_many_sets_and_long_names_can_be_told_apart() -> None:
     legend, page = axes.get_legend().get_window_extent(), figure.bbox
     assert legend.x1 <= page.x1
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["0.npy", "1.npy"]
+
+
+@pytest.mark.parametrize("n_sets", [1, 2, 4, 8, 10])
+def test_the_legend_stands_above_the_points(n_sets: int) -> None:
+    corners = np.array(list(itertools.product((0.0, 1.0), repeat=2)))
+    figure = Figure(figsize=(5.5, 4.5), layout="constrained")
+    axes = plot_kpca(
+        figure.subplots(), np.tile(corners, (n_sets, 1)), [f"{k}.npy" for k in range(n_sets) for _ in "4444"]
+    )
+    figure.draw_without_rendering()
+    assert axes.get_legend().get_window_extent().y0 > axes.transData.transform((0, 1))[1]
