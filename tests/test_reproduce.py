@@ -547,7 +547,7 @@ def test_smoke_is_killed_again_and_again_and_comes_to_the_same_files(data_file: 
     assert len(list((tmp_path / "whole/figures").glob("figure*.svg"))) >= 20
     page = (tmp_path / "whole/report.html").read_text()
     assert page.count("<img") == len(list((tmp_path / "whole/figures").glob("*.png")))
-    assert "http" not in page.replace("http://www.w3.org", "")
+    assert "://" not in page.replace("http://www.w3.org", "")  # "http" alone may be part of a picture in base 64
     if BROWSER is not None:
         for width in (360, 1280):
             seen = rendered(page, width, tmp_path)
