@@ -259,10 +259,13 @@ def test_what_is_not_finite_fails_and_says_so() -> None:
     [
         ({"tolerance": 0}, "tolerance is 0; expected a relative error above 0 and below 1"),
         ({"tolerance": -1e-6}, "tolerance is -1e-06"),
-        ({"tolerance": np.nan}, "tolerance is nan"),
+        ({"tolerance": np.nan}, "tolerance is nan; expected a relative error"),
         ({"tolerance": 1.0}, r"tolerance is 1\.0"),
         ({"step": 0}, "step is 0; expected a positive, finite number"),
         ({"step": np.inf}, "step is inf"),
+        ({"tolerance": "1e-3"}, "tolerance is '1e-3'; expected a relative error"),
+        ({"n_directions": 2.5}, r"n_directions is 2\.5; expected a whole number"),
+        ({"directions": np.ones(2), "n_directions": 5}, "n_directions is 5, but the directions are given"),
         ({"directions": np.zeros(2)}, "a direction is zero"),
         ({"directions": [1, np.nan]}, "a direction is zero, or not finite"),
         ({"directions": np.ones(2), "seed": 1}, "seed is 1, but the directions are given"),
@@ -273,3 +276,6 @@ def test_options_that_say_nothing_are_refused(options: dict[str, Any], message: 
         ml.check_gradient(lambda x: (x @ x, 2 * x), np.ones(2), **options)
     with pytest.raises(ValueError, match="points hold numbers that are not finite"):
         ml.check_gradient(lambda x: (x @ x, 2 * x), [1, np.nan])
+    for points in ("abc", None, np.ones(2) + 1j):
+        with pytest.raises(TypeError, match=r"points is .* expected a vector of real numbers"):
+            ml.check_gradient(lambda x: (x @ x, 2 * x), points)

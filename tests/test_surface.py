@@ -209,6 +209,13 @@ def test_what_it_refuses() -> None:
         ml.surface(land, np.zeros((4, 2)))
     with pytest.raises(ValueError, match="landscape has 2 coordinates, the point 3"):
         ml.surface(land, np.zeros(3))
+    for points in ("abc", np.zeros(2) + 1j):
+        with pytest.raises(TypeError, match=r"points is .* expected a vector of real numbers"):
+            ml.surface(land, points)
+    with pytest.raises(TypeError, match="path is str; expected a Path"):
+        ml.surface(land, None, path="p.npz")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"n is 2\.5"):
+        ml.surface(land, np.zeros(2), n=2.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="radius -1"):
         ml.surface(land, np.zeros(2), radius=-1)
     with pytest.raises(ValueError, match="radius inf"):

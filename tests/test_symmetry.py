@@ -359,6 +359,7 @@ def test_a_clash_on_the_straight_line_is_warned_of() -> None:
     [
         ({"cell": np.eye(2)}, r"cell has shape \(2, 2\); expected \(3, 3\)"),
         ({"cell": np.ones((3, 3))}, "expected finite, independent ones"),
+        ({"cell": np.ones(3), "pbc": [True, False]}, r"pbc has shape \(2,\); expected \(3,\)"),
         ({"pbc": True}, "expected finite, independent ones"),
         ({"cell": [1, np.inf, 1]}, "expected finite, independent ones"),
         ({"frozen": [4]}, r"frozen is \[4\]; expected \(4,\) of bool"),
@@ -392,3 +393,12 @@ def test_a_slab_of_ase_is_aligned_with_its_frozen_atoms_kept() -> None:
     a = land.vector(bulk)
     b = a.reshape(-1, 3)[np.random.default_rng(0).permutation(32)] + [1.3, -7, 2]
     assert land.align(a, b.ravel()) == pytest.approx(a, abs=1e-9)
+
+
+@pytest.mark.parametrize("wrong", ["abc", None, np.ones((4, 3)) + 1j])
+def test_atoms_that_are_no_real_numbers_are_refused(wrong: Any) -> None:
+    x = np.random.default_rng(0).standard_normal((4, 3))
+    for a, b, name in ((wrong, x, "a"), (x, wrong, "b")):
+        with pytest.raises(TypeError, match=f"{name} is .* expected a vector of real numbers"):
+            align_atoms(a, b)
+    assert align_atoms(x, x[[1, 0, 2, 3]] + 1, np.array(["H", "H", 8, None], dtype=object)) == pytest.approx(x)

@@ -26,7 +26,10 @@ class Lattice:
     """
 
     def __init__(self, cell: Any = None, pbc: Any = None) -> None:
-        periodic = np.broadcast_to(np.asarray(cell is not None if pbc is None else pbc, dtype=bool), (3,))
+        periodic = np.asarray(cell is not None if pbc is None else pbc, dtype=bool)
+        if periodic.shape not in ((), (3,)):
+            raise ValueError(f"pbc has shape {periodic.shape}; expected (3,), or one for all directions")
+        periodic = np.broadcast_to(periodic, (3,))
         vectors = np.zeros((3, 3)) if cell is None else np.asarray(cell, dtype=np.float64)
         vectors = np.diag(vectors) if vectors.shape == (3,) else vectors
         if vectors.shape != (3, 3):

@@ -6,13 +6,14 @@ import itertools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from ..backend import to_host
 from ..files import read_result, write_result
-from ..landscape import LandscapeError, as_landscape
+from ..landscape import LandscapeError, as_landscape, vector
 from ..paths.result import Path
 
 #: Contours are drawn up to this quantile of the values: landscapes of molecules rise without bound.
@@ -175,10 +176,15 @@ def surface(
         If no point of the grid can be evaluated.
     """
     X = _given(points, path)
-    if n < 2 or not (margin is None or 0 <= margin < np.inf) or not (radius is None or 0 < radius < np.inf):
+    if (
+        not isinstance(n, Integral)
+        or n < 2
+        or not (margin is None or 0 <= margin < np.inf)
+        or not (radius is None or 0 < radius < np.inf)
+    ):
         raise ValueError(
             f"n is {n}, margin {margin}, radius {radius}; "
-            "expected n of at least 2, a finite margin from 0 on, and a finite radius above 0"
+            "expected a whole n of at least 2, a finite margin from 0 on, and a finite radius above 0"
         )
     alone = path is None and len(X) == 1
     if alone and margin is not None:
@@ -250,7 +256,10 @@ def _given(points: Any, path: Path | None) -> np.ndarray:
     """(K, D): the points, or the start of the path."""
     if points is None and path is None:
         raise ValueError("there is nothing to lay a plane through; give points or a path")
-    X = np.atleast_2d(np.asarray(to_host(path.start if points is None else points), np.float64))  # type: ignore[union-attr]
+    if path is not None and not isinstance(path, Path):
+        raise TypeError(f"path is {type(path).__name__}; expected a Path, as find_path and load_path return")
+    given = path.start if points is None else points  # type: ignore[union-attr]
+    X = np.atleast_2d(vector("points", given, None)).astype(np.float64)
     if X.ndim != 2 or not 1 <= len(X) <= 3 or not np.isfinite(X).all():
         raise ValueError(f"points have shape {X.shape}; expected (D,) or up to three finite rows (K, D)")
     if X.shape[1] < 2:

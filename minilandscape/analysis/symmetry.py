@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from ..landscape import vector
 from ..networks import get_network
 from . import superposition
 from .lattice import Lattice
@@ -135,15 +136,17 @@ def align(model: str, a: Any, b: Any) -> np.ndarray:
     ------
     ValueError
         If a vector is not one of the model, or not finite.
+    TypeError
+        If a vector holds no real numbers.
     """
     if model not in UNITS:
         raise ValueError(f"model is {model!r}; expected one of {', '.join(UNITS)}")
-    a, b = np.asarray(a), np.asarray(b)
+    a, b = vector("a", a, None), vector("b", b, None)
     layout = get_network(model, "paper").layout
-    for name, vector in (("a", a), ("b", b)):
-        if vector.shape != (layout.size,):
-            raise ValueError(f"{name} has shape {vector.shape}; {model} has ({layout.size},)")
-        _check_finite(name, vector)
+    for name, weights in (("a", a), ("b", b)):
+        if weights.shape != (layout.size,):
+            raise ValueError(f"{name} has shape {weights.shape}; {model} has ({layout.size},)")
+        _check_finite(name, weights)
     groups = _groups(model)
     nearest = b.copy()
     for _ in range(ROUNDS):
@@ -245,6 +248,8 @@ def align_atoms(
     ValueError
         If a or b has another shape or is not finite, they or ``kinds`` are not of one number of atoms, the frozen
         atoms differ, or cell or pbc is invalid.
+    TypeError
+        If a or b holds no real numbers.
 
     Examples
     --------
@@ -433,7 +438,8 @@ def _two_configurations(a: Any, b: Any, kinds: Any) -> tuple[np.ndarray, np.ndar
     kinds = np.zeros(len(x), dtype=int) if kinds is None else np.asarray(kinds)
     if kinds.shape != (len(x),):
         raise ValueError(f"kinds has shape {kinds.shape}; expected ({len(x)},), one for each atom")
-    return x, y, kinds
+    numbers: dict[Any, int] = {}  # of whatever they are, symbols and numbers side by side
+    return x, y, np.array([numbers.setdefault(kind, len(numbers)) for kind in kinds.tolist()])
 
 
 def _frozen(frozen: Any, n: int) -> np.ndarray:
@@ -454,7 +460,7 @@ def _frozen(frozen: Any, n: int) -> np.ndarray:
 
 def _positions(name: str, atoms: Any) -> np.ndarray:
     """(3n,) or (n, 3) -> (n, 3). A row for each coordinate would be read as other atoms, and is refused."""
-    positions = np.asarray(atoms, dtype=np.float64)
+    positions = vector(name, atoms, None).astype(np.float64)
     flat = positions.ndim == 1 and positions.size % 3 == 0
     rows = positions.ndim == 2 and positions.shape[1] == 3
     if not positions.size or not (flat or rows):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import isfinite
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
-from ..backend import to_host
 from .completed import as_landscape
+from .protocol import vector
 from .slopes import RESOLVED, Point, Slope
 
 #: Slopes may differ by so many times the estimated error of the finite differences.
@@ -110,7 +110,7 @@ def check_gradient(
     points: Any,
     *,
     directions: Any = None,
-    n_directions: int = 3,
+    n_directions: int | None = None,
     step: float | None = None,
     tolerance: float | None = None,
     seed: int | None = None,
@@ -133,19 +133,22 @@ def check_gradient(
     directions
         (n, D) to use instead of random ones; made unit vectors. No entry may be zero throughout.
     n_directions
-        How many random ones; the first leans towards the gradient, where values differ most.
+        How many random ones, 3 if None; the first leans towards the gradient, where values differ most.
     step
         h; None searches for the best.
     tolerance
         The relative error that is allowed beside the estimated error of the finite differences, above 0 and below 1.
         None takes √ε, ε being the precision of the landscape: 1.5e-8 in float64, 3.5e-4 in float32.
     seed
-        Of the random directions, 0 if None. Refused beside ``directions``.
+        Of the random directions, 0 if None. Like ``n_directions`` refused beside ``directions``.
 
     Raises
     ------
     ValueError
-        If there is no point or no direction, a point or direction is not finite, or an option is out of range.
+        If there is no point or no direction, a point or direction is not finite, or an option is out of range or has no
+        effect.
+    TypeError
+        If the points are no real numbers.
 
     Examples
     --------
@@ -154,21 +157,25 @@ def check_gradient(
     >>> print(ml.check_gradient(lambda x: (x @ x, 2.02 * x), np.ones(3)))  # doctest: +ELLIPSIS
     gradient check failed: at point 0 along direction ... relative error 0.0099 ...
     """
-    points = np.atleast_2d(np.asarray(to_host(points)))
-    if points.ndim != 2 or not points.size or points.dtype.kind not in "biuf":
+    points = np.atleast_2d(vector("points", points, landscape))
+    if points.ndim != 2 or not points.size:
         raise ValueError(f"points have shape {points.shape}; expected a stack (P, D) of at least one point")
     if not np.isfinite(points).all():
         raise ValueError("points hold numbers that are not finite; expected finite ones")
-    if tolerance is not None and not 0 < tolerance < 1:
-        raise ValueError(f"tolerance is {tolerance}; expected a relative error above 0 and below 1")
-    if step is not None and not (step > 0 and isfinite(step)):
-        raise ValueError(f"step is {step}; expected a positive, finite number")
+    for name, number, below in (("tolerance", tolerance, 1.0), ("step", step, np.inf)):
+        if number is not None and not (isinstance(number, Real) and 0 < number < below):
+            expected = "a relative error above 0 and below 1" if name == "tolerance" else "a positive, finite number"
+            raise ValueError(f"{name} is {number!r}; expected {expected}")
     landscape = as_landscape(landscape, points.shape[1])
     given = None if directions is None else _unit_rows(directions, points.shape[1])
-    if given is None and n_directions < 1:
-        raise ValueError(f"n_directions is {n_directions}; expected at least 1")
-    if given is not None and seed is not None:
-        raise ValueError(f"seed is {seed}, but the directions are given and none is random; remove one of the two")
+    for name, option in (("n_directions", n_directions), ("seed", seed)):
+        if given is not None and option is not None:
+            raise ValueError(
+                f"{name} is {option}, but the directions are given and none is random; remove one of the two"
+            )
+    n_directions = 3 if n_directions is None else n_directions
+    if not isinstance(n_directions, Integral) or n_directions < 1:
+        raise ValueError(f"n_directions is {n_directions}; expected a whole number, at least 1")
     rng = np.random.default_rng(0 if seed is None else seed)
     random = rng.standard_normal((n_directions, points.shape[1])) if given is None else np.zeros((0, 0))
     enough = float(np.finfo(landscape.dtype).eps) ** 0.5 if tolerance is None else min(tolerance, RESOLVED)
