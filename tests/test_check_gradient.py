@@ -122,6 +122,9 @@ def test_networks_with_kinks_and_in_single_precision(model: str, variant: str, d
     check = ml.check_gradient(land, x)
     assert check.passed, str(check)
     assert check.tolerance == pytest.approx(float(np.finfo(dtype).eps) ** 0.5)
+    said = float(str(check).partition("error ")[2].partition(" ")[0])
+    assert said < 0.003
+    assert ("hidden by noise or kinks" in str(check)) == bool((check.uncertainty > 1e-3).any())
     for name in ("a hundredth too long", "in the other order"):
         assert not ml.check_gradient(Changed(land, WRONG[name]), x).passed, name
     block = next(block for block in land.network.layout.blocks[::-1] if len(block.shape) == 2)

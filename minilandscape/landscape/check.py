@@ -79,12 +79,13 @@ class GradientCheck:
     def __str__(self) -> str:
         points, directions = self.relative_error.shape
         if self.passed:
-            of = (
-                f"{points} point{'s' if points > 1 else ''}, {directions} direction{'s' if directions > 1 else ''} each"
-            )
+            known = (self.uncertainty <= RESOLVED) | np.isinf(self.uncertainty)
+            hidden = int((~known).sum())
             return (
-                f"gradient check passed: {of}, largest relative error {self.relative_error.max():.2g} "
-                f"(tolerance {self.tolerance:.2g})"
+                f"gradient check passed: {points} point{'s' if points > 1 else ''}, {directions} "
+                f"direction{'s' if directions > 1 else ''} each, largest relative error "
+                f"{self.relative_error[known].max():.2g} (tolerance {self.tolerance:.2g})"
+                + (f"; {hidden} of {known.size} slopes are hidden by noise or kinks" if hidden else "")
             )
         if not self.agrees.all():
             p, d = self.worst
