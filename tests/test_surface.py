@@ -55,6 +55,20 @@ def test_a_plane_through_a_path_holds_its_highest_point_though_another_is_farthe
     assert found.curve_distance == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1e-10, 1e10, 1e200])
+def test_a_plane_scales_with_the_coordinates(scale: float) -> None:
+    def f(x: np.ndarray) -> tuple[float, np.ndarray]:
+        return float(np.sum(np.cos(x / scale))), -np.sin(x / scale) / scale
+
+    points = np.random.default_rng(0).standard_normal((3, 4))
+    for given in (points, points[:2]):
+        found, unit = ml.surface(f, scale * given, n=5), ml.surface(lambda x: (np.cos(x).sum(), -np.sin(x)), given, n=5)
+        assert found.axes == pytest.approx(unit.axes)
+        assert found.x / scale == pytest.approx(unit.x)
+        assert found.marks / scale == pytest.approx(unit.marks)
+        assert found.values == pytest.approx(unit.values)
+
+
 def test_a_path_lies_on_it() -> None:
     land = MullerBrown()
     path = ml.find_path(land, *land.minima[:2], solver="auto")

@@ -198,11 +198,13 @@ def surface(
     rng = np.random.default_rng(0 if seed is None else seed)
     found = [_random_direction(land, X[0], rng) for _ in range(2 - len(directions))]
     random = [direction for direction, _ in found]
-    axes = _orthonormal([*directions, *random])
+    # Of the given direction's length, or a random one would seem to lie on its line where distances are large.
+    lengths = [_length(directions[0]) / _length(r) if directions else 1.0 for r in random]
+    axes = _orthonormal([*directions, *(scale * r for scale, r in zip(lengths, random, strict=True))])
     marks = np.concatenate([np.zeros((1, 2)), np.array(offsets).reshape(-1, X.shape[1]) @ axes.T])
     marks[np.abs(marks) < 1e-12 * np.abs(marks).max()] = 0  # what rounding has left
     shadow = np.zeros((0, 2)) if on_path is None else on_path @ axes.T
-    off = 0.0 if on_path is None else float(np.linalg.norm(on_path - shadow @ axes, axis=1).max())
+    off = 0.0 if on_path is None else float(_lengths(on_path - shadow @ axes).max())
     if alone:
         reach = (1.0 if radius is None else radius) * np.linalg.norm(random, axis=1)
         low, high = -reach, reach
@@ -283,19 +285,19 @@ def _plane(
     # From point to point: in a periodic cell the shortest way from the first would jump by a period.
     points = path.points(path.t).astype(np.float64)
     on_path = np.cumsum([away(X[0], points[0]), *(away(a, b) for a, b in itertools.pairwise(points))], axis=0)
-    size = float(np.linalg.norm(on_path[-1] - on_path[0])) or float(np.linalg.norm(on_path, axis=1).max())
+    size = _length(on_path[-1] - on_path[0]) or float(_lengths(on_path).max())
 
     def place(x: np.ndarray) -> np.ndarray:
         for end, offset in ((path.start, on_path[0]), (path.end, on_path[-1])):
-            if np.linalg.norm(away(end.astype(np.float64), x)) <= SAME * size:
+            if _length(away(end.astype(np.float64), x)) <= SAME * size:
                 return np.asarray(offset)
         return away(X[0], x)
 
     offsets = [place(x) for x in X[1:]]
     if n_given == 1:  # and those of the path's ends that the point is not
         ends = [on_path[0], on_path[-1]]
-        reach = max(float(np.linalg.norm(end)) for end in ends)
-        offsets = [end for end in ends if np.linalg.norm(end) > SAME * reach]
+        reach = max(_length(end) for end in ends)
+        offsets = [end for end in ends if _length(end) > SAME * reach]
     directions = list(offsets)
     if n_given < 3 and directions and _on_one_line(directions):
         directions = [directions[0], _aside(path, on_path, directions[0])]
@@ -306,8 +308,8 @@ def _plane(
 
 def _aside(path: Path, on_path: np.ndarray, line: np.ndarray) -> np.ndarray:
     """Where a path's highest point lies, or the farthest from its straight line if the highest stands on that."""
-    unit = line / (np.linalg.norm(line) or 1.0)
-    off = np.linalg.norm(on_path - np.outer(on_path @ unit, unit), axis=1)
+    unit = line / (_length(line) or 1.0)
+    off = _lengths(on_path - np.outer(on_path @ unit, unit))
     highest = int(np.argmax(path.values))
     chosen: np.ndarray = on_path[highest if off[highest] > 0.1 * off.max() else int(off.argmax())]
     return chosen
@@ -331,16 +333,28 @@ def _random_direction(land: Any, x: np.ndarray, rng: np.random.Generator) -> tup
     return (direction, True) if direction.any() else (plain, False)
 
 
+def _length(v: np.ndarray) -> float:
+    """|v|, of numbers whose squares vanish or overflow as well."""
+    return float(_lengths(v[None])[0])
+
+
+def _lengths(rows: np.ndarray) -> np.ndarray:
+    """(n,): the lengths of rows."""
+    largest = float(np.abs(rows).max(initial=0)) or 1.0
+    lengths: np.ndarray = largest * np.linalg.norm(rows / largest, axis=1)
+    return lengths
+
+
 def _on_one_line(directions: list[np.ndarray]) -> bool:
     """As fewer than two directions always are."""
     if len(directions) < 2:
         return True
-    return not np.linalg.norm(_across(*directions)) > ON_LINE * max(np.linalg.norm(d) for d in directions)
+    return not _length(_across(*directions)) > ON_LINE * max(_length(d) for d in directions)
 
 
 def _across(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """What of the second stands at right angles to the first."""
-    axis = first / (np.linalg.norm(first) or 1.0)
+    axis = first / (_length(first) or 1.0)
     rest = second - (second @ axis) * axis
     rest -= (rest @ axis) * axis  # once more, for the rounding of a small remainder
     return rest
@@ -353,4 +367,4 @@ def _orthonormal(directions: list[np.ndarray]) -> np.ndarray:
     if _on_one_line(directions):
         raise ValueError("the points lie on one line: they span no plane")
     rest = _across(first, second)
-    return np.stack([first / np.linalg.norm(first), rest / np.linalg.norm(rest)])
+    return np.stack([first / _length(first), rest / _length(rest)])
