@@ -851,3 +851,23 @@ def test_arguments_that_are_no_numbers_are_named() -> None:
             refine_saddle(land, land.saddles[0], residual=residual)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="the direction is str"):
         refine_saddle(land, land.saddles[0], "x")
+
+
+def test_a_large_residual_leaves_the_ends_recognised_with_many_coordinates() -> None:
+    """80 coordinates, soft ones among them: descents end at minima, beside them by what the residual explains."""
+    c, bend = np.geomspace(0.3, 50, 79), 0.1 * np.random.default_rng(0).standard_normal(79)
+
+    def f(X: Any) -> Any:
+        x, rest = X[:, 0], X[:, 1:] - bend * X[:, :1] ** 2
+        by_x = x**3 - x - 2 * x * (c * bend * rest).sum(axis=1)
+        value = 0.25 * x**4 - 0.5 * x**2 + 0.5 * (c * rest**2).sum(axis=1)
+        return value, np.concatenate([by_x[:, None], c * rest], axis=1)
+
+    land = FunctionLandscape(f, size=80, batched=True)
+    start, end = np.r_[-1, bend], np.r_[1, bend]
+    path = find_path(land, start, end, method="linear", n_points=9)
+    for residual in (1e-5, 1e-3, 0.02, 0.1):
+        saddle = refine_saddle(land, path, residual=residual)
+        assert saddle.converged, saddle.reason
+        assert (saddle.minima_values < -0.2).all()
+        assert saddle.connects_ends

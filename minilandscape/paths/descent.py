@@ -22,6 +22,8 @@ SADDLES = 8
 #: The values along a descent and its gradients agree within this part of the fall, over steps that change the gradient
 #: by no more than this part of itself.
 CONSISTENT, SMOOTH = 0.2, 0.5
+#: A minimum may be so many times as far away as the next step, which sees little of soft modes.
+SHORT = 3
 #: A minimum is clear if its lowest eigenvalue is more than this part of the highest.
 CLEAR = 1e-3
 #: Where such a point is left, the residual that counts as small is lowered so many times.
@@ -78,7 +80,7 @@ def settle(surface: Modes, x: np.ndarray, value: float, g: np.ndarray, scale: fl
     """
     for again in range(SADDLES):
         small = max(tolerance, surface.unseen)
-        x, value, g, reason = _relax(surface, x, value, g, scale, small)
+        x, value, g, left, reason = _relax(surface, x, value, g, scale, small)
         if reason is not None:
             return Descent(x, value, reason=reason)
         try:
@@ -87,8 +89,8 @@ def settle(surface: Modes, x: np.ndarray, value: float, g: np.ndarray, scale: fl
             softest = float(values[0]) if len(values) else float("nan")
             if not softest < -max(surface.error(values), small / scale):
                 slope = float(np.linalg.norm(g - zero.T @ (zero @ g)))
-                curvature = softest if softest > 0 else max(surface.stiffest, float(np.abs(values).max(initial=0)))
-                away = slope / curvature if curvature > 0 else 0.0
+                next_step = SHORT * float(np.linalg.norm(left - zero.T @ (zero @ left)))
+                away = slope / softest if softest > 0 else next_step
                 return Descent(x, value, softest, 0.5 * slope * away, away)
             beside = x + 2**again * PUSH * scale * np.array([[1.0], [-1.0]]) * vectors[0]
             new_values, gradients = surface.stack(beside)
@@ -122,8 +124,12 @@ def _examine(surface: Modes, x: np.ndarray, g: np.ndarray, zero: np.ndarray) -> 
 
 def _relax(
     surface: Modes, x: np.ndarray, value: float, g: np.ndarray, scale: float, tolerance: float
-) -> tuple[np.ndarray, float, np.ndarray, str | None]:
-    """L-BFGS with short steps that never rise: the point, its value and gradient, and why that is no small gradient."""
+) -> tuple[np.ndarray, float, np.ndarray, np.ndarray, str | None]:
+    """L-BFGS with short steps that never rise.
+
+    Returns the point, its value and gradient, the step that the method would take next, and why the gradient is not
+    small, None if it is.
+    """
     fell = by_gradient = unsure = 0.0
     s: tuple[np.ndarray, ...] = ()
     y: tuple[np.ndarray, ...] = ()
@@ -175,4 +181,4 @@ def _relax(
         )
     elif not largest <= tolerance:
         reason = f"a descent has not converged: its residual is {largest:.3g}, {tolerance:.3g} was expected; {ended}"
-    return x, value, g, reason
+    return x, value, g, two_loop(g, s, y) if s else np.zeros_like(g), reason
