@@ -103,7 +103,7 @@ def _print_curvature(row: dict[str, Any], single: bool) -> None:
         print(f"zero modes    {row['zero_modes']}, left out")
     if not row["converged"]:
         worst = max(row["highest_residuals"] + row["lowest_residuals"], default=float("nan"))
-        print(f"not converged: an eigenvalue may be off by {worst:.2g}. {row['reason']}")
+        print(f"not converged: an eigenvalue may be off by {worst:.2g}; {row['reason']}")
         if single:
             print("--dtype float64 is more exact than float32")
 
