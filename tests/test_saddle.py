@@ -643,6 +643,7 @@ def test_one_configuration_turned_is_no_pair_of_ends(lj6: Any, angle: float) -> 
     saddle = refine_saddle(counted, find_path(land, start, turned, method="linear"))
     assert not saddle.converged
     assert "the same configuration" in saddle.reason
+    assert angle > 0.1 or "match like atoms" not in saddle.reason
     assert saddle.evaluations == counted.evaluations
     assert counted.evaluations.gradients < (20 if angle < 0.1 else 3000)
 

@@ -32,7 +32,7 @@ SPIKE = 50
 #: From a point, the landscape varies over so many of the lengths over which its curvature changes.
 LENGTHS = 5
 #: A path is flat if its range is below this part of what its slope and curvature explain.
-FLAT = 1e-9
+FLAT = 1e-4
 #: The highest point of a path is too steep if its slope makes so many times its height over the distance of the ends.
 STEEP = 300
 #: From a point, the search may rise by so many times what its slope and curvature explain.
