@@ -16,7 +16,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="The figure.")] = Path("minilandscape-demo.png"),
     as_json: Json = False,
 ) -> None:
-    """The main job, small: train two networks with each optimiser, join each pair by a low path, draw it all."""
+    """The main job, small: train two networks with each optimiser, connect each pair by a low-loss path."""
     from minilandscape.data import load_mnist
     from minilandscape.demo import plot_demo, run_demo
 
@@ -28,23 +28,33 @@ def demo(
     save_figure(plot_demo(result), out)
     rows: dict[str, dict[str, Any]] = {
         optimizer: {
-            "ends": list(result.adam[optimizer].height_ends),
-            "height_linear": result.adam[optimizer].height_linear,
-            "height_adam_100": result.adam[optimizer].height,
-            "height_standing_still": result.converged[optimizer].height,
-            "steps_standing_still": len(result.converged[optimizer].history["height"]) - 1,
+            "endpoints": list(adam.height_ends),
+            "height_linear": adam.height_linear,
+            **{
+                name: {
+                    "maximum": path.maximum,
+                    "height": path.height,
+                    "converged": path.converged,
+                    "reason": path.reason,
+                    "steps": len(path.history["height"]) - 1,
+                }
+                for name, path in (("adam", adam), ("auto", result.converged[optimizer]))
+            },
         }
-        for optimizer in result.adam
+        for optimizer, adam in result.adam.items()
     }
     if as_json:
         print_json({"paths": rows, "data": mnist.key, "figure": str(out)})
         return
     n_images = result.runs["sgd"][0].data["n_train"]  # a small data set has fewer than the demo would take
-    print(f"fcp (authors' variant), the first {n_images:,} images; heights of the training loss along paths")
-    print(f"{'optimizer':10} {'higher end':>11} {'straight':>10} {'Adam, 100':>10} {'lbfgs-gss, standing still':>26}")
+    print(f"fcp (authors' variant), the first {n_images:,} images; the training loss along paths between two solutions")
+    print(f"{'trained by':10} {'endpoint':>9} {'straight':>9}   {'search':22} {'maximum':>9}  converged")
     for optimizer, row in rows.items():
-        print(
-            f"{optimizer:10} {max(row['ends']):11.3e} {row['height_linear']:10.3e} {row['height_adam_100']:10.3e} "
-            f"{row['height_standing_still']:14.3e} in {row['steps_standing_still']} steps"
-        )
+        for name, label in (("adam", "100 Adam steps"), ("auto", "to convergence (auto)")):
+            found = row[name]
+            said = f"yes, in {found['steps']} steps" if found["converged"] else f"no: {found['reason']}"
+            print(
+                f"{optimizer:10} {max(row['endpoints']):9.2e} {row['height_linear']:9.2e}   {label:22} "
+                f"{found['maximum']:9.2e}  {said}"
+            )
     print(f"wrote {out}")

@@ -73,6 +73,7 @@ class Where:
         part = "all" if len(images) == len(every) else f"the first {len(images):,} of"
         note(f"landscape: the loss over {part} {len(every):,} {'training' if self.split == 'train' else 'test'} images")
         facts = {"model": name, "variant": chosen, "key": mnist.key, "split": self.split, "n_images": len(images)}
+        facts["n_images_of_split"] = len(getattr(mnist, self.split))
         return land, {**facts, "remark": mnist.remark} if mnist.remark else facts
 
 

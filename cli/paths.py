@@ -39,29 +39,31 @@ def connect(
     power: Annotated[float, typer.Option(help="The path minimises the sum of (f - offset)^power.")] = 1.0,
     offset: Annotated[float, typer.Option(help="See --power; not above the lowest value on the straight line.")] = 0.0,
     solver: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="adam (Algorithm 2), lbfgs-gss (far fewer evaluations), or auto.",
+            help="adam (Algorithm 2; the default for the objective sum), lbfgs-gss, or auto (the fewest evaluations; "
+            "the default elsewhere).",
             callback=one_of("adam", "lbfgs-gss", "auto"),
         ),
-    ] = "adam",
-    terms: Annotated[int, typer.Option(min=1, help="Sine terms, N_F.")] = 10,
-    points: Annotated[int, typer.Option(min=3, help="Points on the path, M, both ends included.")] = 50,
+    ] = None,
+    terms: Annotated[int, typer.Option(min=0, help="Sine terms, N_F; control points, or vertices.")] = 10,
+    points: Annotated[int, typer.Option(min=3, help="Sample points on the path, M, both endpoints included.")] = 50,
     lam: Annotated[
         float | None,
         typer.Option(help="Weight of the squared steps. Default: 1e-4 on networks, else from the straight line."),
     ] = None,
     steps: Annotated[
         str | None,
-        typer.Option(
-            help="Steps, or auto: until the path stands still. Default: 100 Adam steps on networks, else auto."
-        ),
+        typer.Option(help="Steps, or auto: run to convergence. Default: 100 Adam steps on networks, else auto."),
     ] = None,
     lr: Annotated[
         float | None, typer.Option(help="Adam's learning rate. Default: 1e-3 on networks, else |B - A|/(100 sqrt(D)).")
     ] = None,
     initial: Annotated[
-        Path | None, typer.Option("--from", help="Go on from this path (.npz), such as that of an interrupted search.")
+        Path | None,
+        typer.Option(
+            "--from", help="Resume from this path (.npz), such as that of an interrupted search, of any method."
+        ),
     ] = None,
     align: Annotated[
         bool, typer.Option("--align", help="First bring B near to A by its symmetries: hidden units, or like atoms.")
@@ -84,27 +86,27 @@ def connect(
     plot: Annotated[Path | None, typer.Option(help="Draw the values along the path, PATH.png.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Join two points by a low path and print its height.
+    """Connect two points by a path of low maximum value, and print the barrier.
 
     On the loss of a network over images, or on any energy of your own (--landscape).
     """
     from minilandscape.landscape import LandscapeDefaults, LandscapeError
     from minilandscape.paths import FourierPathFinder, SearchInterrupted, find_path
-    from minilandscape.paths.search import UNUSED
+    from minilandscape.paths.search import METHODS
 
     check_own(context)
-    unused = tuple(name.removeprefix("n_") for name in UNUSED.get(method, ()))
-    refuse_given(context, unused, f"nothing that the method {method} makes use of")
+    without_effect = tuple(name.removeprefix("n_") for name in METHODS[method].without_effect)
+    refuse_given(context, without_effect, f"without effect on the method {method}")
     if steps not in (None, "auto") and not str(steps).isdigit():
         raise UsageError(f"--steps is {steps!r}; expected a whole number or auto")
     try:
         # A network's own default is the sum; another landscape may have its own as well, which is seen to later.
         by_default = objective or ("sum" if landscape is None else None)
-        options: dict[str, Any] = {"lam": lam, "lr": lr, "power": power, "solver": solver}
+        options: dict[str, Any] = {"lam": lam, "lr": lr, "power": power, "offset": offset, "solver": solver}
         FourierPathFinder(LandscapeDefaults(), terms, points, objective=by_default, **options)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    inputs = (start, end, data)  # a path that goes on may take the place of its beginning, which is no better
+    inputs = (start, end, data)  # a path that is resumed may take the place of the one before, which is never better
     check_outputs(out, inputs=inputs, suffix=".npz")
     check_pictures(plot, inputs=(*inputs, initial))
     where = Where(landscape, model, variant, data, train_size, split, limit, device, dtype)
@@ -175,29 +177,74 @@ def connect(
             }
         )
         return
-    higher = max(path.height_ends)
-    print(f"height        {path.height:.6g}  (straight line {path.height_linear:.6g})")
-    print(f"ends          {path.height_ends[0]:.6g}, {path.height_ends[1]:.6g}")
-    print(f"excess        {path.height - higher:.3g} above the higher end")
-    print(f"maximum       {path.maximum:.6g} at t = {path.maximum_t:.3f}")
-    print(f"length        {path.length:.6g}")
-    print(f"steps         {len(path.history['height']) - 1}, the best {path.best_step}; ended: {path.reason}")
-    if path.reason == "between points":
-        note("the barrier stands between the path's points, unseen by the search; go on --from it with more --points")
-    print(f"evaluations   {path.evaluations.gradients} gradients, {path.evaluations.values} values alone")
+    _print_path(path, facts)
     for k, piece in enumerate(pieces):
-        place = "between its ends" if piece["connects_ends"] else "not between its ends"
-        what = f"saddle {piece['value']:.8g}, {place}" if piece["converged"] else f"no saddle proved: {piece['reason']}"
-        print(f"piece {k + 1:<7} {piece['height_ends'][0]:.6g} to {piece['height_ends'][1]:.6g}: {what}")
+        place = "between its endpoints" if piece["connects_ends"] else "not between its endpoints"
+        what = f"verified saddle {piece['value']:.8g}, {place}"
+        if not piece["converged"]:
+            what = f"saddle not verified: {piece['reason']}"
+        print(f"segment {k + 1:<4} {piece['height_ends'][0]:.6g} to {piece['height_ends'][1]:.6g}: {what}")
+    if written := [str(file) for file in (out, plot) if file is not None]:
+        print(f"wrote        {', '.join(written)}")
+
+
+def _print_path(path: Any, facts: dict[str, Any]) -> None:
+    """What a person wants to know of a path, a line each."""
+    higher, counts, steps = max(path.height_ends), path.evaluations, len(path.history["height"]) - 1
+    place = "" if np.isnan(path.maximum_t) else f"   at t = {path.maximum_t:.3f}"
+    line = float(np.linalg.norm(path.end.astype(np.float64) - path.start))
+    print(
+        f"barrier      {path.barrier:.5g}   above the higher endpoint (straight line {path.height_linear - higher:.5g})"
+    )
+    print(f"maximum      {path.maximum:.6g}{place}")
+    print(
+        f"height       {path.height:.6g}   at the {len(path.t)} sample points (straight line {path.height_linear:.6g})"
+    )
+    print(f"endpoints    {path.height_ends[0]:.6g}, {path.height_ends[1]:.6g}")
+    print(f"path length  {path.length:.4g}   (straight line {line:.4g})")
+    if path.converged:
+        print(f"converged    yes   {path.reason.meaning}; {steps} steps")
+    else:
+        print(f"converged    no    {path.reason.meaning} ({steps} steps): the barrier is an upper bound")
+        print(f"             {_advice(path)}")
+    print(f"cost         {counts.gradients} gradient and {counts.values} value evaluations")
+    if "n_images" in facts:
+        print(f"images       {_images(facts)}")
+    if walls := path.facts.get("walls"):
+        note(f"{walls} trial points could not be evaluated, and were gone around; the last: {path.facts['last_wall']}")
+
+
+def _advice(path: Any) -> str:
+    """How to go on from a path that is not converged."""
+    from minilandscape.paths import Ending
+
+    if path.reason is Ending.STEPS and path.facts.get("solver") == "adam" and path.facts.get("steps") != "auto":
+        return "--solver auto runs to convergence"
+    if path.reason in (Ending.STEPS, Ending.STAGES):
+        return "write it with --out, and resume --from it"
+    if path.reason is Ending.UNDER_RESOLVED:
+        return f"give more --points than {len(path.t)}; --from resumes from a path that was written"
+    if path.reason is Ending.NOT_STATIONARY:
+        return "give more --terms and --points; --split-at-minima goes on to the saddle"
+    return str(path.reason.advice)
+
+
+def _images(facts: dict[str, Any]) -> str:
+    """How many images the losses come from."""
+    kind = "training" if facts["split"] == "train" else "test"
+    n, of = facts["n_images"], facts.get("n_images_of_split", facts["n_images"])
+    if n == of:
+        return f"all {n:,} {kind} images"
+    return f"the first {n:,} of {of:,} {kind} images: on all of them the barrier is another"
 
 
 def _keep(best: Any, out: Path | None) -> None:
     """Writes what a search that ended early has found; says on standard error where it is, or that it is lost."""
     if out is None:
-        note("no path is kept, since --out names no file for it")
+        note("no path is kept, since --out names no file")
         return
     best.save(out)
-    note(f"the best path so far is in {out}; --from {out} goes on from it")
+    note(f"the best path so far is in {out}; --from {out} resumes from it")
 
 
 def _aligned(land: Any, facts: dict[str, Any], a: Any, b: Any) -> Any:
@@ -266,12 +313,12 @@ def compare(
         curves = {name: curve.tolist() for name, curve in result.curves.items()}
         print_json({"methods": rows, "curves": curves, "data": facts, "budget": budget})
         return
-    print(f"{'method':<20} {'maximum':>14} {'steps':>6} {'gradients':>10} {'values':>8}  ended")
+    print(f"{'method':<20} {'maximum':>14} {'steps':>6} {'gradients':>10} {'values':>8}  {'converged':9}  ended")
     for name, row in rows.items():
         counts = row["evaluations"]
         print(
             f"{name:<20} {row['maximum']:>14.6g} {row['steps']:>6} {counts['gradients']:>10} "
-            f"{counts['values']:>8}  {row['reason']}"
+            f"{counts['values']:>8}  {'yes' if row['converged'] else 'no':9}  {row['reason']}"
         )
 
 

@@ -1,4 +1,4 @@
-"""The main job, small: two solutions of each optimiser, joined by low paths."""
+"""The main job, small: two solutions of each optimiser, connected by low-loss paths."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COLOURS = {"sgd": "tab:orange", "lbfgs-gss": "tab:blue"}
 
 @dataclass(frozen=True)
 class Demo:
-    """Two runs and two paths (100 Adam steps, and L-BFGS-GSS until it stands still) of each optimiser."""
+    """Two runs and two paths (100 Adam steps, and a search that runs to convergence) of each optimiser."""
 
     runs: dict[str, list[Run]]
     adam: dict[str, Path]
@@ -24,7 +24,7 @@ class Demo:
 
 
 def run_demo(data: Mnist, say: Callable[[str], None] = print, *, sgd_epochs: int = 60, iterations: int = 300) -> Demo:
-    """Trains fcp (authors' variant) from two starts with SGD and with L-BFGS-GSS, and joins each pair.
+    """Trains fcp (authors' variant) from two starts with SGD and with L-BFGS-GSS, and connects each pair.
 
     Parameters
     ----------
@@ -42,10 +42,10 @@ def run_demo(data: Mnist, say: Callable[[str], None] = print, *, sgd_epochs: int
         say(f"training two networks by {optimizer}")
         common: dict[str, Any] = {"optimizer": optimizer, "epochs": epochs, "variant": "authors"}
         runs[optimizer] = [train("fcp", data, seed=seed, **common) for seed in (0, 1)]
-        say(f"joining the two {optimizer} solutions")
+        say(f"connecting the two {optimizer} solutions")
         start, end = (run.train_weights for run in runs[optimizer])
         adam[optimizer] = find_path(land, start, end)
-        converged[optimizer] = find_path(land, start, end, solver="lbfgs-gss")
+        converged[optimizer] = find_path(land, start, end, solver="auto")
     return Demo(runs, adam, converged)
 
 
@@ -59,7 +59,7 @@ def plot_demo(demo: Demo) -> Any:
         run = demo.runs[optimizer][0]
         curves.semilogy(run.curves["train_loss"], color=colour, label=f"{optimizer}, training")
         curves.semilogy(run.curves["test_loss"], color=colour, ls="--", label=f"{optimizer}, test")
-        for path, style, name in ((demo.adam, "--", "100 Adam steps"), (demo.converged, "-", "standing still")):
+        for path, style, name in ((demo.adam, "--", "100 Adam steps"), (demo.converged, "-", "to convergence")):
             p = path[optimizer]
             along.semilogy(p.t, p.values, style, color=colour, label=f"{optimizer}, {name}")
             heights.semilogy(p.history["height"], style, color=colour, label=f"{optimizer}, {name}")
@@ -68,7 +68,7 @@ def plot_demo(demo: Demo) -> Any:
         heights.axhline(max(demo.adam[optimizer].height_ends), color=colour, lw=0.8, ls=":")
     curves.set(xlabel="epoch (sgd) or iteration (lbfgs-gss)", ylabel="loss", title="Training")
     along.set(xlabel="t", ylabel="training loss", title="Along the paths")
-    heights.set(xlabel="step", ylabel="path height", title="Height against steps (dotted: higher end)")
+    heights.set(xlabel="step", ylabel="path height", title="Height against steps (dotted: higher endpoint)")
     for axes in (curves, along, heights):  # below: the curves leave no room
         axes.legend(fontsize=8, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.15))
     return figure

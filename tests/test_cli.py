@@ -202,7 +202,7 @@ def f(x):
     common = ("connect", "a.npy", "b.npy", "--points", "20", "--terms", "3", "--out", "p.npz", "--landscape")
     assert run(*common, "short:f") == 1
     error = capsys.readouterr().err.splitlines()
-    assert error[-2] == "the best path so far is in p.npz; --from p.npz goes on from it"
+    assert error[-2] == "the best path so far is in p.npz; --from p.npz resumes from it"
     assert "is nan" in error[-1]
     height = load_path("p.npz").height
     assert run(*common, "long:f", "--from", "p.npz") == 0
@@ -226,7 +226,7 @@ def test_what_an_interrupt_keeps_is_said(
     ends = ("connect", "a.npy", "b.npy", "--landscape", "slow:f")
     assert run(*ends) == 130
     assert capsys.readouterr().err.splitlines()[-2:] == [
-        "no path is kept, since --out names no file for it",
+        "no path is kept, since --out names no file",
         "minilandscape: interrupted",
     ]
     assert run(*ends, "--out", "p.npz") == 130
@@ -490,7 +490,7 @@ def test_what_landscape_may_name(
         (
             ("connect", "a.npy", "b.npy", "--method", "linear", "--from", "p.npz"),
             2,
-            "--from: nothing that the method linear",
+            "--from: without effect on the method linear",
         ),
         (("curvature", "a.npy", "--step", "-1"), 2, "--step is -1.0; expected a finite number above 0"),
         (("curvature", "a.npy", "--step", "nan"), 2, "--step is nan; expected a finite number above 0"),

@@ -14,6 +14,7 @@ import typer
 from minilandscape_cli.main import app
 
 import minilandscape as ml
+from minilandscape.paths import Ending
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -74,3 +75,11 @@ def test_the_tables_of_the_reproduction_are_those_of_its_results() -> None:
     assert tables["with_tables"](page) == page, "python docs/results/tables.py writes them anew"
     with pytest.raises(ValueError, match="places for"):
         tables["with_tables"](page.replace("<!-- scan -->", "<!-- scans -->"))
+
+
+def test_every_reason_of_a_search_is_explained() -> None:
+    """As the program itself says it."""
+    text = (ROOT / "docs" / "convergence.md").read_text(encoding="utf-8")
+    for ending in Ending:
+        advice = ending.advice or "–"
+        assert f"| `{ending}` | {'yes' if ending.converged else 'no'} | {ending.meaning} | {advice} |" in text

@@ -36,17 +36,17 @@ LINES = {
     "evaluate": ["v.npy --data data.npz", *(f"v.npy --data data.npz --split {part}" for part in ("train", "test"))],
     "connect": [],
     "compare": [
-        "p.npy:0 p.npy:1 --landscape energies:well --budget 200",
+        "p.npy:0 p.npy:1 --landscape option_energies:well --budget 200",
         "v.npy w.npy --data data.npz --limit 20 --budget 120 --points 20",
     ],
     "kpca": [f"s.npy p5.npy --kernel {kernel}" for kernel in ("linear", "polynomial", "sigmoid", "rbf")],
     "statistics": ["s.npy", "s.npy p5.npy", "s.npy p5.npy s.npy"],
-    "curvature": ["wide.npy --landscape energies:wide --eigenvalues 1", "p.npy:0 --landscape energies:well"],
+    "curvature": ["wide.npy --landscape option_energies:wide --eigenvalues 1", "p.npy:0 --landscape option_energies:well"],
     "surface": [
-        "p.npy:0 --landscape energies:well --n 3",
-        "p.npy:0 p.npy:1 --landscape energies:bowl --n 3",
-        "p.npy:0 p.npy:1 p.npy:2 --landscape energies:bowl --n 3",
-        "--path path.npz --landscape energies:well --n 3",
+        "p.npy:0 --landscape option_energies:well --n 3",
+        "p.npy:0 p.npy:1 --landscape option_energies:bowl --n 3",
+        "p.npy:0 p.npy:1 p.npy:2 --landscape option_energies:bowl --n 3",
+        "--path path.npz --landscape option_energies:well --n 3",
         "v.npy --data data.npz --limit 20 --n 2",
         "v.npy --data data.npz --limit 20 --n 2 --split test",
         "v.npy --data data.npz --train-size 50 --n 2",
@@ -76,7 +76,7 @@ VALUES: dict[str, str | dict[str, str]] = {
     "initial": "path.npz",
     "kernel": "linear",
     "lam": "0.3",
-    "landscape": "energies:well",
+    "landscape": "option_energies:well",
     "limit": "7",
     "loss_floor": "9",
     "lr": "0.02",
@@ -150,7 +150,7 @@ def folder(tmp_path: Path, small_mnist: Any, monkeypatch: pytest.MonkeyPatch) ->
     points = np.array([[-1.0, -0.4, 0.1], [1.0, 0.6, 0.0], [0.3, 0.3, 1.0]])
     np.save("p.npy", points)
     np.save("wide.npy", rng.standard_normal(100))
-    Path("energies.py").write_text(ENERGIES)
+    Path("option_energies.py").write_text(ENERGIES)
     for name, ends in (("path", points[:2]), ("of_networks", (np.load("v.npy"), np.load("w.npy")))):
         path = find_path(lambda x: (float(x @ x), 2 * x), *ends, steps=2, n_points=5)
         replace(path, coefficients=0.1 * rng.standard_normal(path.coefficients.shape)).save(f"{name}.npz")

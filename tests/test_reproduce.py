@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from html import escape, unescape
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,8 @@ from minilandscape.data import Mnist, load_mnist
 from minilandscape.figures.paper import LEAST_EXCESS, paper_figures, plot_figure1, plot_heights
 from minilandscape.figures.report import render_report
 from minilandscape.networks import MODELS
-from minilandscape.paths import find_path
-from minilandscape.paths.fourier import MOST_STEPS
+from minilandscape.paths import find_path, fourier
+from minilandscape.paths.solvers import FewPointsFirst
 from minilandscape.reproduce import campaign_status, estimate, write_report
 
 
@@ -766,7 +767,7 @@ def test_a_search_whose_barrier_hides_between_its_points_goes_on_with_more() -> 
     first = find_path(double_well, *ends, **options)
     path, evaluations, steps = find_to_the_end(double_well, *ends, options)
     assert (first.under_resolved, path.under_resolved) == (True, False)
-    assert (len(path.t), path.reason) == (23, "stands still")
+    assert (len(path.t), path.reason) == (23, "converged")
     assert path.height > 0.5
     assert evaluations.gradients > path.evaluations.gradients >= 23
     assert steps == sum(len(found.history["height"]) - 1 for found in (first, path))
@@ -776,7 +777,7 @@ def test_a_search_whose_barrier_hides_between_its_points_goes_on_with_more() -> 
 
 
 def test_a_search_that_is_cut_off_goes_on_as_far_as_the_plan_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(MOST_STEPS, "auto", 12)  # of one search
+    monkeypatch.setattr(fourier, "FewPointsFirst", partial(FewPointsFirst, most_steps=12))  # of one search
     floor = 2 * np.cos(3.0)  # of the valley, which no path of few steps follows
     ends, options = np.array([[-1.0, floor], [1.0, floor]]), {"n_points": 25, "lam": 1e-3, "solver": "auto"}
     options |= {"steps": "auto", "objective": "sum"}
@@ -792,7 +793,7 @@ def test_a_search_that_is_cut_off_goes_on_as_far_as_the_plan_says(monkeypatch: p
         return path, steps
 
     (short, few), (longer, more), (longest, most), (still, all_steps) = (found(n) for n in (None, 20, 90, 1000))
-    assert [path.reason for path in (short, longer, longest, still)] == [*["steps"] * 3, "stands still"]
+    assert [path.reason for path in (short, longer, longest, still)] == [*["steps"] * 3, "converged"]
     assert (few, more, most) == (12, 24, 96)
     assert most < all_steps < 1000
     assert still.converged

@@ -146,7 +146,9 @@ class NetworkTasks:
             path |= {"solver": "adam", "steps": n.steps}
         else:
             path |= {"solver": "auto", "steps": "auto" if n.still_steps >= STILL else n.still_steps}
-            rule = {"rule": "stands still above the chord for ten steps"}  # results by an older rule do not count
+            rule = {
+                "rule": "stationary, and little left to gain above the chord"
+            }  # results by an older rule do not count
             if n.still_steps > STILL:
                 rule["most_steps"] = n.still_steps
         scan = "" if lam == n.lam else f"-lam{lam:.0e}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil
 from pathlib import Path
@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from ..data import Mnist, load_mnist
+from ..files import DamagedFileError
 from ..landscape import Evaluations
 from ..networks import network_landscape
+from ..paths import Ending, find_path, load_path
 from ..paths import Path as FoundPath
-from ..paths import find_path
 from ..training import CURVES, train
 from .task import Result
 
@@ -83,7 +84,8 @@ def pair_path(options: dict[str, Any], inputs: list[Result], checkpoint: Path) -
     what = options["landscape"], options["images"], options.get("device", "cpu")
     land = _landscape(options["model"], options["variant"], *data, *what)
     start, end = (arrays[options["weights"]][k] for k in (i, j))
-    path, evaluations, n_steps = find_to_the_end(land, start, end, options["path"], options.get("most_steps"))
+    most = options.get("most_steps")
+    path, evaluations, n_steps = find_to_the_end(land, start, end, options["path"], most, checkpoint)
     kept = {"values": path.values, **{f"history_{name}": curve for name, curve in path.history.items()}}
     facts = {
         "height": path.height,
@@ -102,27 +104,99 @@ def pair_path(options: dict[str, Any], inputs: list[Result], checkpoint: Path) -
     return kept, facts
 
 
+@dataclass(frozen=True)
+class Searches:
+    """What the searches of one pair have come to.
+
+    Attributes
+    ----------
+    path
+        Of the last of them.
+    evaluations, steps
+        Of all of them.
+    here
+        Steps on this number of points.
+    """
+
+    path: FoundPath
+    evaluations: Evaluations
+    steps: int
+    here: int
+
+    @classmethod
+    def first(cls, path: FoundPath) -> Searches:
+        """After one search."""
+        steps = len(path.history["height"]) - 1
+        return cls(path, path.evaluations, steps, steps)
+
+    def then(self, path: FoundPath) -> Searches:
+        """After another one, which went on from the path."""
+        steps = len(path.history["height"]) - 1
+        here = steps + (self.here if len(path.t) == len(self.path.t) else 0)
+        return Searches(path, self.evaluations + path.evaluations, self.steps + steps, here)
+
+    def save(self, file: Path) -> None:
+        """Keeps them in a file."""
+        so_far = {"evaluations": vars(self.evaluations).copy(), "steps": self.steps, "here": self.here}
+        replace(self.path, facts={**self.path.facts, "searches": so_far}).save(file)
+
+    @classmethod
+    def load(cls, file: Path) -> Searches | None:
+        """What :meth:`save` wrote; None where there is nothing, or it is damaged: the searches then begin anew."""
+        try:
+            path = load_path(file)
+        except (FileNotFoundError, DamagedFileError):
+            return None
+        so_far = path.facts.pop("searches")
+        return cls(path, Evaluations(**so_far["evaluations"]), so_far["steps"], so_far["here"])
+
+
 def find_to_the_end(
-    land: Any, start: Any, end: Any, options: dict[str, Any], most: int | None = None
+    land: Any, start: Any, end: Any, options: dict[str, Any], most: int | None = None, checkpoint: Path | None = None
 ) -> tuple[FoundPath, Evaluations, int]:
     """A path, the points that it took, and the steps.
 
     A search to its end that is cut off goes on, for about ``most`` steps on one number of points, and then with twice
     the points where they do not see its barrier, λ weighing the steps between them as heavily as before.
+
+    Parameters
+    ----------
+    checkpoint
+        A file that the search on its way keeps its state in; another beside it keeps the searches before.
     """
-    path = find_path(land, start, end, **options)
-    evaluations, n_steps, n_points = path.evaluations, len(path.history["height"]) - 1, options["n_points"]
-    here = n_steps  # on this number of points
-    while options["steps"] == "auto":
-        if path.reason == "steps" and most is not None and here < most:
-            pass
-        elif path.under_resolved and 2 * n_points - 1 <= MOST_POINTS:
-            n_points, here = 2 * n_points - 1, 0
-        else:
-            break
-        lam = options["lam"] * n_points * (n_points - 1) / (options["n_points"] * (options["n_points"] - 1))
-        path = find_path(land, start, end, **{**options, "n_points": n_points, "lam": lam}, initial=path)
-        evaluations += path.evaluations
-        n_steps += len(path.history["height"]) - 1
-        here += len(path.history["height"]) - 1
-    return path, evaluations, n_steps
+    before = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.before.npz")
+    done = None if before is None else Searches.load(before)
+    while True:
+        more = dict(options)
+        if done is not None:
+            next_points = _next_points(done, most) if options["steps"] == "auto" else None
+            if next_points is None:
+                return done.path, done.evaluations, done.steps
+            weight = next_points * (next_points - 1) / (options["n_points"] * (options["n_points"] - 1))
+            more |= {"n_points": next_points, "lam": options["lam"] * weight, "initial": done.path}
+        # Of each search its own, so that none goes on from what one before it has left.
+        number = "" if done is None else f".{done.steps}.npz"
+        own = None if checkpoint is None else checkpoint.with_name(checkpoint.name + number)
+        path = _search(land, start, end, own, more)
+        done = Searches.first(path) if done is None else done.then(path)
+        if own is not None and before is not None:
+            done.save(before)
+            own.unlink(missing_ok=True)
+
+
+def _search(land: Any, start: Any, end: Any, checkpoint: Path | None, options: dict[str, Any]) -> FoundPath:
+    """A search, which begins anew where its checkpoint is damaged."""
+    try:
+        return find_path(land, start, end, checkpoint=checkpoint, **options)
+    except DamagedFileError:
+        assert checkpoint is not None
+        checkpoint.unlink()
+        return find_path(land, start, end, checkpoint=checkpoint, **options)
+
+
+def _next_points(done: Searches, most: int | None) -> int | None:
+    """The number of points on which a search goes on; None where it has come to its end."""
+    n_points = len(done.path.t)
+    if done.path.reason is Ending.STEPS and most is not None and done.here < most:
+        return n_points
+    return 2 * n_points - 1 if done.path.under_resolved and 2 * n_points - 1 <= MOST_POINTS else None

@@ -30,6 +30,9 @@ class NetworkSpan:
     into :data:`KEPT_PRODUCTS` bytes.
     """
 
+    #: Weights that are a function of the values cost another forward pass.
+    weighs_in_a_second_pass = True
+
     def __init__(self, landscape: Any, basis: Any) -> None:
         basis = to_device(basis, landscape.device, landscape.dtype)
         if basis.ndim != 2 or basis.shape[1] != landscape.size:

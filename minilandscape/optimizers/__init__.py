@@ -1,7 +1,7 @@
 """Optimisers over flat vectors, as generators; whoever drives them stops them."""
 
 from .adam import Adam
-from .lbfgs import LandscapeLine, LbfgsState, lbfgs_gss, two_loop
+from .lbfgs import LandscapeLine, LbfgsState, Stop, lbfgs_gss, two_loop
 from .line_search import golden_section, search_step
 from .sgd import EpochState, adam_batches, sgd
 
@@ -10,6 +10,7 @@ __all__ = [
     "EpochState",
     "LandscapeLine",
     "LbfgsState",
+    "Stop",
     "adam_batches",
     "golden_section",
     "lbfgs_gss",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,6 +24,16 @@ SUFFICIENT_DECREASE = 1e-4
 SHORTER = 3
 #: A line's products are computed afresh at multiples of this many iterations; a run may resume there bit for bit.
 REFRESH = 10
+
+
+class Stop(StrEnum):
+    """Why L-BFGS-GSS has no next step."""
+
+    LOSS_FLOOR = "loss floor"
+    ZERO_GRADIENT = "zero gradient"
+    #: Not even the gradient leads down.
+    LINE_SEARCH = "line search"
+    NOT_FINITE = "not finite"
 
 
 class Line(Protocol):
@@ -115,6 +126,8 @@ class LbfgsState:
         Why the run ends here; None before its end.
     slope
         |∇f(x)|.
+    gradient
+        ∇f(x), where the accepted trial step brought it along; None where it was evaluated at x.
     """
 
     iteration: int
@@ -124,8 +137,9 @@ class LbfgsState:
     s: tuple[Any, ...] = ()
     y: tuple[Any, ...] = ()
     last: tuple[Any, Any] | None = None
-    reason: str | None = None
+    reason: Stop | None = None
     slope: float = float("nan")
+    gradient: Any = None
 
 
 def _scalars(*arrays: Any) -> np.ndarray:
@@ -217,26 +231,30 @@ def lbfgs_gss(
     s: tuple[Any, ...] = () if state is None else state.s
     y: tuple[Any, ...] = () if state is None else state.y
     last = None if state is None else state.last
-    value, gradient = line.value_and_gradient()
+    if state is None or state.gradient is None:
+        value, gradient = line.value_and_gradient()
+    else:
+        value, gradient = state.value, state.gradient
     # The state has counted this evaluation already.
     before = Evaluations() if state is None else state.evaluations - line.evaluations
 
-    def make(reason: str | None = None) -> LbfgsState:
-        return LbfgsState(iteration, line.x.copy(), value, before + line.evaluations, s, y, last, reason)
+    def make(brought: Any = None) -> LbfgsState:
+        counted = before + line.evaluations
+        return LbfgsState(iteration, line.x.copy(), value, counted, s, y, last, gradient=brought)
 
-    current = make()
+    current = make(None if state is None else state.gradient)
     while True:
         x = current.x
         squared = float(_scalars(_dot(gradient, gradient))[0])
         current = replace(current, slope=float(np.sqrt(squared)))
         if not (np.isfinite(value) and np.isfinite(squared)):
-            yield replace(current, reason="not finite")
+            yield replace(current, reason=Stop.NOT_FINITE)
             return
         if value <= loss_floor and loss_floor > 0:
-            yield replace(current, reason="loss floor")
+            yield replace(current, reason=Stop.LOSS_FLOOR)
             return
         if squared == 0:
-            yield replace(current, reason="zero gradient")
+            yield replace(current, reason=Stop.ZERO_GRADIENT)
             return
         if last is not None:
             ds, dy = x - last[0], gradient - last[1]
@@ -277,11 +295,13 @@ def lbfgs_gss(
             s, y = (), ()
         assert found is not None
         if found.u == 0:
-            yield replace(current, evaluations=before + line.evaluations, s=(), y=(), last=None, reason="line search")
+            yield replace(
+                current, evaluations=before + line.evaluations, s=(), y=(), last=None, reason=Stop.LINE_SEARCH
+            )
             return
         line.move(found.u)
         iteration += 1
         if iteration % REFRESH == 0:
             line.refresh()
         value, gradient = after or line.value_and_gradient()
-        current = make()
+        current = make(None if after is None else gradient)

@@ -1,13 +1,15 @@
 """Path finders: low paths between two points of any landscape, and the saddles on them."""
 
 from .compare import PathComparison, compare_methods
-from .fourier import FourierPathFinder, stands_still
+from .endings import Ending
+from .fourier import FourierPathFinder
 from .problem import PathState
 from .result import Path, load_path
 from .saddle import Saddle, load_saddle, refine_saddle, split_at_minima
 from .search import SearchInterrupted, find_path
 
 __all__ = [
+    "Ending",
     "FourierPathFinder",
     "Path",
     "PathComparison",
@@ -20,5 +22,4 @@ __all__ = [
     "load_saddle",
     "refine_saddle",
     "split_at_minima",
-    "stands_still",
 ]

@@ -10,7 +10,7 @@ import numpy as np
 from .fourier import FourierPathFinder
 from .problem import PathState
 from .result import Path
-from .search import UNUSED, check_budget, find_path
+from .search import METHODS, check_budget, find_path
 
 #: What each entry of a comparison runs.
 ENTRIES: dict[str, dict[str, Any]] = {
@@ -129,7 +129,7 @@ def compare_methods(
     n_images: int | None = None,
     entries: tuple[str, ...] = tuple(ENTRIES),
 ) -> PathComparison:
-    """Runs path methods on one pair until they stand still or have evaluated a number of points.
+    """Runs path methods on one pair to convergence, or until they have evaluated a number of points.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def compare_methods(
             raise ValueError(f"no entry is called {name!r}; expected some of {', '.join(ENTRIES)}")
     methods = [ENTRIES[name]["method"] for name in entries]
     users = {
-        "n_terms": [method for method in methods if "n_terms" not in UNUSED.get(method, ())],
+        "n_terms": [method for method in methods if "n_terms" not in METHODS[method].without_effect],
         "n_points": [method for method in methods if "neb" not in method],
         "n_images": [method for method in methods if "neb" in method],
     }
@@ -178,8 +178,9 @@ def compare_methods(
             spent = state.evaluations.gradients + state.evaluations.values
             curve.append((spent, state.height))
 
-        options |= {"n_points": n_images if "neb" in method else n_points, "budget": budget}
-        options |= {k: v for k, v in {"n_terms": n_terms, "steps": "auto"}.items() if k not in UNUSED.get(method, ())}
+        options |= {"n_points": n_images if "neb" in method else n_points}
+        others = {"budget": budget, "n_terms": n_terms, "steps": "auto"}
+        options |= {k: v for k, v in others.items() if k not in METHODS[method].without_effect}
         paths[name] = find_path(landscape, start, end, progress=note, **options)
         curves[name] = np.array(curve, dtype=np.float64).reshape(-1, 2)
     return PathComparison(paths, curves)

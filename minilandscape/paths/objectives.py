@@ -18,6 +18,9 @@ SLACK = 1e-3
 FIRST_BETA, NEXT_BETA = 3.0, 3.0
 #: Weight of unequal steps, in units of the same scale.
 EQUAL_STEPS = 10.0
+#: Values of the straight line that stand higher than so many times its median, both above its lowest, are spikes: what
+#: is measured in units of the straight line's values leaves them out.
+SPIKE = 10.0
 
 
 class Terms(NamedTuple):
@@ -69,6 +72,11 @@ class PowerSum:
         """Whether ∂L/∂f is 1 whatever the values are."""
         return self.power == 1
 
+    @property
+    def needs_line(self) -> bool:
+        """Whether the straight line has to be known before anything else."""
+        return self.lam is None or self.power != 1
+
     def settle(self, line_values: np.ndarray, distance: float) -> PowerSum:
         """With λ = 0.1 (M − 1) M · median_m(F_m − min F) / distance² of the straight line, where none is given.
 
@@ -93,6 +101,11 @@ class PowerSum:
         penalty = lam * float((lengths**2).sum())
         value = float(self.summands(values).sum()) + penalty
         return Terms(value, self._slopes(values), 2 * lam * lengths, penalty)
+
+    def left(self, value: float, values: np.ndarray, chord: np.ndarray, line_lengths: np.ndarray) -> float:
+        """How far L lies above that of a straight line with the values ``chord``; how far it differs where below."""
+        above = value - self.terms(chord, line_lengths).value
+        return above if above > 0 else float(np.abs(self.summands(values) - self.summands(chord)).sum())
 
     def summands(self, values: np.ndarray) -> np.ndarray:
         """F (P,)."""
@@ -152,19 +165,24 @@ class SoftTop:
     lam: float | None = None
     staged = True
     linear = False
+    needs_line = True
 
     def settle(self, line_values: np.ndarray, distance: float) -> SoftTop:
-        """With β and κ of the first stage."""
+        """With κ, and β of the first stage, or of the stage that a search resumes at."""
         scale = median_above(line_values) or float(np.ptp(line_values[np.isfinite(line_values)])) or 1.0
-        return replace(self, beta=FIRST_BETA / scale, kappa=EQUAL_STEPS * scale, scale=scale)
+        return replace(self, beta=self.beta or FIRST_BETA / scale, kappa=EQUAL_STEPS * scale, scale=scale)
 
-    def next_stage(self) -> SoftTop:
-        """With a larger β."""
-        return replace(self, beta=NEXT_BETA * self.beta)
+    def at_stage(self, stage: int) -> SoftTop:
+        """With the β of a later stage."""
+        return replace(self, beta=self.beta * NEXT_BETA**stage)
 
     def at_fewer_points(self, n_points: int, of: int) -> SoftTop:
         """The same."""
         return self
+
+    def left(self, value: float, values: np.ndarray, chord: np.ndarray, line_lengths: np.ndarray) -> float:
+        """How far the values lie from ``chord``, a straight line in value from end to end, at most."""
+        return float(np.abs(values - chord).max())
 
     def terms(self, values: np.ndarray, lengths: np.ndarray) -> Terms:
         """L and its derivatives."""
@@ -200,7 +218,17 @@ def median_above(values: Any) -> float:
     return float(np.median(finite - finite.min())) if finite.size else 0.0
 
 
-def make_objective(name: str, power: float, offset: float, lam: float | None) -> PowerSum | SoftTop:
+def capped(line_values: np.ndarray) -> np.ndarray:
+    """The straight line's values with its spikes, and what is not finite, cut down to :data:`SPIKE` medians."""
+    finite = line_values[np.isfinite(line_values)]
+    median = median_above(line_values)
+    if not finite.size or not median > 0:
+        return line_values
+    top = finite.min() + SPIKE * median
+    return np.where(np.isfinite(line_values), np.minimum(line_values, top), top)
+
+
+def make_objective(name: str, power: float = 1, offset: float = 0.0, lam: float | None = None) -> PowerSum | SoftTop:
     """An objective by name.
 
     Raises
@@ -209,6 +237,8 @@ def make_objective(name: str, power: float, offset: float, lam: float | None) ->
         If there is none of that name, or power, offset or λ are given for one that has none.
     """
     if name == "sum":
+        if power == 1 and offset != 0:
+            raise ValueError("offset has no effect at power 1, where it shifts L as a whole; remove it or give a power")
         return PowerSum(power, offset, lam)
     if name not in ("maxflux", "smoothmax"):
         raise ValueError(f"objective is {name!r}; expected one of sum, maxflux, smoothmax")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from ..files import read_result, write_result
 from ..landscape import Evaluations
 from .bases import BASES
+from .endings import Ending
 
 #: The part of the straight line's rise that counts as none, and the rounding errors of a value.
 UNSEEN, ROUNDING = 1e-5, 16
@@ -40,18 +41,18 @@ class Path:
         The step whose path this is: the one with the lowest L (of the last stage, where there are stages), or the last
         one of a band, which has no L.
     maximum, maximum_t
-        The maximum over continuous t, and where it stands: of a band, along the polygon through its images. NaN for the
-        t of a search that was interrupted, which has seen the points alone.
+        The maximum over continuous t, and where it stands: of a band, along the piecewise-linear path through its
+        images. NaN for the t of a search that was interrupted, which has seen the sample points alone.
     evaluations
         Points evaluated.
     converged
-        Whether L stood still, and no barrier stands between the points; of an objective with stages, whether the height
-        stood still from stage to stage; of a band, whether its forces vanish.
+        Whether the path is a measured optimum: ``reason.converged``.
     reason
-        Why the search ended: ``"stands still"``, ``"no barrier"``, ``"steps"``, ``"budget"``, ``"stages"`` (the height
-        fell until the last), ``"line search"`` (nothing lower lies along the gradient, be it at rest or wrong),
-        ``"between points"`` (which do not see what barrier there is: take more of them), ``"zero gradient"``,
-        ``"not finite"``, ``"interrupted"`` or ``"straight line"``.
+        Why the search ended, an :class:`~minilandscape.paths.Ending`, which is also a string: ``"converged"``, ...
+    under_resolved
+        Whether the path has its barrier between its sample points, where a search does not see it: it rises above its
+        higher endpoint more than twice as high as its sample points do, and by more than 2e-5 of what the straight line
+        rises (spikes cut off), and than rounding errors.
     facts
         Options and data.
     basis
@@ -72,6 +73,7 @@ class Path:
     evaluations: Evaluations
     converged: bool
     reason: str
+    under_resolved: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
     basis: str = "sine"
 
@@ -84,12 +86,6 @@ class Path:
     def height_ends(self) -> tuple[float, float]:
         """The values at start and end."""
         return float(self.values[0]), float(self.values[-1])
-
-    @property
-    def under_resolved(self) -> bool:
-        """Whether the path has its barrier between its points, where a search does not see it."""
-        heights = self.maximum, self.height, max(self.height_ends), self.height_linear
-        return under_resolved(*heights, float(np.finfo(self.start.dtype).eps))
 
     @property
     def barrier(self) -> float:
@@ -150,6 +146,7 @@ class Path:
             "maximum_t",
             "converged",
             "reason",
+            "under_resolved",
             "facts",
             "basis",
         )
@@ -176,4 +173,10 @@ def load_path(path: str | os.PathLike[str]) -> Path:
         if old in facts:
             facts[new] = facts.pop(old)
     known: dict[str, Any] = {k: v for k, v in facts.items() if k not in ("format", "kind", "height")}
-    return Path(**{**arrays, **known}, history=history, evaluations=counts)
+    if known["reason"] in list(Ending):
+        known["reason"] = Ending[known["reason"].upper().replace(" ", "_").replace("-", "_")]
+    found = Path(**{**arrays, **known}, history=history, evaluations=counts)
+    if "under_resolved" in known:
+        return found
+    heights = found.maximum, found.height, max(found.height_ends), found.height_linear
+    return replace(found, under_resolved=under_resolved(*heights, float(np.finfo(found.start.dtype).eps)))

@@ -1,31 +1,57 @@
-"""find_path: a search of any method, how long it goes on, and its best path as a result."""
+"""The search of any method: what drives a solver, ends it, and judges the path that it leaves."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from inspect import signature
 from math import ceil
 from typing import Any
 
 import numpy as np
 
-from ..backend import to_device, to_host
-from ..landscape import Evaluations, LandscapeError
-from .fourier import LEAST_STEPS, MOST_STEPS, FourierPathFinder, stands_still
-from .neb import band_states
-from .problem import BudgetSpentError, PathState, Problem, path_maximum
-from .result import HISTORY, Path
+from ..landscape import LandscapeError
+from .bands import Fire
+from .checkpoint import Checkpoint
+from .endings import Ending
+from .fourier import FourierPathFinder
+from .index import SecondMode, Top, bent_down, look_across
+from .initial import given_path, initial_terms
+from .meter import BudgetSpentError
+from .objectives import PowerSum, SoftTop
+from .problem import PathProblem, PathState
+from .record import Keeps, Record
+from .result import Path
+from .rules import Rule
+from .solvers import Solver
 
-METHODS = ("fourier", "linear", "bezier", "polyline", "neb", "autoneb")
-#: The basis of each path family.
-FAMILIES = {"fourier": "sine", "linear": "sine", "bezier": "bernstein", "polyline": "hat"}
-#: Options that a method makes no use of, and so refuses; its facts say nothing of them.
-OF_CURVES = ("n_terms", "solver", "lr", "initial")
-UNUSED = {
-    "linear": (*OF_CURVES, "steps"),
-    **dict.fromkeys(("neb", "autoneb"), (*OF_CURVES, "objective", "power", "offset", "lam")),
+#: Times that a path is bent away from a maximum with a second negative mode, at most.
+MOST_BENDS = 3
+#: The maximum is stationary across the path where a Newton step across it would lower it by less than this part of its
+#: rise above the chord.
+STEEP = 5e-3
+#: A growing band has this part of its images on average.
+GROWING = 0.75
+
+
+@dataclass(frozen=True)
+class Method:
+    """A family of paths, and the options of :func:`find_path` that have no effect on it."""
+
+    basis: str
+    without_effect: tuple[str, ...] = ()
+
+
+_OF_CURVES = ("n_terms", "solver", "lr", "objective", "power", "offset", "lam")
+METHODS = {
+    "fourier": Method("sine"),
+    "linear": Method("sine", (*_OF_CURVES, "steps", "initial", "budget")),
+    "bezier": Method("bernstein"),
+    "polyline": Method("hat"),
+    "neb": Method("hat", _OF_CURVES),
+    "autoneb": Method("hat", _OF_CURVES),
 }
 
 
@@ -51,294 +77,320 @@ def find_path(
     objective: str | None = None,
     power: float = 1,
     offset: float = 0.0,
-    solver: str = "adam",
+    solver: str | None = None,
     budget: int | None = None,
-    initial: Path | None = None,
+    initial: Any = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: Callable[[PathState], None] | None = None,
 ) -> Path:
-    """A low path between two points: the one with the lowest L of all steps, or a band as its last step left it.
+    """Finds a path of low maximum value between two points.
 
     Parameters
     ----------
+    landscape
+        Anything that :func:`~minilandscape.landscape.as_landscape` takes.
+    start, end
+        (D,): the endpoints; they are copied.
     method
         ``"fourier"`` (:class:`FourierPathFinder`, which explains the other options); ``"linear"``, the straight line;
-        ``"bezier"`` and ``"polyline"``, the same with n_terms control points of a Bézier curve or corners of a polygon
-        (Garipov et al., 2018); ``"neb"``, a nudged elastic band of n_points images with a climbing one, and
-        ``"autoneb"``, which inserts them where the band is worst (Kolsbjerg et al., 2016; Draxler et al., 2018). Bands
-        have no objective, terms or solver; their path is the polygon through the images. Options that a method makes no
-        use of (:data:`UNUSED`) are refused.
+        ``"bezier"`` and ``"polyline"``, the same with n_terms control points of a Bézier curve or vertices of a
+        piecewise-linear path (Garipov et al., 2018); ``"neb"``, a nudged elastic band of n_points images with a
+        climbing one, and ``"autoneb"``, which inserts them where the band is worst (Kolsbjerg et al., 2016; Draxler et
+        al., 2018). Bands have no objective, terms or solver. Options without effect on a method are refused.
     steps
-        How many; ``"auto"`` goes on until L stands still, and, with the solver of that name, until nothing on the path
-        stands above its ends (reason ``"no barrier"``), but no shorter than ten steps (100 of Adam), nor longer than
-        500 (10,000 of Adam) (reason ``"steps"``). Where the barrier then stands between the path's points, the solver
-        ``"auto"`` says so (reason ``"between points"``): go on with more of them, this path being ``initial``. None
-        takes the landscape's own number (100 Adam steps on networks), else ``"auto"``. A band ends sooner where its
-        forces vanish, and after 10,000 steps at most.
+        How many; ``"auto"`` runs to convergence, but takes no fewer than ten steps (100 of Adam), nor more than 500
+        (10,000 of Adam and of bands). None takes the landscape's own number (100 Adam steps on networks), else
+        ``"auto"``.
     budget
-        Points, with and without gradients, that the search may evaluate: it ends (reason ``"budget"``) before it would
-        take more, once it has a path. The maximum at the end is not counted against it.
+        Points, with and without gradients, that the search may evaluate: it ends before it would take more, once it has
+        a path. The maximum over continuous t of the final path is not counted against it.
     initial
-        A path between the same ends and of the same family to go on from, such as the ``best`` of a search that was
-        interrupted; None begins with the straight line. Terms that it lacks are 0. What was gained, which tells when L
-        stands still, is measured from the straight line all the same.
+        A path to begin from: a :class:`Path` of any family between the same endpoints, such as the ``best`` of a search
+        that was interrupted; points (K, D); or a function of t. An objective with stages resumes at the β where a path
+        left off. What is given is never made worse. None begins with the straight line.
+    checkpoint
+        A file in which a search that minimises the sum leaves its state every half minute, and from which it goes on
+        where the file exists, with the same bits as if it had not been interrupted. Remove it once the path is kept.
     progress
         Called with every state.
 
     Returns
     -------
     Path
+        The path of lowest L of all steps (of the lowest maximum of all stages, or a band as its last step left it).
+        ``converged`` and ``reason`` say what was measured.
 
     Raises
     ------
     ValueError
-        If options or ends do not do.
+        If an option or endpoint is invalid.
     TypeError
-        If an end is no vector of real numbers, such as atoms in place of their positions.
+        If an endpoint is no vector of real numbers, such as atoms in place of their positions.
     LandscapeError
-        If a value or a gradient on the path is not finite; its ``best`` is the best path so far. (A gradient ends the
-        solvers other than Adam with a path, whose reason is ``"not finite"``.)
+        If a value or a gradient on the path is not finite; its ``best`` is the best path so far. Trial steps that
+        cannot be evaluated are walls, which a search goes around; ``facts["walls"]`` counts them.
     SearchInterrupted
         If Ctrl-C comes once there is a path; its ``best`` is the best so far.
+
+    Examples
+    --------
+    >>> import minilandscape as ml
+    >>> from minilandscape.potentials import MullerBrown
+    >>> land = MullerBrown()
+    >>> path = ml.find_path(land, *land.minima[:2])
+    >>> round(path.maximum, 2), path.converged
+    (-40.66, True)
     """
-    if method not in METHODS:
-        raise ValueError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
-    _refuse_unused(method, locals())
+    _refuse_without_effect(method, locals())
     if budget is not None:
         check_budget(budget, n_points)
+    banded = method in ("neb", "autoneb")
     finder = FourierPathFinder(
         landscape, n_terms, n_points, lam=lam, lr=lr, objective=objective, power=power, offset=offset, solver=solver
     )
-    solver = finder.solver
-    banded = method in ("neb", "autoneb")
-    no_terms = 0 if method == "linear" or banded else None
-    problem = finder.problem(start, end, FAMILIES.get(method, "sine"), no_terms)
-    if steps is None:
-        steps = (problem.landscape.path_defaults.get("steps") if solver == "adam" else None) or "auto"
-    if method == "linear":
-        steps = 0
-    whole = isinstance(steps, (int, np.integer)) and steps >= 0
-    if not (steps == "auto" or whole):
-        raise ValueError(f"steps is {steps!r}; expected a whole number or 'auto'")
-    steps = int(steps) if whole else "auto"
-    most = MOST_STEPS[solver] if steps == "auto" else int(steps)
+    finder.objective = _resumed(finder.objective, initial)
+    no_terms = 0 if method == "linear" else n_points - 2 if banded else None
+    problem = finder.problem(start, end, METHODS[method].basis, no_terms)
+    moves: Solver = Fire(grows=method == "autoneb") if banded else finder.moves()
+    if steps is None and finder.solver == "adam" and not banded:
+        steps = problem.landscape.path_defaults.get("steps")
+    steps = _checked_steps("auto" if steps is None else steps)
     facts = {
         "method": method,
-        "solver": solver,
+        "solver": finder.solver,
         "n_terms": n_terms,
         "n_points": n_points,
         "power": power,
         "offset": offset,
         "steps": steps,
+        "objective": problem.objective.name,
+        "lam": problem.objective.lam,
+        "lr": finder.rate(problem),
     }
-    began = -np.inf
-    if initial is not None:
-        problem.b = _initial_terms(problem, initial)
-        # λ and β's scale come from the straight line, whatever the search begins with, and so does what was gained.
-        line = problem.all_values()
-        problem.settle(line)
-        problem.height_linear = float(line.max())
-        began = problem.straight(line)
-    if banded:
-        most = MOST_STEPS["adam"] if steps == "auto" else int(steps)
-        return _banded(problem, n_points - 2, most, budget, facts, progress)
-    states: list[PathState] = []
-    best: PathState | None = None
-    before: PathState | None = None
-    objectives: list[float] = []
-    reason = "straight line" if method == "linear" else "steps"
+    facts = {name: fact for name, fact in facts.items() if name not in METHODS[method].without_effect}
+    if banded or initial is not None:
+        problem = problem.with_line()
+    keeps = Keeps.LAST if banded else Keeps.STAGES if problem.objective.staged else Keeps.LOWEST
+    if checkpoint is not None and keeps is not Keeps.LOWEST:
+        raise ValueError("checkpoint serves the objective 'sum'; resume others from a path (initial)")
+    search = _Search(problem, moves, Record(problem, keeps, facts), None if steps == "auto" else int(steps), progress)
+    if checkpoint is not None:
+        search.checkpoint = Checkpoint.of(checkpoint, problem, facts)
+    return search.run(initial, budget)
 
-    def chord() -> float | None:
-        """Only for auto: when the others stand still is theirs by contract."""
-        return problem.chord() if solver == "auto" and problem.settled and not problem.objective.staged else None
 
-    def no_barrier(state: PathState, best: PathState) -> bool:
-        """Nothing on the path stands above its ends, whose height no path can lower; for auto alone, as well."""
-        asked = solver == "auto" and not problem.objective.staged and state.step >= LEAST_STEPS[solver]
-        return asked and best.height <= problem.ends.max()
+def _resumed(objective: PowerSum | SoftTop, initial: Any) -> PowerSum | SoftTop:
+    """The objective, at the β where a path of the same objective left off."""
+    if not (isinstance(objective, SoftTop) and isinstance(initial, Path)):
+        return objective
+    left_off = initial.facts.get("beta", 0.0) if initial.facts.get("objective") == objective.name else 0.0
+    return replace(objective, beta=left_off)
 
-    def kept(reason: str) -> Path | None:
-        """What there is, if the search ends early."""
-        if best is None:
-            return None
-        return _result(problem, states, best, False, reason, facts, (best.height, float("nan")))
 
-    with _keeping(kept):
-        for state in _within(budget, problem, finder.states(problem, most)):
-            if state is None:
-                reason = "budget"
-                break
-            if states and states[-1].stage != state.stage and state.reason is None:
-                states[-1], before, best, objectives = _counted(state), best, state, [state.objective]
-                continue
-            if state.reason is not None and problem.objective.staged:
-                best, reason = state, state.reason
-                break
-            if states and states[-1].step == state.step:  # says why it ends
-                reason = state.reason or reason
-                break
-            states.append(_counted(state))
-            objectives.append(state.objective)
-            if best is None or state.objective < best.objective:
-                best = state
-            if progress is not None:
-                progress(state)
-            if state.reason is not None:
-                reason = state.reason
-                break
-            if steps == "auto" and not problem.objective.staged and stands_still(objectives, solver, chord(), began):
-                reason = "stands still"
-                break
-            if steps == "auto" and no_barrier(state, best):
-                reason = "no barrier"
-                break
-            if state.step >= most:
-                break
+class _Search:
+    """A search on its way.
+
+    Parameters
+    ----------
+    last
+        Steps; None runs to convergence.
+    """
+
+    def __init__(
+        self,
+        problem: PathProblem,
+        solver: Solver,
+        record: Record,
+        last: int | None,
+        progress: Callable[[PathState], None] | None,
+    ) -> None:
+        self.problem, self.solver, self.record, self.last, self.progress = problem, solver, record, last, progress
+        self.rule: Rule | None = None
+        self.checkpoint: Checkpoint | None = None
+
+    def run(self, initial: Any, budget: int | None) -> Path:
+        """Searches, and judges what was found."""
+        record = self.record
+        with self._keeping():
+            ending = self._converge(self.problem, self._begin(initial), budget)
+            for bends in range(MOST_BENDS + 1):
+                found = self._examined() if ending is Ending.CONVERGED else ending
+                if isinstance(found, Ending):
+                    ending = found
+                    break
+                assert record.best is not None
+                at_stage, banded = self._at_stage(record.best), record.keeps is Keeps.LAST
+                bent = None
+                if self.last is None and bends < MOST_BENDS:
+                    bent = bent_down(at_stage, record.best, found, by_height=banded)
+                if bent is None:  # on a network L decides, and it is as low as it gets
+                    doubtful = found.stationary and not self.problem.own_scale
+                    ending = Ending.HIGHER_INDEX if doubtful else ending
+                    break
+                record.begin_again()
+                ending = self._converge(at_stage, bent, budget)
+        return record.path(ending)
+
+    def _begin(self, initial: Any) -> Any:
+        """b to begin with."""
+        if initial is None:
+            return self.problem.zeros()
+        b = initial_terms(self.problem, initial)
+        exact = isinstance(initial, Path) and initial.basis == self.problem.curve.basis
+        if self.record.keeps is not Keeps.LOWEST or not exact:  # else L decides, which sees it as the first state
+            self.record.given = given_path(self.problem, initial, b)
+        return b
+
+    def _converge(self, problem: PathProblem, b: Any, budget: int | None) -> Ending:
+        """Searches from b, and finds the maximum of the path kept; what is then known of why it ended."""
+        meter = problem.meter
+        try:
+            ending = self._drive(problem, b, budget)
+        finally:
+            meter.budget, meter.reserved = None, 0
+        self.record.settle()
+        return self._judged(ending)
+
+    def _drive(self, problem: PathProblem, b: Any, budget: int | None) -> Ending:
+        """Takes steps until the solver, the rules, the number of steps or the budget end it."""
+        solver, record, meter = self.solver, self.record, problem.meter
+        if not problem.curve.n_terms:
+            state = record.add(problem.state(0, b, problem.all_values(problem.span())))
+            if self.progress is not None:
+                self.progress(state)
+            return Ending.STRAIGHT_LINE
+        self.rule = rule = Rule(problem, solver, -np.inf if problem.line is None else problem.straight(problem.line))
+        last = _band_steps(solver, self.last, budget, problem) if isinstance(solver, Fire) else self.last
+        most = solver.most_steps if last is None else last
+        before = None if self.checkpoint is None else self.checkpoint.restore(problem, record, rule)
+        states = solver.states(problem, b, last)
+        if before is not None:
+            states = solver.states(problem, before.coefficients, last, before.memory)
+            next(states)
+        try:
+            for state in states:
+                meter.budget = budget  # without the first state there is no path
+                state = record.add(state)
+                if self.progress is not None:
+                    self.progress(state)
+                if state.reason is not None:
+                    return state.reason
+                ending = None if record.keeps is not Keeps.LOWEST else rule(state)
+                if self.last is None and ending is not None:
+                    return ending
+                if self.last is None and self._no_barrier(state):
+                    return Ending.NO_BARRIER
+                if state.step >= most:
+                    return Ending.STEPS
+                if self.checkpoint is not None:
+                    self.checkpoint.save(record, rule, state)
+        except BudgetSpentError:
+            return Ending.BUDGET
+        raise AssertionError("a solver ended without a reason")
+
+    def _no_barrier(self, state: PathState) -> bool:
+        """Whether no sample point of the best path lies above the higher endpoint, which no path can lower."""
+        best = self.record.best
         assert best is not None
-        problem.budget = None
-        top = path_maximum(problem, best)
-        if before is not None and reason != "stands still":  # cut off in a stage that may have done no good yet
-            top_before = path_maximum(problem, before)
-            if top_before[0] < top[0]:
-                best, top = before, top_before
-    if problem.objective.staged:  # L of one stage says nothing of the next one's
-        converged = reason == "stands still"
-    else:
-        converged = reason == "no barrier" or stands_still(objectives, solver, chord(), began)
-    path = _result(problem, states, best, converged, reason, facts, top)
-    if solver == "auto" and not problem.objective.staged and converged and path.under_resolved:
-        reason = "between points" if reason in ("stands still", "no barrier") else reason
-        path = replace(path, converged=False, reason=reason)
-    return path
+        banded = self.record.keeps is Keeps.LAST
+        return not banded and state.step >= self.solver.least_steps and best.height <= float(self.problem.ends.max())
 
+    def _judged(self, ending: Ending) -> Ending:
+        """What was measured of the path kept, which may be more or less than why the search ended."""
+        best, higher = self.record.best, float(self.problem.ends.max())
+        assert best is not None
+        if ending in (Ending.STRAIGHT_LINE, Ending.NOT_FINITE):
+            return ending
+        under_resolved = self.record.under_resolved
+        if best.height <= higher and not under_resolved:
+            return Ending.NO_BARRIER
+        measured = ending.converged or (
+            self.record.keeps is Keeps.LOWEST and self.rule is not None and self.rule.converged
+        )
+        if measured:
+            return Ending.UNDER_RESOLVED if under_resolved else Ending.CONVERGED
+        return ending
 
-@contextmanager
-def _keeping(kept: Callable[[str], Path | None]) -> Iterator[None]:
-    """Errors and interruptions carry the best path so far, ``kept(reason)``, where there is one."""
-    try:
-        yield
-    except LandscapeError as error:
-        error.best = kept("not finite")
-        raise
-    except KeyboardInterrupt as interrupt:
-        best = kept("interrupted")
-        if best is None:
+    def _examined(self) -> Ending | SecondMode:
+        """What a converged path has at its maximum: a slope across it, a second negative mode, or none of these.
+
+        What minimises a sum has no reason to be stationary there, so that is not asked of it.
+        """
+        best, problem = self.record.best, self.problem
+        assert best is not None
+        assert best.maximum is not None
+        value, t = best.maximum
+        if not 0 < t < 1:
+            return Ending.CONVERGED
+        points = self.record.path(Ending.CONVERGED).points(np.clip([t - 1e-3, t, t + 1e-3], 0, 1))
+        before, x, after = points.astype(np.float64)
+        try:
+            top = Top.of(problem, t, x, after - before)
+            rise = abs(value - float(problem.ends[0] + t * (problem.ends[1] - problem.ends[0])))
+            fall, mode = look_across(problem, top)
+        except LandscapeError:  # a wall beside the maximum: nothing is known
+            return Ending.CONVERGED
+        if mode is not None:
+            return mode
+        steep = fall > STEEP * rise and self.record.keeps is not Keeps.LOWEST
+        return Ending.NOT_STATIONARY if steep else Ending.CONVERGED
+
+    def _at_stage(self, state: PathState) -> PathProblem:
+        """The problem at the β of a state, where there are stages."""
+        objective = self.problem.objective
+        if self.record.keeps is not Keeps.STAGES or not isinstance(objective, SoftTop):
+            return self.problem
+        return replace(self.problem, objective=replace(objective, beta=state.beta))
+
+    @contextmanager
+    def _keeping(self) -> Iterator[None]:
+        """Errors and interruptions carry the best path so far, where there is one."""
+        try:
+            yield
+        except LandscapeError as error:
+            error.best = self.record.so_far(Ending.NOT_FINITE)
             raise
-        raise SearchInterrupted(best) from interrupt
+        except KeyboardInterrupt as interrupt:
+            best = self.record.so_far(Ending.INTERRUPTED)
+            if best is None:
+                raise
+            raise SearchInterrupted(best) from interrupt
+
+
+def _band_steps(solver: Fire, last: int | None, budget: int | None, problem: PathProblem) -> int | None:
+    """Steps of a band, half of which it may take to relax: no more than the budget pays for."""
+    if budget is None:
+        return last
+    paid = ceil(budget / (GROWING if solver.grows else 1) / problem.curve.n_terms)
+    return min(solver.most_steps if last is None else last, paid)
 
 
 def check_budget(budget: Any, n_points: int) -> None:
-    """ValueError where a budget is no number of points, or below one path."""
+    """Raises ValueError where a budget is no number of points, or below one path."""
     if not (isinstance(budget, (int, np.integer)) and budget >= n_points):
         raise ValueError(f"the budget is {budget} points; expected at least the {n_points} of one path")
 
 
-def _within(budget: int | None, problem: Problem, states: Iterator[PathState]) -> Iterator[PathState | None]:
-    """The states, and None where the budget is spent; the first one, without which there is no path, comes anyway."""
-    try:
-        for state in states:
-            problem.budget = budget
-            yield state
-    except BudgetSpentError:
-        yield None
+def _checked_steps(steps: Any) -> int | str:
+    if isinstance(steps, (int, np.integer)) and not isinstance(steps, bool) and steps >= 0:
+        return int(steps)
+    if steps == "auto":
+        return "auto"
+    raise ValueError(f"steps is {steps!r}; expected a whole number or 'auto'")
 
 
-def _refuse_unused(method: str, options: dict[str, Any]) -> None:
-    """ValueError where options that the method makes no use of are not :func:`find_path`'s own."""
+def _refuse_without_effect(method: str, options: dict[str, Any]) -> None:
+    """Raises ValueError where options that have no effect on the method are not :func:`find_path`'s own."""
+    if method not in METHODS:
+        raise ValueError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
     own = {name: parameter.default for name, parameter in signature(find_path).parameters.items()}
-    if given := [name for name in UNUSED.get(method, ()) if options[name] != own[name]]:
-        raise ValueError(f"the method {method!r} makes no use of {', '.join(given)}: leave it out")
+    given = [name for name in METHODS[method].without_effect if not _same(options[name], own[name])]
+    if given:
+        raise ValueError(
+            f"{', '.join(given)} {'has' if len(given) == 1 else 'have'} no effect on the method {method!r}: "
+            f"remove {'it' if len(given) == 1 else 'them'}"
+        )
 
 
-def _counted(state: PathState) -> PathState:
-    """A state for the history, without its coefficients."""
-    return replace(state, coefficients=None)
-
-
-def _initial_terms(problem: Problem, initial: Path) -> Any:
-    """b (N_F, D) of a path to go on from, checked."""
-    if initial.basis != problem.basis:
-        raise ValueError(f"initial is a path in the basis {initial.basis!r}; this family's is {problem.basis!r}")
-    if initial.basis != "sine" and len(initial.coefficients) != len(problem.b):
-        raise ValueError(f"initial has {len(initial.coefficients)} terms, not {len(problem.b)}")
-    for name in ("start", "end"):
-        ours, theirs = to_host(getattr(problem, name)), getattr(initial, name)
-        if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=1e-6, atol=1e-12):
-            raise ValueError(f"initial has another {name}; expected a path between the same two points")
-    b = np.zeros(problem.b.shape)
-    n = min(len(b), len(initial.coefficients))
-    b[:n] = initial.coefficients[:n]
-    return to_device(b, problem.landscape.device, problem.landscape.dtype)
-
-
-def _result(
-    problem: Problem,
-    states: list[PathState],
-    best: PathState,
-    converged: bool,
-    reason: str,
-    facts: dict[str, Any],
-    top: tuple[float, float],
-) -> Path:
-    """``top`` is the maximum and its t."""
-    facts = {**facts, "objective": problem.objective.name, "lam": problem.objective.lam, "lr": problem.lr}
-    unused = UNUSED.get(facts["method"], ())
-    return Path(
-        start=to_host(problem.start),
-        end=to_host(problem.end),
-        coefficients=to_host(best.coefficients),
-        t=problem.t,
-        values=best.values,
-        height_linear=states[0].height if problem.height_linear is None else problem.height_linear,
-        length=best.length,
-        history={name: np.array([getattr(state, name) for state in states]) for name in HISTORY},
-        best_step=best.step,
-        maximum=top[0],
-        maximum_t=top[1],
-        evaluations=problem.span.evaluations + Evaluations(),
-        converged=converged,
-        reason=reason,
-        facts={name: fact for name, fact in facts.items() if name not in unused},
-        basis=problem.basis,
-    )
-
-
-def _banded(
-    problem: Problem,
-    n_images: int,
-    steps: int,
-    budget: int | None,
-    facts: dict[str, Any],
-    progress: Callable[[PathState], None] | None,
-) -> Path:
-    """A nudged elastic band in the same terms as the other paths."""
-    states: list[PathState] = []
-    last: PathState | None = None
-    reason = "steps"
-    grows = facts["method"] == "autoneb"
-    if budget is not None:
-        # A band that grows until half of its steps are over has three quarters of its images on average.
-        steps = min(steps, ceil(budget / (0.75 if grows else 1) / n_images))
-
-    def kept(reason: str) -> Path | None:
-        if last is None:
-            return None
-        unknown = (last.height, float("nan"))
-        return _result(problem.polygon(last.coefficients), states, last, False, reason, facts, unknown)
-
-    with _keeping(kept):
-        for state in _within(budget, problem, band_states(problem, n_images, steps, grows=grows)):
-            if state is None:
-                reason = "budget"
-                break
-            last = state
-            states.append(_counted(state))
-            if progress is not None:
-                progress(state)
-        assert last is not None
-        problem.budget = None
-        polygon = problem.polygon(last.coefficients)
-        top = path_maximum(polygon, replace(last, coefficients=polygon.b))
-    reason = last.reason or reason
-    if reason == "no barrier" and top[0] > problem.ends.max():  # but between the images
-        reason = "stands still"
-    return _result(polygon, states, last, last.reason is not None, reason, facts, top)
+def _same(a: Any, b: Any) -> bool:
+    return a is b or (isinstance(a, (int, float, str)) and a == b)

@@ -1,0 +1,137 @@
+"""A search on its way in a file, from which it goes on with the same bits."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..backend import to_device, to_host
+from ..files import json_text, read_result, sha256, write_result
+from ..landscape import Evaluations
+from ..optimizers import LbfgsState
+from .problem import PathProblem, PathState
+from .record import Record
+from .result import HISTORY
+from .rules import Rule
+from .solvers import AdamMemory, LineMemory
+
+#: Seconds between checkpoints, at least.
+EVERY = 30.0
+KIND = "search"
+_NUMBERS = ("step", "objective", "cumulative_loss", "height", "penalty", "length", "stage", "slope", "beta")
+
+
+@dataclass
+class Checkpoint:
+    """Where a search leaves its state, and what it has to agree with.
+
+    Attributes
+    ----------
+    file
+        Written whole or not at all.
+    known
+        Options and endpoints, as JSON.
+    """
+
+    file: Path
+    known: str
+    _written: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def of(cls, file: str | os.PathLike[str], problem: PathProblem, facts: dict[str, Any]) -> Checkpoint:
+        """Of a search between two points."""
+        ends = [sha256(to_host(point)) for point in (problem.start, problem.end)]
+        return cls(Path(file), json_text({**facts, "endpoints": ends}))
+
+    def save(self, record: Record, rule: Rule, state: PathState) -> None:
+        """Keeps a state that a solver can resume from, if the last one is old enough."""
+        if state.memory is None or time.monotonic() - self._written < EVERY:
+            return
+        assert record.best is not None
+        assert record.line is not None
+        arrays = {f"history_{name}": np.array(entries) for name, entries in record.history.items()}
+        arrays |= {"line": record.line, "lowest": np.array(rule.lowest)}
+        facts: dict[str, Any] = {"known": self.known, "last_lower": rule.last_lower}
+        for name, kept in (("best", record.best), ("last", state)):
+            arrays |= {f"{name}_b": to_host(kept.coefficients), f"{name}_values": kept.values}
+            facts[name] = {number: getattr(kept, number) for number in _NUMBERS}
+            facts[name] |= {"evaluations": vars(kept.evaluations).copy()}
+        more_arrays, facts["memory"] = _of_memory(state.memory)
+        write_result(self.file, KIND, {**arrays, **more_arrays}, facts)
+        self._written = time.monotonic()
+
+    def restore(self, problem: PathProblem, record: Record, rule: Rule) -> PathState | None:
+        """Puts a search where it was left; its last state, or None where there is no file.
+
+        Raises
+        ------
+        ValueError
+            If the file belongs to another search, or is damaged.
+        """
+        if not self.file.exists():
+            return None
+        arrays, facts = read_result(self.file, KIND)
+        if facts["known"] != self.known:
+            raise ValueError(f"{self.file} is the checkpoint of another search: remove it, or name another file")
+
+        def device(array: np.ndarray) -> Any:
+            return to_device(array, problem.landscape.device, problem.landscape.dtype).copy()
+
+        states = {}
+        for name in ("best", "last"):
+            numbers = {**facts[name], "evaluations": Evaluations(**facts[name]["evaluations"])}
+            states[name] = PathState(
+                coefficients=device(arrays[f"{name}_b"]), values=arrays[f"{name}_values"], **numbers
+            )
+        last = replace(states["last"], memory=_to_memory(facts["memory"], arrays, device))
+        record.history = {name: arrays[f"history_{name}"].tolist() for name in HISTORY}
+        record.line, record.best = arrays["line"], states["best"]
+        record.resumed(last)
+        rule.lowest, rule.last_lower, rule.best = arrays["lowest"].tolist(), facts["last_lower"], states["best"]
+        rule.reference = max(rule.reference, rule.lowest[0])
+        problem.meter.evaluations = last.evaluations + Evaluations()
+        return last
+
+
+def _of_memory(memory: AdamMemory | LineMemory) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    if isinstance(memory, AdamMemory):
+        facts = {"kind": "adam", "step": memory.step, "unit": memory.unit, "count": None}
+        if not memory.moments:
+            return {}, facts
+        count, m, v = memory.moments
+        return {"m": to_host(m), "v": to_host(v)}, {**facts, "count": count}
+    iterate = memory.iterate
+    arrays = {"x": to_host(iterate.x), "line_values": memory.values}
+    arrays |= {f"s{k:03d}": to_host(vector) for k, vector in enumerate(iterate.s)}
+    arrays |= {f"y{k:03d}": to_host(vector) for k, vector in enumerate(iterate.y)}
+    if iterate.last is not None:
+        arrays["last_x"], arrays["last_g"] = (to_host(a) for a in iterate.last)
+    if iterate.gradient is not None:
+        arrays["gradient"] = to_host(iterate.gradient)
+    facts = {f.name: getattr(memory, f.name) for f in fields(LineMemory) if f.name not in ("iterate", "values")}
+    facts |= {"kind": "line", "iteration": iterate.iteration, "value": iterate.value, "slope": iterate.slope}
+    return arrays, {**facts, "evaluations": vars(iterate.evaluations).copy()}
+
+
+def _to_memory(facts: dict[str, Any], arrays: dict[str, np.ndarray], device: Any) -> AdamMemory | LineMemory:
+    if facts["kind"] == "adam":
+        moments = () if facts["count"] is None else (facts["count"], device(arrays["m"]), device(arrays["v"]))
+        return AdamMemory(facts["step"], moments, facts["unit"])
+    s, y = (tuple(device(arrays[k]) for k in sorted(arrays) if k[0] == c and k[1:].isdigit()) for c in "sy")
+    iterate = LbfgsState(
+        iteration=facts["iteration"],
+        x=device(arrays["x"]),
+        value=facts["value"],
+        evaluations=Evaluations(**facts["evaluations"]),
+        s=s,
+        y=y,
+        last=(device(arrays["last_x"]), device(arrays["last_g"])) if "last_x" in arrays else None,
+        slope=facts["slope"],
+        gradient=device(arrays["gradient"]) if "gradient" in arrays else None,
+    )
+    return LineMemory(facts["done"], iterate, facts["unit"], arrays["line_values"], facts["few"], facts["straight"])

@@ -1,0 +1,173 @@
+"""Whether a path's maximum has a second negative mode, and the way down from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..backend import array_module, to_device, to_host
+from ..landscape import LandscapeError
+from .problem import PathProblem, PathState, norm
+
+#: The distance between the gradients that are subtracted, as a part of the distance between the endpoints: large enough
+#: for noisy forces, since nothing but a sign is asked for.
+STEP = 1e-3
+#: Hessian-vector products at most.
+PRODUCTS = 30
+#: A curvature counts as negative below minus this part of the largest that is seen, by central differences.
+NEGATIVE = 1e-3
+#: A stationary point is near within this part of the distance between the endpoints.
+NEAR = 0.05
+#: How far a path is bent along a second negative mode, as parts of the distance between the endpoints.
+BENDS = (0.02, 0.005)
+
+
+@dataclass(frozen=True)
+class SecondMode:
+    """A direction across the path in which the value curves down at its maximum.
+
+    Attributes
+    ----------
+    t, direction
+        Where, and which (D,), of length 1.
+    stationary
+        Whether a stationary point of that index lies as near as :data:`NEAR`: the slope over the curvature.
+    """
+
+    t: float
+    direction: np.ndarray
+    stationary: bool
+
+
+@dataclass(frozen=True)
+class Top:
+    """The maximum of a path.
+
+    Attributes
+    ----------
+    t, x, tangent
+        Where, the point (D,), and the direction of the path there.
+    zero
+        (Z, D): the zero modes there, orthonormal.
+    gradient
+        (D,).
+    """
+
+    t: float
+    x: np.ndarray
+    tangent: np.ndarray
+    zero: np.ndarray
+    gradient: np.ndarray
+
+    @classmethod
+    def of(cls, problem: PathProblem, t: float, x: np.ndarray, tangent: np.ndarray) -> Top:
+        """The gradient there is evaluated."""
+        zero = np.atleast_2d(to_host(problem.landscape.zero_modes(x))).reshape(-1, x.size)
+        return cls(t, x, tangent / (norm(tangent) or 1.0), _orthonormal(zero.astype(np.float64)), _gradient(problem, x))
+
+
+def look_across(problem: PathProblem, top: Top) -> tuple[float, SecondMode | None]:
+    """How far a path's maximum would fall if it moved across the path, and a second negative mode there, or None.
+
+    Of the Hessian without the zero modes, a Davidson iteration on finite differences of gradients finds the second
+    lowest mode. It begins with the tangent, the gradient across it, and a random direction that is always the same: the
+    others see nothing that breaks a symmetry of the path. The fall is that of a Newton step in what these span, with
+    every curvature taken positive. With more than 30 coordinates a soft mode may stay unseen.
+    """
+    starts = _starts(top)
+    n = min(PRODUCTS, top.x.size - len(top.zero))
+    V, HV = np.zeros((0, top.x.size)), np.zeros((0, top.x.size))
+    values, y, before = np.zeros(0), np.zeros((0, 0)), np.inf
+    h = STEP * problem.distance()
+    for k in range(n):
+        new = starts[k] if k < len(starts) else HV.T @ y[:, 1] - values[1] * (V.T @ y[:, 1])
+        size = norm(new)
+        new = _across(new, np.concatenate([top.zero, V]), unit=False)
+        if norm(new) <= 1e-8 * size:
+            break
+        v = new / norm(new)
+        V = np.concatenate([V, v[None]])
+        Hv = (_gradient(problem, top.x + h * v) - top.gradient) / h
+        HV = np.concatenate([HV, _across(Hv, top.zero, unit=False)[None]])
+        T = V @ HV.T
+        values, y = np.linalg.eigh(0.5 * (T + T.T))
+        if k > 5 and values[1] < 0 and abs(values[1] - before) <= 1e-2 * abs(values[1]):
+            break
+        before = values[1] if k else np.inf
+    return _fall(top.gradient, V, HV), _second_mode(problem, top, V, values, y)
+
+
+def _starts(top: Top) -> list[np.ndarray]:
+    across = _across(top.gradient, _orthonormal(np.concatenate([top.zero, top.tangent[None]])), unit=False)
+    random = np.random.default_rng(1).standard_normal(top.x.size)
+    rounding = norm(across) <= 1e-6 * norm(top.gradient)
+    return [top.tangent, random] if rounding else [top.tangent, across, random]
+
+
+def _fall(g: np.ndarray, V: np.ndarray, HV: np.ndarray) -> float:
+    """½ Σ (g·u)² / |κ| over the curvatures κ across the first row of V."""
+    if len(V) < 2:
+        return 0.0
+    T = V[1:] @ HV[1:].T
+    curvatures, u = np.linalg.eigh(0.5 * (T + T.T))
+    along = u.T @ (V[1:] @ g)
+    size = np.maximum(np.abs(curvatures), 1e-8 * np.abs(curvatures).max() or 1.0)
+    return float(0.5 * (along * (along / size)).sum())
+
+
+def _second_mode(problem: PathProblem, top: Top, V: np.ndarray, values: np.ndarray, y: np.ndarray) -> SecondMode | None:
+    if len(values) < 2 or not values[1] < -NEGATIVE * float(np.abs(values).max()):
+        return None
+    along = top.tangent @ (V.T @ y[:, :2])  # of the plane of both modes, the direction across the path
+    mode = V.T @ (y[:, :2] @ np.array([along[1], -along[0]]))
+    mode, h = _across(mode, _orthonormal(np.concatenate([top.zero, top.tangent[None]]))), STEP * problem.distance()
+    ahead, behind = (_gradient(problem, top.x + side * h * mode) for side in (1, -1))
+    curvature = float(mode @ (ahead - behind)) / (2 * h)
+    if not curvature < -NEGATIVE * float(np.abs(values).max()):
+        return None
+    return SecondMode(top.t, mode, abs(float(mode @ top.gradient)) <= NEAR * problem.distance() * abs(curvature))
+
+
+def bent_down(problem: PathProblem, state: PathState, mode: SecondMode, *, by_height: bool = False) -> Any | None:
+    """b (N, D) of a path that is bent along a second negative mode, if L (or the height) is lower there; else None."""
+    curve, xp = problem.curve, array_module(state.coefficients)
+    span, b = problem.span(), state.coefficients
+    direction = to_device(mode.direction, problem.landscape.device, b.dtype)
+    shape = xp.asarray(curve.bump(mode.t), dtype=b.dtype)[:, None] * direction
+    for bend in BENDS:
+        found, least = None, state.height if by_height else state.objective
+        for side in (bend, -bend):
+            bent = b + shape * (side * problem.distance())
+            span.replace(curve.rows, bent)
+            values = problem.trial_values(span, curve.C)
+            L = float(values.max()) if by_height else problem.terms(values, bent).value
+            if np.isfinite(values).all() and least > L:
+                found, least = bent, L
+        if found is not None:
+            return found
+    return None
+
+
+def _gradient(problem: PathProblem, x: np.ndarray) -> np.ndarray:
+    problem.meter.spend(1)
+    problem.meter.count(1)
+    point = to_device(x[None], problem.landscape.device, problem.landscape.dtype)
+    _, gradients = problem.landscape.values_and_gradients(point)
+    g = to_host(gradients)[0].astype(np.float64)
+    if not np.isfinite(g).all():
+        raise LandscapeError("the gradient beside the maximum of the path is not finite", x)
+    return g
+
+
+def _orthonormal(rows: np.ndarray) -> np.ndarray:
+    _, sizes, basis = np.linalg.svd(rows, full_matrices=False)
+    kept: np.ndarray = basis[sizes > 1e-8 * sizes.max(initial=0)]
+    return kept.reshape(-1, rows.shape[1])
+
+
+def _across(v: np.ndarray, aside: np.ndarray, unit: bool = True) -> np.ndarray:
+    for _ in range(2):
+        v = v - aside.T @ (aside @ v)
+    return v / (norm(v) or 1.0) if unit else v

@@ -1,0 +1,133 @@
+"""Paths to begin from: of another search, of points, or of a function of t."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..backend import to_device, to_host
+from .bands import piecewise_linear, with_images
+from .maximum import path_maximum
+from .problem import PathProblem, PathState
+from .result import Path
+
+#: Samples of a path of another family, a term.
+SAMPLES_A_TERM = 8
+#: Endpoints are the same within this part of their own size.
+SAME = 1e-6
+
+
+def initial_terms(problem: PathProblem, initial: Any) -> Any:
+    """b (N, D) of a path to begin from: exact where it is of the same family, else the nearest in least squares.
+
+    Parameters
+    ----------
+    initial
+        A :class:`Path` between the same endpoints; points (K, D) along it, with or without its endpoints; or a function
+        of t that returns one.
+
+    Raises
+    ------
+    ValueError
+        If it has other endpoints, more terms than the search, or is not finite.
+    """
+    curve = problem.curve
+    if isinstance(initial, Path):
+        _same_endpoints(problem, initial)
+        if initial.basis == curve.basis and curve.basis == "sine":
+            given = initial.coefficients
+            if len(given) > curve.n_terms:
+                raise ValueError(
+                    f"initial has {len(given)} terms, the search {curve.n_terms}: give n_terms={len(given)}"
+                )
+            return _device(problem, np.pad(given, ((0, curve.n_terms - len(given)), (0, 0))))
+        if initial.basis == curve.basis and len(initial.coefficients) == curve.n_terms:
+            return _device(problem, initial.coefficients)
+        t, away = _sampled(problem, initial.points)
+    elif callable(initial):
+        t, away = _sampled(problem, lambda t: np.array([to_host(initial(x)) for x in t], dtype=np.float64))
+    else:
+        t, away = _of_points(problem, initial)
+    if curve.basis == "hat" and curve.n_terms == len(curve.t) - 2:  # a band: its images lie on the path
+        return _device(problem, np.stack([np.interp(curve.t[1:-1], t, column) for column in away.T], axis=1))
+    return _device(problem, curve.through(t, away))
+
+
+def given_path(problem: PathProblem, initial: Any, b: Any) -> tuple[PathProblem, PathState]:
+    """The path that was given, its maximum known: as the search sees it, or, of points, as they are."""
+    if isinstance(initial, Path) or callable(initial):
+        span = problem.span()
+        span.replace(problem.curve.rows, b)
+        state = problem.state(0, b, problem.all_values(span))
+        own = problem
+    else:
+        t, away = _of_points(problem, initial)
+        own = with_images(problem, len(t))
+        line = _line(problem, np.linspace(0, 1, len(t)))
+        images = _line(problem, t) + away
+        span = own.span()
+        span.replace(own.curve.rows, _device(own, (images - line)[1:-1]))
+        state = piecewise_linear(own, images, own.all_values(span))
+    top = path_maximum(own, _device(own, to_host(state.coefficients)), state.values)
+    return own, replace(state, maximum=top)
+
+
+def _device(problem: PathProblem, b: np.ndarray) -> Any:
+    return to_device(b, problem.landscape.device, problem.landscape.dtype).copy()
+
+
+def _line(problem: PathProblem, t: np.ndarray) -> np.ndarray:
+    start, displacement = (to_host(a).astype(np.float64) for a in (problem.start, problem.displacement))
+    return start + t[:, None] * displacement
+
+
+def _sampled(problem: PathProblem, points: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """t and ways from the straight line of a path that is a function of t."""
+    n = max(len(problem.curve.t), SAMPLES_A_TERM * problem.curve.n_terms)
+    t = np.linspace(0, 1, n)
+    return t, _checked(problem, points(t) - _line(problem, t))
+
+
+def _of_points(problem: PathProblem, initial: Any) -> tuple[np.ndarray, np.ndarray]:
+    """t, by arc length, and ways from the straight line of points, endpoints included."""
+    points = np.array([to_host(point) for point in initial], dtype=np.float64)
+    if points.ndim != 2 or points.shape[1] != problem.landscape.size:
+        raise ValueError(
+            f"initial has shape {points.shape}; expected a Path, points (K, {problem.landscape.size}), "
+            "or a function of t"
+        )
+    ends = _line(problem, np.array([0.0, 1.0]))
+    first, last = (bool(_near(points[k], ends[k])) for k in (0, -1))
+    if first != last:
+        raise ValueError("initial begins or ends at one of the endpoints only; expected both, or inner points alone")
+    if first:
+        points = points[1:-1]
+    points = np.concatenate([ends[:1], points, ends[1:]])
+    steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
+    t = np.concatenate([[0.0], np.cumsum(steps) / steps.sum()])
+    t[-1] = 1.0
+    kept = np.concatenate([[True], np.diff(t) > 0])
+    return t[kept], _checked(problem, points[kept] - _line(problem, t[kept]))
+
+
+def _checked(problem: PathProblem, away: np.ndarray) -> np.ndarray:
+    if not np.isfinite(away).all():
+        raise ValueError("initial holds points that are not finite")
+    ends = np.abs(away[[0, -1]]).max()
+    if ends > SAME * max(problem.distance(), float(np.abs(_line(problem, np.array([0.0, 1.0]))).max())):
+        raise ValueError("initial has other endpoints; expected a path between the same two points")
+    return away
+
+
+def _same_endpoints(problem: PathProblem, initial: Path) -> None:
+    for name in ("start", "end"):
+        ours, theirs = to_host(getattr(problem, name)), getattr(initial, name)
+        if ours.shape != theirs.shape or not _near(ours, theirs):
+            raise ValueError(f"initial has another {name}; expected a path between the same two points")
+
+
+def _near(a: np.ndarray, b: np.ndarray) -> bool:
+    return bool(np.allclose(a, b, rtol=SAME, atol=SAME * float(np.abs(b).max(initial=0)) * 1e-3))

@@ -1,0 +1,125 @@
+"""L along lines of the scaled coefficients, as L-BFGS-GSS asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ..backend import array_module, to_host
+from ..landscape import Evaluations
+from ..optimizers import LbfgsState, lbfgs_gss
+from .problem import BEND, PathProblem, norm
+
+#: The unit of L for line searches, in units of its first slope / distance.
+LITTLE = 1e-9
+
+
+class PathLine:
+    """L along lines of the scaled coefficients c_n = n b_n, through a span of the rows (ends, b, p).
+
+    Attributes
+    ----------
+    problem
+        Whose sample points are evaluated; it may be exchanged for one of the same family.
+    values
+        (M,) at x.
+    unit
+        What L is measured in: 1 on landscapes with a scale of their own. Elsewhere so little of the first slope that no
+        step along a gradient is tried at less than the longest first length, from where a line search goes down by many
+        orders of magnitude, but up by only one. 0 until there is a slope.
+    """
+
+    def __init__(self, problem: PathProblem, b: Any) -> None:
+        self.problem = problem
+        xp, n = array_module(b), len(b)
+        self._n = n
+        self.scale = xp.asarray(problem.curve.scale(), dtype=problem.landscape.dtype)[:, None]
+        rows = [problem.start[None], problem.end[None], b, xp.zeros_like(b)]
+        self.span = problem.landscape.span(xp.concatenate(rows))
+        self.values = problem.ends
+        self.unit = 1.0 if problem.own_scale else 0.0
+        self._trial: tuple[float, np.ndarray] | None = None
+
+    def search(self, resumed: LbfgsState | None = None) -> Iterator[LbfgsState]:
+        """The iterations of L-BFGS-GSS from here."""
+        # Energies come in any unit, and so do their gradients: the first bend is a part of the distance.
+        first = BEND * self.problem.distance()
+        iterates = lbfgs_gss(self, first_length=first, unit_step=True, state=resumed)
+        if resumed is not None:
+            with self.problem.meter.uncounted():
+                first_again = next(iterates)
+            yield first_again
+        yield from iterates
+
+    @property
+    def b(self) -> Any:
+        """(N, D): the coefficients."""
+        return self.span.basis[2 : 2 + self._n]
+
+    @property
+    def x(self) -> Any:
+        """The scaled coefficients, which the optimiser moves."""
+        return self.b * self.scale
+
+    @property
+    def evaluations(self) -> Evaluations:
+        """The points evaluated so far."""
+        return self.problem.meter.evaluations
+
+    def all_values(self) -> np.ndarray:
+        """(M,) at x."""
+        return self.problem.all_values(self.span, self._coefficients(0.0))
+
+    def _coefficients(self, u: float) -> np.ndarray:
+        C = self.problem.curve.C
+        return np.concatenate([C, -u * C[:, 2:]], axis=1)
+
+    def _at(self, u: float) -> Any:
+        """b at x − u p."""
+        return self.b - u * self.span.basis[2 + self._n :] if u else self.b
+
+    def value_and_gradient(self, u: float = 0.0) -> tuple[float, Any]:
+        """L and its gradient at x − u p, in units of the first slope; (inf, 0) at a trial step into a wall."""
+        problem, b, C = self.problem, self._at(u), self._coefficients(u)
+        if u:
+            values, value, gradient = problem.trial_gradient(self.span, C, b)
+            self._trial = (u, values)
+            if gradient is None:
+                return float("inf"), b * 0
+        else:
+            values, value, gradient = problem.gradient(self.span, C, b)
+            self.values = values
+        gradient = gradient / self.scale
+        if not self.unit:
+            slope = norm(to_host(gradient).astype(np.float64))
+            self.unit = LITTLE * slope / problem.distance() if slope and np.isfinite(slope) else 1.0
+        return value / self.unit, gradient / self.unit
+
+    def direction(self, p: Any) -> None:
+        """Sets p."""
+        self._trial = None
+        self.span.replace(range(2 + self._n, 2 + 2 * self._n), p / self.scale)
+
+    def value(self, u: float) -> float:
+        """L at x − u p."""
+        values = self.problem.trial_values(self.span, self._coefficients(u))
+        if not np.isfinite(values).all():
+            return float("inf")
+        return self.problem.terms(values, self._at(u)).value / self.unit
+
+    def move(self, u: float) -> None:
+        """x becomes x − u p."""
+        n = self._n
+        mix = np.zeros((n, 2 + 2 * n))
+        mix[range(n), range(2, 2 + n)] = 1
+        mix[range(n), range(2 + n, 2 + 2 * n)] = -u
+        self.span.combine(range(2, 2 + n), mix)
+        if self._trial is not None and self._trial[0] == u:
+            self.values = self._trial[1]
+
+    def refresh(self) -> None:
+        """Forms anew what rounding has gathered in."""
+        if hasattr(self.span, "refresh"):
+            self.span.refresh()

@@ -1,0 +1,237 @@
+"""What a search says of its end is so: mirror lines, clashes, wrong gradients, any unit, walls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minilandscape.landscape import FunctionLandscape, LandscapeDefaults, LandscapeError
+from minilandscape.networks import network_landscape
+from minilandscape.paths import Ending, SearchInterrupted, find_path, refine_saddle
+from minilandscape.potentials import Camelback, Fig3, LennardJones, Leps, MullerBrown
+from minilandscape.training import train
+
+SEARCHES: list[dict[str, Any]] = [
+    {},
+    {"solver": "lbfgs-gss"},
+    {"solver": "adam"},
+    {"objective": "smoothmax"},
+    {"objective": "sum", "solver": "auto"},
+    {"objective": "sum", "solver": "adam"},
+    {"method": "bezier"},
+    {"method": "polyline"},
+    {"method": "neb", "n_points": 13},
+    {"method": "autoneb", "n_points": 13},
+]
+
+
+def named(options: dict[str, Any]) -> str:
+    return "-".join(map(str, options.values())) or "defaults"
+
+
+def ring(x: np.ndarray) -> tuple[float, np.ndarray]:
+    """Two ways round a hill, alike but for the mirror line between them; saddles 0.0975 at (0, ±0.974679)."""
+    away = x @ x - 1
+    return float(away**2 + 0.1 * x[1] ** 2), 4 * away * x + np.array([0, 0.2 * x[1]])
+
+
+def egg_box(x: np.ndarray) -> tuple[float, np.ndarray]:
+    return -float(np.cos(2 * np.pi * x).sum()), 2 * np.pi * np.sin(2 * np.pi * x)
+
+
+TETRAHEDRON = 2 ** (1 / 6) / np.sqrt(8) * np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], dtype=float)
+
+
+@pytest.mark.parametrize("options", SEARCHES, ids=named)
+@pytest.mark.parametrize(
+    ("f", "start", "end", "right"),
+    [
+        (ring, [-1.0, 0.0], [1.0, 0.0], 0.0975),
+        (egg_box, [0.0, 0.0], [1.0, 1.0], 0.0),
+        (LennardJones(4), TETRAHEDRON.ravel(), (TETRAHEDRON * [-1, 1, 1]).ravel(), -5.073421),
+    ],
+    ids=["ring", "egg box", "tetrahedron and its mirror image"],
+)
+def test_a_search_leaves_a_mirror_line_or_says_that_it_is_on_one(
+    options: dict[str, Any], f: Any, start: Any, end: Any, right: float
+) -> None:
+    """The gradient across the line is exactly 0, and nothing else ever leaves it."""
+    path = find_path(f, np.array(start), np.array(end), **options)
+    if path.converged and options.get("objective") != "sum":
+        assert path.maximum == pytest.approx(right, abs=5e-3)
+    if options.get("objective") == "sum" and path.converged:  # it has left the line, though not for the lowest saddle
+        assert path.maximum < 0.2
+    assert path.converged or path.reason in (Ending.HIGHER_INDEX, Ending.STALLED)
+    if not options:
+        assert path.converged
+        again = find_path(f, np.array(start), np.array(end))
+        assert np.array_equal(path.coefficients, again.coefficients)
+        assert refine_saddle(f, path).value == pytest.approx(path.maximum, abs=2e-3)
+
+
+@pytest.mark.parametrize("options", SEARCHES, ids=named)
+@pytest.mark.parametrize("height", [1e3, 1e6, 1e9])
+def test_a_spike_on_the_straight_line_makes_nothing_small(options: dict[str, Any], height: float) -> None:
+    def f(x: np.ndarray) -> tuple[float, np.ndarray]:
+        spike = height * np.exp(-(x[0] ** 2 + (x[1] - 0.02) ** 2) / 0.02**2)
+        slope = np.array([4 * x[0] * (x[0] ** 2 - 1), 2 * x[1]])
+        return (x[0] ** 2 - 1) ** 2 + x[1] ** 2 + spike, slope - spike * 2 * (x - [0, 0.02]) / 0.02**2
+
+    path = find_path(f, np.array([-1.0, 0.0]), np.array([1.0, 0.0]), **options)
+    if path.converged:
+        assert 1 - 1e-6 <= path.maximum <= 1.02
+    assert path.converged or options.get("solver") == "adam" or options.get("objective") == "sum"
+
+
+@pytest.mark.parametrize("options", [s for s in SEARCHES if s.get("solver") != "adam"], ids=named)
+@pytest.mark.parametrize("n_points", [7, 12])
+def test_a_clash_of_atoms_is_not_converged_far_above_the_saddle(options: dict[str, Any], n_points: int) -> None:
+    """Two atoms of a cluster exchanged, on a straight line that runs them into each other."""
+    turn = np.array([[np.cos(0.05), -np.sin(0.05), 0], [np.sin(0.05), np.cos(0.05), 0], [0, 0, 1]])
+    end = (TETRAHEDRON[[1, 0, 2, 3]] @ turn).ravel()
+    options = {**options, "n_points": n_points, "budget": 20_000}
+    path = find_path(LennardJones(4), TETRAHEDRON.ravel(), end, **options)
+    assert not path.converged or path.maximum == pytest.approx(-5.073421, abs=0.05)
+
+
+def scaled(land: Any, values: float, lengths: float = 1.0) -> FunctionLandscape:
+    def f(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        value, gradient = land.values_and_gradients(points / lengths)
+        return values * value, values / lengths * gradient
+
+    return FunctionLandscape(f, size=land.size, batched=True, memory=0)
+
+
+@pytest.mark.parametrize("options", [{}, *SEARCHES[1:5], *SEARCHES[6:]], ids=named)
+@pytest.mark.parametrize("unit", [1e-200, 1e-30, 1e30, 1e300])
+def test_no_unit_of_the_values_makes_a_search_converged(options: dict[str, Any], unit: float) -> None:
+    land, start, end = Fig3(), np.array(Fig3.START), np.array(Fig3.END)
+    path, plain = find_path(scaled(land, unit), start, end, **options), find_path(land, start, end, **options)
+    assert path.maximum / unit == pytest.approx(plain.maximum, rel=2e-3)
+    assert (path.reason, path.under_resolved) == (plain.reason, plain.under_resolved)
+
+
+@pytest.mark.parametrize("objective", ["maxflux", "smoothmax", "sum"])
+@pytest.mark.parametrize(("sign", "lr"), [(-1.0, None), (1.0, 10.0)])
+def test_adam_on_a_wrong_gradient_or_at_a_wild_rate_is_not_converged(
+    sign: float, lr: float | None, objective: str
+) -> None:
+    def f(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        values, gradients = Fig3().values_and_gradients(points)
+        return values, sign * gradients
+
+    land = FunctionLandscape(f, size=2, batched=True)
+    path = find_path(land, np.array(Fig3.START), np.array(Fig3.END), solver="adam", lr=lr, objective=objective)
+    assert not path.converged
+    assert len(path.history["height"]) < 1000, "it should not go on for long"
+
+
+@pytest.mark.parametrize("options", SEARCHES, ids=named)
+@pytest.mark.parametrize("land", [Camelback(), Leps(), MullerBrown()], ids=lambda land: type(land).__name__)
+def test_what_is_converged_falls_no_more(options: dict[str, Any], land: Any) -> None:
+    """A hundred more steps lower neither the maximum nor L by more than 1 % of what they are above the endpoints."""
+    path = find_path(land, *land.minima[:2], **options)
+    if not path.converged:
+        assert path.reason in (Ending.NOT_STATIONARY, Ending.STALLED, Ending.STEPS)
+        return
+    more = find_path(land, *land.minima[:2], initial=path, **{**options, "steps": 100})
+    assert path.maximum - more.maximum <= 0.01 * path.barrier
+    if options.get("objective") != "sum":
+        assert path.maximum == pytest.approx(land.values(land.saddles[:1])[0], abs=0.01 * path.barrier)
+
+
+@pytest.mark.parametrize("solver", ["lbfgs-gss", "auto"])
+def test_a_search_between_deep_endpoints_is_not_called_still_while_it_falls(solver: str, small_mnist: Any) -> None:
+    """Losses of 1e-6, where 1e-4 of the straight line's is a hundred times as high."""
+    land, options = network_landscape("fcp", small_mnist.train[:30]), {"n_points": 12, "n_terms": 4, "solver": solver}
+    runs = [train("fcp", small_mnist.cut(30), seed=seed, epochs=200, loss_floor=1e-6) for seed in (0, 1)]
+    ends = [run.train_weights for run in runs]
+    path = find_path(land, *ends, **options)
+    assert max(path.height_ends) < 1e-5
+    more = find_path(land, *ends, **options, initial=path, steps=60)
+    if path.converged:
+        assert path.maximum - more.maximum <= 0.05 * max(path.barrier, 2e-5 * path.height_linear)
+
+
+class Box(LandscapeDefaults):
+    """A valley that exists in a box only; beyond it the object raises."""
+
+    size = 2
+
+    def __init__(self, error: type[Exception]) -> None:
+        self.error, self.outside = error, 0
+
+    def values_and_gradients(self, points: Any) -> Any:
+        if (np.abs(points[:, 1]) > 0.45).any():
+            self.outside += 1
+            raise self.error("outside of the box")
+        bend = points[:, 1] - 0.4 * np.cos(np.pi * points[:, 0] / 2)
+        values = 5 * bend**2 + (1 - points[:, 0] ** 2) ** 2
+        by_x = 10 * bend * 0.2 * np.pi * np.sin(np.pi * points[:, 0] / 2) - 4 * points[:, 0] * (1 - points[:, 0] ** 2)
+        return values, np.stack([by_x, 10 * bend], axis=1)
+
+
+@pytest.mark.parametrize("error", [LandscapeError, RuntimeError, ValueError])
+@pytest.mark.parametrize("solver", ["lbfgs-gss", "auto"])
+def test_a_trial_step_that_raises_is_a_wall(solver: str, error: type[Exception]) -> None:
+    """The first trial steps run out of the box."""
+    land = Box(error)
+    path = find_path(as_object(land), np.array([-1.0, 0.0]), np.array([1.0, 0.0]), solver=solver)
+    assert path.maximum == pytest.approx(1, abs=1e-3)
+    assert land.outside > 0
+    assert path.facts["walls"] >= land.outside
+    assert "outside of the box" in path.facts["last_wall"]
+
+
+def as_object(land: Any) -> Any:
+    """A landscape of another package, which knows nothing of ours."""
+
+    class Foreign:
+        size = land.size
+
+        def values_and_gradients(self, points: Any) -> Any:
+            return land.values_and_gradients(points)
+
+    return Foreign()
+
+
+def test_an_interrupted_search_that_was_resumed_keeps_what_it_was_given() -> None:
+    """The first steps at a new β lead up before they lead down."""
+    land = MullerBrown()
+    given = find_path(land, *land.minima[:2], steps=40)
+
+    def stop(state: Any) -> None:
+        if state.step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(SearchInterrupted) as stopped:
+        find_path(land, *land.minima[:2], initial=given, progress=stop)
+    assert stopped.value.best.maximum <= given.maximum + 1e-9
+    resumed = find_path(land, *land.minima[:2], initial=given, steps=3)
+    assert resumed.maximum <= given.maximum + 1e-9
+    assert resumed.facts["beta"] >= given.facts["beta"]
+
+
+@pytest.mark.parametrize("objective", ["maxflux", "smoothmax"])
+@pytest.mark.parametrize("budget", [60, 100, 400])
+def test_second_passes_of_a_network_count_against_the_budget(objective: str, budget: int, small_mnist: Any) -> None:
+    land = network_landscape("lstm", small_mnist.train[:50])
+    ends = np.random.default_rng(0).uniform(-0.6, 0.6, (2, land.size)).astype(np.float32)
+    spent: list[int] = []
+
+    def note(state: Any) -> None:
+        spent.append(state.evaluations.values + state.evaluations.gradients)
+
+    path = find_path(land, *ends, n_points=20, objective=objective, budget=budget, steps="auto", progress=note)
+    assert path.reason in (Ending.BUDGET, Ending.NO_BARRIER)
+    assert spent[-1] <= max(budget, 2 * 18 + 2)
+
+
+@pytest.mark.parametrize("terms", [0, 1, 5])
+def test_no_terms_leave_the_straight_line(terms: int) -> None:
+    path = find_path(Fig3(), np.array(Fig3.START), np.array(Fig3.END), n_terms=terms, n_points=11)
+    assert (path.reason is Ending.STRAIGHT_LINE) == (terms == 0)
+    assert path.coefficients.shape == (terms, 2)
+    assert terms or path.height == path.height_linear
