@@ -190,6 +190,8 @@ def connect(
 
 def _print_path(path: Any, facts: dict[str, Any]) -> None:
     """What a person wants to know of a path, a line each."""
+    from minilandscape.paths import Ending
+
     higher, counts, steps = max(path.height_ends), path.evaluations, len(path.history["height"]) - 1
     place = "" if np.isnan(path.maximum_t) else f"   at t = {path.maximum_t:.3f}"
     line = float(np.linalg.norm(path.end.astype(np.float64) - path.start))
@@ -203,10 +205,14 @@ def _print_path(path: Any, facts: dict[str, Any]) -> None:
     print(f"endpoints    {path.height_ends[0]:.6g}, {path.height_ends[1]:.6g}")
     print(f"path length  {path.length:.4g}   (straight line {line:.4g})")
     if path.converged:
-        print(f"converged    yes   {path.reason.meaning}; {steps} steps")
+        why = "" if path.reason is Ending.CONVERGED else f": {path.reason.meaning}"
+        print(f"converged    yes   in {steps} steps{why}")
     else:
-        print(f"converged    no    {path.reason.meaning} ({steps} steps): the barrier is an upper bound")
-        print(f"             {_advice(path)}")
+        why = (
+            f"stopped after {steps} steps" if path.reason is Ending.STEPS else f"{path.reason.meaning} ({steps} steps)"
+        )
+        print(f"converged    no    {why}: the barrier is an upper bound;")
+        print(f"                   {_advice(path)}")
     print(f"cost         {counts.gradients} gradient and {counts.values} value evaluations")
     if "n_images" in facts:
         print(f"images       {_images(facts)}")
@@ -235,7 +241,7 @@ def _images(facts: dict[str, Any]) -> str:
     n, of = facts["n_images"], facts.get("n_images_of_split", facts["n_images"])
     if n == of:
         return f"all {n:,} {kind} images"
-    return f"the first {n:,} of {of:,} {kind} images: on all of them the barrier is another"
+    return f"the first {n:,} of {of:,} {kind} images: on all of them the barrier may differ"
 
 
 def _keep(best: Any, out: Path | None) -> None:

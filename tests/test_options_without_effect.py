@@ -34,14 +34,35 @@ LINES = {
         "fcp --data data.npz --epochs 1 --out r --optimizer adam --seeds 0-0",
     ],
     "evaluate": ["v.npy --data data.npz", *(f"v.npy --data data.npz --split {part}" for part in ("train", "test"))],
-    "connect": [],
+    "connect": [
+        *(
+            f"p.npy:0 p.npy:1 --landscape option_energies:well --points 9 --steps 3 {rest}"
+            for rest in (
+                "--solver adam --objective sum",
+                "--solver lbfgs-gss --objective sum --power 2 --offset -0.05",
+                "--solver auto --objective maxflux",
+                "--solver adam --objective smoothmax",
+                "--method bezier --solver auto --objective sum",
+                "--method polyline --solver lbfgs-gss --objective maxflux",
+                "--method neb",
+                "--method autoneb",
+            )
+        ),
+        "p.npy:0 p.npy:1 --landscape option_energies:well --points 9 --method linear",
+        "v.npy w.npy --data data.npz --limit 20 --points 9 --steps 3",
+        "v.npy w.npy --data data.npz --limit 20 --points 9 --steps 3 --split test --solver lbfgs-gss",
+        "v.npy w.npy --data data.npz --limit 20 --points 9 --method linear",
+    ],
     "compare": [
         "p.npy:0 p.npy:1 --landscape option_energies:well --budget 200",
         "v.npy w.npy --data data.npz --limit 20 --budget 120 --points 20",
     ],
     "kpca": [f"s.npy p5.npy --kernel {kernel}" for kernel in ("linear", "polynomial", "sigmoid", "rbf")],
     "statistics": ["s.npy", "s.npy p5.npy", "s.npy p5.npy s.npy"],
-    "curvature": ["wide.npy --landscape option_energies:wide --eigenvalues 1", "p.npy:0 --landscape option_energies:well"],
+    "curvature": [
+        "wide.npy --landscape option_energies:wide --eigenvalues 1",
+        "p.npy:0 --landscape option_energies:well",
+    ],
     "surface": [
         "p.npy:0 --landscape option_energies:well --n 3",
         "p.npy:0 p.npy:1 --landscape option_energies:bowl --n 3",
@@ -103,7 +124,7 @@ VALUES: dict[str, str | dict[str, str]] = {
     "variant": "authors",
 }
 #: Where an answer goes, and options that only state what an input is, or where the same is computed.
-NO_ANSWER = {"as_json", "device", "model", "out", "plot"}
+NO_ANSWER = {"align", "as_json", "device", "model", "out", "plot"}
 
 #: What answers repeat of a line.
 REPEATED = {
@@ -200,7 +221,7 @@ def test_an_option_changes_the_answer_or_is_refused(
         flags = [name for name in option.opts if name.startswith("--")]
         if not flags or option.name in (*NO_ANSWER, "help") or set(flags) & set(line.split()):
             continue
-        value = "of_networks.npz" if option.name == "path" and "v.npy" in line else VALUES[option.name]
+        value = "of_networks.npz" if option.name in ("initial", "path") and "v.npy" in line else VALUES[option.name]
         value = value if isinstance(value, str) else value.get(command, value[""])
         code, said, other = answer(f"{line} {flags[0]} {value}", capsys)
         if code == 2:

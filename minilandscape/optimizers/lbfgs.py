@@ -128,6 +128,8 @@ class LbfgsState:
         |∇f(x)|.
     gradient
         ∇f(x), where the accepted trial step brought it along; None where it was evaluated at x.
+    decrement
+        ½ ∇f·H ∇f, by how much the next step should lower f; NaN where no pair says anything of H.
     """
 
     iteration: int
@@ -140,6 +142,7 @@ class LbfgsState:
     reason: Stop | None = None
     slope: float = float("nan")
     gradient: Any = None
+    decrement: float = float("nan")
 
 
 def _scalars(*arrays: Any) -> np.ndarray:
@@ -266,12 +269,16 @@ def lbfgs_gss(
             else:
                 s, y = (), ()
         last = (x, gradient)
+        p = two_loop(gradient, s, y)
+        slope, size = _scalars(_dot(p, gradient), _dot(p, p))
+        current = replace(current, decrement=0.5 * float(slope) if s else float("nan"))
         yield current
         found = after = None
         shrunk = 1.0
-        for _attempt in range(2 + SHORTER):
-            p = two_loop(gradient, s, y)
-            slope, size = _scalars(_dot(p, gradient), _dot(p, p))
+        for attempt in range(2 + SHORTER):
+            if attempt > 0:
+                p = two_loop(gradient, s, y)
+                slope, size = _scalars(_dot(p, gradient), _dot(p, p))
             if s and not (np.isfinite(size) and slope > 0):
                 s, y = (), ()
                 p, slope, size = gradient, squared, squared

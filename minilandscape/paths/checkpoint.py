@@ -23,7 +23,18 @@ from .solvers import AdamMemory, LineMemory
 #: Seconds between checkpoints, at least.
 EVERY = 30.0
 KIND = "search"
-_NUMBERS = ("step", "objective", "cumulative_loss", "height", "penalty", "length", "stage", "slope", "beta")
+_NUMBERS = (
+    "step",
+    "objective",
+    "cumulative_loss",
+    "height",
+    "penalty",
+    "length",
+    "stage",
+    "slope",
+    "decrement",
+    "beta",
+)
 
 
 @dataclass
@@ -114,7 +125,7 @@ def _of_memory(memory: AdamMemory | LineMemory) -> tuple[dict[str, np.ndarray], 
     if iterate.gradient is not None:
         arrays["gradient"] = to_host(iterate.gradient)
     facts = {f.name: getattr(memory, f.name) for f in fields(LineMemory) if f.name not in ("iterate", "values")}
-    facts |= {"kind": "line", "iteration": iterate.iteration, "value": iterate.value, "slope": iterate.slope}
+    facts |= {"kind": "line", "iteration": iterate.iteration, "value": iterate.value}
     return arrays, {**facts, "evaluations": vars(iterate.evaluations).copy()}
 
 
@@ -131,7 +142,6 @@ def _to_memory(facts: dict[str, Any], arrays: dict[str, np.ndarray], device: Any
         s=s,
         y=y,
         last=(device(arrays["last_x"]), device(arrays["last_g"])) if "last_x" in arrays else None,
-        slope=facts["slope"],
         gradient=device(arrays["gradient"]) if "gradient" in arrays else None,
     )
     return LineMemory(facts["done"], iterate, facts["unit"], arrays["line_values"], facts["few"], facts["straight"])

@@ -15,8 +15,8 @@ from .endings import Ending
 from .meter import Meter, placing, refuse_not_finite
 from .objectives import PowerSum, SoftTop, Terms, capped
 
-#: A path is stationary where a bend along the gradient, of this part of the distance between the endpoints, would lower
-#: L by less than that part of what L has left above its least possible value.
+#: A path is stationary where a quasi-Newton step, or a bend along the gradient by the first part of the distance of the
+#: endpoints, would lower L by less than the second part of what L has left above its least possible value.
 BEND, AT_REST = 0.1, 1e-2
 
 
@@ -45,6 +45,8 @@ class PathState:
         seen by the new objective.
     slope
         |∂L/∂c| of the scaled coefficients c; NaN where no gradient was evaluated.
+    decrement
+        By how much a quasi-Newton step should lower L; NaN where nothing is known of the Hessian.
     memory
         What the solver resumes from, where it can from here; None elsewhere.
     maximum
@@ -65,6 +67,7 @@ class PathState:
     reason: Ending | None = None
     stage: int = 0
     slope: float = float("nan")
+    decrement: float = float("nan")
     memory: Any = None
     maximum: tuple[float, float] | None = None
     beta: float = 0.0
@@ -289,7 +292,8 @@ class PathProblem:
 
     def stationary(self, state: PathState) -> bool:
         """Whether ∂L/∂b vanishes, in units of the problem: see :data:`AT_REST`."""
-        return bool(state.slope == 0 or state.slope * BEND * self.distance() <= AT_REST * self.left(state))
+        fall = state.slope * BEND * self.distance() if np.isnan(state.decrement) else state.decrement
+        return bool(state.slope == 0 or fall <= AT_REST * self.left(state))
 
     def slope(self, gradient: Any) -> float:
         """|∂L/∂c| of the scaled coefficients c_n = n b_n (of other bases than the sines, c = b)."""

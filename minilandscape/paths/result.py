@@ -127,9 +127,9 @@ class Path:
             from matplotlib.figure import Figure
 
             axes = Figure(figsize=(6, 4), layout="constrained").subplots()
-        axes.plot(self.t, self.values, ".-", label=f"path, height {self.height:.4g}")
+        axes.plot(self.t, self.values, ".-", label=f"path, maximum {self.maximum:.4g}")
         axes.plot([0, 1], self.height_ends, "k.", ms=9)
-        axes.axhline(max(self.height_ends), color="0.6", lw=0.8, ls=":", label="higher end")
+        axes.axhline(max(self.height_ends), color="0.6", lw=0.8, ls=":", label="higher endpoint")
         axes.set(xlabel="t", ylabel="value")
         axes.legend(frameon=False)
         return axes

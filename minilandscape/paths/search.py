@@ -224,7 +224,7 @@ class _Search:
                 if self.last is None and bends < MOST_BENDS:
                     bent = bent_down(at_stage, record.best, found, by_height=banded)
                 if bent is None:  # on a network L decides, and it is as low as it gets
-                    doubtful = found.stationary and not self.problem.own_scale
+                    doubtful = (found.stationary or bends == MOST_BENDS) and not self.problem.own_scale
                     ending = Ending.HIGHER_INDEX if doubtful else ending
                     break
                 record.begin_again()

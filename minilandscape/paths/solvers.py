@@ -209,6 +209,7 @@ def _iterations(line: PathLine, done: int, iterate: LbfgsState | None = None) ->
             slope = found.slope * line.unit
             kept = LineMemory(done, found, line.unit, line.values) if found.iteration % REFRESH == 0 else None
             state = problem.state(done + found.iteration, line.b, line.values, slope=slope, memory=kept)
+            state = replace(state, decrement=found.decrement * line.unit)
             yield replace(state, reason=None if found.reason is None else _ending(problem, state, found.reason))
 
 
