@@ -221,6 +221,8 @@ def test_an_option_changes_the_answer_or_is_refused(
         flags = [name for name in option.opts if name.startswith("--")]
         if not flags or option.name in (*NO_ANSWER, "help") or set(flags) & set(line.split()):
             continue
+        if option.name == "split_at_minima" and "v.npy" in line:  # of 42,200 coordinates: minutes
+            continue
         value = "of_networks.npz" if option.name in ("initial", "path") and "v.npy" in line else VALUES[option.name]
         value = value if isinstance(value, str) else value.get(command, value[""])
         code, said, other = answer(f"{line} {flags[0]} {value}", capsys)

@@ -70,8 +70,8 @@ def assert_same(a: Any, b: Any) -> None:
     ("model", "options", "every"),
     [
         ("fcp", {"solver": "adam", "steps": 45}, 36),
-        ("lstm", {"solver": "lbfgs-gss", "steps": 22}, 75),
-        ("lstm", {"solver": "auto", "steps": 16}, 180),
+        ("lstm", {"solver": "lbfgs-gss", "steps": 32}, 60),
+        ("lstm", {"solver": "auto", "steps": 16}, 110),
         (None, {"solver": "adam", "steps": "auto", "objective": "sum"}, 60),
     ],
 )

@@ -776,7 +776,9 @@ def test_a_search_whose_barrier_hides_between_its_points_goes_on_with_more() -> 
     assert (len(few.t), few.under_resolved) == (12, True)
 
 
-def test_a_search_that_is_cut_off_goes_on_as_far_as_the_plan_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_that_is_cut_off_goes_on_as_far_as_the_plan_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fourier, "FewPointsFirst", partial(FewPointsFirst, most_steps=12))  # of one search
     floor = 2 * np.cos(3.0)  # of the valley, which no path of few steps follows
     ends, options = np.array([[-1.0, floor], [1.0, floor]]), {"n_points": 25, "lam": 1e-3, "solver": "auto"}
@@ -804,7 +806,7 @@ def test_a_search_that_is_cut_off_goes_on_as_far_as_the_plan_says(monkeypatch: p
     task: dict[str, Any] = dict.fromkeys(("data", "data_key", "landscape", "images", "model", "variant"))
     task |= {"weights": "train", "pair": [0, 1], "path": options}
     for more, steps in (({}, 12), ({"most_steps": 20}, 24)):
-        kept, facts = work.pair_path({**task, **more}, [({"train": ends}, {})], Path())
+        kept, facts = work.pair_path({**task, **more}, [({"train": ends}, {})], tmp_path / "task.npz")
         assert facts["steps"] == steps
         assert len(kept["history_height"]) == 12 + 1
 

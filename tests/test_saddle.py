@@ -492,7 +492,7 @@ def test_steps_and_tolerances_follow_the_noise(lj6: Any, land: Noisy, noise: flo
     assert saddle.zero_modes == 6
     assert saddle.evaluations.gradients == land.points < 400
     assert saddle.value == pytest.approx(-12.079031275, abs=1e-6 + 3 * noise)
-    assert saddle.eigenvalues[:2] == pytest.approx([-10.021254, 38.070161], rel=1e-6 + 3 * noise ** (2 / 3))
+    assert saddle.eigenvalues[:2] == pytest.approx([-10.021254, 38.070161], rel=1e-6 + 9 * noise ** (2 / 3))
     assert saddle.minima_values == pytest.approx([-12.712062257, -12.302927530], abs=1e-6 + 3 * noise)
     assert saddle.residual <= saddle.tolerance
     assert noise / 10 < saddle.noise < 10 * noise

@@ -18,6 +18,10 @@ SLACK = 1e-3
 FIRST_BETA, NEXT_BETA = 3.0, 3.0
 #: Weight of unequal steps, in units of the same scale.
 EQUAL_STEPS = 10.0
+#: A rise of the path is far below the straight line's scale where so many times the rise is.
+SOFT_RISE = 10.0
+#: β × rise from which on the top of a path outweighs the rest of it.
+WEIGHS = 6.0
 #: Values of the straight line that stand higher than so many times its median, both above its lowest, are spikes: what
 #: is measured in units of the straight line's values leaves them out.
 SPIKE = 10.0
@@ -172,9 +176,19 @@ class SoftTop:
         scale = median_above(line_values) or float(np.ptp(line_values[np.isfinite(line_values)])) or 1.0
         return replace(self, beta=self.beta or FIRST_BETA / scale, kappa=EQUAL_STEPS * scale, scale=scale)
 
-    def at_stage(self, stage: int) -> SoftTop:
-        """With the β of a later stage."""
-        return replace(self, beta=self.beta * NEXT_BETA**stage)
+    def sharper(self, rise: float) -> SoftTop:
+        """With the β of the next stage, after a path that rises so far above its chord.
+
+        A straight line through a clash has a scale that says nothing of the barrier. Where the rise is far below it, β
+        and κ go by the rise.
+        """
+        rise = min(rise, self.scale) or self.scale
+        beta = max(NEXT_BETA * self.beta, FIRST_BETA / rise)
+        return replace(self, beta=beta, kappa=EQUAL_STEPS * min(self.scale, SOFT_RISE * rise))
+
+    def weighs_the_top(self, rise: float) -> bool:
+        """Whether β is large enough for a path of this rise to tell its top from the rest."""
+        return self.beta * rise >= WEIGHS
 
     def at_fewer_points(self, n_points: int, of: int) -> SoftTop:
         """The same."""

@@ -223,8 +223,9 @@ class _Search:
                 bent = None
                 if self.last is None and bends < MOST_BENDS:
                     bent = bent_down(at_stage, record.best, found, by_height=banded)
-                if bent is None:  # on a network L decides, and it is as low as it gets
-                    doubtful = (found.stationary or bends == MOST_BENDS) and not self.problem.own_scale
+                if bent is None:  # where a sum is minimised, L is as low as it gets, and decides unless it is a saddle
+                    certain = record.keeps is not Keeps.LOWEST or found.stationary or bends == MOST_BENDS
+                    doubtful = certain and not self.problem.own_scale
                     ending = Ending.HIGHER_INDEX if doubtful else ending
                     break
                 record.begin_again()

@@ -56,8 +56,8 @@ class Staged:
         step, ending, settled = 0, Ending.STAGES, False
         lowest: PathState | None = None
         top_of_b: tuple[float, float] | None = None
+        objective = problem.objective
         for stage in range(MOST_STAGES):
-            objective = problem.objective.at_stage(stage)
             at_stage = replace(problem, objective=objective)
             best: PathState | None = None
             before = lowest
@@ -74,7 +74,8 @@ class Staged:
                 yield replace(state, reason=None)
             assert best is not None
             step, best = state.step, _with_maximum(at_stage, best)
-            small = min(STILL_MAXIMUM * objective.scale, STILL_ABOVE * at_stage.left(best))
+            rise = at_stage.left(best)
+            small = min(STILL_MAXIMUM * objective.scale, STILL_ABOVE * rise)
             fell = float("inf") if before is None else _top(before) - _top(best)
             if lowest is None or fell > 0:
                 lowest, settled = best, at_stage.stationary(best)
@@ -83,10 +84,10 @@ class Staged:
             if state.reason in (Ending.LINE_SEARCH, Ending.NOT_FINITE):
                 ending = state.reason
                 break
-            if fell <= small:
+            if fell <= small and objective.weighs_the_top(rise):
                 ending = Ending.CONVERGED if settled else Ending.STALLED
                 break
-            b, top_of_b = best.coefficients, best.maximum
+            b, top_of_b, objective = best.coefficients, best.maximum, objective.sharper(rise)
         assert lowest is not None
         yield replace(lowest, reason=ending)
 
