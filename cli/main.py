@@ -5,13 +5,14 @@ from __future__ import annotations
 import signal
 import sys
 import traceback
+import warnings
 from typing import Annotated, Any
 
 import typer
 
 from . import campaign, demo, info, networks, paths, points, sets
 from .options import UsageError
-from .output import check_streams, document_alone, no_reader_left
+from .output import check_streams, document_alone, no_reader_left, note
 
 INTERRUPTED = 130
 HELP = frozenset(("-h", "--help"))
@@ -79,7 +80,8 @@ def main(arguments: list[str] | None = None, *, ends_process: bool = False) -> N
     arguments = (["--debug"] if debug else []) + arguments
     check_streams()
     try:
-        with document_alone("--json" in arguments and not HELP.intersection(arguments)):
+        with warnings.catch_warnings(), document_alone("--json" in arguments and not HELP.intersection(arguments)):
+            warnings.showwarning = lambda message, *_: note(f"warning: {' '.join(str(message).split())}")
             code = app(arguments, prog_name="minilandscape", standalone_mode=False, obj=arguments)
         sys.stdout.flush()  # a reader that has gone is noticed here
         if code == INTERRUPTED:  # newer Typer makes an exit code of Ctrl-C itself

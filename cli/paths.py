@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -250,7 +251,7 @@ def _keep(best: Any, out: Path | None) -> None:
         note("no path is kept, since --out names no file")
         return
     best.save(out)
-    note(f"the best path so far is in {out}; --from {out} resumes from it")
+    note(f"the best path so far is in {out}; --from {shlex.quote(str(out))} resumes from it")
 
 
 def _aligned(land: Any, facts: dict[str, Any], a: Any, b: Any) -> Any:

@@ -16,13 +16,25 @@ from minilandscape import backend
 from minilandscape.cuda import kernels, products
 from minilandscape.data import Images, Mnist
 
+#: Modules whose tests take long and say nothing of NumPy's version: processes, signals, pages, devices, words.
+ONCE = ("benchmarks", "campaign", "cuda", "devices", "docs", "examples", "options_without_effect", "packaging")
+ONCE += ("path_checkpoint", "readme", "reproduce", "strict_cupy", "words", "workers")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run the tests that take minutes")
+    parser.addoption(
+        "--arithmetic", action="store_true", help="leave out the modules whose tests say nothing of NumPy's version"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     reason = gpu_is_missing()
+    if config.getoption("--arithmetic"):
+        once = {f"test_{name}.py" for name in ONCE}
+        kept = [item for item in items if item.path.name not in once or "topsearch" in item.name]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
     for item in items:
         if "long" in item.keywords and not config.getoption("--long"):
             item.add_marker(pytest.mark.skip(reason="long: run with --long"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import array_module, to_device, to_host
+from ..backend import to_device, to_host
 from ..landscape import LandscapeError
 from .problem import PathProblem, PathState, norm
 
@@ -132,10 +132,9 @@ def _second_mode(problem: PathProblem, top: Top, V: np.ndarray, values: np.ndarr
 
 def bent_down(problem: PathProblem, state: PathState, mode: SecondMode, *, by_height: bool = False) -> Any | None:
     """b (N, D) of a path that is bent along a second negative mode, if L (or the height) is lower there; else None."""
-    curve, xp = problem.curve, array_module(state.coefficients)
-    span, b = problem.span(), state.coefficients
-    direction = to_device(mode.direction, problem.landscape.device, b.dtype)
-    shape = xp.asarray(curve.bump(mode.t), dtype=b.dtype)[:, None] * direction
+    curve, land, span = problem.curve, problem.landscape, problem.span()
+    b = to_device(state.coefficients, land.device, land.dtype)
+    shape = to_device(np.outer(curve.bump(mode.t), mode.direction), land.device, land.dtype)
     for bend in BENDS:
         found, least = None, state.height if by_height else state.objective
         for side in (bend, -bend):

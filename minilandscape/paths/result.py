@@ -18,7 +18,7 @@ UNSEEN, ROUNDING = 1e-5, 16
 HISTORY = ("cumulative_loss", "height", "penalty", "length")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Path:
     """A path between two points of a landscape.
 
@@ -76,6 +76,14 @@ class Path:
     under_resolved: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
     basis: str = "sine"
+
+    def __repr__(self) -> str:
+        """One line: the barrier, the maximum, and whether the path is converged."""
+        counts, found = self.evaluations, "converged" if self.converged else f"not converged ({self.reason})"
+        return (
+            f"<Path: barrier {self.barrier:.6g}, maximum {self.maximum:.6g} at t = {self.maximum_t:.4g}, {found}, "
+            f"{counts.gradients} gradient and {counts.values} value evaluations>"
+        )
 
     @property
     def height(self) -> float:

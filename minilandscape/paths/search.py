@@ -103,7 +103,7 @@ def find_path(
         ``"auto"``.
     budget
         Points, with and without gradients, that the search may evaluate: it ends before it would take more, once it has
-        a path. The maximum over continuous t of the final path is not counted against it.
+        a path. What is measured of the final path, its maximum and the modes there, is not counted against it.
     initial
         A path to begin from: a :class:`Path` of any family between the same endpoints, such as the ``best`` of a search
         that was interrupted; points (K, D); or a function of t. An objective with stages resumes at the β where a path
@@ -229,6 +229,7 @@ class _Search:
                     ending = Ending.HIGHER_INDEX if doubtful else ending
                     break
                 record.begin_again()
+                self.checkpoint = None  # what it holds leads here again
                 ending = self._converge(at_stage, bent, budget)
         return record.path(ending)
 
