@@ -18,7 +18,7 @@ from minilandscape.analysis.symmetry import align_atoms
 from minilandscape.landscape import FunctionLandscape, LandscapeDefaults, LandscapeError
 from minilandscape.motion import distance_without_zero_modes
 from minilandscape.networks import network_landscape
-from minilandscape.paths import climb, find_path, load_saddle, modes, refine_saddle, split_at_minima
+from minilandscape.paths import Ending, climb, find_path, load_saddle, modes, refine_saddle, split_at_minima
 from minilandscape.potentials import Camelback, Fig3, LennardJones, Leps, LepsOscillator, MullerBrown
 from minilandscape.training import train_together
 
@@ -337,8 +337,12 @@ def test_two_bends_of_a_line_of_atoms_are_two() -> None:
     side = 2 ** (1 / 6)
     start = np.array([[0, 0, 0], [side, 0, 0], [side / 2, side * 3**0.5 / 2, 0]])
     land = LennardJones(3)  # a number of steps keeps the search on the mirror line
-    saddle = refine_saddle(land, find_path(land, start.ravel(), (start * [1, -1, 1]).ravel(), steps=500))
+    path = find_path(land, start.ravel(), (start * [1, -1, 1]).ravel(), steps=500)
+    assert path.reason is Ending.HIGHER_INDEX
+    top, ahead = path.points([path.maximum_t, path.maximum_t + 1e-3])
+    saddle = refine_saddle(land, top, ahead - top)
     assert not saddle.converged
+    assert saddle.eigenvalues[1] == pytest.approx(saddle.eigenvalues[0], rel=1e-3) < 0
     assert "several negative eigenvalues" in saddle.reason
 
 
