@@ -9,9 +9,8 @@
 #   minimum of another source, the transition state between the energies -3 and -2 connects -9 and -3. After a second
 #   import of the same files all transition states belong to the first copies, the second copies to none.
 # Why it matters: merging two runs into one database is the usual way to grow a network. The result is a valid file
-#   with wrong barriers. Import into an empty database each, and merge through addMinimum and addTransitionState (with an `accuracy` that
-#   tells the energies apart). Take
-#   coordinates of one number, alike for all points, as missing.
+#   with wrong barriers. Import into an empty database each, and merge through addMinimum and addTransitionState (with
+#   an `accuracy` that tells the energies apart). Take coordinates of one number, alike for all points, as missing.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
@@ -23,7 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pele.storage import Database
-from pele.utils.optim_compatibility import OptimDBConverter
+from pele.utils.optim_compatibility import OptimDBConverter, WritePathsampleDB
 
 print(*(f"{name} {version(name)}" for name in ("pele", "numpy", "sqlalchemy")))
 Path("min.data").write_text("-3.0 1.0 1 1 1 1\n-2.0 1.0 1 1 1 1\n-1.0 1.0 1 1 1 1\n")
@@ -39,6 +38,9 @@ OptimDBConverter(empty, assert_coords=False).convert()
 coordinates = [point.coords.tolist() for point in empty.minima() + empty.transition_states()]
 print("coordinates without points files:", coordinates)
 assert coordinates == [[0.0]] * 5
+WritePathsampleDB(empty, "out.data", "out.ts", "out.min.points", "out.ts.points").write_min_data_ts_data()
+print("bytes of the exported points of three minima:", Path("out.min.points").stat().st_size)
+assert Path("out.min.points").read_bytes() == bytes(24)
 assert connections(empty) == [(-0.5, -3.0, -2.0), (0.5, -2.0, -1.0)]
 
 OptimDBConverter(empty, assert_coords=False).convert()

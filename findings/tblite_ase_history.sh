@@ -5,13 +5,14 @@
 # Guess before the run: at the default accuracy forces are a function of the geometry to about 1e-8 eV/Å, so that a
 #   finite-difference Hessian is symmetric to about 1e-5 eV/Å² at a step of 1e-3 Å.
 # What happens: a new calculator gives bit-identical forces each time. One that is used again starts from the last
-#   density and stops elsewhere: forces at one geometry differ by 1e-5 eV/Å after a previous geometry 1e-5 Å away, and by
-#   1e-4 after one 1e-2 or 1e-1 Å away. For formaldehyde the central-difference Hessian by one shared calculator is
+#   density and stops elsewhere: forces at one geometry differ by 1e-5 eV/Å after a previous geometry 1e-5 Å away, and
+#   by 1e-4 after one 1e-2 or 1e-1 Å away. For formaldehyde the central-difference Hessian by one shared calculator is
 #   asymmetric by about 1 eV/Å² at a step of 1e-5 Å and 0.1 at 1e-3 Å; with a new calculator for each displacement the
 #   asymmetry is 2e-4 at both (the largest entry is 85 eV/Å²).
-# Why it matters: soft modes (below 1 eV/Å²) change sign by the order of evaluations alone, and a line search or a
-#   Hessian-vector product sees a force field that is no gradient. The noise is not there in a test that evaluates one
-#   geometry twice. Use a new calculator for each point, `accuracy=0.01` (asymmetry 4e-4), or a step of 1e-2 Å.
+# Why it matters: soft modes lie below this noise, so that the number of negative ones may depend on the order of the
+#   evaluations, and a line search sees a force field that is no gradient. A test that evaluates one geometry with two
+#   new calculators does not see it. Use a new calculator for each point, `accuracy=0.01` (asymmetry 4e-4), or a step
+#   of 1e-2 Å.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
