@@ -596,7 +596,7 @@ class TestMemory:
             land.values_and_gradients(points)
         assert np.array_equal(land.values_and_gradients(points[:4])[1], 2 * points[:4])
         assert np.array_equal(land.values(points[:4]), 3 * np.arange(4) ** 2)
-        assert sorted(calls[:4]) == [0, 1, 2, 3]
+        assert {0, 1, 2, 3} <= set(calls)
         assert all(calls.count(k) == 1 for k in range(4))
 
     def test_what_is_kept_is_bounded(self) -> None:
