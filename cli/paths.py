@@ -72,7 +72,7 @@ def connect(
     split_at_minima: Annotated[
         bool,
         typer.Option(
-            "--split-at-minima", help="Split the path where it passes through minima; refine and certify every saddle."
+            "--split-at-minima", help="Split the path where it passes through minima; refine and verify every saddle."
         ),
     ] = False,
     split: Split = "train",
@@ -275,9 +275,9 @@ def compare(
     end: Annotated[str, typer.Argument(help="B.npy, or SET.npy:ROW.", metavar="B.npy")],
     budget: Annotated[int, typer.Option(min=1, help="Points that each method may evaluate.")] = 5000,
     landscape: Landscape = None,
-    terms: Annotated[int, typer.Option(min=1, help="Sine terms, control points, or corners.")] = 10,
-    points: Annotated[int, typer.Option(min=3, help="Points on the curves, both ends included.")] = 50,
-    images: Annotated[int, typer.Option(min=3, help="Images of the bands, both ends included.")] = 13,
+    terms: Annotated[int, typer.Option(min=1, help="Sine terms, control points, or vertices.")] = 10,
+    points: Annotated[int, typer.Option(min=3, help="Sample points on the curves, both endpoints included.")] = 50,
+    images: Annotated[int, typer.Option(min=3, help="Images of the bands, both endpoints included.")] = 13,
     split: Split = "train",
     limit: Limit = None,
     model: Model = "auto",

@@ -1,4 +1,4 @@
-"""A cluster of pele: its two lowest minima joined by our finder, the saddle certified, and put into pele's database."""
+"""A cluster of pele: its two lowest minima joined by our finder, the saddle verified, and put into pele's database."""
 
 import numpy as np
 from pele.optimize import lbfgs_cpp

@@ -1,4 +1,4 @@
-"""Minima by SciPy, the barrier between them by a path and a certified saddle."""
+"""Minima by SciPy, the barrier between them by a path and a verified saddle."""
 
 from itertools import pairwise
 

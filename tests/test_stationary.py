@@ -595,8 +595,10 @@ def test_pathsamples_files(tmp_path: Path) -> None:
     named = read_pathsample(tmp_path / "a" / "lj.min.data.x")
     assert named.pairs.tolist() == points.pairs.tolist()
     assert not named.has_coordinates
-    with pytest.raises(FileNotFoundError, match=r"no file .*min\.data; expected a database of PATHSAMPLE"):
+    with pytest.raises(FileNotFoundError, match=r"no file .*min\.data; expected .* are .*lj\.min\.data\.x: name one"):
         read_pathsample(tmp_path / "a")
+    with pytest.raises(FileNotFoundError, match=r"expected a database of PATHSAMPLE$"):
+        read_pathsample(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_a_plane_through_a_path_holds_its_highest_point_though_another_is_farthe
 
     line = ml.find_path(f, np.zeros(3), np.array([1.0, 0.0, 0.0]), n_points=21, method="linear")
     path = replace(line, coefficients=np.array([[0.0, 0.3, 0.0], [0.0, 0.0, 0.5]]))  # highest in y, farthest in z
-    found = ml.surface(f, None, path=path, n=2)
+    found = ml.surface(f, path=path, n=2)
     assert np.abs(found.axes) == pytest.approx(np.eye(3)[:2], abs=1e-12)
     assert found.curve_distance == pytest.approx(0.5)
 

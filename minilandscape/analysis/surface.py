@@ -122,7 +122,7 @@ def load_surface(path: str | os.PathLike[str]) -> Surface:
 
 def surface(
     landscape: Any,
-    points: Any,
+    points: Any = None,
     *,
     path: Path | None = None,
     n: int = 51,
@@ -150,7 +150,7 @@ def surface(
     points
         (D,), or (K, D) with K up to 3.
     path
-        Drawn as a shadow; its ends are the points if ``points`` is None.
+        Its projection is drawn; its endpoints are the points if ``points`` is None.
     n
         Grid points along each axis.
     margin

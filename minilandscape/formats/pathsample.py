@@ -46,7 +46,10 @@ def read(folder: str | os.PathLike[str], suffix: str = "", size: int | None = No
         raise ValueError(f"size is {size}; expected the number of coordinates of a point, or None")
     files, left_out = _files(folder, suffix), []
     if not files["min.data"].is_file():
-        raise FileNotFoundError(f"there is no file {files['min.data']}; expected a database of PATHSAMPLE")
+        folder = files["min.data"].parent
+        others = sorted(str(file) for file in folder.glob("*min.data*")) if folder.is_dir() else []
+        there = f"; there are {', '.join(others[:8])}: name one of these" if others else ""
+        raise FileNotFoundError(f"there is no file {files['min.data']}; expected a database of PATHSAMPLE{there}")
     at, minima, minima_further = _table(files["min.data"], "min.data")
     if len(minima) and np.isnan(minima[:, 2:]).all() and np.array_equal(minima[:, 0], np.arange(len(minima))):
         raise ValueError(
