@@ -235,3 +235,55 @@ def test_no_terms_leave_the_straight_line(terms: int) -> None:
     assert (path.reason is Ending.STRAIGHT_LINE) == (terms == 0)
     assert path.coefficients.shape == (terms, 2)
     assert terms or path.height == path.height_linear
+
+
+@pytest.mark.parametrize("budget", range(760, 960, 20))
+def test_a_search_that_leaves_a_mirror_line_keeps_to_its_budget(budget: int) -> None:
+    """What was spent on looking at the maximum counts against the search that goes on from there."""
+
+    def mirror(x: np.ndarray) -> tuple[float, np.ndarray]:
+        away = x @ x - 1
+        return float(away**2 + 0.1 * x[1] ** 2), 4 * away * x + np.array([0, 0.2 * x[1]])
+
+    spent: list[int] = []
+
+    def note(state: Any) -> None:
+        spent.append(state.evaluations.values + state.evaluations.gradients)
+
+    options: dict[str, Any] = {"n_points": 12, "n_terms": 3}
+    ends = np.array([[-1.0, 0.0], [1.0, 0.0]])
+    given = find_path(mirror, *ends, "polyline", steps=25, **options)
+    path = find_path(mirror, *ends, "polyline", initial=given, budget=budget, progress=note, **options)
+    assert max(spent) <= budget
+    assert path.reason == "budget"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+@pytest.mark.parametrize("calls", [200, 280, 919, 994])
+def test_a_band_that_ends_early_is_no_higher_between_its_images_than_what_was_given(calls: int, error: Any) -> None:
+    land, made = MullerBrown(), 0
+    given = find_path(land, *land.minima[:2], "neb", n_points=8, steps=25)
+
+    def f(x: np.ndarray) -> tuple[float, np.ndarray]:
+        nonlocal made
+        made += 1
+        if made == calls:
+            raise error
+        values, gradients = land.values_and_gradients(x[None])
+        return values[0], gradients[0]
+
+    with pytest.raises((SearchInterrupted, LandscapeError)) as stopped:
+        find_path(FunctionLandscape(f, memory=0), *land.minima[:2], "neb", n_points=8, initial=given)
+    best = stopped.value.best  # type: ignore[union-attr]
+    dense = [land.values(path.points(np.linspace(0, 1, 20_001))).max() for path in (best, given)]
+    assert dense[0] <= dense[1] + 1e-3
+
+
+@pytest.mark.parametrize("budget", [8, 15, 24])
+def test_a_band_that_still_grew_is_compared_with_the_straight_line_at_its_own_points(budget: int) -> None:
+    land = MullerBrown()
+    path = find_path(land, *land.minima[:2], "autoneb", n_points=8, budget=budget)
+    assert len(path.t) < 8
+    assert path.height_linear == pytest.approx(
+        land.values(path.start + path.t[:, None] * (path.end - path.start)).max(), rel=1e-12
+    )

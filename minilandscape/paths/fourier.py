@@ -69,10 +69,13 @@ class FourierPathFinder:
         offset: float = 0.0,
         solver: str | None = None,
     ) -> None:
+        n_terms, n_points = whole_number("n_terms", n_terms), whole_number("n_points", n_points)
         if n_terms < 0:
             raise ValueError(f"n_terms is {n_terms}; expected at least 0, the straight line")
         if n_points < 3:
             raise ValueError(f"n_points is {n_points}; expected at least 3, both endpoints included")
+        lam, lr = (None if x is None else number(name, x) for name, x in (("lam", lam), ("lr", lr)))
+        power, offset = number("power", power), number("offset", offset)
         if solver not in (None, *SOLVERS):
             raise ValueError(f"solver is {solver!r}; expected one of {', '.join(SOLVERS)}")
         if objective not in (None, *OBJECTIVES):
@@ -83,10 +86,10 @@ class FourierPathFinder:
             solver = "adam" if lr is not None or objective == "sum" else "auto"
         if lr is not None and solver != "adam":
             raise ValueError(f"lr belongs to the solver 'adam'; {solver!r} finds its own steps")
-        for name, number in (("lam", lam), ("lr", lr)):
-            if number is not None and not (np.isfinite(number) and number >= 0):
-                raise ValueError(f"{name} is {number}; expected a number of at least 0")
-        self.landscape, self.n_terms, self.n_points = landscape, int(n_terms), int(n_points)
+        for name, least_0 in (("lam", lam), ("lr", lr)):
+            if least_0 is not None and least_0 < 0:
+                raise ValueError(f"{name} is {least_0}; expected a number of at least 0")
+        self.landscape, self.n_terms, self.n_points = landscape, n_terms, n_points
         if lam is None and objective == "sum":
             lam = landscape.path_defaults["lam"]
         self.objective, self.lr, self.solver = make_objective(objective, power, offset, lam), lr, solver
@@ -121,3 +124,26 @@ class FourierPathFinder:
         else:
             one = QuasiNewton() if self.solver == "lbfgs-gss" else FewPointsFirst()
         return Staged(one) if self.objective.staged else one
+
+
+def whole_number(name: str, given: Any) -> int:
+    """An option that counts something; ValueError where it is no whole number."""
+    whole = np.ndim(given) == 0 and not isinstance(given, (bool, np.bool_, str, bytes))
+    try:
+        whole = whole and int(given) == given
+    except (TypeError, ValueError, OverflowError):
+        whole = False
+    if not whole:
+        raise ValueError(f"{name} is {given!r}; expected a whole number")
+    return int(given)
+
+
+def number(name: str, given: Any) -> float:
+    """An option that measures something; ValueError where it is no finite number."""
+    try:
+        value = float("nan") if isinstance(given, (str, bytes)) or np.ndim(given) else float(given)
+    except (TypeError, ValueError):
+        value = float("nan")
+    if not np.isfinite(value):
+        raise ValueError(f"{name} is {given!r}; expected a finite number")
+    return value

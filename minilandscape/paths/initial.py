@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import to_device, to_host
+from ..landscape import real_numbers
 from .bands import piecewise_linear, with_images
 from .maximum import path_maximum
 from .problem import PathProblem, PathState
@@ -16,8 +17,8 @@ from .result import Path
 
 #: Samples of a path of another family, a term.
 SAMPLES_A_TERM = 8
-#: Endpoints are the same within this part of their own size.
-SAME = 1e-6
+#: Endpoints are the same within the first part of their own size, but no more than the second of their distance.
+SAME, CLOSE = 1e-6, 1e-3
 
 
 def initial_terms(problem: PathProblem, initial: Any) -> Any:
@@ -48,7 +49,8 @@ def initial_terms(problem: PathProblem, initial: Any) -> Any:
             return _device(problem, initial.coefficients)
         t, away = _sampled(problem, initial.points)
     elif callable(initial):
-        t, away = _sampled(problem, lambda t: np.array([to_host(initial(x)) for x in t], dtype=np.float64))
+        # One after another: a function may write every point into one work array.
+        t, away = _sampled(problem, lambda t: stacked(problem, (initial(x) for x in t)))
     else:
         t, away = _of_points(problem, initial)
     if curve.basis == "hat" and curve.n_terms == len(curve.t) - 2:  # a band: its images lie on the path
@@ -65,7 +67,7 @@ def given_path(problem: PathProblem, initial: Any, b: Any) -> tuple[PathProblem,
         own = problem
     else:
         t, away = _of_points(problem, initial)
-        own = with_images(problem, len(t))
+        own = with_images(problem, len(t)).with_line()
         line = _line(problem, np.linspace(0, 1, len(t)))
         images = _line(problem, t) + away
         span = own.span()
@@ -93,14 +95,9 @@ def _sampled(problem: PathProblem, points: Callable[[np.ndarray], np.ndarray]) -
 
 def _of_points(problem: PathProblem, initial: Any) -> tuple[np.ndarray, np.ndarray]:
     """t, by arc length, and ways from the straight line of points, endpoints included."""
-    points = np.array([to_host(point) for point in initial], dtype=np.float64)
-    if points.ndim != 2 or points.shape[1] != problem.landscape.size:
-        raise ValueError(
-            f"initial has shape {points.shape}; expected a Path, points (K, {problem.landscape.size}), "
-            "or a function of t"
-        )
+    points = stacked(problem, initial)
     ends = _line(problem, np.array([0.0, 1.0]))
-    first, last = (bool(_near(points[k], ends[k])) for k in (0, -1))
+    first, last = (_near(problem, points[k], ends[k]) for k in (0, -1))
     if first != last:
         raise ValueError("initial begins or ends at one of the endpoints only; expected both, or inner points alone")
     if first:
@@ -113,11 +110,26 @@ def _of_points(problem: PathProblem, initial: Any) -> tuple[np.ndarray, np.ndarr
     return t[kept], _checked(problem, points[kept] - _line(problem, t[kept]))
 
 
+def stacked(problem: PathProblem, given: Any) -> np.ndarray:
+    """(K, D): points that were given, as they are; ValueError where they are none."""
+    expected = f"expected a Path, points (K, {problem.landscape.size}), or a function of t that returns one"
+    if isinstance(given, (str, bytes)) or not np.iterable(given):
+        raise ValueError(f"initial is {given!r}; {expected}")
+    try:
+        points = np.array([real_numbers(point) for point in given], dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"initial holds what is no point: {error}; {expected}") from None
+    if points.ndim != 2 or points.shape[1] != problem.landscape.size:
+        raise ValueError(f"initial has shape {points.shape}; {expected}")
+    if not np.isfinite(points).all():
+        raise ValueError("initial holds points that are not finite")
+    return points
+
+
 def _checked(problem: PathProblem, away: np.ndarray) -> np.ndarray:
     if not np.isfinite(away).all():
         raise ValueError("initial holds points that are not finite")
-    ends = np.abs(away[[0, -1]]).max()
-    if ends > SAME * max(problem.distance(), float(np.abs(_line(problem, np.array([0.0, 1.0]))).max())):
+    if np.abs(away[[0, -1]]).max() > _slack(problem):
         raise ValueError("initial has other endpoints; expected a path between the same two points")
     return away
 
@@ -125,9 +137,17 @@ def _checked(problem: PathProblem, away: np.ndarray) -> np.ndarray:
 def _same_endpoints(problem: PathProblem, initial: Path) -> None:
     for name in ("start", "end"):
         ours, theirs = to_host(getattr(problem, name)), getattr(initial, name)
-        if ours.shape != theirs.shape or not _near(ours, theirs):
+        if ours.shape != theirs.shape or not _near(problem, ours, theirs):
             raise ValueError(f"initial has another {name}; expected a path between the same two points")
 
 
-def _near(a: np.ndarray, b: np.ndarray) -> bool:
-    return bool(np.allclose(a, b, rtol=SAME, atol=SAME * float(np.abs(b).max(initial=0)) * 1e-3))
+def _near(problem: PathProblem, a: np.ndarray, b: np.ndarray) -> bool:
+    return float(np.abs(a - b).max()) <= _slack(problem)
+
+
+def _slack(problem: PathProblem) -> float:
+    """How far apart two points may lie that are one but for rounding: little beside the distance between the endpoints,
+    which far from the origin may itself be little beside their coordinates."""
+    size = float(np.abs(_line(problem, np.array([0.0, 1.0]))).max())
+    rounding = 4 * float(np.finfo(problem.landscape.dtype).eps) * size
+    return max(min(SAME * size, CLOSE * problem.distance()), rounding)

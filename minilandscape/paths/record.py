@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import to_device, to_host
-from ..landscape import Evaluations
+from ..landscape import Evaluations, LandscapeError
 from .bands import with_images
 from .endings import Ending
 from .maximum import path_maximum
@@ -97,8 +97,6 @@ class Record:
         assert self.best is not None
         self._offset = self._last.step + 1, self._last.stage + 1
         self.candidates.append(self.best)
-        if self.keeps is Keeps.STAGES:
-            self.best = None
 
     def settle(self) -> None:
         """Finds the maximum of the path kept, and where there are candidates keeps the one that is lowest."""
@@ -106,6 +104,9 @@ class Record:
         self.best = self._with_maximum(self.best)
         if self.keeps is Keeps.STAGES:
             self.best = min((self.best, *self.candidates), key=_top)
+        if self.keeps is Keeps.LAST:  # of a band that still grew, fewer images than the straight line has points
+            with self.problem.meter.unlimited():
+                self.line = with_images(self.problem, len(self.best.values)).with_line().line
 
     def _with_maximum(self, state: PathState) -> PathState:
         if state.maximum is not None:
@@ -121,33 +122,42 @@ class Record:
         """Whether the path kept has its barrier between its sample points."""
         assert self.best is not None
         assert self.line is not None
-        top = self.best.height if self.best.maximum is None else self.best.maximum[0]
+        return self._under_resolved(self.best, self.line)
+
+    def _under_resolved(self, state: PathState, line: np.ndarray) -> bool:
+        top = state.height if state.maximum is None else state.maximum[0]
         eps = float(np.finfo(self.problem.landscape.dtype).eps)
-        return under_resolved(
-            top, self.best.height, float(self.problem.ends.max()), float(capped(self.line).max()), eps
-        )
+        return under_resolved(top, state.height, float(self.problem.ends.max()), float(capped(line).max()), eps)
 
     def so_far(self, ending: Ending) -> Path | None:
-        """The best path of a search that ends early, without another evaluation; None where there is none.
+        """The best path of a search that ends early; None where there is none.
 
         A path whose maximum is known is preferred, since one of which only the sample points are known may hide more.
+        Nothing is evaluated but what tells whether it is lower than a path that was given.
         """
         if self.candidates and self.keeps is Keeps.STAGES:
             self.best = min(self.candidates, key=_top)
+        if self.best is not None and self.given is not None:
+            try:
+                self.best = self._with_maximum(self.best)
+            except (LandscapeError, KeyboardInterrupt):  # then the one that was given is kept
+                pass
         return None if self.best is None else self.path(ending)
 
     def path(self, ending: Ending) -> Path:
         """The result: the path kept, or the one that was given where that is lower."""
-        state, problem, facts = self.best, self.problem, self.facts
+        state, problem, facts, line = self.best, self.problem, self.facts, self.line
         assert state is not None
         if self.given is not None and self._given_is_lower(state):
             problem, state = self.given
-            ending = ending if problem is self.problem else Ending.STALLED if ending.converged else ending
+            line = problem.line
+            if ending.converged and ending is not Ending.NO_BARRIER:  # that was measured of the other path
+                ending = Ending.STALLED
         if isinstance(self.problem.objective, SoftTop) and problem is self.problem and self.keeps is Keeps.STAGES:
             facts = {**facts, "beta": state.beta or self.problem.objective.beta}
         if problem.meter.failures:
             facts = {**facts, "walls": problem.meter.failures, "last_wall": problem.meter.last_failure}
-        assert self.line is not None
+        assert line is not None
         top, top_t = state.maximum or (state.height, float("nan"))
         return Path(
             start=to_host(problem.start).copy(),
@@ -155,7 +165,7 @@ class Record:
             coefficients=to_host(state.coefficients).copy(),
             t=np.linspace(0, 1, len(state.values)),
             values=state.values.copy(),
-            height_linear=float(self.line.max()),
+            height_linear=float(line.max()),
             length=state.length,
             history={name: np.array(entries) for name, entries in self.history.items()},
             best_step=state.step,
@@ -164,7 +174,7 @@ class Record:
             evaluations=problem.meter.evaluations + Evaluations(),
             converged=ending.converged,
             reason=ending,
-            under_resolved=self.under_resolved,
+            under_resolved=self._under_resolved(state, line),
             facts=dict(facts),
             basis=problem.curve.basis,
         )
@@ -176,7 +186,7 @@ class Record:
         if self.keeps is Keeps.LOWEST and problem is self.problem:
             return False
         assert given.maximum is not None
-        return given.maximum[0] < (state.height if state.maximum is None else state.maximum[0])
+        return state.maximum is None or given.maximum[0] < state.maximum[0]
 
 
 def _top(state: PathState) -> float:

@@ -31,7 +31,7 @@ class Path:
     t, values
         (M,): the points where it was evaluated.
     height_linear
-        Height of the straight line at the same t.
+        Height of the straight line at the same t; of a growing band that was interrupted, at those of the whole band.
     length
         Σ_m |ω_{m+1} − ω_m|.
     history

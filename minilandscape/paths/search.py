@@ -18,7 +18,7 @@ from .checkpoint import Checkpoint
 from .endings import Ending
 from .fourier import FourierPathFinder
 from .index import SecondMode, Top, bent_down, look_across
-from .initial import given_path, initial_terms
+from .initial import given_path, initial_terms, stacked
 from .meter import BudgetSpentError
 from .objectives import PowerSum, SoftTop
 from .problem import PathProblem, PathState
@@ -142,12 +142,13 @@ def find_path(
     (-40.66, True)
     """
     _refuse_without_effect(method, locals())
-    if budget is not None:
-        check_budget(budget, n_points)
     banded = method in ("neb", "autoneb")
     finder = FourierPathFinder(
         landscape, n_terms, n_points, lam=lam, lr=lr, objective=objective, power=power, offset=offset, solver=solver
     )
+    n_terms, n_points = finder.n_terms, finder.n_points
+    if budget is not None:
+        check_budget(budget, n_points)
     finder.objective = _resumed(finder.objective, initial)
     no_terms = 0 if method == "linear" else n_points - 2 if banded else None
     problem = finder.problem(start, end, METHODS[method].basis, no_terms)
@@ -160,8 +161,8 @@ def find_path(
         "solver": finder.solver,
         "n_terms": n_terms,
         "n_points": n_points,
-        "power": power,
-        "offset": offset,
+        "power": float(power),
+        "offset": float(offset),
         "steps": steps,
         "objective": problem.objective.name,
         "lam": problem.objective.lam,
@@ -237,6 +238,8 @@ class _Search:
         """b to begin with."""
         if initial is None:
             return self.problem.zeros()
+        if not (isinstance(initial, Path) or callable(initial)):  # read once: it may be an iterator
+            initial = stacked(self.problem, initial)
         b = initial_terms(self.problem, initial)
         exact = isinstance(initial, Path) and initial.basis == self.problem.curve.basis
         if self.record.keeps is not Keeps.LOWEST or not exact:  # else L decides, which sees it as the first state
@@ -269,9 +272,11 @@ class _Search:
         if before is not None:
             states = solver.states(problem, before.coefficients, last, before.memory)
             next(states)
+        if record.best is not None:  # without a first state there is no path
+            meter.budget = budget
         try:
             for state in states:
-                meter.budget = budget  # without the first state there is no path
+                meter.budget = budget
                 state = record.add(state)
                 if self.progress is not None:
                     self.progress(state)
