@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minilandscape.paths import find_path
+from minilandscape.paths import compare_methods, find_path
 from minilandscape.potentials import MullerBrown
 
 LAND = MullerBrown()
@@ -36,6 +36,11 @@ def test_numpys_numbers_are_options_and_are_kept_as_they_were_used() -> None:
     assert path.coefficients.shape == (4, 2)
     assert len(path.t) == 9
     assert {name: path.facts[name] for name in options} == {"n_terms": 4, "n_points": 9, "lam": 0.5, "lr": 0.25}
+
+
+def test_a_comparison_names_the_option_that_is_no_number() -> None:
+    with pytest.raises(ValueError, match="n_points is '9'; expected a whole number"):
+        compare_methods(LAND, *ENDS, 100, n_points="9")  # type: ignore[arg-type]
 
 
 def no_points() -> list[Any]:
@@ -77,7 +82,7 @@ def test_points_far_from_the_origin_are_no_endpoints() -> None:
         away = x @ x - 1
         return float(away**2 + 0.2 * x[1]), 4 * away * x + np.array([0, 0.2])
 
-    ends, inner = far + [[-1.0, 0.0], [1.0, 0.0]], far + [[-0.9, 0.4], [0.0, 1.0], [0.9, 0.4]]
+    ends, inner = far + np.array([[-1.0, 0.0], [1.0, 0.0]]), far + np.array([[-0.9, 0.4], [0.0, 1.0], [0.9, 0.4]])
     path = find_path(f, *ends, "neb", n_points=9, steps=0, initial=inner)
     assert np.linalg.norm(path.points(0.5)[0] - inner[1]) < 0.05
     for other in (np.array([0.5, 0.0]), np.array([0.0, 0.5])):
@@ -100,3 +105,18 @@ def test_a_given_path_that_is_kept_is_described_at_its_own_points() -> None:
     assert not path.converged
     line = points[0] + path.t[:, None] * (points[-1] - points[0])
     assert path.height_linear == pytest.approx(max(ridge(x)[0] for x in line), abs=1e-12)
+
+
+@pytest.mark.parametrize("given", ["fourier", "neb", "polyline"])
+@pytest.mark.parametrize("method", ["fourier", "neb", "autoneb", "bezier", "polyline"])
+def test_a_path_of_another_family_is_never_made_worse(given: str, method: str) -> None:
+    """Its fit in the family of the search may be."""
+
+    def options(method: str, n: int) -> dict[str, Any]:
+        return {"n_points": n + 4} if "neb" in method else {"n_points": 20, "n_terms": n}
+
+    first = find_path(LAND, *ENDS, given, **options(given, 5))
+    path = find_path(LAND, *ENDS, method, initial=first, steps=3, **options(method, 6))
+    assert LAND.values(path.points(path.t)) == pytest.approx(path.values, rel=1e-11)
+    dense = [LAND.values(p.points(np.linspace(0, 1, 20_001))).max() for p in (path, first)]
+    assert dense[0] <= dense[1] + 1e-4

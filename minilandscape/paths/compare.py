@@ -165,9 +165,9 @@ def compare_methods(
         default if number is None else number
         for number, default in ((n_terms, TERMS), (n_points, POINTS), (n_images, IMAGES))
     )
-    check_budget(budget, max(n for n, used in ((n_points, "n_points"), (n_images, "n_images")) if users[used]))
     for n in (n_points, n_images):
         FourierPathFinder(landscape, n_terms, n)
+    check_budget(budget, max(n for n, used in ((n_points, "n_points"), (n_images, "n_images")) if users[used]))
     paths, curves = {}, {}
     for name in entries:
         options = dict(ENTRIES[name])

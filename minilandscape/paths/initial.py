@@ -11,6 +11,7 @@ import numpy as np
 from ..backend import to_device, to_host
 from ..landscape import real_numbers
 from .bands import piecewise_linear, with_images
+from .curve import Curve
 from .maximum import path_maximum
 from .problem import PathProblem, PathState
 from .result import Path
@@ -45,7 +46,7 @@ def initial_terms(problem: PathProblem, initial: Any) -> Any:
                     f"initial has {len(given)} terms, the search {curve.n_terms}: give n_terms={len(given)}"
                 )
             return _device(problem, np.pad(given, ((0, curve.n_terms - len(given)), (0, 0))))
-        if initial.basis == curve.basis and len(initial.coefficients) == curve.n_terms:
+        if _of_family(initial, curve):
             return _device(problem, initial.coefficients)
         t, away = _sampled(problem, initial.points)
     elif callable(initial):
@@ -59,10 +60,16 @@ def initial_terms(problem: PathProblem, initial: Any) -> Any:
 
 
 def given_path(problem: PathProblem, initial: Any, b: Any) -> tuple[PathProblem, PathState]:
-    """The path that was given, its maximum known: as the search sees it, or, of points, as they are."""
-    if isinstance(initial, Path) or callable(initial):
+    """The path that was given, its maximum known: as it is, or, of a function of t, as the search sees it."""
+    curve = problem.curve
+    if isinstance(initial, Path) and not _of_family(initial, curve):
+        own = replace(problem, curve=Curve.of(initial.basis, initial.t, len(initial.coefficients)), line=None)
+        own, b, span = own.with_line(), _device(own, initial.coefficients), own.span()
+        span.replace(own.curve.rows, b)
+        state = own.state(0, b, own.all_values(span))
+    elif isinstance(initial, Path) or callable(initial):
         span = problem.span()
-        span.replace(problem.curve.rows, b)
+        span.replace(curve.rows, b)
         state = problem.state(0, b, problem.all_values(span))
         own = problem
     else:
@@ -75,6 +82,11 @@ def given_path(problem: PathProblem, initial: Any, b: Any) -> tuple[PathProblem,
         state = piecewise_linear(own, images, own.all_values(span))
     top = path_maximum(own, _device(own, to_host(state.coefficients)), state.values)
     return own, replace(state, maximum=top)
+
+
+def _of_family(path: Path, curve: Curve) -> bool:
+    """Whether some coefficients of the curve are this very path; a sine series may have more terms."""
+    return path.basis == curve.basis and (curve.basis == "sine" or len(path.coefficients) == curve.n_terms)
 
 
 def _device(problem: PathProblem, b: np.ndarray) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any
@@ -138,10 +139,8 @@ class Record:
         if self.candidates and self.keeps is Keeps.STAGES:
             self.best = min(self.candidates, key=_top)
         if self.best is not None and self.given is not None:
-            try:
+            with suppress(LandscapeError, KeyboardInterrupt):  # then the one that was given is kept
                 self.best = self._with_maximum(self.best)
-            except (LandscapeError, KeyboardInterrupt):  # then the one that was given is kept
-                pass
         return None if self.best is None else self.path(ending)
 
     def path(self, ending: Ending) -> Path:

@@ -241,8 +241,7 @@ class _Search:
         if not (isinstance(initial, Path) or callable(initial)):  # read once: it may be an iterator
             initial = stacked(self.problem, initial)
         b = initial_terms(self.problem, initial)
-        exact = isinstance(initial, Path) and initial.basis == self.problem.curve.basis
-        if self.record.keeps is not Keeps.LOWEST or not exact:  # else L decides, which sees it as the first state
+        if self.record.keeps is not Keeps.LOWEST or not isinstance(initial, Path):  # else L decides
             self.record.given = given_path(self.problem, initial, b)
         return b
 
