@@ -256,12 +256,15 @@ def _keep(best: Any, out: Path | None) -> None:
 
 def _aligned(land: Any, facts: dict[str, Any], a: Any, b: Any) -> Any:
     """b near to a; says on standard error how far it came."""
-    from minilandscape.analysis.symmetry import align
+    from minilandscape.analysis.symmetry import align, align_atoms
+    from minilandscape.potentials import LennardJones
 
     if "model" in facts:
         nearer = align(facts["model"], a, b)
     elif hasattr(land, "align"):
         nearer = land.align(a, b)
+    elif isinstance(land, LennardJones):
+        nearer = align_atoms(a, b)
     else:
         raise ValueError("--align: the landscape has no method align(a, b), which says what its symmetries are")
     note(f"aligned: {np.linalg.norm(nearer - a):.5g} apart, {np.linalg.norm(b - a):.5g} before")

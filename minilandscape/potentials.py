@@ -256,12 +256,6 @@ class LennardJones(Potential):
         """(Z, 3n), orthonormal: translations and rotations; Z = 5 where all atoms lie on a line, else 6."""
         return rigid_motions(np.asarray(point, dtype=np.float64).reshape(-1, 3))
 
-    def align(self, a: Any, b: Any) -> np.ndarray:
-        """b (3n,) translated, rotated and relabelled so that it lies near a."""
-        from .analysis.symmetry import align_atoms  # needs the networks, which no potential does
-
-        return align_atoms(a, b).ravel()
-
 
 def rigid_motions(positions: Any, rotations: bool = True, *, frozen: Any = (), period: Any = None) -> np.ndarray:
     """Motions of all atoms together that leave every distance as it is: translations and rotations.
