@@ -159,7 +159,8 @@ def locked(path: str | os.PathLike[str], notify: Callable[[str], None] | None = 
         yield
     finally:
         if handle is not None:
-            Path(path).unlink(missing_ok=True)  # while it is held: who waits for it sees that it is another file's
+            if _is_at(handle, Path(path)):  # else it was taken away meanwhile, and another holds the one in its place
+                Path(path).unlink(missing_ok=True)  # while it is held: who waits for it sees that it is another file's
             os.close(handle)
 
 
