@@ -72,6 +72,12 @@ class PathState:
     maximum: tuple[float, float] | None = None
     beta: float = 0.0
 
+    @property
+    def top(self) -> float:
+        """The maximum over continuous t, which has to be known."""
+        assert self.maximum is not None
+        return self.maximum[0]
+
 
 @dataclass(frozen=True)
 class PathProblem:

@@ -104,7 +104,7 @@ class Record:
         assert self.best is not None
         self.best = self._with_maximum(self.best)
         if self.keeps is Keeps.STAGES:
-            self.best = min((self.best, *self.candidates), key=_top)
+            self.best = min((self.best, *self.candidates), key=lambda state: state.top)
         if self.keeps is Keeps.LAST:  # of a band that still grew, fewer images than the straight line has points
             with self.problem.meter.unlimited():
                 self.line = with_images(self.problem, len(self.best.values)).with_line().line
@@ -137,7 +137,7 @@ class Record:
         Nothing is evaluated but what tells whether it is lower than a path that was given.
         """
         if self.candidates and self.keeps is Keeps.STAGES:
-            self.best = min(self.candidates, key=_top)
+            self.best = min(self.candidates, key=lambda state: state.top)
         if self.best is not None and self.given is not None:
             with suppress(LandscapeError, KeyboardInterrupt):  # then the one that was given is kept
                 self.best = self._with_maximum(self.best)
@@ -186,8 +186,3 @@ class Record:
             return False
         assert given.maximum is not None
         return state.maximum is None or given.maximum[0] < state.maximum[0]
-
-
-def _top(state: PathState) -> float:
-    assert state.maximum is not None
-    return state.maximum[0]

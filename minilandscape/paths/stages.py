@@ -76,7 +76,7 @@ class Staged:
             step, best = state.step, _with_maximum(at_stage, best)
             rise = at_stage.left(best)
             small = min(STILL_MAXIMUM * objective.scale, STILL_ABOVE * rise)
-            fell = float("inf") if before is None else _top(before) - _top(best)
+            fell = float("inf") if before is None else before.top - best.top
             if lowest is None or fell > 0:
                 lowest, settled = best, at_stage.stationary(best)
             elif fell >= -small:
@@ -106,8 +106,3 @@ def _with_maximum(problem: PathProblem, state: PathState) -> PathState:
     if state.maximum is not None:
         return state
     return replace(state, maximum=path_maximum(problem, state.coefficients, state.values))
-
-
-def _top(state: PathState) -> float:
-    assert state.maximum is not None
-    return state.maximum[0]
