@@ -1,6 +1,7 @@
 """``python -m benchmarks``: this project's work against PyTorch's, JAX's and the authors', side by side.
 
-``table`` (the default) prints the comparison, ``scaling`` how cost and memory grow, ``profile`` where our time goes.
+``table`` (the default) prints the comparison, ``scaling`` how cost and memory grow, ``profile`` where our time goes,
+``saddles`` what the saddle between two minima costs, with options of its own (``saddles --help``).
 Times are medians over alternating blocks in one process, ranges the extremes. Every form of every side is checked
 against minilandscape's results first.
 """
@@ -21,6 +22,7 @@ from minilandscape.backend import DeviceError, device_description
 
 from . import profile, scaling
 from .rows import TOLERANCES, Disagreement, Outcome, Row, all_rows, measure
+from .saddles.program import main as saddles
 from .sides import SIDES, available
 from .sides.ours import Side as Ours
 from .task import load_images
@@ -31,6 +33,9 @@ COLUMNS = f"{'':43}{'minilandscape':>24}" + "".join(f"{name:>24}" for name in li
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs what the arguments ask for; 1 where the sides disagree."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["saddles"]:
+        return saddles(arguments[1:])
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.what == "profile" and options.device == "gpu":
@@ -69,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("table", "scaling", "profile", "peak"), default="table")
+    parser.add_argument("what", nargs="?", choices=("table", "scaling", "profile", "peak", "saddles"), default="table")
     parser.add_argument("--quick", action="store_true", help="few images and calls: checks that the sides agree")
     parser.add_argument("--data", help="as for minilandscape train, or 'random'; auto, with --quick random")
     parser.add_argument("--images", type=int, help="10,000, with --quick 400")

@@ -135,6 +135,27 @@ class Camelback(Potential):
         return values, np.stack([by_x, x + 16 * y**3 - 8 * y], axis=1)
 
 
+class AnaPot(Potential):
+    """The quartic of two coordinates called AnaPot in pysisyphus, f = 4 + 4.5x − 4y + x² + 2y² − 2xy + x⁴ − 2x²y.
+
+    Notes
+    -----
+    Minima −0.513409 at (−1.052741, 1.027761) and 0.985554 at (1.941010, 3.854264); the saddle between them 2.809105 at
+    (0.611731, 1.492973). There are no other stationary points: they have y = 1 + x/2 + x²/2, with x the three roots of
+    4x³ − 6x² − 6x + 5.
+    """
+
+    size = 2
+    minima = np.array([[-1.052741308263152, 1.02776147693023], [1.941010272428534, 3.854265575050814]])
+    saddles = np.array([[0.6117310358346176, 1.492972948018956]])
+
+    def _evaluate(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        x, y = points.T
+        values = 4 + 4.5 * x - 4 * y + x**2 + 2 * y**2 - 2 * x * y + x**4 - 2 * x**2 * y
+        by_x = 4.5 + 2 * x - 2 * y + 4 * x**3 - 4 * x * y
+        return values, np.stack([by_x, -4 + 4 * y - 2 * x - 2 * x**2], axis=1)
+
+
 class Leps(Potential):
     """The LEPS potential of three atoms on a line, model I of Jónsson, Mills and Jacobsen (1998), over (r_AB, r_BC).
 

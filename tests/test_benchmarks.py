@@ -8,8 +8,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+
+from benchmarks.saddles.systems import names, system
 
 ROOT = Path(__file__).parent.parent
 TINY = ("--quick", "--images", "96", "--only", "fcp (paper), loss", "--only", "autoencoder (paper), SGD")
@@ -85,3 +89,47 @@ def test_the_profile_accounts_for_the_time(tmp_path: Path) -> None:
         assert found["sums"] > 0, name
         assert 0 <= found["rest"] < 1, name
         assert found["at rate"] < found["one"], name
+
+
+def test_systems_have_converged_ends_and_are_counted() -> None:
+    for name in names():
+        found = system(name)
+        land = found.landscape()
+        values, gradients = land.values_and_gradients(np.stack([found.start, found.end]))
+        assert max(map(found.largest_force, gradients)) < found.tolerance, name
+        land.values(found.start[None])
+        assert (land.calls, land.rounds, found.landscape().calls) == (3, 2, 0), name
+        assert found.barrier is None or found.barrier > max(0, values[1] - values[0]), name
+
+
+@pytest.mark.parametrize("pbc", [True, False, [True, False, False]])
+def test_morse_pairs_agree_with_a_loop_and_with_differences(pbc: Any) -> None:
+    """Over all images of a small cell, while atoms move further than the list of pairs allows for."""
+    ase = pytest.importorskip("ase")
+    from benchmarks.saddles.morse import Morse
+
+    rng = np.random.default_rng(0)
+    cell, cut = np.array([5.0, 5.5, 6.0]), 2.4
+    atoms = ase.Atoms("Pt12", cell * rng.random((12, 3)), cell=cell, pbc=pbc)
+    atoms.calc = Morse(0.7, 1.6, 1.5, cut)
+    grid = np.stack(np.meshgrid(*[[-2, -1, 0, 1, 2]] * 3), axis=-1).reshape(-1, 3)
+    images = grid[(grid[:, ~atoms.pbc] == 0).all(axis=1)] * cell
+
+    def pair(r: Any) -> Any:
+        return 0.7 * (np.exp(-3.2 * (r - 1.5)) - 2 * np.exp(-1.6 * (r - 1.5)))
+
+    for _ in range(3):
+        energy = 0.0
+        for i in range(12):
+            for j in range(i):
+                r = np.linalg.norm(atoms.positions[i] - atoms.positions[j] + images, axis=1)
+                energy += (pair(r[r < cut]) - pair(cut)).sum()
+        assert atoms.get_potential_energy() == pytest.approx(energy, rel=1e-12)
+        way, x = rng.standard_normal((12, 3)), atoms.positions.copy()
+        slope = -(atoms.get_forces() * way).sum()
+        ends = []
+        for h in (1e-5, -1e-5):
+            atoms.positions = x + h * way
+            ends.append(atoms.get_potential_energy())
+        assert slope == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-6)
+        atoms.positions = x + rng.standard_normal((12, 3))

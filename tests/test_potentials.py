@@ -11,6 +11,7 @@ from scipy.optimize import minimize, rosen, rosen_der, rosen_hess
 from minilandscape.landscape import check_gradient
 from minilandscape.paths import find_path
 from minilandscape.potentials import (
+    AnaPot,
     Camelback,
     Fig3,
     LennardJones,
@@ -25,6 +26,7 @@ from minilandscape.potentials import (
 KNOWN: dict[Any, tuple[list[float], list[float]]] = {
     Fig3: ([0.108702, -0.000036], [0.624388, 0.637252]),
     MullerBrown: ([-146.699517, -108.166724, -80.767818], [-40.664844, -72.248940]),
+    AnaPot: ([-0.513409, 0.985554], [2.809105]),
     Camelback: ([-0.215464, -1.031628], [0.543719]),
     LepsOscillator: ([-4.509176, -2.620287], [-0.875225]),
 }
@@ -38,7 +40,17 @@ def hessian(land: Any, x: np.ndarray, h: float = 1e-5) -> np.ndarray:
 
 @pytest.mark.parametrize(
     "land",
-    [Fig3(), MullerBrown(), Camelback(), Leps(), LepsOscillator(), LennardJones(5), Rosenbrock(2), Rosenbrock(7)],
+    [
+        Fig3(),
+        MullerBrown(),
+        Camelback(),
+        AnaPot(),
+        Leps(),
+        LepsOscillator(),
+        LennardJones(5),
+        Rosenbrock(2),
+        Rosenbrock(7),
+    ],
     ids=lambda land: f"{type(land).__name__}{land.size}",
 )
 def test_gradients_agree_with_differences_and_stacks_with_points(land: Any) -> None:
@@ -63,6 +75,14 @@ def test_stationary_points(potential: Any) -> None:
         assert found == pytest.approx(values, abs=1e-6)
         assert np.abs(gradients).max() < 1e-8
         assert [(np.linalg.eigvalsh(hessian(land, x)) < 0).sum() for x in points] == [negative] * len(points)
+
+
+def test_the_quartics_stationary_points_solve_its_cubic() -> None:
+    """As its docstring says, by NumPy's roots of a polynomial, to 12 digits."""
+    land = AnaPot()
+    x = np.sort(np.roots([4, -6, -6, 5]).real)
+    named = np.concatenate([land.minima, land.saddles])
+    assert named[named[:, 0].argsort()] == pytest.approx(np.stack([x, 1 + x / 2 + x**2 / 2], axis=1), rel=1e-12)
 
 
 def test_leps_has_valleys_and_a_saddle() -> None:
@@ -132,7 +152,7 @@ def test_rigid_motions_of_other_shapes_are_refused(positions: Any, options: dict
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs-gss", "auto"])
-@pytest.mark.parametrize("potential", [Fig3, MullerBrown, Camelback, Leps, LepsOscillator])
+@pytest.mark.parametrize("potential", [Fig3, MullerBrown, Camelback, AnaPot, Leps, LepsOscillator])
 def test_maxflux_finds_the_barrier_with_default_settings(potential: Any, solver: str) -> None:
     """From minimum to minimum within 0.1 % of the barrier, and never below the saddle."""
     land = potential()
