@@ -139,10 +139,10 @@ def connect(
             path = find_path(land, *ends, method, progress=show, initial=before, **settings)
     except (SearchInterrupted, LandscapeError) as stopped:
         if (best := getattr(stopped, "best", None)) is not None:
-            best.facts["data"] = facts
+            best.metadata["data"] = facts
             _keep(best, out)
         raise
-    path.facts["data"] = facts
+    path.metadata["data"] = facts
     if out is not None:
         path.save(out)
     if split_at_minima:
@@ -217,15 +217,17 @@ def _print_path(path: Any, facts: dict[str, Any]) -> None:
     print(f"cost         {counts.gradients} gradient and {counts.values} value evaluations")
     if "n_images" in facts:
         print(f"images       {_images(facts)}")
-    if walls := path.facts.get("walls"):
-        note(f"{walls} trial points could not be evaluated, and were gone around; the last: {path.facts['last_wall']}")
+    if walls := path.metadata.get("walls"):
+        note(
+            f"{walls} trial points could not be evaluated, and were gone around; the last: {path.metadata['last_wall']}"
+        )
 
 
 def _advice(path: Any) -> str:
     """How to go on from a path that is not converged."""
     from minilandscape.paths import Ending
 
-    if path.reason is Ending.STEPS and path.facts.get("solver") == "adam" and path.facts.get("steps") != "auto":
+    if path.reason is Ending.STEPS and path.metadata.get("solver") == "adam" and path.metadata.get("steps") != "auto":
         return "--solver auto runs to convergence"
     if path.reason in (Ending.STEPS, Ending.STAGES):
         return "write it with --out, and resume --from it"

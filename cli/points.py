@@ -171,7 +171,7 @@ def surface(
     vectors = [one_vector(file) for file in files or ()]
     on_path = []
     if curve is not None:
-        known = curve.facts.get("data", {}).get("variant")
+        known = curve.metadata.get("data", {}).get("variant")
         on_path = [Vector(str(path), None, end, known, str(path)) for end in (curve.start, curve.end)]
     sizes = {vector.values.size: vector.file for vector in (*vectors, *on_path)}
     if len(sizes) > 1:

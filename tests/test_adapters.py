@@ -174,7 +174,7 @@ def test_torch_modules(points: int, small_mnist: Any) -> None:
     assert np.array_equal(land.vector(land.load(vectors[1])), vectors[1])
     assert np.array_equal(land.vector(land.state_dict(vectors[2])), vectors[2])
     path = ml.find_path(land, vectors[0], vectors[1], n_points=5, n_terms=2, steps=2)
-    assert path.facts["objective"] == "maxflux"
+    assert path.metadata["objective"] == "maxflux"
 
 
 def test_jax_functions() -> None:

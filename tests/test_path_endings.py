@@ -181,8 +181,8 @@ def test_a_trial_step_that_raises_is_a_wall(solver: str, error: type[Exception])
     path = find_path(as_object(land), np.array([-1.0, 0.0]), np.array([1.0, 0.0]), solver=solver)
     assert path.maximum == pytest.approx(1, abs=1e-3)
     assert land.outside > 0
-    assert path.facts["walls"] >= land.outside
-    assert "outside of the box" in path.facts["last_wall"]
+    assert path.metadata["walls"] >= land.outside
+    assert "outside of the box" in path.metadata["last_wall"]
 
 
 def as_object(land: Any) -> Any:
@@ -211,7 +211,7 @@ def test_an_interrupted_search_that_was_resumed_keeps_what_it_was_given() -> Non
     assert stopped.value.best.maximum <= given.maximum + 1e-9
     resumed = find_path(land, *land.minima[:2], initial=given, steps=3)
     assert resumed.maximum <= given.maximum + 1e-9
-    assert resumed.facts["beta"] >= given.facts["beta"]
+    assert resumed.metadata["beta"] >= given.metadata["beta"]
 
 
 @pytest.mark.parametrize("objective", ["maxflux", "smoothmax"])

@@ -35,7 +35,7 @@ def test_numpys_numbers_are_options_and_are_kept_as_they_were_used() -> None:
     path = find_path(LAND, *ENDS, steps=2, objective="sum", **options)
     assert path.coefficients.shape == (4, 2)
     assert len(path.t) == 9
-    assert {name: path.facts[name] for name in options} == {"n_terms": 4, "n_points": 9, "lam": 0.5, "lr": 0.25}
+    assert {name: path.metadata[name] for name in options} == {"n_terms": 4, "n_points": 9, "lam": 0.5, "lr": 0.25}
 
 
 def test_a_comparison_names_the_option_that_is_no_number() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from minilandscape.figures.figure3 import figure3
+from minilandscape.files import read_result, write_result
 from minilandscape.landscape import Evaluations, FunctionLandscape, LandscapeError, check_gradient
 from minilandscape.networks import initial_vector, network_landscape
 from minilandscape.paths import (
@@ -232,7 +233,7 @@ def test_both_solvers_agree_on_a_quadratic() -> None:
 def test_numpys_whole_numbers_are_steps_and_options_are_kept() -> None:
     path = find_path(Fig3(), START, END, steps=np.int64(3), lr=0.02, objective="sum", lam=1.0)
     assert len(path.history["height"]) == 4
-    assert {name: path.facts[name] for name in ("objective", "lr", "lam", "steps")} == {
+    assert {name: path.metadata[name] for name in ("objective", "lr", "lam", "steps")} == {
         "objective": "sum",
         "lr": 0.02,
         "lam": 1.0,
@@ -255,7 +256,7 @@ def test_save_and_load(tmp_path: FilePath) -> None:
     again = load_path(tmp_path / "p.npz")
     assert again.height == path.height
     assert again.evaluations == path.evaluations
-    assert again.facts == path.facts
+    assert again.metadata == path.metadata
     assert np.array_equal(again.points([0.3]), path.points([0.3]))
     first = (tmp_path / "p.npz").read_bytes()
     find_path(Fig3(), START, END, steps=5).save(tmp_path / "q.npz")
@@ -265,10 +266,22 @@ def test_save_and_load(tmp_path: FilePath) -> None:
         load_path(tmp_path / "p.npz")
 
 
+def test_a_file_of_version_0_1_is_read(tmp_path: FilePath) -> None:
+    path = find_path(Fig3(), START, END, steps=2)
+    path.save(tmp_path / "p.npz")
+    arrays, described = read_result(tmp_path / "p.npz", "path")
+    for new, old in (("maximum", "dense_height"), ("maximum_t", "dense_t"), ("metadata", "facts")):
+        described[old] = described.pop(new)
+    named = {name: described[name] for name in described if name not in ("format", "kind")}
+    write_result(tmp_path / "old.npz", "path", arrays, named)
+    again = load_path(tmp_path / "old.npz")
+    assert (again.maximum, again.maximum_t, again.metadata) == (path.maximum, path.maximum_t, path.metadata)
+
+
 def test_a_path_of_numpys_numbers_or_of_an_interrupted_search_is_saved(tmp_path: FilePath) -> None:
     options: dict[str, Any] = {"n_terms": np.int64(5), "offset": np.float32(0), "objective": "sum"}
     find_path(Fig3(), START, END, steps=2, **options).save(tmp_path / "p.npz")
-    assert load_path(tmp_path / "p.npz").facts["n_terms"] == 5
+    assert load_path(tmp_path / "p.npz").metadata["n_terms"] == 5
 
     def stop(state: Any) -> None:
         if state.step == 30:
@@ -279,8 +292,8 @@ def test_a_path_of_numpys_numbers_or_of_an_interrupted_search_is_saved(tmp_path:
     stopped.value.best.save(tmp_path / "p.npz")
     again = load_path(tmp_path / "p.npz")
     assert again.reason is Ending.INTERRUPTED
-    assert again.facts == stopped.value.best.facts
-    assert again.facts["lam"] is None
+    assert again.metadata == stopped.value.best.metadata
+    assert again.metadata["lam"] is None
     assert refine_saddle(Fig3(), again).value == pytest.approx(0.624388, abs=1e-6)
 
 
@@ -318,7 +331,7 @@ def test_options_that_a_method_makes_no_use_of_are_refused(method: str, given: d
     for name, value in given.items():
         with pytest.raises(ValueError, match=f"{name} has no effect on the method '{method}': remove it"):
             find_path(Fig3(), START, END, method, **{name: value})
-    known = find_path(Fig3(), START, END, method, n_points=7).facts
+    known = find_path(Fig3(), START, END, method, n_points=7).metadata
     assert not set(given) & set(known)
     assert known["method"] == method
     assert known["n_points"] == 7
@@ -729,7 +742,7 @@ def test_a_search_goes_on_from_a_path(solver: str, objective: str, tmp_path: Fil
     second = find_path(land, START, END, initial=load_path(tmp_path / "p.npz"), **options)
     assert second.history["height"][0] == pytest.approx(first.height, rel=1e-9)
     assert second.height_linear == pytest.approx(first.height_linear, rel=1e-12)
-    assert second.facts["lam"] == first.facts["lam"]
+    assert second.metadata["lam"] == first.metadata["lam"]
     if objective == "maxflux":
         assert second.maximum <= first.maximum + 1e-9
     else:

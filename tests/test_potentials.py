@@ -159,7 +159,7 @@ def test_maxflux_finds_the_barrier_with_default_settings(potential: Any, solver:
     path = find_path(land, land.minima[0], land.minima[1], solver=solver)
     saddle = land.values(land.saddles[:1])[0]
     barrier = saddle - land.values(land.minima[:2]).max()
-    assert path.facts["objective"] == "maxflux"
+    assert path.metadata["objective"] == "maxflux"
     assert path.converged or path.reason == "steps"  # how many steps it takes depends on the last bits
     assert -1e-6 * barrier <= path.maximum - saddle <= 1e-3 * barrier
 

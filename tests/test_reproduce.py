@@ -771,7 +771,7 @@ def test_a_search_whose_barrier_hides_between_its_points_goes_on_with_more() -> 
     assert path.height > 0.5
     assert evaluations.gradients > path.evaluations.gradients >= 23
     assert steps == sum(len(found.history["height"]) - 1 for found in (first, path))
-    assert path.facts["lam"] == pytest.approx(1e-3 * 23 * 22 / (12 * 11))
+    assert path.metadata["lam"] == pytest.approx(1e-3 * 23 * 22 / (12 * 11))
     few, _, _ = find_to_the_end(double_well, *ends, {**options, "steps": 26})  # as many as were asked for
     assert (len(few.t), few.under_resolved) == (12, True)
 

@@ -138,7 +138,7 @@ class Searches:
     def save(self, file: Path) -> None:
         """Keeps them in a file."""
         so_far = {"evaluations": vars(self.evaluations).copy(), "steps": self.steps, "here": self.here}
-        replace(self.path, facts={**self.path.facts, "searches": so_far}).save(file)
+        replace(self.path, metadata={**self.path.metadata, "searches": so_far}).save(file)
 
     @classmethod
     def load(cls, file: Path) -> Searches | None:
@@ -147,7 +147,7 @@ class Searches:
             path = load_path(file)
         except (FileNotFoundError, DamagedFileError):
             return None
-        so_far = path.facts.pop("searches")
+        so_far = path.metadata.pop("searches")
         return cls(path, Evaluations(**so_far["evaluations"]), so_far["steps"], so_far["here"])
 
 

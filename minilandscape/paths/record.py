@@ -40,7 +40,7 @@ class Record:
         What is searched.
     keeps
         Which path is the best.
-    facts
+    metadata
         Options, for the result.
     best
         The best so far: of this stage, where there are stages.
@@ -54,7 +54,7 @@ class Record:
 
     problem: PathProblem
     keeps: Keeps
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
     best: PathState | None = None
     candidates: list[PathState] = field(default_factory=list)
     given: tuple[PathProblem, PathState] | None = None
@@ -145,7 +145,7 @@ class Record:
 
     def path(self, ending: Ending) -> Path:
         """The result: the path kept, or the one that was given where that is lower."""
-        state, problem, facts, line = self.best, self.problem, self.facts, self.line
+        state, problem, metadata, line = self.best, self.problem, self.metadata, self.line
         assert state is not None
         if self.given is not None and self._given_is_lower(state):
             problem, state = self.given
@@ -153,9 +153,9 @@ class Record:
             if ending.converged and ending is not Ending.NO_BARRIER:  # that was measured of the other path
                 ending = Ending.STALLED
         if isinstance(self.problem.objective, SoftTop) and problem is self.problem and self.keeps is Keeps.STAGES:
-            facts = {**facts, "beta": state.beta or self.problem.objective.beta}
+            metadata = {**metadata, "beta": state.beta or self.problem.objective.beta}
         if problem.meter.failures:
-            facts = {**facts, "walls": problem.meter.failures, "last_wall": problem.meter.last_failure}
+            metadata = {**metadata, "walls": problem.meter.failures, "last_wall": problem.meter.last_failure}
         assert line is not None
         top, top_t = state.maximum or (state.height, float("nan"))
         return Path(
@@ -174,7 +174,7 @@ class Record:
             converged=ending.converged,
             reason=ending,
             under_resolved=self._under_resolved(state, line),
-            facts=dict(facts),
+            metadata=dict(metadata),
             basis=problem.curve.basis,
         )
 

@@ -53,8 +53,8 @@ class Path:
         Whether the path has its barrier between its sample points, where a search does not see it: it rises above its
         higher endpoint more than twice as high as its sample points do, and by more than 2e-5 of what the straight line
         rises (spikes cut off), and than rounding errors.
-    facts
-        Options and data.
+    metadata
+        The options of the search and, of a command, its data.
     basis
         φ_n: ``"sine"``, sin(nπt); ``"bernstein"``, a Bézier curve; ``"hat"``, a polygon.
     """
@@ -74,7 +74,7 @@ class Path:
     converged: bool
     reason: str
     under_resolved: bool = False
-    facts: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
     basis: str = "sine"
 
     def __repr__(self) -> str:
@@ -155,12 +155,12 @@ class Path:
             "converged",
             "reason",
             "under_resolved",
-            "facts",
+            "metadata",
             "basis",
         )
-        facts = {name: getattr(self, name) for name in names}
+        described = {name: getattr(self, name) for name in names}
         counts = {"values": self.evaluations.values, "gradients": self.evaluations.gradients}
-        write_result(path, "path", arrays, {"height": self.height, **facts, "evaluations": counts})
+        write_result(path, "path", arrays, {"height": self.height, **described, "evaluations": counts})
 
 
 def under_resolved(maximum: float, height: float, end: float, line: float, eps: float) -> bool:
@@ -174,13 +174,14 @@ def under_resolved(maximum: float, height: float, end: float, line: float, eps: 
 
 def load_path(path: str | os.PathLike[str]) -> Path:
     """Reads what :meth:`Path.save` wrote; ValueError names the file where it is damaged."""
-    arrays, facts = read_result(path, "path")
+    arrays, described = read_result(path, "path")
     history = {name: arrays.pop(f"history_{name}") for name in HISTORY}
-    counts = Evaluations(**facts.pop("evaluations"))
-    for new, old in (("maximum", "dense_height"), ("maximum_t", "dense_t")):  # as version 0.1 called them
-        if old in facts:
-            facts[new] = facts.pop(old)
-    known: dict[str, Any] = {k: v for k, v in facts.items() if k not in ("format", "kind", "height")}
+    counts = Evaluations(**described.pop("evaluations"))
+    # As version 0.1 called them.
+    for new, old in (("maximum", "dense_height"), ("maximum_t", "dense_t"), ("metadata", "facts")):
+        if old in described:
+            described[new] = described.pop(old)
+    known: dict[str, Any] = {k: v for k, v in described.items() if k not in ("format", "kind", "height")}
     if known["reason"] in list(Ending):
         known["reason"] = Ending[known["reason"].upper().replace(" ", "_").replace("-", "_")]
     found = Path(**{**arrays, **known}, history=history, evaluations=counts)

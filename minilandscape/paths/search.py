@@ -128,7 +128,7 @@ def find_path(
         If an endpoint is no vector of real numbers, such as atoms in place of their positions.
     LandscapeError
         If a value or a gradient on the path is not finite; its ``best`` is the best path so far. Trial steps that
-        cannot be evaluated are walls, which a search goes around; ``facts["walls"]`` counts them.
+        cannot be evaluated are walls, which a search goes around; ``metadata["walls"]`` counts them.
     SearchInterrupted
         If Ctrl-C comes once there is a path; its ``best`` is the best so far.
 
@@ -156,7 +156,7 @@ def find_path(
     if steps is None and finder.solver == "adam" and not banded:
         steps = problem.landscape.path_defaults.get("steps")
     steps = _checked_steps("auto" if steps is None else steps)
-    facts = {
+    metadata = {
         "method": method,
         "solver": finder.solver,
         "n_terms": n_terms,
@@ -168,15 +168,17 @@ def find_path(
         "lam": problem.objective.lam,
         "lr": finder.rate(problem),
     }
-    facts = {name: fact for name, fact in facts.items() if name not in METHODS[method].without_effect}
+    metadata = {name: fact for name, fact in metadata.items() if name not in METHODS[method].without_effect}
     if banded or initial is not None:
         problem = problem.with_line()
     keeps = Keeps.LAST if banded else Keeps.STAGES if problem.objective.staged else Keeps.LOWEST
     if checkpoint is not None and keeps is not Keeps.LOWEST:
         raise ValueError("checkpoint serves the objective 'sum'; resume others from a path (initial)")
-    search = _Search(problem, moves, Record(problem, keeps, facts), None if steps == "auto" else int(steps), progress)
+    search = _Search(
+        problem, moves, Record(problem, keeps, metadata), None if steps == "auto" else int(steps), progress
+    )
     if checkpoint is not None:
-        search.checkpoint = Checkpoint.of(checkpoint, problem, facts)
+        search.checkpoint = Checkpoint.of(checkpoint, problem, metadata)
     return search.run(initial, budget)
 
 
@@ -184,7 +186,7 @@ def _resumed(objective: PowerSum | SoftTop, initial: Any) -> PowerSum | SoftTop:
     """The objective, at the β where a path of the same objective left off."""
     if not (isinstance(objective, SoftTop) and isinstance(initial, Path)):
         return objective
-    left_off = initial.facts.get("beta", 0.0) if initial.facts.get("objective") == objective.name else 0.0
+    left_off = initial.metadata.get("beta", 0.0) if initial.metadata.get("objective") == objective.name else 0.0
     return replace(objective, beta=left_off)
 
 
