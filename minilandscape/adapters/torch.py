@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +16,24 @@ import torch
 from torch.func import functional_call, grad_and_value, vmap
 
 from ..landscape import LandscapeDefaults, LandscapeError, describe_point, read_stack, real_numbers
-from .torch_states import copied, equal, listed, not_persistent, refuse_other_keys
-from .torch_trial import Trial
+from ..networks.parameters import Block
+from .torch_buffers import Folded, Interpolated, Recomputed, counts_batches
+from .torch_data import arguments, read_samples
+from .torch_second import HessianProducts
+from .torch_states import (
+    copied,
+    equal,
+    listed,
+    matched,
+    names_of,
+    not_persistent,
+    read_checkpoint,
+    under_keys_of,
+    unwrapped,
+)
+from .torch_trial import Shares, Trial, loss_of
+
+State = Mapping[str, Any] | torch.nn.Module | str | Path
 
 
 class TorchLandscape(LandscapeDefaults):
@@ -24,35 +44,61 @@ class TorchLandscape(LandscapeDefaults):
     Parameters
     ----------
     module
-        Used in evaluation mode. Parameters with ``requires_grad=False`` are no coordinates: they stay as they are, as
-        the buffers do.
+        Used in evaluation mode. Wrappers (DataParallel, torch.compile) are taken off; parameters of 16 bits become
+        float32. Parameters with ``requires_grad=False`` are no coordinates: they stay as they are, as buffers do.
     loss
-        ``loss(outputs, targets) -> mean over the samples``, such as ``torch.nn.functional.cross_entropy``. A loss that
-        is none (a sum, class weights, an ignored index) depends on how the samples are divided into batches, and needs
-        ``batch=len(inputs)``.
-    inputs, targets
-        Tensors whose first axis counts the samples, on the module's device.
+        ``loss(outputs, targets) -> one number``, such as ``torch.nn.functional.cross_entropy``; ``loss(outputs)``
+        without targets; None where the module returns the loss itself, or an object with a ``loss``. A mean over
+        samples, a sum, and a mean with weights that the targets give (class weights, an ignored index) do not depend on
+        ``batch``. Other losses need ``batch=len(inputs)``.
+    inputs
+        A tensor, whose first axis counts the samples; a tuple or a dictionary of tensors, the module's arguments; or a
+        Dataset or DataLoader, which is read once, in the data set's own order. Of a sample (x, y) or (x1, x2, y) the
+        last is the target; a dictionary is the module's arguments by name.
+    targets
+        A tensor, or a tuple or dictionary of tensors; None where ``inputs`` holds them, or the loss needs none.
     batch
-        Samples at a time; bounds the memory.
+        Samples at a time, over all points together; bounds the memory.
     points
-        Points at a time under ``torch.func.vmap``; 1 turns it off. Modules that it cannot take are evaluated point by
-        point, with a warning.
+        Points at a time under ``torch.func.vmap``, each with ``batch / points`` samples; 1 turns it off. Modules that
+        it cannot take are evaluated point by point, with a warning.
+    buffers
+        What becomes of buffers, such as the running statistics of batch normalisation, that are not those of the
+        module. None refuses states that have others. ``"interpolate"`` takes them linearly between ``states``.
+        ``"recompute"`` takes the statistics of batch normalisation from the data at every point (Garipov et al., 2018),
+        a batch at a time, so that ``batch`` is a part of the definition.
+    states
+        The states, as :meth:`vector` takes them, between which buffers are interpolated.
+    parameters
+        Patterns of the names of the parameters that are coordinates, such as ``["head.*"]``; None takes all. The others
+        stay as they are.
+
+    Attributes
+    ----------
+    blocks
+        The parameters: ``name``, ``shape``, ``start`` and ``stop`` of each.
+    frozen
+        The names of parameters that are no coordinates.
 
     Raises
     ------
     ValueError
-        If no parameter requires a gradient, parameters are of several precisions or devices, or none of float32 and
-        float64; if inputs and targets do not fit; or if, on a few samples, module and loss cannot be evaluated, change
-        from one evaluation to the next, or depend on the batch where there is more than one.
+        If no parameter requires a gradient, parameters are of several precisions or devices; if inputs and targets do
+        not fit, or change when they are read again; or if, on a few samples, module and loss cannot be evaluated,
+        change from one evaluation to the next, or depend on the batch where there is more than one.
     TypeError
         If the module is no module, or inputs or targets are no tensors.
     LandscapeError
         On evaluation, if module or loss raise; it names the point.
 
-    Notes
-    -----
-    Random directions of :func:`~minilandscape.analysis.surface.surface` are not filter-normalised here: the plane
-    depends on the scale of each layer. Give it points, or a path, to span the plane.
+    Examples
+    --------
+    >>> import torch
+    >>> from minilandscape.adapters.torch import TorchLandscape
+    >>> net = torch.nn.Linear(2, 1)
+    >>> land = TorchLandscape(net, torch.nn.functional.mse_loss, torch.ones(5, 2), torch.zeros(5, 1))
+    >>> land
+    <TorchLandscape: 3 parameters in float32, 5 samples>
     """
 
     names_points = True
@@ -60,41 +106,96 @@ class TorchLandscape(LandscapeDefaults):
     def __init__(
         self,
         module: torch.nn.Module,
-        loss: Callable[[Any, Any], Any],
-        inputs: torch.Tensor,
-        targets: torch.Tensor,
+        loss: Callable[..., Any] | None,
+        inputs: Any,
+        targets: Any = None,
         *,
         batch: int = 1000,
         points: int = 8,
+        buffers: str | None = None,
+        states: Sequence[State] = (),
+        parameters: str | Sequence[str] | None = None,
     ) -> None:
         if not isinstance(module, torch.nn.Module):
             raise TypeError(f"module is {type(module).__name__}; expected a torch.nn.Module")
-        if isinstance(module, (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)):
-            raise ValueError(f"module is {type(module).__name__}; give the module that it wraps, module.module")
         if isinstance(module, torch.jit.ScriptModule):
             raise ValueError("module is compiled by torch.jit; give the module that it was made of")
-        if not callable(loss):
+        if not (callable(loss) or loss is None):
             raise TypeError(f"loss is {type(loss).__name__}; expected a function of outputs and targets")
         for name, number in (("batch", batch), ("points", points)):
-            if not isinstance(number, (int, np.integer)) or number < 1:
+            if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < 1:
                 raise ValueError(f"{name} is {number!r}; expected a whole number, at least 1")
-        self._module = copied(module).eval()
+        if buffers not in (None, "interpolate", "recompute"):
+            raise ValueError(f"buffers is {buffers!r}; expected None, 'interpolate' or 'recompute'")
+        if len(states) and buffers != "interpolate":
+            raise ValueError("states are given, between which buffers='interpolate' takes the buffers; give both")
+        self._module = copied(unwrapped(module)).eval()
+        half = _in_single_precision(self._module)
         # What a call leaves behind in the module reaches no state that is given out.
         self._called = copied(self._module)
-        coordinates = {name: p for name, p in self._module.named_parameters() if p.requires_grad}
+        coordinates = _chosen(self._module, parameters)
         first = _first(coordinates)
         self._torch_dtype, self._torch_device = first.dtype, first.device
-        self._shapes = {name: tuple(p.shape) for name, p in coordinates.items()}
-        self.size = sum(p.numel() for p in coordinates.values())
+        self.blocks = _blocks(coordinates)
+        self.frozen = tuple(name for name, _ in self._module.named_parameters() if name not in coordinates)
+        self.size = self.blocks[-1].stop
         self.dtype = np.dtype(str(first.dtype).rpartition(".")[2])
-        self._data = _samples(inputs, targets, first.device)
+        self._samples = read_samples(inputs, targets, first.device, half)
         self._loss = copy.deepcopy(loss) if isinstance(loss, torch.nn.Module) else loss
-        self._batch, self._points = int(batch), int(points)
+        self._buffers = buffers
+        self._recomputed = Recomputed(self._module) if buffers == "recompute" else None
+        self._interpolated: Interpolated | None = None
+        self._folded = Folded(self._called)
+        self._points = 1 if self._recomputed else int(points)
         self._one_by_one: set[bool] = set()
-        Trial(self._called, self._loss, *self._data, self._batch).run()
+        self._batch = int(batch)
+        micro = max(1, self._batch // self._points)
+        with _differentiable_kernels():
+            found = Trial(self._called, self._loss, self._samples, micro, self._batch).run()
+        self._whole = found is None
+        self._shares = found or Shares(np.array([0, self._samples.n]), np.array([0.0, 1.0]))
+        self._second = self._hessian()
+        if len(states):
+            self._interpolated = self.between(*states)._interpolated
 
-    def vector(self, state: Mapping[str, Any] | torch.nn.Module | None = None) -> np.ndarray:
-        """(D,) from a ``state_dict`` or a module; None takes the landscape's own module.
+    def __repr__(self) -> str:
+        """One line: coordinates, precision, samples, and parameters that stay as they are."""
+        stay = f", {len(self.frozen)} parameter tensors stay as they are" if self.frozen else ""
+        what = f", buffers {self._buffers}d" if self._buffers else ""
+        return f"<TorchLandscape: {self.size:,} parameters in {self.dtype}, {self._samples.n:,} samples{what}{stay}>"
+
+    def between(self, *states: State) -> TorchLandscape:
+        """The landscape with ``buffers="interpolate"`` whose buffers are linear between some states.
+
+        Raises
+        ------
+        ValueError
+            As for :meth:`vector`; if the landscape was not made with ``buffers="interpolate"``; or if the states'
+            parameters do not tell them apart.
+        """
+        if self._buffers != "interpolate":
+            raise ValueError(f"buffers is {self._buffers!r}; expected a landscape made with buffers='interpolate'")
+        loaded = [self._loaded(state) for state in states]
+        for k, module in enumerate(loaded):
+            self._refuse_other_constants(f"state {k + 1}", self._frozen_of(module), {})
+        other = copy.copy(self)
+        other._interpolated = Interpolated(
+            np.stack([self._flattened(module) for module in loaded]),
+            [dict(module.named_buffers()) for module in loaded],
+            torch.zeros(0, dtype=self._torch_dtype, device=self._torch_device),
+        )
+        other._second = other._hessian()
+        return other
+
+    def vector(self, state: State | None = None) -> np.ndarray:
+        """(D,) from a checkpoint; None takes the landscape's own module.
+
+        Parameters
+        ----------
+        state
+            A ``state_dict``; a dictionary that holds one, beside an optimiser and so on; a file of either, written by
+            ``torch.save`` or safetensors, of which nothing but tensors is read; or a module. Keys may have what
+            DataParallel, torch.compile and Lightning put before them.
 
         Raises
         ------
@@ -103,27 +204,33 @@ class TorchLandscape(LandscapeDefaults):
             ``requires_grad=False`` are not the landscape's: no coordinate holds them, and the loss would be another
             than the state's own.
         TypeError
-            If it is neither.
+            If it is none of these.
         """
-        own = self._module
-        if state is not None:
-            own = self._loaded(state)
-        parameters = dict(own.named_parameters())
-        return np.concatenate([parameters[name].detach().cpu().numpy().ravel() for name in self._shapes])
+        if state is None:
+            return self._flattened(self._module)
+        what = f"{state}" if isinstance(state, (str, Path)) else "the state"
+        loaded = self._loaded(state)
+        flat = self._flattened(loaded)
+        constants = dict(loaded.named_buffers())
+        if isinstance(state, torch.nn.Module):
+            constants |= not_persistent(unwrapped(state))
+        self._refuse_other_constants(what, self._frozen_of(loaded), constants, self._buffers_at(flat))
+        return flat
 
     def state_dict(self, vector: Any) -> dict[str, torch.Tensor]:
-        """The whole state of a vector (D,): its parameters, and the landscape's buffers and other parameters."""
+        """The whole state of a vector (D,): its parameters, its buffers, and the landscape's other parameters."""
         return self.load(vector).state_dict()
 
     def load(self, vector: Any, module: torch.nn.Module | None = None) -> torch.nn.Module:
-        """Puts a vector (D,), and the landscape's buffers and other parameters, into a module; returns it.
+        """Puts a vector (D,), its buffers and the landscape's other parameters into a module; returns it.
 
         Parameters
         ----------
         vector
             (D,).
         module
-            None makes a new one, in evaluation mode; the module that the landscape was made of is never changed.
+            None makes a new one, in evaluation mode; the module that the landscape was made of is never changed. One
+            that is wrapped (DataParallel, torch.compile) is filled inside.
 
         Raises
         ------
@@ -137,16 +244,17 @@ class TorchLandscape(LandscapeDefaults):
         if flat.shape != (self.size,):
             raise ValueError(f"the vector has shape {flat.shape}; expected ({self.size},)")
         filled = copied(self._module)
-        parts = self._unflatten(torch.tensor(flat, dtype=self._torch_dtype, device=self._torch_device))
+        parts = self._unflatten(self._tensor(flat)) | self._buffers_at(flat)
         with torch.no_grad():
-            for name, parameter in filled.named_parameters():
+            for name, own in (*filled.named_parameters(), *filled.named_buffers()):
                 if name in parts:
-                    parameter.copy_(parts[name])
+                    own.copy_(parts[name])
         if module is None:
             return filled
-        refuse_other_keys("the module", module.state_dict(), self._module.state_dict())
-        self._refuse_other_constants("the module", {}, not_persistent(module))
-        module.load_state_dict(filled.state_dict())
+        inside = unwrapped(module)
+        matched("the module", inside, self._module)
+        self._refuse_other_constants("the module", {}, not_persistent(inside))
+        inside.load_state_dict(under_keys_of(inside, filled.state_dict()))
         return module
 
     def values(self, points: Any) -> np.ndarray:
@@ -159,79 +267,168 @@ class TorchLandscape(LandscapeDefaults):
         assert gradients is not None
         return values, gradients
 
-    def _loaded(self, state: Mapping[str, Any] | torch.nn.Module) -> torch.nn.Module:
-        """A copy of the module with another state, which differs in coordinates alone."""
-        constants: dict[str, torch.Tensor] = {}
-        if isinstance(state, torch.nn.Module):
-            constants, state = not_persistent(state), state.state_dict()
-        if not isinstance(state, Mapping):
-            raise TypeError(
-                f"the state is {type(state).__name__}; expected a state_dict, such as torch.load reads from a file, or "
-                "a module"
-            )
-        refuse_other_keys("the state", state, self._module.state_dict())
+    def hessian_products(self, point: Any, vectors: Any) -> np.ndarray:
+        """Exact products with the Hessian at a point: (D,), (V, D) -> (V, D).
+
+        Forward over reverse differentiation, or reverse over reverse where a module's operations have no forward rule.
+        A network of ReLUs has the Hessian of the linear piece that the point stands in.
+
+        Raises
+        ------
+        NotImplementedError
+            If PyTorch can differentiate the module twice in neither way.
+        """
+        x = self._tensor(read_stack(np.asarray(point)[None], self.size, self.dtype)[0])
+        V = self._tensor(read_stack(vectors, self.size, self.dtype))
+        with _differentiable_kernels(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # PyTorch's own, of how it differentiates forward
+            found: np.ndarray = self._second.products(x, V).cpu().numpy()
+        return found
+
+    def _hessian(self) -> HessianProducts:
+        recomputed = self._recomputed
+        statistics = None if recomputed is None else lambda x, inputs: recomputed.of_batch(self._state(x), inputs)
+        return HessianProducts(self._one, self._batches, self._points, statistics)
+
+    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        return torch.tensor(array, dtype=self._torch_dtype, device=self._torch_device)
+
+    def _flattened(self, module: torch.nn.Module) -> np.ndarray:
+        parameters = dict(module.named_parameters())
+        flat = torch.cat([parameters[block.name].detach().reshape(-1) for block in self.blocks])
+        return flat.cpu().numpy()
+
+    def _frozen_of(self, module: torch.nn.Module) -> dict[str, torch.Tensor]:
+        return {name: p for name, p in module.named_parameters() if name in self.frozen}
+
+    def _loaded(self, state: State) -> torch.nn.Module:
+        """A copy of the module with another state."""
+        what = "the state"
+        if isinstance(state, (str, Path)):
+            what, state = str(state), read_checkpoint(state)
+        own = matched(what, state, self._module)
         loaded = copied(self._module)
-        loaded.load_state_dict(state)
+        loaded.load_state_dict(own)
         for key, found in loaded.state_dict().items():
-            if isinstance(found, torch.Tensor) and not equal(found, state[key]):
+            if isinstance(found, torch.Tensor) and not counts_batches(key) and not equal(found, own[key]):
                 raise ValueError(
-                    f"the state's {key} is not what another of its keys holds, with which it is one parameter in the "
+                    f"{key} of {what} is not what another of its keys holds, with which it is one parameter in the "
                     "landscape's module; expected both alike"
                 )
-        frozen = {name: p for name, p in loaded.named_parameters() if name not in self._shapes}
-        self._refuse_other_constants("the state", frozen, {**dict(loaded.named_buffers()), **constants})
         return loaded
 
     def _refuse_other_constants(
-        self, what: str, frozen: Mapping[str, torch.Tensor], buffers: Mapping[str, torch.Tensor]
+        self,
+        what: str,
+        frozen: Mapping[str, torch.Tensor],
+        buffers: Mapping[str, torch.Tensor],
+        expected: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
-        """ValueError where frozen parameters or buffers, which no coordinate holds, are not the landscape's."""
+        """ValueError where frozen parameters or buffers, which no coordinate holds, are not the landscape's.
+
+        ``expected`` are buffers that belong to the point, known to rounding.
+        """
         ours = {**dict(self._module.named_parameters()), **dict(self._module.named_buffers())}
-        for kind, found in (("buffers", buffers), ("parameters with requires_grad=False", frozen)):
-            # The count of batches takes no part in evaluation mode.
-            others = [
-                name
-                for name, tensor in found.items()
-                if not name.endswith("num_batches_tracked") and not (name in ours and equal(ours[name], tensor))
-            ]
+        at_point = dict(expected or {})
+        free = set(self._recomputed.names) if self._recomputed else set()
+
+        def same(name: str, tensor: torch.Tensor) -> bool:
+            if name in at_point:
+                return bool(torch.allclose(at_point[name], tensor.to(at_point[name]), rtol=1e-4, atol=1e-6))
+            return name in ours and equal(ours[name], tensor)
+
+        for kind, found in (("buffers", buffers), ("parameters that are no coordinates", frozen)):
+            others = [n for n, t in found.items() if not (counts_batches(n) or n in free or same(n, t))]
             if others:
                 raise ValueError(
-                    f"{what} has other {kind} than the landscape: {listed(others)}. They are no coordinates, and with "
-                    "the landscape's the loss would be another than its own. Load this state into a module "
-                    "(module.load_state_dict) and make the landscape of that. Two states with different ones lie on no "
-                    "common landscape: give both the same, or train with layers that keep none, such as GroupNorm"
+                    f"{what} has other {kind} than the landscape: {listed(others)}. With the landscape's the loss "
+                    f"would be another than its own. {self._advice(kind, others)}"
                 )
 
-    def _unflatten(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
-        parts, start = {}, 0
-        for name, shape in self._shapes.items():
-            n = int(np.prod(shape))
-            parts[name] = flat[start : start + n].reshape(shape)
-            start += n
-        return parts
+    def _advice(self, kind: str, names: Sequence[str]) -> str:
+        if kind != "buffers":
+            return (
+                "Load this state into a module (module.load_state_dict) and make the landscape of that; two states "
+                "with different ones lie on no common landscape, unless these are coordinates too"
+            )
+        if self._buffers == "interpolate":
+            return "Name all states between which buffers are interpolated: land.between(a, b)"
+        statistics = all(name.endswith(("running_mean", "running_var")) for name in names)
+        recompute = "buffers='recompute' takes them from the data at every point, " if statistics else ""
+        return (
+            f"Choose what becomes of them: {recompute}buffers='interpolate' with states=(a, b) takes them linearly "
+            "between two states; or load this state into a module and make the landscape of that"
+        )
 
-    def _one(self, flat: torch.Tensor, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        result: torch.Tensor = self._loss(functional_call(self._called, self._unflatten(flat), (inputs,)), targets)
+    def _buffers_at(self, flat: np.ndarray) -> dict[str, torch.Tensor]:
+        """The buffers that belong to a point (D,), where they are not the landscape's."""
+        with torch.no_grad(), _differentiable_kernels():
+            x = self._tensor(flat)
+            if self._recomputed:
+                return self._statistics(x)
+            return self._interpolated.at(x) if self._interpolated else {}
+
+    def _unflatten(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {block.name: flat[block.start : block.stop].reshape(block.shape) for block in self.blocks}
+
+    def _state(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
+        between = self._interpolated.at(flat) if self._interpolated else {}
+        return {**self._unflatten(flat), **between}
+
+    def _one(
+        self, flat: torch.Tensor, statistics: Mapping[str, torch.Tensor], inputs: Any, targets: Any
+    ) -> torch.Tensor:
+        """The loss of some samples at one point (D,), with batch-normalisation statistics."""
+        args, kwargs = arguments(inputs)
+        state = {**self._state(flat), **statistics}
+        outputs = functional_call(self._called, self._folded(state) if self._buffers else state, args, kwargs)
+        result: torch.Tensor = loss_of(self._loss, outputs, targets)
         return result
+
+    def _batches(self, at_once: int) -> Iterator[tuple[float, float, Any, Any]]:
+        """Shares of the loss and of the samples, inputs and targets; fewer samples where more points go together."""
+        bounds = self._shares.bounds
+        step = len(bounds) - 1 if self._whole else max(1, self._points // at_once)
+        for first in range(0, len(bounds) - 1, step):
+            last = min(first + step, len(bounds) - 1)
+            share = self._shares.of(first, last)
+            rows = slice(int(bounds[first]), int(bounds[last]))
+            if share:  # all targets of some samples may be ignored
+                yield share, (rows.stop - rows.start) / self._samples.n, *self._samples.rows(rows)
+
+    def _statistics(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The statistics of batch normalisation at a point (D,), without a gradient."""
+        assert self._recomputed is not None
+        total: dict[str, torch.Tensor] = {}
+        with torch.no_grad():
+            for _, part, inputs, _ in self._batches(1):
+                for name, found in self._recomputed.of_batch(self._state(x), inputs).items():
+                    total[name] = total.get(name, torch.zeros_like(found)) + part * found
+        return total
 
     def _over(self, points: Any, gradient: bool) -> tuple[np.ndarray, np.ndarray | None]:
         points = read_stack(points, self.size, self.dtype)
         values, gradients = np.zeros(len(points)), np.zeros_like(points, dtype=self.dtype) if gradient else None
         start = 0
-        while start < len(points):
-            together = self._points > 1 and gradient not in self._one_by_one
-            value, slope = self._stack(points[start : start + (self._points if together else 1)], gradient, together)
-            part = slice(start, start + len(value))
-            values[part] = value
-            if gradients is not None:
-                gradients[part] = slope
-            start = part.stop
+        with _differentiable_kernels():
+            while start < len(points):
+                together = self._points > 1 and gradient not in self._one_by_one
+                value, slope = self._stack(
+                    points[start : start + (self._points if together else 1)], gradient, together
+                )
+                part = slice(start, start + len(value))
+                values[part] = value
+                if gradients is not None:
+                    gradients[part] = slope
+                start = part.stop
         return values, gradients
 
     def _stack(self, points: np.ndarray, gradient: bool, together: bool) -> tuple[np.ndarray, np.ndarray | None]:
         """Values and gradients of a few points under vmap, or of one; of the first alone where vmap cannot take it."""
         try:
-            return self._summed(points, gradient, together)
+            flat = self._tensor(points)
+            value, slope = (self._vmapped if together else self._plain)(flat, gradient)
+            return value.cpu().numpy(), None if slope is None else slope.cpu().numpy()
         except Exception as error:
             # Whatever PyTorch raises: it has no common kind of error for what vmap does not know.
             failure = error
@@ -241,54 +438,119 @@ class TorchLandscape(LandscapeDefaults):
                 points[0],
             ) from failure
         found = self._stack(points[:1], gradient, False)
+        if not self._one_by_one:
+            warnings.warn(
+                f"torch.func.vmap cannot take the {'gradients' if gradient else 'values'} of this module and loss "
+                f"({_line(failure)}); they are computed point by point from here on, as with points=1",
+                stacklevel=2,
+            )
         self._one_by_one.add(gradient)
-        warnings.warn(
-            f"torch.func.vmap cannot take the {'gradients' if gradient else 'values'} of this module and loss "
-            f"({_line(failure)}); they are computed point by point from here on, as with points=1",
-            stacklevel=2,
-        )
         return found
 
-    def _summed(self, points: np.ndarray, gradient: bool, together: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        """Values and gradients over all batches."""
-        values, gradients = np.zeros(len(points)), np.zeros_like(points, dtype=self.dtype) if gradient else None
-        flat = torch.tensor(points, dtype=self._torch_dtype, device=self._torch_device)
-        for share, inputs, targets in self._batches():
-            value, slope = (self._vmapped if together else self._plain)(flat, inputs, targets, gradient)
-            values += share * value.detach().cpu().numpy().astype(np.float64)
-            if gradients is not None and slope is not None:
-                gradients += share * slope.detach().cpu().numpy()
+    def _vmapped(self, flat: torch.Tensor, gradient: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Values and gradients of a few points (P, D), over all batches."""
+        values = torch.zeros(len(flat), dtype=torch.float64, device=flat.device)
+        gradients = torch.zeros_like(flat) if gradient else None
+        for share, _, inputs, targets in self._batches(len(flat)):
+
+            def one(x: torch.Tensor, inputs: Any = inputs, targets: Any = targets) -> torch.Tensor:
+                return self._one(x, {}, inputs, targets)
+
+            if gradients is None:
+                with torch.no_grad():
+                    values += share * vmap(one)(flat)
+                continue
+            with torch.enable_grad():
+                slopes, found = vmap(grad_and_value(one))(flat)
+            values += share * found.detach()
+            gradients += share * slopes.detach()
         return values, gradients
 
-    def _batches(self) -> Iterator[tuple[float, torch.Tensor, torch.Tensor]]:
-        """Samples, with their share of all."""
-        for a in range(0, len(self._data[0]), self._batch):
-            # Copies, since layers may work in place.
-            inputs, targets = (tensor[a : a + self._batch].clone() for tensor in self._data)
-            yield len(inputs) / len(self._data[0]), inputs, targets
-
-    def _vmapped(
-        self, flat: torch.Tensor, inputs: torch.Tensor, targets: torch.Tensor, gradient: bool
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        if not gradient:
-            with torch.no_grad():
-                return vmap(self._one, in_dims=(0, None, None))(flat, inputs, targets), None
-        with torch.enable_grad():
-            slopes, values = vmap(grad_and_value(self._one), in_dims=(0, None, None))(flat, inputs, targets)
-        return values, slopes
-
-    def _plain(
-        self, flat: torch.Tensor, inputs: torch.Tensor, targets: torch.Tensor, gradient: bool
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _plain(self, flat: torch.Tensor, gradient: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
         """One point (1, D), by what every module takes."""
         x = flat[0].requires_grad_(gradient)
-        with torch.set_grad_enabled(gradient):
-            value = self._one(x, inputs, targets)
-            slope = torch.autograd.grad(value, x)[0] if gradient else None
-        return value[None], None if slope is None else slope[None]
+        statistics = self._statistics(x) if self._recomputed else {}
+        leaves = [x, *(s.requires_grad_(gradient) for s in statistics.values())]
+        value = torch.zeros((), dtype=torch.float64, device=flat.device)
+        slopes = [torch.zeros_like(leaf) for leaf in leaves] if gradient else []
+        for share, _, inputs, targets in self._batches(1):
+            with torch.set_grad_enabled(gradient):
+                found = self._one(x, statistics, inputs, targets)
+            value += share * found.detach()
+            if gradient:
+                parts = torch.autograd.grad(found, leaves, allow_unused=True)
+                for slope, part in zip(slopes, parts, strict=True):
+                    if part is not None:
+                        slope += share * part
+        if not gradient:
+            return value[None], None
+        if self._recomputed:
+            slopes[0] += self._through_statistics(x, dict(zip(statistics, slopes[1:], strict=True)))
+        return value[None], slopes[0][None]
+
+    def _through_statistics(self, x: torch.Tensor, slopes: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The gradient by x (D,) of what depends on it through the statistics, from the gradients by these."""
+        assert self._recomputed is not None
+        total = torch.zeros_like(x)
+        for _, part, inputs, _ in self._batches(1):
+            with torch.enable_grad():
+                found = self._recomputed.of_batch(self._state(x), inputs)
+                along = torch.stack([(found[name] * slopes[name]).sum() for name in found]).sum()
+            total += part * torch.autograd.grad(along, x)[0]
+        return total
 
 
-def _first(coordinates: dict[str, torch.nn.Parameter]) -> torch.nn.Parameter:
+@contextmanager
+def _differentiable_kernels() -> Iterator[None]:
+    """Attention by kernels that vmap and second derivatives take; evaluation mode has a faster one for values alone,
+    whose rounding is another."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def _in_single_precision(module: torch.nn.Module) -> bool:
+    """Whether a module had parameters of 16 bits, which are float32 now."""
+    kinds = {p.dtype for p in module.parameters() if p.is_floating_point()}
+    half = bool(kinds & {torch.float16, torch.bfloat16}) and torch.float64 not in kinds
+    if half:
+        module.float()
+    return half
+
+
+def _chosen(module: torch.nn.Module, patterns: str | Sequence[str] | None) -> dict[str, torch.nn.Parameter]:
+    """The parameters that are coordinates."""
+    coordinates = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    if patterns is None:
+        return coordinates
+    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+    tied = names_of(module)
+
+    def fits(name: str, pattern: str) -> bool:
+        return any(fnmatchcase(other, pattern) for other in (name, *tied.get(name, ())))
+
+    for pattern in patterns:
+        if not any(fits(name, pattern) for name in coordinates):
+            raise ValueError(
+                f"parameters names {pattern!r}, which is none that requires a gradient; there are {listed(coordinates)}"
+            )
+    return {name: p for name, p in coordinates.items() if any(fits(name, pattern) for pattern in patterns)}
+
+
+def _blocks(coordinates: Mapping[str, torch.nn.Parameter]) -> tuple[Block, ...]:
+    blocks, start = [], 0
+    for name, p in coordinates.items():
+        shape = tuple(p.shape)
+        blocks.append(Block(name, shape, prod(shape[1:]), start, start + p.numel()))
+        start += p.numel()
+    return tuple(blocks)
+
+
+def _first(coordinates: Mapping[str, torch.nn.Parameter]) -> torch.nn.Parameter:
     """A parameter of all, which agree in precision and device."""
     if not coordinates:
         raise ValueError(
@@ -308,21 +570,6 @@ def _first(coordinates: dict[str, torch.nn.Parameter]) -> torch.nn.Parameter:
     if len(devices) > 1:
         raise ValueError(f"the module's parameters lie on {' and '.join(sorted(devices))}; expected one device")
     return next(iter(coordinates.values()))
-
-
-def _samples(inputs: Any, targets: Any, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Copies of inputs and targets."""
-    for name, tensor in (("inputs", inputs), ("targets", targets)):
-        if not isinstance(tensor, torch.Tensor) or not tensor.ndim:
-            raise TypeError(
-                f"{name} is {type(tensor).__name__}; expected one tensor whose first axis counts the samples: "
-                "torch.as_tensor of an array, torch.cat of the batches of a data loader"
-            )
-        if tensor.device != device:
-            raise ValueError(f"{name} lie on {tensor.device}, the module on {device}; {name}.to({str(device)!r})")
-    if len(inputs) != len(targets) or not len(inputs):
-        raise ValueError(f"there are {len(inputs)} inputs and {len(targets)} targets; expected as many of both")
-    return inputs.detach().clone(), targets.detach().clone()
 
 
 def _line(error: Exception) -> str:

@@ -1,36 +1,74 @@
-"""A module and a loss tried on a few samples: what must hold of them to be a landscape."""
+"""A module and a loss tried on a few samples: what must hold of them to be a landscape, and how batches add up."""
 
 from __future__ import annotations
 
+import copy
+import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch.func import functional_call
 
+from .torch_data import Samples, arguments, leaves, mapped
+
 #: The samples on which a loss is tried when a landscape is made.
 TRIED = 32
-#: A loss of so many samples is the mean of the losses of its parts within this part of it: rounding in float32. Where
-#: the module's own rounding enters, which depends on the number of samples at a time, within more.
+#: A loss of so many samples is what its parts make it within this part of it: rounding in float32. Where the module's
+#: own rounding enters, which depends on the number of samples at a time, within more.
 MEAN, MEAN_WITH_MODULE = 1e-5, 1e-4
 #: Outputs of one sample differ by no more than this part of the largest, whatever is computed beside it.
 ALONE = 1e-2
 
 
+@dataclass(frozen=True)
+class Shares:
+    """How the losses of parts make the loss of all samples: Σ share · loss.
+
+    Attributes
+    ----------
+    bounds
+        (K + 1,): where parts may begin and end.
+    weights
+        (K + 1,): the weight of all samples before each bound, as a part of the whole; None for a sum.
+    """
+
+    bounds: np.ndarray
+    weights: np.ndarray | None
+
+    def of(self, first: int, last: int) -> float:
+        """The share of the samples from ``bounds[first]`` up to ``bounds[last]``."""
+        return 1.0 if self.weights is None else float(self.weights[last] - self.weights[first])
+
+
 class Trial:
-    """Module and loss on a few samples, with what must hold of them."""
+    """Module and loss on a few samples, with what must hold of them.
 
-    def __init__(
-        self, module: torch.nn.Module, loss: Any, inputs: torch.Tensor, targets: torch.Tensor, batch: int
-    ) -> None:
-        self.module, self.loss, self.batch, self.n = module, loss, batch, len(inputs)
-        # With one batch the loss may be one of all samples together.
-        rows = _varied(targets, batch) if self.n > batch else slice(None)
-        self.inputs, self.targets = inputs[rows], targets[rows]
+    Parameters
+    ----------
+    micro, batch
+        Samples at a time: at least, and as the user gave it.
+    """
 
-    def run(self) -> None:
-        """ValueError, with what to do, where module and loss are not the mean over samples of a function."""
-        everything = torch.arange(len(self.inputs), device=self.inputs.device)
+    def __init__(self, module: torch.nn.Module, loss: Any, samples: Samples, micro: int, batch: int) -> None:
+        self.module, self.loss, self.samples, self.micro, self.batch = module, loss, samples, micro, batch
+        # A loss may be one of all samples together where these are a batch.
+        device = leaves(samples.inputs)[0].device
+        self.everything = torch.arange(samples.n, device=device)
+        if samples.n > micro:
+            self.everything = _varied(samples, device)
+
+    def run(self) -> Shares | None:
+        """How the losses of parts add up; None where the loss is one of all samples together.
+
+        Raises
+        ------
+        ValueError
+            With what to do, where module and loss are no function of the parameters, or depend on the batch.
+        """
+        everything = self.everything
         with torch.enable_grad():
             outputs, value = self._forward(everything)
         if not value.requires_grad:
@@ -40,89 +78,203 @@ class Trial:
             )
         with torch.no_grad():
             again, second = self._forward(everything)
-            if (outputs is not None and _apart(again, outputs)) or not _close(value, second, MEAN_WITH_MODULE):
+            if _apart(again, outputs) or not _close(value, second, MEAN_WITH_MODULE):
                 raise ValueError(
                     f"two evaluations at the same parameters differ ({float(value):.6g} and {float(second):.6g}): "
                     "dropout, augmentation or another random layer acts in evaluation mode too; switch it off"
                 )
-            if self.n > self.batch:
-                self._refuse_dependence(everything, outputs, value)
+            if self.samples.n <= self.micro:
+                return Shares(np.array([0, self.samples.n]), np.array([0.0, 1.0]))
+            try:
+                return self._shares(outputs, value)
+            except ValueError:
+                if self.samples.n <= self.batch:
+                    return None
+                raise
 
     def _forward(self, rows: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor]:
         """The outputs, where each belongs to a sample, and the loss of some samples."""
-        inputs = self.inputs[rows]
+        inputs, targets = self.samples.rows(rows)
+        args, kwargs = arguments(inputs)
         try:
-            outputs = functional_call(self.module, {}, (inputs,))
+            outputs = functional_call(self.module, {}, args, kwargs)
         except Exception as error:
             raise ValueError(
                 f"the module raised {type(error).__name__} on inputs {_described(inputs)}: {error}"
             ) from error
-        loss = self._loss(outputs, rows)
+        loss = self._loss(outputs, targets)
         by_sample = isinstance(outputs, torch.Tensor) and outputs.ndim and len(outputs) == len(rows)
         return (outputs.detach() if by_sample else None), loss
 
-    def _loss(self, outputs: Any, rows: torch.Tensor) -> torch.Tensor:
-        targets = self.targets[rows]
+    def _loss(self, outputs: Any, targets: Any) -> torch.Tensor:
         try:
-            value = self.loss(outputs, targets)
+            value = loss_of(self.loss, outputs, targets)
         except Exception as error:
-            raise ValueError(
-                f"the loss raised {type(error).__name__} on outputs {_described(outputs)} and targets "
-                f"{_described(targets)}: {error}"
-            ) from error
+            of = f"outputs {_described(outputs)}" + ("" if targets is None else f" and targets {_described(targets)}")
+            raise ValueError(f"the loss raised {type(error).__name__} on {of}: {error}") from error
         if not isinstance(value, torch.Tensor) or value.ndim or not value.is_floating_point():
+            what = (
+                "the loss" if self.loss is not None else "the module's output, which is the loss where none is given,"
+            )
             raise ValueError(
-                f"the loss is {_described(value)}; expected a tensor of one real number, the mean over the samples"
+                f"{what} is {_described(value)}; expected a tensor of one real number, such as the mean over the "
+                "samples"
             )
         return value
 
-    def _refuse_dependence(self, rows: torch.Tensor, outputs: torch.Tensor | None, value: torch.Tensor) -> None:
-        """The loss of all samples tried against those of parts of them."""
-        n = len(rows)
-        for first in (rows[: -(-n // 4)], rows[: n // 2], rows[::2]):
-            parts = first, rows[~torch.isin(rows, first)]
-            alone = [self._forward(part) for part in parts]
-            if outputs is None:
-                self._mean(value, parts, [loss for _, loss in alone], MEAN_WITH_MODULE)
-                continue
-            if any(_apart(found, outputs[part]) for part, (found, _) in zip(parts, alone, strict=True)):
-                raise ValueError(
-                    "the module's output of a sample depends on the samples beside it, as in a normalisation without "
-                    f"running statistics, so that values would depend on batch={self.batch}; give batch={self.n}, all "
-                    "samples at once, if that is meant"
-                )
-            # Outputs of other samples too: the loss of a trained module may be all but 0.
-            for own in (outputs, outputs.roll(n // 2, 0)):
-                whole = self._loss(own.clone(), rows)
-                self._mean(whole, parts, [self._loss(own[part], part) for part in parts], MEAN)
-
-    def _mean(
-        self, whole: torch.Tensor, parts: Sequence[torch.Tensor], losses: Sequence[torch.Tensor], tolerance: float
-    ) -> None:
-        tolerance = max(tolerance, 10 * torch.finfo(whole.dtype).eps)
-        numbers = [float(loss) for loss in losses]
-        mean = sum(len(part) * number for part, number in zip(parts, numbers, strict=True)) / len(self.inputs)
-        if not torch.isfinite(whole) or abs(float(whole) - mean) <= tolerance * max(map(abs, [float(whole), *numbers])):
-            return
+    def _shares(self, outputs: torch.Tensor | None, value: torch.Tensor) -> Shares:
+        """The mean over samples, their sum, or a mean with weights that the targets give."""
+        n = len(self.everything)
+        places = torch.arange(n, device=self.everything.device)
+        tried = []
+        for first in (places[: -(-n // 4)], places[: n // 2], places[::2]):
+            parts = first, places[~torch.isin(places, first)]
+            tried += self._parts(parts, outputs, value)
+        bounds = np.append(np.arange(0, self.samples.n, self.micro), self.samples.n)
+        part = _tolerance(value.dtype, MEAN_WITH_MODULE if outputs is None else MEAN)
+        if _fits(tried, part, lambda a, b: np.array([a, b]) / (a + b)):
+            return Shares(bounds, bounds / self.samples.n)
+        if _fits(tried, part, lambda a, b: np.ones(2)):
+            return Shares(bounds, None)
+        weights = self._weights(outputs, bounds)
+        if weights is not None:
+            return Shares(bounds, weights)
+        whole, (a, b), losses = next(t for t in tried if not _fits([t], part, lambda a, b: np.array([a, b]) / (a + b)))
+        mean = (a * losses[0] + b * losses[1]) / (a + b)
         raise ValueError(
-            f"the loss of {len(self.inputs)} samples is {float(whole):.6g}, the mean over two parts of them {mean:.6g}:"
-            f" values would depend on batch={self.batch}. Expected a mean over the samples (reduction='mean', without "
-            f"weights of classes and ignored targets); for any other loss give batch={self.n}, all samples at once"
+            f"the loss of {n} samples is {whole:.6g}, the mean over two parts of them {mean:.6g}: values would depend "
+            f"on batch={self.batch}. Expected a mean over the samples, a sum, or a mean with weights that depend on "
+            f"the targets alone; for any other loss give batch={self.samples.n}, all samples at once"
         )
 
+    def _parts(
+        self, parts: Sequence[torch.Tensor], outputs: torch.Tensor | None, value: torch.Tensor
+    ) -> list[tuple[float, tuple[int, int], tuple[float, float]]]:
+        """The loss of all samples tried, and the sizes and losses of two parts of them; for several outputs."""
+        rows = self.everything
+        sizes = len(parts[0]), len(parts[1])
+        alone = [self._forward(rows[part]) for part in parts]
+        if outputs is None:
+            return [(float(value), sizes, (float(alone[0][1]), float(alone[1][1])))]
+        if any(_apart(found, outputs[part]) for part, (found, _) in zip(parts, alone, strict=True)):
+            raise ValueError(
+                "the module's output of a sample depends on the samples beside it, as in a normalisation without "
+                f"running statistics, so that values would depend on batch={self.batch}; give batch={self.samples.n}, "
+                "all samples at once, if that is meant"
+            )
+        found = []
+        targets = self.samples.rows(rows)[1]
+        # Outputs of other samples too: the loss of a trained module may be all but 0.
+        for own in (outputs, outputs.roll(len(rows) // 2, 0)):
+            whole = float(self._loss(own.clone(), targets))
+            losses = [self._loss(own[part], self.samples.rows(rows[part])[1]) for part in parts]
+            found.append((whole, sizes, (float(losses[0]), float(losses[1]))))
+        return found
 
-def _varied(targets: torch.Tensor, batch: int) -> torch.Tensor:
+    def _weights(self, outputs: torch.Tensor | None, bounds: np.ndarray) -> np.ndarray | None:
+        """(K + 1,): the weight of all samples before each bound, found by losses of outputs of samples tried.
+
+        Where the loss is Σ w ℓ / Σ w with w of the targets alone, the losses of two sets and of both together give the
+        ratio of their weights. None where that ratio is not the same for all outputs.
+        """
+        if outputs is None or self.samples.targets is None:
+            return None
+        outputs = self._doubled(outputs)
+        ratios = []
+        for first, last in itertools.pairwise(bounds):
+            ratio = self._ratio(outputs, torch.arange(first, last, device=self.everything.device))
+            if ratio is None:
+                return None
+            ratios.append(ratio)
+        weights = np.append(0.0, np.cumsum(ratios))
+        return weights / weights[-1] if weights[-1] > 0 else None
+
+    def _doubled(self, outputs: torch.Tensor) -> torch.Tensor:
+        """The outputs in double precision, with the loss too, where it takes them: ratios of weights are more exact."""
+        loss = copy.deepcopy(self.loss).double() if isinstance(self.loss, torch.nn.Module) else self.loss
+        try:
+            loss_of(loss, outputs.double(), self.samples.rows(self.everything)[1])
+        except Exception:  # whatever a loss raises that has numbers of single precision in it
+            return outputs
+        self.loss = loss
+        return outputs.double()
+
+    def _ratio(self, outputs: torch.Tensor, rows: torch.Tensor) -> float | None:
+        """The weight of some samples in units of that of the samples tried; None where there is no such number."""
+        theirs, ours = self.samples.rows(rows)[1], self.samples.rows(self.everything)[1]
+        both = _concatenated(theirs, ours)
+        again = torch.arange(len(rows), device=rows.device) % len(outputs)
+        rolled = outputs.roll(len(outputs) // 2, 0)
+        difference, rise, size = [], [], 0.0
+        for a in (outputs, rolled):
+            first = float(self._loss(a[again], theirs))
+            for b in (outputs, rolled):
+                second = float(self._loss(b.clone(), ours))
+                whole = float(self._loss(torch.cat([a[again], b]), both))
+                size = max(size, abs(whole), abs(second))
+                if np.isnan(first):  # no sample of weight, 0/0
+                    first = second if _near(whole, second, size, outputs.dtype) else first
+                difference.append(first - second)
+                rise.append(whole - second)
+        d, r = np.array(difference), np.array(rise)
+        if not np.isfinite([*d, *r]).all():
+            return None
+        # whole = second + w (first - second), w the part of these samples in the weight of both.
+        part = float(d @ r / (d @ d)) if d.any() else 0.0
+        if (
+            np.abs(r - part * d).max() > _tolerance(outputs.dtype, MEAN) * size
+            or not -_tolerance(outputs.dtype, MEAN) <= part < 1
+        ):
+            return None
+        return max(part, 0.0) / (1 - part)
+
+
+def loss_of(loss: Any, outputs: Any, targets: Any) -> Any:
+    """The loss of outputs and targets; of outputs alone where there are no targets; the output itself without one."""
+    if loss is None:
+        return outputs if isinstance(outputs, torch.Tensor) else getattr(outputs, "loss", outputs)
+    return loss(outputs) if targets is None else loss(outputs, targets)
+
+
+def _fits(tried: Sequence[tuple[float, tuple[int, int], tuple[float, float]]], part: float, shares: Any) -> bool:
+    """Whether the loss of all is the losses of the parts times their shares; one that is not finite says nothing."""
+    for whole, sizes, losses in tried:
+        size = max(abs(whole), *map(abs, losses))
+        if np.isfinite(whole) and not abs(whole - float(shares(*sizes) @ np.array(losses))) <= part * size:
+            return False
+    return True
+
+
+def _varied(samples: Samples, device: torch.device) -> torch.Tensor:
     """The rows of a few samples whose targets are as different as may be, rare ones at either end included."""
-    keys = []
-    for part in targets.split(batch):
-        flat = part.reshape(len(part), -1).to(torch.float64)
-        keys.append(flat @ torch.arange(1, flat.shape[1] + 1, dtype=torch.float64, device=flat.device))
-    order = torch.argsort(torch.cat(keys), stable=True)
-    return order[torch.linspace(0, len(order) - 1, min(TRIED, len(order)), device=order.device).round().long()]
+    n = samples.n
+    key = torch.zeros(n, dtype=torch.float64, device=device)
+    for tensor in leaves(samples.targets):
+        for a in range(0, n, 4096):
+            flat = tensor[a : a + 4096].reshape(len(tensor[a : a + 4096]), -1).to(torch.float64)
+            key[a : a + 4096] += flat @ torch.arange(1, flat.shape[1] + 1, dtype=torch.float64, device=device)
+    order = torch.argsort(key, stable=True)
+    return order[torch.linspace(0, n - 1, min(TRIED, n), device=device).round().long()]
 
 
-def _apart(a: Any, b: torch.Tensor) -> bool:
+def _concatenated(a: Any, b: Any) -> Any:
+    """Two trees of the same form, their tensors one after the other."""
+    following = iter(leaves(b))
+    return mapped(lambda tensor: torch.cat([tensor, next(following)]), a)
+
+
+def _tolerance(dtype: torch.dtype, part: float) -> float:
+    return max(part, 10 * torch.finfo(dtype).eps) if dtype.is_floating_point else part
+
+
+def _near(a: float, b: float, size: float, dtype: torch.dtype) -> bool:
+    return abs(a - b) <= _tolerance(dtype, MEAN) * size
+
+
+def _apart(a: Any, b: Any) -> bool:
     """Whether outputs differ by more than rounding."""
+    if b is None:
+        return False
     if not isinstance(a, torch.Tensor) or a.shape != b.shape:
         return True
     return bool((a - b).abs().max() > ALONE * b.abs().max()) if b.numel() and b.dtype.is_floating_point else False
@@ -130,12 +282,14 @@ def _apart(a: Any, b: torch.Tensor) -> bool:
 
 def _close(a: torch.Tensor, b: torch.Tensor, part: float) -> bool:
     """Whether two losses are one but for rounding; a loss that is not finite is what it is."""
-    part = max(part, 10 * torch.finfo(a.dtype).eps)
-    return not bool((a - b).abs() > part * torch.maximum(a.abs(), b.abs()))
+    return not bool((a - b).abs() > _tolerance(a.dtype, part) * torch.maximum(a.abs(), b.abs()))
 
 
 def _described(what: Any) -> str:
     """Shape and precision of a tensor, the type of anything else."""
     if not isinstance(what, torch.Tensor):
+        inside = leaves(what)
+        if inside and isinstance(what, (tuple, list, dict)):
+            return f"of {len(inside)} tensors, the first {_described(inside[0])}"
         return f"of type {type(what).__name__}"
     return f"of shape {tuple(what.shape)} in {str(what.dtype).rpartition('.')[2]}"

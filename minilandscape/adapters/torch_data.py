@@ -1,0 +1,217 @@
+"""Samples of a landscape: tensors, tuples and dictionaries of them, data sets and data loaders, read once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+)
+
+#: Samples of a data set that are read twice, to see whether they change.
+READ_TWICE = 32
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Inputs and targets on a device.
+
+    Attributes
+    ----------
+    inputs
+        A tensor, the module's argument; a tuple, its arguments; or a dictionary, its arguments by name. The first axis
+        of every tensor counts the samples.
+    targets
+        The same, or None: the loss then takes the outputs alone.
+    n
+        How many samples there are.
+    """
+
+    inputs: Any
+    targets: Any
+    n: int
+
+    def rows(self, index: Any) -> tuple[Any, Any]:
+        """Copies, since layers may work in place, of the inputs and targets of a slice or an index tensor."""
+
+        def some(tensor: torch.Tensor) -> torch.Tensor:
+            found = tensor[index]
+            return found.clone() if isinstance(index, slice) else found
+
+        return mapped(some, self.inputs), mapped(some, self.targets)
+
+
+def arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What a module is called with."""
+    if isinstance(inputs, Mapping):
+        return (), dict(inputs)
+    return (tuple(inputs), {}) if isinstance(inputs, (tuple, list)) else ((inputs,), {})
+
+
+def mapped(function: Callable[[torch.Tensor], Any], tree: Any) -> Any:
+    """A tree of tuples, lists and dictionaries with its tensors replaced; what else is in it stays."""
+    if isinstance(tree, torch.Tensor):
+        return function(tree)
+    if isinstance(tree, Mapping):
+        return {key: mapped(function, inner) for key, inner in tree.items()}
+    if isinstance(tree, (tuple, list)):
+        return tuple(mapped(function, inner) for inner in tree)
+    return tree
+
+
+def leaves(tree: Any) -> list[torch.Tensor]:
+    """The tensors of a tree."""
+    found: list[torch.Tensor] = []
+    mapped(found.append, tree)
+    return found
+
+
+def read_samples(inputs: Any, targets: Any, device: torch.device, half: bool = False) -> Samples:
+    """Inputs and targets, copied.
+
+    Parameters
+    ----------
+    inputs
+        Tensors, or a Dataset or DataLoader of (input, target), (input, input, …, target), dictionaries or inputs.
+    targets
+        Tensors; None where the inputs hold them or the loss needs none.
+    half
+        Whether inputs of 16 bits become float32, as the module has.
+
+    Raises
+    ------
+    TypeError
+        If they are no tensors.
+    ValueError
+        If they do not fit together, lie on another device, or change from one reading to the next.
+    """
+    if isinstance(inputs, (DataLoader, Dataset)):
+        if targets is not None:
+            raise ValueError(f"targets are given beside a {type(inputs).__name__}, which holds its own; give one")
+        with torch.random.fork_rng(devices=[]):  # iterators draw a seed of their own, and data sets may draw more
+            inputs, targets = _split(_items(inputs))
+        move = True
+    else:
+        move = False
+    counts: dict[int, str] = {}
+    for name, tree in (("inputs", inputs), ("targets", targets)):
+        tensors = leaves(tree)
+        if not tensors and not (name == "targets" and tree is None):
+            raise TypeError(
+                f"{name} is {type(tree).__name__}; expected a tensor whose first axis counts the samples, a tuple or "
+                "dictionary of such tensors, a Dataset or a DataLoader: torch.as_tensor of an array"
+            )
+        for tensor in tensors:
+            if not tensor.ndim:
+                raise TypeError(f"{name} has a tensor of one number; expected tensors whose first axis counts samples")
+            if tensor.device != device and not move:
+                raise ValueError(f"{name} lie on {tensor.device}, the module on {device}; {name}.to({str(device)!r})")
+            counts.setdefault(len(tensor), name)
+    if len(counts) > 1:
+        both = " and ".join(f"{n} {name}" for n, name in counts.items())
+        raise ValueError(f"there are {both}; expected as many of all")
+    n = next(iter(counts))
+    if not n:
+        raise ValueError("there are 0 inputs; expected samples")
+
+    def own(tensor: torch.Tensor) -> torch.Tensor:
+        copy = tensor.detach().to(device, copy=True)
+        return copy.float() if half and copy.dtype in (torch.float16, torch.bfloat16) else copy
+
+    return Samples(mapped(own, inputs), mapped(own, targets), n)
+
+
+def _split(batch: Any) -> tuple[Any, Any]:
+    """Inputs and targets of what a loader gives: the last of several is the target."""
+    if isinstance(batch, (tuple, list)) and len(batch) == 1:
+        return batch[0], None
+    if isinstance(batch, (tuple, list)):
+        *inputs, targets = batch
+        return inputs[0] if len(inputs) == 1 else tuple(inputs), targets
+    return batch, None
+
+
+def _items(source: Any) -> Any:
+    """All samples of a data set or loader, collated, in the data set's own order where a loader only shuffles."""
+    loader = source if isinstance(source, DataLoader) else DataLoader(source)
+    dataset, collate = loader.dataset, loader.collate_fn or torch.utils.data.default_collate
+    order = None if isinstance(dataset, IterableDataset) else _order(loader, dataset)
+    if order is None:
+        return _joined(list(loader))
+    if not len(order):
+        raise ValueError("the data set has no samples")
+    _refuse_augmentation(dataset, order)
+    items = [dataset[k] for k in order]
+    try:
+        return collate(items)
+    except RuntimeError as error:
+        raise ValueError(
+            f"the samples cannot be put together ({error}); expected inputs of one shape, or a collate_fn that makes "
+            "them so"
+        ) from error
+
+
+def _order(loader: Any, dataset: Any) -> Sequence[int] | None:
+    """The samples that a loader draws from, in a fixed order; None where only its own iterator knows them."""
+    if not hasattr(dataset, "__len__") or loader.batch_sampler is None:  # a data set of batches
+        return None
+    sampler = loader.sampler
+    standard = type(loader.batch_sampler) is torch.utils.data.BatchSampler
+    if standard and isinstance(sampler, SubsetRandomSampler):
+        return sorted(int(k) for k in sampler.indices)
+    shuffles = isinstance(sampler, RandomSampler) and not sampler.replacement and sampler.num_samples == len(dataset)
+    return range(len(dataset)) if standard and (isinstance(sampler, SequentialSampler) or shuffles) else None
+
+
+def _refuse_augmentation(dataset: Any, order: Sequence[int]) -> None:
+    """ValueError where a few samples are others when they are read again."""
+    for k in order[:: max(1, len(order) // READ_TWICE)][:READ_TWICE]:
+        if not _same(dataset[k], dataset[k]):
+            raise ValueError(
+                f"sample {k} of the data set changes from one reading to the next, as random augmentation does: a "
+                "landscape is one function, and needs the same samples at every point. Give the data set with the "
+                "transforms of evaluation"
+            )
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+    if isinstance(a, (tuple, list)) and isinstance(b, (tuple, list)):
+        return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
+    try:
+        x, y = torch.as_tensor(a), torch.as_tensor(b)
+    except (TypeError, ValueError, RuntimeError):  # words and pictures, which the collate_fn sees to
+        return bool(a == b) if type(a).__eq__ is not object.__eq__ else True
+    return x.shape == y.shape and bool(((x == y) | ((x != x) & (y != y))).all())
+
+
+def _joined(batches: Sequence[Any]) -> Any:
+    """Batches put together, leaf by leaf."""
+    if not batches:
+        raise ValueError("the data loader is empty; an iterator that has been read is, too")
+    first = batches[0]
+    if isinstance(first, torch.Tensor):
+        try:
+            return torch.cat(list(batches))
+        except RuntimeError as error:
+            raise ValueError(
+                f"the batches cannot be put together ({error}); expected inputs of one shape in all of them"
+            ) from error
+    if isinstance(first, Mapping):
+        return {key: _joined([batch[key] for batch in batches]) for key in first}
+    if isinstance(first, (tuple, list)):
+        return tuple(_joined(part) for part in _transposed(batches))
+    return first
+
+
+def _transposed(batches: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    return list(zip(*batches, strict=True))

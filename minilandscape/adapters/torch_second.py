@@ -1,0 +1,134 @@
+"""Products with the Hessian of a module's loss, exact: forward over reverse, or reverse over reverse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch.func import grad, jvp, vjp, vmap
+
+#: Statistics of batch normalisation by name.
+Statistics = dict[str, torch.Tensor]
+
+
+class HessianProducts:
+    """Products of the Hessian of F(x) = Σ_b share_b ℓ_b(x, S(x)) with vectors; S(x) = Σ_b part_b s_b(x) or nothing.
+
+    Parameters
+    ----------
+    loss
+        ``loss(x, statistics, inputs, targets) -> ℓ_b`` of the samples of a batch.
+    batches
+        ``batches(n)`` yields ``(share, part, inputs, targets)`` for n vectors at a time.
+    together
+        Vectors at a time, under vmap.
+    statistics
+        ``statistics(x, inputs) -> s_b``; None where the loss has none.
+    """
+
+    def __init__(
+        self,
+        loss: Callable[[torch.Tensor, Statistics, Any, Any], torch.Tensor],
+        batches: Callable[[int], Iterator[tuple[float, float, Any, Any]]],
+        together: int,
+        statistics: Callable[[torch.Tensor, Any], Statistics] | None = None,
+    ) -> None:
+        self._loss, self._batches, self._together, self._of_batch = loss, batches, together, statistics
+        self._ways = [self._stacked, self._single] + ([] if statistics else [self._twice])
+
+    def products(self, x: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
+        """(D,), (V, D) -> (V, D), in the first way that the module takes.
+
+        Raises
+        ------
+        NotImplementedError
+            If it takes none.
+        """
+        while self._ways:
+            try:
+                return self._ways[0](x, V)
+            except Exception as error:
+                # Whatever PyTorch raises: it has no common kind of error for what has no rule.
+                failure = error
+                del self._ways[0]
+        raise NotImplementedError(f"PyTorch cannot differentiate this module twice ({failure})")
+
+    def _stacked(self, x: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
+        if len(V) < 2 or self._together < 2:
+            return self._single(x, V)
+        return torch.cat([self._along(x, part) for part in V.split(self._together)])
+
+    def _single(self, x: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self._along(x, v[None], stacked=False) for v in V]) if len(V) else torch.zeros_like(V)
+
+    def _along(self, x: torch.Tensor, V: torch.Tensor, stacked: bool = True) -> torch.Tensor:
+        """Forward over reverse, for a few vectors together or for one."""
+
+        def each(function: Callable[..., Any], *vectors: Any) -> Any:
+            if stacked:
+                return vmap(function)(*vectors)
+            return _mapped(lambda t: t[None], function(*(_mapped(lambda t: t[0], v) for v in vectors)))
+
+        if self._of_batch is None:
+            total = torch.zeros_like(V)
+            for share, _, inputs, targets in self._batches(len(V)):
+                slope = grad(lambda x, i=inputs, t=targets: self._loss(x, {}, i, t))
+                total += share * each(lambda v, slope=slope: jvp(slope, (x,), (v,))[1], V).detach()
+            return total
+        return self._through_statistics(x, V, each)
+
+    def _through_statistics(self, x: torch.Tensor, V: torch.Tensor, each: Callable[..., Any]) -> torch.Tensor:
+        """As the gradient: forward for S, then ∂ℓ/∂x and ∂ℓ/∂S, then back through s; each with its tangent."""
+        assert self._of_batch is not None
+        of_batch = self._of_batch
+        S: Statistics = {}
+        dS: Statistics = {}
+        for _, part, inputs, _ in self._batches(1):
+
+            def statistics(x: torch.Tensor, inputs: Any = inputs) -> Statistics:
+                return of_batch(x, inputs)
+
+            tangents = each(lambda v, s=statistics: jvp(s, (x,), (v,))[1], V)
+            for name, value in statistics(x).items():
+                S[name] = S.get(name, 0) + part * value.detach()
+                dS[name] = dS.get(name, 0) + part * tangents[name].detach()
+        total, slopes = torch.zeros_like(V), {name: torch.zeros_like(s) for name, s in S.items()}
+        dslopes: Statistics = {}
+        for share, _, inputs, targets in self._batches(1):
+            both = grad(lambda x, s, i=inputs, t=targets: self._loss(x, s, i, t), argnums=(0, 1))
+            dx, ds = each(lambda v, d, both=both: jvp(both, (x, S), (v, d))[1], V, dS)
+            total += share * dx.detach()
+            for name, value in both(x, S)[1].items():
+                slopes[name] += share * value.detach()
+                dslopes[name] = dslopes.get(name, 0) + share * ds[name].detach()
+        for _, part, inputs, _ in self._batches(1):
+
+            def back(x: torch.Tensor, slopes: Statistics, inputs: Any = inputs) -> torch.Tensor:
+                found: torch.Tensor = vjp(lambda x: of_batch(x, inputs), x)[1](slopes)[0]
+                return found
+
+            total += part * each(lambda v, d, back=back: jvp(back, (x, slopes), (v, d))[1], V, dslopes).detach()
+        return total
+
+    def _twice(self, x: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
+        """Reverse over reverse, vector by vector through one graph of the gradient."""
+        total = torch.zeros_like(V)
+        for share, _, inputs, targets in self._batches(1):
+            with torch.enable_grad():
+                point = x.detach().requires_grad_()
+                (slope,) = torch.autograd.grad(self._loss(point, {}, inputs, targets), point, create_graph=True)
+                for k, v in enumerate(V):
+                    if slope.requires_grad:  # a loss that is linear has none
+                        (found,) = torch.autograd.grad(slope, point, v, retain_graph=True, allow_unused=True)
+                        if found is not None:
+                            total[k] += share * found
+        return total
+
+
+def _mapped(function: Callable[[torch.Tensor], Any], tree: Any) -> Any:
+    return (
+        {name: function(t) for name, t in tree.items()}
+        if isinstance(tree, dict)
+        else (tuple(_mapped(function, t) for t in tree) if isinstance(tree, tuple) else function(tree))
+    )
