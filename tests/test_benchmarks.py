@@ -7,12 +7,15 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks.saddles import program
+from benchmarks.saddles.methods import METHODS, Found, Method
 from benchmarks.saddles.systems import names, system
 
 ROOT = Path(__file__).parent.parent
@@ -133,3 +136,49 @@ def test_morse_pairs_agree_with_a_loop_and_with_differences(pbc: Any) -> None:
             ends.append(atoms.get_potential_energy())
         assert slope == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-6)
         atoms.positions = x + rng.standard_normal((12, 3))
+
+
+def test_quick_saddles_are_right_and_stored(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+    file = tmp_path / "saddles.json"
+    assert program.main(["--quick", "--out", str(file)]) == 0
+    printed = capsys.readouterr().out
+    stored = json.loads(file.read_text())["results"]
+    for name in program.QUICK:
+        result = stored[name]["minilandscape"]
+        assert result["barrier"] == pytest.approx(system(name).barrier, rel=1e-6), name
+        assert 0 < result["rounds"] <= result["calls"] <= result["verified"], name
+        assert f"{name:26}minilandscape" in printed
+
+    def fails(*_: Any) -> Found:
+        raise ArithmeticError("searched again")
+
+    monkeypatch.setitem(METHODS, "minilandscape", Method(fails))
+    assert program.main(["--quick", "--out", str(file)]) == 0
+    assert capsys.readouterr().out == printed
+    assert program.main(["--quick", "--only", "fig3"]) == 1
+    failed = capsys.readouterr().out
+    assert "not converged, ArithmeticError: searched again" in failed
+    assert "not right: fig3" in failed
+
+
+def test_a_barrier_that_is_not_the_known_one_is_not_right(capsys: Any, monkeypatch: Any) -> None:
+    known = system("camelback")
+    for off, code in ((0.9, 0), (1.1, 1), (-1.1, 1)):
+        moved = replace(known, barrier=known.barrier + off * known.within)
+        monkeypatch.setattr(program, "system", lambda name, data, moved=moved: moved)
+        assert program.main(["--quick", "--only", "camelback"]) == code
+        assert ("not right: camelback" in capsys.readouterr().out) == bool(code)
+
+
+def test_bands_and_this_project_come_to_the_saddle_of_lj6() -> None:
+    """Within what forces below the tolerance leave. Methods that need Sella are left out: it takes long to import."""
+    found = system("lj6")
+    for name, method in METHODS.items():
+        if method.missing or "sella" in method.packages:
+            continue
+        land = found.landscape()
+        result = method.search(found, land)
+        start = land.values(found.start[None])[0]
+        assert result.converged, name
+        assert result.value - start == pytest.approx(found.barrier, rel=5e-3), name
+        assert result.calls == land.calls - 1, name
