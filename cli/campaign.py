@@ -67,10 +67,32 @@ def reproduce(
     sgd_updates: Annotated[int | None, typer.Option(help="Updates of SGD.")] = None,
     iterations: Annotated[int | None, typer.Option(help="Iterations of L-BFGS-GSS, at most.")] = None,
     steps: Annotated[int | None, typer.Option(help="Adam steps of a path.")] = None,
+    target_losses: Annotated[
+        str,
+        typer.Option(
+            help="Training losses that end runs: table1 (the paper's mean, by network and optimiser) or none.",
+            callback=one_of("table1", "none"),
+        ),
+    ] = "table1",
+    initial: Annotated[
+        str | None,
+        typer.Option(
+            help="Initial vectors of the optimisers: separate (default of full) or shared (default else).",
+            callback=one_of("separate", "shared"),
+        ),
+    ] = None,
+    pairing: Annotated[
+        str | None,
+        typer.Option(
+            help="How pairs are drawn: random (default of full), or rounds in which every vector has one partner "
+            "(default else).",
+            callback=one_of("random", "rounds"),
+        ),
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
-            help="A TOML file with any number of the plan, for all networks or under [fcp], …; options go before it.",
+            help="A TOML file with any number of the plan, for all networks or under [fcp], …; options override it.",
         ),
     ] = None,
     scheduler: Annotated[str | None, typer.Option(help="A Dask scheduler, tcp://HOST:8786. Default: here.")] = None,
@@ -95,7 +117,7 @@ def reproduce(
     from minilandscape.reproduce import reproduce as run
 
     given = {"runs": runs, "pairs": pairs, "train_size": train_size, "sgd_updates": sgd_updates}
-    given |= {"iterations": iterations, "steps": steps}
+    given |= {"iterations": iterations, "steps": steps, "initial": initial, "pairing": pairing}
     if scheduler is not None:
         refuse_given(context, ("workers",), "of processes here, while --scheduler has workers of its own")
     check_outputs(out / "plan.json")
@@ -103,7 +125,15 @@ def reproduce(
     overrides = _overrides(config, {name: value for name, value in given.items() if value is not None})
     try:
         plan = Plan.make(
-            scale, variant, data=data, data_key="", only=names, seed=seed, device=device, overrides=overrides
+            scale,
+            variant,
+            data=data,
+            data_key="",
+            only=names,
+            seed=seed,
+            device=device,
+            targets=target_losses,
+            overrides=overrides,
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
@@ -132,9 +162,9 @@ def reproduce(
     for model, network in plan.networks.items():
         of_model = [task for task in tasks if task.name.startswith(model)]
         counts = image_counts(plan.facts(), model)
-        pairs_of = f"{network.pairs} pair{'' if network.pairs == 1 else 's'} a set"
+        pairs_of = f"{network.pairs} pair{'' if network.pairs == 1 else 's'} per set"
         note(
-            f"{model}: {network.runs} runs an optimiser, {network.kept} kept, {pairs_of}, "
+            f"{model}: {network.runs} runs per optimiser, best {network.kept} kept, {pairs_of}, "
             f"{network.train_size:,} training images, test curves of {counts['test_curves']:,} and a test landscape of "
             f"{counts['test_landscape']:,}; {len(of_model)} tasks"
             + (f", about {_time(_cost(tasks, model))} on {one}" if costs else "")

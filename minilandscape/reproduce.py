@@ -117,9 +117,6 @@ def write_report(folder: str | os.PathLike[str], data: str | None = None) -> Pat
     ValueError
         If the folder holds no campaign, or ``data`` are not those that it is on.
     """
-    import io
-
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     from .figures.figure3 import figure3, plot_figure3
@@ -139,18 +136,14 @@ def write_report(folder: str | os.PathLike[str], data: str | None = None) -> Pat
     plot_figure3(figure3(), figures["figure3"].subplots(1, 2))
     pngs: dict[str, bytes] = {}
     for name, figure in figures.items():
-        figure.get_layout_engine().execute(figure)  # once: every drawing would do it again
-        figure.set_layout_engine(None)
-        for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-            buffer = io.BytesIO()
-            with rc_context({"svg.hashsalt": name}):  # else every SVG has names of its own inside
-                figure.savefig(buffer, format=kind, dpi=130, metadata=metadata)
-            write_atomic(folder / "figures" / f"{name}.{kind}", buffer.getvalue())
-            if kind == "png":
-                pngs[name] = buffer.getvalue()
-    for path in (folder / "figures").glob("figure*.[ps][nv]g"):  # of results that are gone
-        if path.stem not in figures:
-            path.unlink()
+        pictures = draw(figure, name)
+        pngs[name] = pictures["png"]
+        for kind, content in pictures.items():
+            write_atomic(folder / "figures" / f"{name}.{kind}", content)
+    for pattern in ("figure*", "answer"):
+        for path in (folder / "figures").glob(f"{pattern}.[ps][nv]g"):  # of results that are gone
+            if path.stem not in figures:
+                path.unlink()
     seconds = [s for task in tasks if (s := store.seconds(task)) is not None]
     about = {
         "Data": described,
@@ -162,6 +155,23 @@ def write_report(folder: str | os.PathLike[str], data: str | None = None) -> Pat
     }
     title = "Neural network optimization strategies and the topography of the loss landscape: reproduction"
     return write_atomic(folder / "report.html", render_report(results, pngs, about, title).encode())
+
+
+def draw(figure: Any, name: str) -> dict[str, bytes]:
+    """A figure as PNG and SVG, the same bytes wherever the same numbers are drawn."""
+    import io
+
+    from matplotlib import rc_context
+
+    figure.get_layout_engine().execute(figure)  # once: every drawing would do it again
+    figure.set_layout_engine(None)
+    pictures = {}
+    for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+        buffer = io.BytesIO()
+        with rc_context({"svg.hashsalt": name}):  # else every SVG has names of its own inside
+            figure.savefig(buffer, format=kind, dpi=130, metadata=metadata)
+        pictures[kind] = buffer.getvalue()
+    return pictures
 
 
 def _images(plan: Plan, where: str | None) -> tuple[Any, str]:

@@ -73,8 +73,12 @@ def test_the_tables_of_the_reproduction_are_those_of_its_results() -> None:
     tables = runpy.run_path(str(ROOT / "docs" / "results" / "tables.py"))
     page = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
     assert tables["with_tables"](page) == page, "python docs/results/tables.py writes them anew"
+    for name, text in tables["files"]().items():
+        assert (ROOT / "docs" / "results" / name).read_text(encoding="utf-8") == text
+    words = re.sub(r"^\|.*$", "", page, flags=re.MULTILINE).split()  # without the tables
+    assert len(words) <= 2500
     with pytest.raises(ValueError, match="places for"):
-        tables["with_tables"](page.replace("<!-- scan -->", "<!-- scans -->"))
+        tables["with_tables"](page.replace("<!-- answer -->", "<!-- answers -->"))
 
 
 def test_every_reason_of_a_search_is_explained() -> None:

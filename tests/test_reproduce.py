@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from html import escape, unescape
 from pathlib import Path
@@ -53,39 +54,158 @@ from minilandscape.campaign.plan import (
     save_plan,
 )
 from minilandscape.campaign.plan_tasks import NetworkTasks, plan_tasks
-from minilandscape.campaign.statements import of_kernels, of_paths, of_scan, verdict, verdict_apart
+from minilandscape.campaign.results import collect
+from minilandscape.campaign.run import run_tasks
+from minilandscape.campaign.statements import of_kernels, of_paths, of_scan
 from minilandscape.campaign.store import Store
 from minilandscape.campaign.task import Task
+from minilandscape.campaign.verdicts import verdict, verdict_apart
 from minilandscape.campaign.work import find_to_the_end
 from minilandscape.data import Mnist, load_mnist
-from minilandscape.figures.paper import LEAST_EXCESS, paper_figures, plot_figure1, plot_heights
+from minilandscape.figures import tables
+from minilandscape.figures.names import LEAST_BARRIER
+from minilandscape.figures.paper import paper_figures, plot_figure1, plot_heights
 from minilandscape.figures.report import render_report
-from minilandscape.networks import MODELS
+from minilandscape.files import json_text
+from minilandscape.networks import MODELS, model_size
 from minilandscape.paths import find_path, fourier
 from minilandscape.paths.solvers import FewPointsFirst
-from minilandscape.reproduce import campaign_status, estimate, write_report
+from minilandscape.reproduce import campaign_status, draw, estimate, write_report
+from minilandscape.training.options import run_options
+
+#: What the paper prints of each network: Table 1's parameters, and mean training losses of L-BFGS-GSS and SGD.
+PRINTED = {
+    "fcp": (42_200, 1.26e-8, 6.21e-4),
+    "lenet": (61_706, 3.35e-8, 1.76e-5),
+    "autoencoder": (52_224, 1.69e-2, 4.57e-2),
+    "lstm": (15_456, 1.63e-6, 1.35e-2),
+}
 
 
-def test_the_full_plan_is_the_papers() -> None:
+@pytest.mark.parametrize("model", MODELS)
+def test_every_number_of_the_full_plan_is_the_papers(model: str) -> None:
+    """As its tasks have them, on the images that there are."""
+    plan = Plan.make("full", "paper", data="auto", data_key="mnist", only=(model,)).within(60_000, 10_000)
+    tasks = NetworkTasks(plan, model)
+    n_prm, lbfgs, sgd = PRINTED[model]
+    assert model_size(model) == n_prm
+    seeds = []
+    for optimizer, loss in (("lbfgs-gss", lbfgs), ("sgd", sgd)):
+        runs = [task.options for task in tasks.runs(optimizer)]
+        assert len(runs) == 75  # "75 different random initializations of weights and biases for each optimizer type"
+        seeds += [run["train"]["seed"] for run in runs]
+        assert {run["train"]["train_size"] for run in runs} == {50_000}
+        assert {run["train"]["loss_floor"] for run in runs} == {loss}
+        # Early stopping and test losses: all 10,000 test images; mini-batches of 64.
+        assert {min(run["test_curve"], 10_000) for run in runs} == {10_000}
+        used = run_options(model, **runs[0]["train"])
+        assert used.get("batch_size") == (64 if optimizer == "sgd" else None)
+    assert len(set(seeds)) == 150
+    losses = [({"train": np.zeros(1), "test": np.zeros(1), "test_loss": np.zeros(1)}, _minima(k)) for k in range(75)]
+    kept, _ = work.solution_set({"seeds": list(range(75))}, losses, Path())
+    assert kept["seeds"].tolist() == list(range(48))  # "48 solutions with the lowest training loss"
+    for landscape, optimizer, weights in tasks.sets:
+        paths = [task.options for task in tasks.paths(landscape, optimizer, weights, "adam")]
+        assert len({frozenset(path["pair"]) for path in paths}) == len(paths) == 300
+        for path in paths:
+            assert path["path"] == {"n_terms": 10, "n_points": 50, "lam": 1e-4, "solver": "adam", "steps": 100}
+            assert path["images"] == 50_000  # of the test landscape all that there are
+    # Fig. 4: four sets on the training landscape; Fig. S2: both sets of test weights on the test landscape.
+    assert sorted(tasks.sets) == sorted(
+        [("train", o, w) for o in OPTIMIZERS for w in ("train", "test")] + [("test", o, "test") for o in OPTIMIZERS]
+    )
+    assert image_counts(plan.facts(), model) == {"train": 50_000, "test_landscape": 10_000, "test_curves": 10_000}
+
+
+def _minima(k: int) -> dict[str, Any]:
+    """The record of a run whose losses are k."""
+    minima = {f"{name}_minimum": {"loss": float(k), "epoch": 0} for name in ("train", "test")}
+    return {**minima, "reason": "epochs", "data": {}}
+
+
+def test_the_table_of_the_plan_has_the_papers_column() -> None:
+    """Each number that the paper names is that of the full plan; the departures of the authors' variant are known."""
+    for variant, departures in (("paper", set()), ("authors", {"training images"})):
+        plan = Plan.make("full", variant, data="auto", data_key="mnist").within(60_000, 10_000)
+        head, rows = tables.plan(plan.facts())
+        assert head == ["", "paper", "FCP", "LeNet", "Autoencoder", "LSTM"]
+        named = [(name, said.split(", "), own) for name, said, *own in rows if said not in ("–", "for each optimiser")]
+        differ = {
+            name
+            for name, said, own in named
+            if [text.replace(",", "") for text in own] != [text.replace(",", "") for text in (said * 4)[-4:]]
+        }
+        assert differ == departures
+    small = Plan.make("small", data="auto", data_key="mnist").within(60_000, 10_000)
+    for name, *cells in tables.plan(small.facts()).rows:
+        assert all(cells), name
+    network = next(iter(plan.networks.values()))
+    numbers = {name: value for name, value in vars(network).items() if isinstance(value, (int, float))}
+    assert len(numbers) == 15, "a number of the plan was added: the table must list it"
+
+
+def test_the_full_plan_draws_pairs_at_random_and_tests_all_that_share_no_run() -> None:
     plan = Plan.make("full", data="auto", data_key="mnist")
     assert list(plan.networks) == list(MODELS)
     assert plan.variant == "authors"
-    for network in plan.networks.values():
-        assert (network.runs, network.kept, network.pairs, network.train_size) == (75, 48, 300, 60_000)
-        assert (network.sgd_epochs, network.iterations, network.steps, network.lam) == (75, 1000, 100, 1e-4)
-        assert network.test_curve == 10_000
+    assert [n.sgd_epochs for n in plan.networks.values()] == [75] * 4
     tasks = plan_tasks(Plan.make("full", data="auto", data_key="mnist", only=("lstm",)))
     assert len(tasks) == 2 * (75 + 1) + 2 * 6 * 300
     assert len({task.id for task in tasks}) == len(tasks)
     pairs = NetworkTasks(plan, "fcp").pairs("sgd")
     assert len({frozenset(pair) for pair in pairs}) == 300
     assert pairs != NetworkTasks(plan, "fcp").pairs("lbfgs-gss")
-    assert len(disjoint(pairs)) == 24
-    assert disjoint(pairs[:24]) == list(range(24))
     uses = np.bincount(np.ravel(pairs), minlength=48)
+    assert uses.max() > uses.min() + 2  # rounds would use all equally often
+    assert abs(np.mean([i < j for i, j in pairs]) - 0.5) < 0.1
+    for model, optimizer in itertools.product(MODELS, OPTIMIZERS):
+        pairs = NetworkTasks(plan, model).pairs(optimizer)
+        chosen = disjoint(pairs)
+        assert len(chosen) == 24  # no more can be had of 48 vectors
+        assert len(set(np.ravel([pairs[k] for k in chosen]))) == 48
+    rounds = NetworkTasks(Plan.make("full", data="", data_key="", overrides={"pairing": "rounds"}), "fcp").pairs("sgd")
+    assert disjoint(rounds) == list(range(24))
+    uses = np.bincount(np.ravel(rounds), minlength=48)
     assert uses.min() >= 10
     assert uses.max() <= 15
     assert Plan.from_facts(json.loads(json.dumps(plan.facts()))) == plan
+
+
+def test_as_many_pairs_as_possible_are_independent() -> None:
+    star = [[0, k] for k in range(1, 5)]
+    assert len(disjoint(star)) == 1
+    path = [[1, 2], [0, 1], [2, 3]]  # the first alone would leave no other
+    assert disjoint(path) == [1, 2]
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        pairs = [tuple(map(int, rng.choice(9, 2, replace=False))) for _ in range(8)]
+        most = max(
+            len(some)
+            for n in range(1, 5)
+            for some in itertools.combinations(pairs, n)
+            if len({run for pair in some for run in pair}) == 2 * n
+        )
+        chosen = [pairs[k] for k in disjoint(pairs)]
+        assert len(chosen) == most
+        assert len({run for pair in chosen for run in pair}) == 2 * most
+
+
+def test_runs_end_at_losses_of_their_own_or_none() -> None:
+    common: dict[str, Any] = {"data": "auto", "data_key": "mnist"}
+    for scale in ("small", "full"):
+        plan = Plan.make(scale, **common)
+        assert {m: (n.target("lbfgs-gss"), n.target("sgd")) for m, n in plan.networks.items()} == {
+            model: losses for model, (_, *losses) in PRINTED.items() for losses in [tuple(losses)]
+        }
+        for network in Plan.make(scale, **common, targets="none").networks.values():
+            assert (network.target("lbfgs-gss"), network.target("sgd")) == (0, 0)
+    with pytest.raises(ValueError, match="targets are 'paper'; expected one of table1, none"):
+        Plan.make("small", **common, targets="paper")
+    shared = NetworkTasks(Plan.make("full", **common, overrides={"initial": "shared"}), "lstm")
+    assert [run.options["train"]["seed"] for run in shared.runs("sgd")] == list(range(75))
+    for own, message in (({"initial": "mine"}, "initial is 'mine'; expected one of"), ({"pairing": 3}, "expected str")):
+        with pytest.raises(ValueError, match=message):
+            Plan.make("small", **common, overrides=own)
 
 
 def test_pairs_depend_on_the_seed() -> None:
@@ -118,7 +238,8 @@ def test_everything_of_the_full_plan_is_on_all_test_images(variant: str) -> None
 def test_pages_and_figures_say_on_how_many_test_images_they_are() -> None:
     plan = Plan.make("small", data="auto", data_key="mnist").within(60_000, 10_000)
     page = render_report({"plan": plan.facts(), "networks": {}}, {}, {}, "")
-    assert "<td>2,000</td><td>5,000</td>" in page
+    for what, n in (("curves, early stopping", "2,000"), ("test landscape", "5,000")):
+        assert re.search(rf"test images: {what}</td><td[^>]*>10,000</td><td>{n}</td>", page)
     one = {"mean": 0.1, "sd": 0.0, "n": 2}
     both = {o: {w: one for w in ("train", "test")} for o in OPTIMIZERS}
     network = {
@@ -137,15 +258,16 @@ def test_pages_and_figures_say_on_how_many_test_images_they_are() -> None:
                 "optimizer": "sgd",
                 "weights": "test",
                 "height": [0.1],
-                "excess": [0.0],
+                "barrier": [0.0],
             }
-            | {name: [1] for name in ("at_points", "linear", "steps", "still")}
+            | {name: [1] for name in ("maximum", "linear", "steps", "still")}
             | {"asked": 1}
             for where in ("train", "test")
         ],
     }
     results = {"plan": plan.facts(), "networks": {"fcp": network}}
     page = render_report(results, {}, {}, "")
+    assert "FCP, at 5,000 images" in page
     assert "Test losses, and with them the choice of the test weights, are on the first 2,000 test images" in page
     figures = paper_figures(results)
     for name, images in (("figure4", "5,000 images"), ("figureS2", "5,000 test images")):
@@ -180,7 +302,7 @@ def test_tasks_depend_on_numbers_and_not_on_how_they_are_written(tmp_path: Path)
 
 @pytest.mark.parametrize(("scale", "digest"), [("smoke", "5f688b30b26e389b"), ("small", "4cd98cf25f913019")])
 def test_runs_of_version_0_1_still_count(scale: str, digest: str) -> None:
-    tasks = plan_tasks(Plan.make(scale, data="auto", data_key="mnist"))
+    tasks = plan_tasks(Plan.make(scale, data="auto", data_key="mnist", overrides={"loss_floor": 1e-8}))
     ids = [task.id for task in tasks if "-seed" in task.name or task.name.endswith("-set")]
     assert hashlib.sha256(" ".join(ids).encode()).hexdigest()[:16] == digest
 
@@ -398,25 +520,25 @@ def test_tests_against_a_margin_say_on_which_side_of_it() -> None:
     rng = np.random.default_rng(0)
     b = 1 + 0.02 * rng.standard_normal(12)
     for factor, claim, here in (
-        (1.05, "comparable", "seen"),
-        (1.05, "not higher", "seen"),
-        (1.25, "comparable", "cannot be told"),
-        (1.25, "not higher", "cannot be told"),
-        (1.4, "comparable", "not seen"),
-        (1.4, "not higher", "not seen"),
-        (0.7, "comparable", "not seen"),
-        (0.7, "not higher", "seen"),
+        (1.05, "comparable", "reproduced"),
+        (1.05, "not higher", "reproduced"),
+        (1.25, "comparable", "inconclusive"),
+        (1.25, "not higher", "inconclusive"),
+        (1.4, "comparable", "not reproduced"),
+        (1.4, "not higher", "not reproduced"),
+        (0.7, "comparable", "not reproduced"),
+        (0.7, "not higher", "reproduced"),
     ):
         a = factor * (1 + 0.02 * rng.standard_normal(12))
         found = against_margin(compare_runs, a, b, both=claim == "comparable")
         assert (found.first, found.second) == pytest.approx((a.mean(), b.mean()))
         assert verdict(claim, found) == here, (factor, claim, found)
     wide = against_margin(compare_runs, [0.1, 2.0, 1.0], [1.0, 0.2, 1.9])
-    assert verdict("comparable", wide) == "cannot be told"
+    assert verdict("comparable", wide) == "inconclusive"
     for negative in ([-1.0, -2.0, -1.5], [-1.0, 0.5, 0.2]):
-        assert verdict("nearly the same", against_margin(compare_same_runs, negative, negative)) == "cannot be told"
+        assert verdict("nearly the same", against_margin(compare_same_runs, negative, negative)) == "inconclusive"
     diverged = against_margin(compare_runs, [np.nan, 1.0], [1.0, 1.0])
-    assert verdict("comparable", diverged) == "cannot be told"
+    assert verdict("comparable", diverged) == "inconclusive"
 
 
 @pytest.mark.parametrize("what", ["centroids", "distances"])
@@ -471,11 +593,6 @@ def data_file(small_mnist: Mnist, tmp_path: Path) -> Path:
     return path
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    files = [*(folder / "results").glob("[!.]*"), folder / "results.json", *(folder / "figures").glob("*.[ps][nv]g")]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
-
-
 BROWSER = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
@@ -511,43 +628,52 @@ def rendered(page: str, width: int, folder: Path) -> dict[str, Any]:
     return seen
 
 
-def test_smoke_is_killed_again_and_again_and_comes_to_the_same_files(data_file: Path, tmp_path: Path) -> None:
+def test_smoke_is_killed_again_and_again_and_comes_to_the_same_files(
+    data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     code = "from minilandscape_cli.main import main; main()"
     common = ["reproduce", "--scale", "smoke", "--data", str(data_file), "--workers", "2"]
     environment = {**os.environ, "PYTHONWARNINGS": "error::RuntimeWarning"}
 
-    def start(out: str, *options: str, **variables: str) -> subprocess.Popen[str]:
+    def start(out: str, *options: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", code, *common, "--out", str(tmp_path / out), *options]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**environment, **variables})
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
-    whole = start("whole", "--json")
-    text, _ = whole.communicate()
-    assert whole.returncode == 0
-    summary = json.loads(text)
-    assert [summary[name] for name in ("failed", "left", "blocked", "running")] == [[], [], [], []]
-    (tmp_path / "killed/results").mkdir(parents=True)
-    # What is there is not run again: two networks are enough.
-    for path in (tmp_path / "whole/results").glob("[!.]*.npz"):
-        if path.name.startswith(("lenet", "autoencoder")):
-            shutil.copy(path, tmp_path / "killed/results")
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
     for _ in range(4):
-        process = start("killed")
-        before = len(list((tmp_path / "killed/results").glob("[!.]*.npz")))
-        while process.poll() is None and len(list((tmp_path / "killed/results").glob("[!.]*.npz"))) < before + 5:
+        process = start("killed", "--only", "fcp,lstm")
+        before = len(list(killed.glob("results/[!.]*.npz")))
+        while process.poll() is None and len(list(killed.glob("results/[!.]*.npz"))) < before + 5:
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    last = start("killed", OPENBLAS_NUM_THREADS="1")  # nor do bits depend on the number of cores
-    assert last.wait() == 0
-    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
-    results = json.loads((tmp_path / "whole/results.json").read_text())
+    last = start("killed", "--json")  # the other networks join the folder
+    text, _ = last.communicate()
+    assert last.returncode == 0
+    summary = json.loads(text)
+    assert [summary[name] for name in ("failed", "left", "blocked", "running")] == [[], [], [], []]
+    plan = load_plan(Store(killed))
+    assert list(plan.networks) == list(MODELS)
+    some = replace(plan, networks={model: plan.networks[model] for model in ("fcp", "lstm")})
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # nor do bits depend on the number of cores
+    run_tasks(plan_tasks(some), Store(whole), workers=2)
+    made = {path.name: path.read_bytes() for path in whole.glob("results/[!.]*.npz")}
+    assert len(made) == 48 + 20
+    assert made == {name: (killed / "results" / name).read_bytes() for name in made}
+    results = json.loads((killed / "results.json").read_text())
     assert set(results["networks"]) == set(MODELS)
+    collected = json.loads(json_text(collect(some, Store(whole))))
+    for model in some.networks:
+        assert collected["networks"][model] == results["networks"][model]
     for network in results["networks"].values():
         assert len(network["heights"]) == 12
         assert all(entry["height"] for entry in network["heights"])
-    assert len(list((tmp_path / "whole/figures").glob("figure*.svg"))) >= 20
-    page = (tmp_path / "whole/report.html").read_text()
-    assert page.count("<img") == len(list((tmp_path / "whole/figures").glob("*.png")))
+    for name in ("answer", "figure6"):
+        for kind, content in draw(paper_figures(results)[name], name).items():
+            assert (killed / "figures" / f"{name}.{kind}").read_bytes() == content
+    assert len(list(killed.glob("figures/*.svg"))) >= 21
+    page = (killed / "report.html").read_text()
+    assert page.count("<img") == len(list(killed.glob("figures/*.png")))
     assert "://" not in page.replace("http://www.w3.org", "")  # "http" alone may be part of a picture in base 64
     if BROWSER is not None:
         for width in (360, 1280):
@@ -557,8 +683,8 @@ def test_smoke_is_killed_again_and_again_and_comes_to_the_same_files(data_file: 
             assert (seen["width"] <= width, seen["errors"]) == (True, 0), (
                 "the page is wider than the screen, or has errors"
             )
-    assert len(campaign_status(tmp_path / "whole").done) == len(summary["done"])
-    assert set(json.loads((tmp_path / "whole/costs.json").read_text())) == set(MODELS)
+    assert len(campaign_status(killed).done) == len(summary["done"])
+    assert set(json.loads((killed / "costs.json").read_text())) == set(MODELS)
 
 
 def test_ctrl_c_twice_says_how_to_go_on_and_nothing_else(
@@ -610,51 +736,51 @@ def test_a_report_does_without_images_that_are_gone(data_file: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("first", "second", "p", "claim", "here"),
     [
-        (2.0, 1.0, 0.01, "higher", "seen"),
-        (1.0, 2.0, 0.01, "higher", "not seen"),
-        (2.0, 1.0, 0.2, "higher", "cannot be told"),
-        (1.0, 2.0, 0.01, "lower", "seen"),
-        (2.0, 1.0, 0.01, "not higher", "not seen"),
-        (1.0, 2.0, 0.01, "not higher", "seen"),
-        (1.2, 1.0, 0.01, "not higher", "seen"),
-        (1.2, 1.0, 0.3, "not higher", "cannot be told"),
-        (1.2, 1.0, 0.01, "comparable", "seen"),
-        (1.0, 1.2, 0.01, "comparable", "seen"),
-        (1.2, 1.0, 0.2, "comparable", "cannot be told"),
-        (1.3, 1.0, 0.01, "comparable", "not seen"),
-        (1.0, 1.3, 0.01, "nearly the same", "not seen"),
-        (10.0, 9.0, 0.01, "nearly the same", "seen"),
-        (10.0, 2.0, 0.01, "less", "seen"),
-        (2.0, 10.0, 0.01, "less", "not seen"),
-        (2.0, 10.0, 0.2, "less", "cannot be told"),
-        (1.3, 5.0, 0.01, "rises", "seen"),
-        (1.2, 1.0, 0.01, "rises", "not seen"),
-        (1.2, 1.0, 0.01, "does not rise", "seen"),
-        (1.3, 1.0, 0.2, "does not rise", "cannot be told"),
-        (1.0, 3.0, 0.01, "close", "seen"),
-        (2.0, 3.0, 0.9, "close", "not seen"),
-        (0.12, 0.1, 0.01, "no direction", "seen"),
-        (0.2, 0.1, 0.3, "no direction", "not seen"),
-        (0.12, 0.1, 1.0, "the same", "seen"),
-        (0.2, 0.1, 1.0, "the same", "not seen"),
+        (2.0, 1.0, 0.01, "higher", "reproduced"),
+        (1.0, 2.0, 0.01, "higher", "not reproduced"),
+        (2.0, 1.0, 0.2, "higher", "inconclusive"),
+        (1.0, 2.0, 0.01, "lower", "reproduced"),
+        (2.0, 1.0, 0.01, "not higher", "not reproduced"),
+        (1.0, 2.0, 0.01, "not higher", "reproduced"),
+        (1.2, 1.0, 0.01, "not higher", "reproduced"),
+        (1.2, 1.0, 0.3, "not higher", "inconclusive"),
+        (1.2, 1.0, 0.01, "comparable", "reproduced"),
+        (1.0, 1.2, 0.01, "comparable", "reproduced"),
+        (1.2, 1.0, 0.2, "comparable", "inconclusive"),
+        (1.3, 1.0, 0.01, "comparable", "not reproduced"),
+        (1.0, 1.3, 0.01, "nearly the same", "not reproduced"),
+        (10.0, 9.0, 0.01, "nearly the same", "reproduced"),
+        (10.0, 2.0, 0.01, "less", "reproduced"),
+        (2.0, 10.0, 0.01, "less", "not reproduced"),
+        (2.0, 10.0, 0.2, "less", "inconclusive"),
+        (1.3, 5.0, 0.01, "rises", "reproduced"),
+        (1.2, 1.0, 0.01, "rises", "not reproduced"),
+        (1.2, 1.0, 0.01, "does not rise", "reproduced"),
+        (1.3, 1.0, 0.2, "does not rise", "inconclusive"),
+        (1.0, 3.0, 0.01, "close", "reproduced"),
+        (2.0, 3.0, 0.9, "close", "not reproduced"),
+        (0.12, 0.1, 0.01, "no direction", "reproduced"),
+        (0.2, 0.1, 0.3, "no direction", "not reproduced"),
+        (0.12, 0.1, 1.0, "the same", "reproduced"),
+        (0.2, 0.1, 1.0, "the same", "not reproduced"),
     ],
 )
 def test_verdicts_say_what_can_be_told(first: float, second: float, p: float, claim: str, here: str) -> None:
     assert verdict(claim, Comparison(first, second, p, 0.001, (9, 9))) == here
     for groups in (([1.0, np.nan], [1.0, 2.0]), ([1.0, np.inf], [1.0, np.inf])):
         for diverged in (compare_runs(*groups), compare_same_runs(*groups)):
-            assert verdict(claim, diverged) == "cannot be told"
+            assert verdict(claim, diverged) == "inconclusive"
 
 
 @pytest.mark.parametrize(
     ("area", "gap", "p", "n", "apart", "not_apart"),
     [
-        (1.0, 5.0, 0.001, 8, "seen", "not seen"),
-        (1.0, 5.0, 0.1, 3, "cannot be told", "cannot be told"),
-        (0.6, 0.1, 0.4, 8, "cannot be told", "cannot be told"),
-        (0.6, 0.1, 0.4, 40, "not seen", "seen"),
-        (0.8, 1.0, 0.01, 40, "not seen", "seen"),
-        (0.96, 0.06, 0.001, 40, "not seen", "seen"),  # one set within the other, beside its middle
+        (1.0, 5.0, 0.001, 8, "reproduced", "not reproduced"),
+        (1.0, 5.0, 0.1, 3, "inconclusive", "inconclusive"),
+        (0.6, 0.1, 0.4, 8, "inconclusive", "inconclusive"),
+        (0.6, 0.1, 0.4, 40, "not reproduced", "reproduced"),
+        (0.8, 1.0, 0.01, 40, "not reproduced", "reproduced"),
+        (0.96, 0.06, 0.001, 40, "not reproduced", "reproduced"),  # one set within the other, beside its middle
     ],
 )
 def test_what_few_vectors_do_not_show_is_not_said(
@@ -669,13 +795,15 @@ def test_a_separation_that_was_not_there_cannot_disappear() -> None:
         first = vars(Separation(area, 5.0 if area == 1 else 0.1, 0.001 if area == 1 else 0.5, 0.001))
         return {"rbf": {"separation": [first, first], "n": 80, "n_first": 40}}
 
-    for train, here in ((1.0, "seen"), (0.6, "cannot be told")):
+    for train, here in ((1.0, "reproduced"), (0.6, "inconclusive")):
         entries = of_kernels("fcp", {"kpca": {"train": kernel(train), "test": kernel(0.6)}})
-        assert [(e["claim"], e["here"]) for e in entries if "S4" in e["says"]] == [("not apart", here)]
-    (seen,) = [
-        e for e in of_kernels("lstm", {"kpca": {"train": kernel(0.6), "test": kernel(1.0)}}) if "S4" in e["says"]
-    ]
-    assert (seen["claim"], seen["here"]) == ("apart", "seen")
+        assert [(e["claim"], e["here"]) for e in entries if "PC1 (Fig. S4)" in e["says"]] == [("not apart", here)]
+        # Separation is predominantly along PC1: not along PC2.
+        second = "not reproduced" if train == 1 else "reproduced"
+        assert [(e["claim"], e["here"]) for e in entries if "PC2 (Fig. 6)" in e["says"]] == [("not apart", second)]
+    entries = of_kernels("lstm", {"kpca": {"train": kernel(0.6), "test": kernel(1.0)}})
+    (seen,) = [e for e in entries if "PC1 (Fig. S4)" in e["says"]]
+    assert (seen["claim"], seen["here"]) == ("apart", "reproduced")
 
 
 def test_one_pair_says_whether_its_heights_depend_on_lambda() -> None:
@@ -685,38 +813,36 @@ def test_one_pair_says_whether_its_heights_depend_on_lambda() -> None:
         for solver, two in heights.items()
         for lam, height in zip((1e-4, 1e-2), two, strict=True)
     ]
-    found = of_scan({"scan": scan, "searches": {"adam": "100 Adam steps", "still": "until it stands still"}})
-    assert [(e["here"], e["p"], e["n"]) for e in found] == [("seen", None, [1]), ("not seen", None, [1])]
+    found = of_scan({"scan": scan, "searches": {"adam": "100 Adam steps", "still": "run to convergence"}})
+    assert [(e["here"], e["p"], e["n"]) for e in found] == [("reproduced", None, [1]), ("not reproduced", None, [1])]
     assert "from 1e-04 to 1e-02" in found[0]["says"]
 
 
-def entry(optimizer: str, weights: str, excess: list[float], still: bool = True) -> dict[str, Any]:
-    n = len(excess)
+def entry(optimizer: str, weights: str, barrier: list[float], still: bool = True) -> dict[str, Any]:
+    n = len(barrier)
     pairs = [[2 * k, 2 * k + 1] for k in range(n)]
-    common = {"landscape": "train", "solver": "still", "pairs": pairs, "still": [still] * n, "height": excess}
-    return {**common, "optimizer": optimizer, "weights": weights, "excess": excess}
+    common = {"landscape": "train", "solver": "still", "pairs": pairs, "still": [still] * n, "height": barrier}
+    return {**common, "optimizer": optimizer, "weights": weights, "maximum": barrier, "barrier": barrier}
 
 
 @pytest.mark.parametrize(
-    ("excess", "still", "model", "here"),
+    ("barrier", "still", "model", "here"),
     [
-        ([9e-6] * 5, True, "fcp", "not seen"),  # no barrier on either side
-        ([9e-6] * 5, True, "autoencoder", "seen"),
-        ([1e-3, 2e-3, 3e-3, 4e-3, 5e-3], True, "fcp", "seen"),
-        ([1e-3, 2e-3, 3e-3, 4e-3, 5e-3], True, "autoencoder", "not seen"),
-        ([1e-3, 2e-3, 3e-3, 4e-3, 5e-3], False, "fcp", "cannot be told"),  # searches that came to no end
-        ([9e-6] * 5, False, "fcp", "not seen"),
+        ([9e-6] * 5, True, "fcp", "no barrier on either side"),
+        ([9e-6] * 5, True, "autoencoder", "no barrier on either side"),
+        ([1e-3, 2e-3, 3e-3, 4e-3, 5e-3], True, "fcp", "reproduced"),
+        ([1e-3, 2e-3, 3e-3, 4e-3, 5e-3], True, "autoencoder", "not reproduced"),
+        ([1e-3, 2e-3, 3e-3, 4e-3, 5e-3], False, "fcp", "inconclusive"),  # searches that came to no end
+        ([9e-6] * 5, False, "fcp", "no barrier on either side"),
     ],
 )
 def test_barriers_are_rises_of_searches_that_came_to_their_end(
-    excess: list[float], still: bool, model: str, here: str
+    barrier: list[float], still: bool, model: str, here: str
 ) -> None:
-    heights = [entry("lbfgs-gss", "train", excess, still), entry("sgd", "train", [0.0, 0.0, 1e-7, 0.0, 0.0])]
-    campaign = {"heights": heights, "searches": {"still": "until it stands still"}, "reasons": {"sgd": ["epochs"]}}
+    heights = [entry("lbfgs-gss", "train", barrier, still), entry("sgd", "train", [0.0, 0.0, 1e-7, 0.0, 0.0])]
+    campaign = {"heights": heights, "searches": {"still": "run to convergence"}, "reasons": {"sgd": ["epochs"]}}
     campaign["table1"] = {"sgd": {"train": {"mean": 1.0}}}
-    (found,) = [
-        e for e in of_paths(model, campaign) if e["says"].startswith("barriers are lower") and "excess" in e["says"]
-    ]
+    (found,) = [e for e in of_paths(model, campaign) if "are lower for SGD" in e["says"] and e["what"] == "barrier"]
     assert found["here"] == here
     assert found["n"] == [5, 5]
 
@@ -724,38 +850,38 @@ def test_barriers_are_rises_of_searches_that_came_to_their_end(
 @pytest.mark.parametrize(
     ("reason", "lbfgs", "sgd", "here"),
     [
-        ("loss floor", 0.01, 0.25, "imposed"),  # below the 0.1 at which SGD was told to end
-        ("epochs", 0.01, 0.25, "not seen"),
-        ("loss floor", 0.12, 0.25, "not seen"),
-        ("loss floor", 0.5, 0.15, "seen"),  # in spite of it
+        ("loss floor", 0.01, 0.25, "by construction"),  # below the 0.1 at which SGD was told to end
+        ("epochs", 0.01, 0.25, "not reproduced"),
+        ("loss floor", 0.12, 0.25, "not reproduced"),
+        ("loss floor", 0.5, 0.15, "reproduced"),  # in spite of it
     ],
 )
 def test_an_order_that_comes_of_a_told_loss_is_imposed(reason: str, lbfgs: float, sgd: float, here: str) -> None:
     heights = [entry("lbfgs-gss", "train", [lbfgs] * 4 + [1.01 * lbfgs]), entry("sgd", "train", [sgd] * 5)]
-    campaign = {"heights": heights, "searches": {"still": "until it stands still"}, "reasons": {"sgd": [reason]}}
+    campaign = {"heights": heights, "searches": {"still": "run to convergence"}, "reasons": {"sgd": [reason]}}
     campaign["table1"] = {"sgd": {"train": {"mean": 0.1}}}
-    found = [e for e in of_paths("fcp", campaign) if e["says"].startswith("barriers are lower")]
-    assert [e["here"] for e in found if "height" in e["says"]] == [here]
+    found = [e for e in of_paths("fcp", campaign) if "are lower for SGD" in e["says"]]
+    assert [e["here"] for e in found if e["what"] == "height"] == [here]
 
 
-@pytest.mark.parametrize(("at", "here"), [(70, "imposed"), (20, "not seen")])
+@pytest.mark.parametrize(("at", "here"), [(70, "by construction"), (20, "not reproduced")])
 def test_test_weights_of_a_loss_that_was_still_falling_are_imposed_too(at: int, here: str) -> None:
     heights = [entry("lbfgs-gss", "test", [0.01] * 5), entry("sgd", "test", [0.25] * 5)]
-    campaign = {"heights": heights, "searches": {"still": "until it stands still"}, "reasons": {"sgd": ["loss floor"]}}
+    campaign = {"heights": heights, "searches": {"still": "run to convergence"}, "reasons": {"sgd": ["loss floor"]}}
     campaign |= {"table1": {"sgd": {"train": {"mean": 0.1}}}, "epochs": {"sgd": {"train": [71], "test": [at]}}}
-    found = [e for e in of_paths("fcp", campaign) if e["says"].startswith("barriers are lower")]
-    assert [e["here"] for e in found if "height" in e["says"]] == [here]
+    found = [e for e in of_paths("fcp", campaign) if "are lower for SGD" in e["says"]]
+    assert [e["here"] for e in found if e["what"] == "height"] == [here]
 
 
-@pytest.mark.parametrize(("higher_end", "here"), [(0.3, "seen"), (0.05, "cannot be told")])
+@pytest.mark.parametrize(("higher_end", "here"), [(0.3, "reproduced"), (0.05, "inconclusive")])
 def test_a_height_of_a_search_that_was_cut_off_counts_as_far_as_its_end(higher_end: float, here: str) -> None:
     first = entry("lbfgs-gss", "train", [0.4, 0.41, 0.42, 0.4, 0.4], still=False)
-    first["excess"] = [height - higher_end for height in first["height"]]
+    first["barrier"] = [height - higher_end for height in first["height"]]
     heights = [first, entry("sgd", "train", [0.1, 0.11, 0.1, 0.12, 0.1])]
-    campaign = {"heights": heights, "searches": {"still": "until it stands still"}, "reasons": {"sgd": ["epochs"]}}
+    campaign = {"heights": heights, "searches": {"still": "run to convergence"}, "reasons": {"sgd": ["epochs"]}}
     campaign["table1"] = {"sgd": {"train": {"mean": 0.1}}}
-    found = [e for e in of_paths("fcp", campaign) if e["says"].startswith("barriers are lower")]
-    assert [e["here"] for e in found if "height" in e["says"]] == [here]
+    found = [e for e in of_paths("fcp", campaign) if "are lower for SGD" in e["says"]]
+    assert [e["here"] for e in found if e["what"] == "height"] == [here]
 
 
 def test_a_search_whose_barrier_hides_between_its_points_goes_on_with_more() -> None:
@@ -825,17 +951,17 @@ def test_more_steps_than_a_search_takes_at_once_are_part_of_what_determines_a_pa
 
 
 @pytest.mark.parametrize("highest", [0.0, 2e-8, 3e-3])
-def test_excesses_too_small_to_matter_share_one_bar(highest: float) -> None:
+def test_barriers_too_small_to_matter_share_one_bar(highest: float) -> None:
     entries = [
-        {"optimizer": "sgd", "weights": "train", "excess": [0.0, 1e-12, 0.0]},
-        {"optimizer": "sgd", "weights": "test", "excess": [0.0, 3e-10, highest]},
+        {"optimizer": "sgd", "weights": "train", "barrier": [0.0, 1e-12, 0.0]},
+        {"optimizer": "sgd", "weights": "test", "barrier": [0.0, 3e-10, highest]},
     ]
-    axes = plot_heights(Figure().subplots(), entries, what="excess")
+    axes = plot_heights(Figure().subplots(), entries, what="barrier")
     assert axes.get_xscale() == "log"
-    assert f"from {LEAST_EXCESS:g} down in one bar" in axes.get_xlabel()
+    assert f"up to {LEAST_BARRIER:g} in one bar" in axes.get_xlabel()
     first, second = ([bar.get_height() for bar in bars] for bars in axes.containers)
     assert (first[0], sum(first)) == (3, 3)
-    assert (second[0], sum(second)) == (3 if highest < LEAST_EXCESS else 2, 3)
+    assert (second[0], sum(second)) == (3 if highest < LEAST_BARRIER else 2, 3)
 
 
 @pytest.mark.parametrize(

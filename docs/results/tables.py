@@ -1,28 +1,31 @@
-"""Puts the results beside this file into the tables of docs/reproduction.md.
+"""Puts the results beside this file into tables: those of docs/reproduction.md, its figure, and CSV files.
 
-python docs/results/tables.py            writes the page's tables
+python docs/results/tables.py            writes them
 python docs/results/tables.py CAMPAIGN   keeps a campaign's numbers here first, without vectors and curves
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from minilandscape.campaign.plan import image_counts, load_plan
 from minilandscape.campaign.plan_tasks import plan_tasks
-from minilandscape.campaign.statements import RULES
 from minilandscape.campaign.store import Store
+from minilandscape.campaign.verdicts import RULES
 from minilandscape.figures import tables as result_tables
+from minilandscape.files import write_atomic
 from minilandscape.reproduce import campaign_status
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "reproduction.md"
-NAMES = {"fcp": "fcp", "lenet": "LeNet", "autoencoder": "autoencoder", "lstm": "LSTM"}
+NAMES = {"fcp": "FCP", "lenet": "LeNet", "autoencoder": "autoencoder", "lstm": "LSTM"}
 COLUMNS = [(model, variant) for variant in ("authors", "paper") for model in NAMES]
 OPTIMIZERS = {"lbfgs-gss": "L-BFGS-GSS", "sgd": "SGD"}
 
@@ -50,8 +53,8 @@ def add(folder: Path) -> None:
         print(f"wrote {target}")
 
 
-def tables(scale: str = "small") -> dict[str, str]:
-    """The page's tables by name."""
+def found_here(scale: str = "small") -> list[Any]:
+    """Label, network, plan, tasks and numbers of each campaign whose results are here."""
     found = []
     for model, variant in COLUMNS:
         path = HERE / f"{model}-{variant}-{scale}.json"
@@ -59,33 +62,34 @@ def tables(scale: str = "small") -> dict[str, str]:
             facts = json.loads(path.read_text())
             label = NAMES[model] + (", paper" if variant == "paper" else "")
             found.append((label, model, facts["plan"], facts["tasks"], facts[model]))
-    named = [(label, network) for label, *_, network in found]
-    searches = found[0][4]["searches"]
+    return found
+
+
+def page_tables() -> dict[str, str]:
+    """The page's tables by name."""
+    found = found_here()
+    at = [(f"{label}, at {image_counts(plan, model)['train']:,} images", n) for label, model, plan, _, n in found]
     return {
-        "campaigns": _campaigns(found),
-        "rules": RULES,
-        "statements": _statements(
-            found, lambda says: not says.startswith(("kernel PCA", "heights do not")) and not _search(says, searches)
-        ),
-        **{
-            f"barriers, {name}": _statements(
-                found, lambda says, name=name: "barriers" in says and _search(says, searches) == name
-            )
-            for name in searches
-        },
-        "scan, statements": _statements(found, lambda says: says.startswith("heights do not depend")),
-        "kernels": _statements(found, lambda says: says.startswith("kernel PCA")),
-        "losses": _losses(found),
-        "directions": _directions(found),
-        "heights": _table(*result_tables.heights(named)),
-        "scan": _table(*result_tables.scan(named)),
-        "floors": _table(*result_tables.floors(named)),
+        "answer": _markdown(*result_tables.headlines(at)),
+        "counts": _markdown(*result_tables.counts([(label, network) for label, *_, network in found])),
+        "campaigns": _markdown(*_campaigns(found)),
+        "rules": "\n".join(f"- {rule}" for rule in RULES),
     }
 
 
-def _search(says: str, searches: dict[str, str]) -> str | None:
-    """The search whose paths a statement is about."""
-    return next((name for name, words in searches.items() if says.endswith(words)), None)
+def files() -> dict[str, str]:
+    """All tables as CSV, by the names of their files."""
+    found = found_here()
+    named = [(label, network) for label, *_, network in found]
+    made = {
+        "statements": result_tables.statements(named),
+        "heights": result_tables.heights(named),
+        "lambda": result_tables.scan(named),
+        "target-losses": result_tables.floors(named),
+        "losses": _losses(found),
+        "directions": _directions(found),
+    }
+    return {f"{name}.csv": _csv(*table) for name, table in made.items()}
 
 
 def with_tables(page: str) -> str:
@@ -96,7 +100,7 @@ def with_tables(page: str) -> str:
     ValueError
         If the page has not a place for every table, and a table for every place.
     """
-    made = tables()
+    made = page_tables()
     place = re.compile(r"<!-- ([^>]+) -->\n.*?<!-- end -->", re.DOTALL)
     places = place.findall(page)
     if sorted(places) != sorted(made):
@@ -104,7 +108,29 @@ def with_tables(page: str) -> str:
     return place.sub(lambda found: f"<!-- {found[1]} -->\n\n{made[found[1]]}\n\n<!-- end -->", page)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def draw(target: Path) -> None:
+    """The page's figure: barriers by search."""
+    from matplotlib.figure import Figure
+
+    from minilandscape.figures.answer import plot_answer
+
+    found = [entry for entry in found_here() if entry[2]["variant"] == "authors"]
+    figure = Figure(figsize=(9.2, 6.4), layout="constrained")
+    axes = figure.subplots(2, 2, sharey=True)
+    for ax, (label, model, plan, _, network) in zip(axes.flat, found, strict=True):
+        plot_answer(ax, network, f"{label}, {image_counts(plan, model)['train']:,} images")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    write_atomic(target, buffer.getvalue())
+
+
+def _csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([head, *rows])
+    return text.getvalue()
+
+
+def _markdown(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     lines = [head, ["---"] * len(head), *([_cell(value) for value in row] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -114,7 +140,7 @@ def _cell(value: Any) -> str:
     return re.sub(r"(?<=\de)-(?=\d)|(?<!\w)-(?=\d)", "−", str(value)) or "–"
 
 
-def _campaigns(found: list[Any]) -> str:
+def _campaigns(found: list[Any]) -> result_tables.Table:
     rows = []
     for label, model, plan, tasks, network in found:
         n, counts = plan["networks"][model], image_counts(plan, model)
@@ -127,40 +153,18 @@ def _campaigns(found: list[Any]) -> str:
                 f"{counts['test_landscape']:,}, {counts['test_curves']:,}",
                 f"{n['runs']}, {network['kept']}",
                 n["pairs"],
+                f"{n['loss_floor']:g}, {n['sgd_floor']:g}",
                 f"{tasks['done']} of {tasks['of']}",
                 None if tasks["hours"] is None else f"{tasks['hours']:,.1f}",
             ]
         )
-    head = ["runs an optimiser, kept", "pairs a set", "tasks", "hours of a process"]
-    return _table(["network", "variant", "on", "training images", "test images: landscape, curves", *head], rows)
+    head = ["network", "variant", "on", "training images", "test images: landscape, curves", "runs per optimiser, kept"]
+    return result_tables.Table(
+        [*head, "pairs per set", "target losses: L-BFGS-GSS, SGD", "tasks", "process hours"], rows
+    )
 
 
-def _statements(found: list[Any], wanted: Callable[[str], bool]) -> str:
-    """A row a statement: the verdict on each network, what the two numbers are, p, its least, and n."""
-    by_network = [{entry["says"]: entry for entry in network["statements"]} for *_, network in found]
-    every = list(dict.fromkeys(says for entries in by_network for says in entries))
-    rows = []
-    for says in filter(wanted, every):
-        of = next(entries[says]["of"] for entries in by_network if says in entries)
-        rows.append([f"{says} [{of}]", *(_verdict(entries.get(says)) for entries in by_network)])
-    return _table(["the paper says [first, second number]", *(label for label, *_ in found)], rows)
-
-
-def _verdict(entry: Any) -> str:
-    if entry is None:
-        return "–"
-    here = f"**{entry['here']}**" if entry["here"] == "not seen" else entry["here"]
-    if None in (entry["first"], entry["second"]):  # NaN, of a run that diverged
-        return here
-    numbers = f"{entry['first']:.3g}, {entry['second']:.3g}"
-    n = "n " + " + ".join(map(str, entry["n"]))
-    if entry["p"] is None:
-        return f"{here} ({numbers}; no test; {n})"
-    least = f"≥ {entry['least']:.2g}" if entry["p"] > entry["least"] * 1.01 else "least"
-    return f"{here} ({numbers}; p {entry['p']:.2g}, {least}; {n})"
-
-
-def _losses(found: list[Any]) -> str:
+def _losses(found: list[Any]) -> result_tables.Table:
     rows = []
     for label, _, _, _, network in found:
         for optimizer, name in OPTIMIZERS.items():
@@ -179,10 +183,10 @@ def _losses(found: list[Any]) -> str:
                 ]
             )
     head = ["", "training loss of train weights", "test loss of test weights", "σ of train, test weights"]
-    return _table([*head, "mean length, train, test"], rows)
+    return result_tables.Table([*head, "mean length, train, test"], rows)
 
 
-def _directions(found: list[Any]) -> str:
+def _directions(found: list[Any]) -> result_tables.Table:
     rows = []
     for label, _, _, _, network in found:
         for optimizer, name in OPTIMIZERS.items():
@@ -194,7 +198,7 @@ def _directions(found: list[Any]) -> str:
                 row = [f"{label}, {name}, {weights} weights", f"{d['part']:.3f}", f"{d['random']:.3f}", f"{d['p']:.2g}"]
                 rows.append([*row, shown, d["n"]])
     head = ["", "first eigenvalue's part", "with random signs", "p", "angles from the common origin", "vectors"]
-    return _table(head, rows)
+    return result_tables.Table(head, rows)
 
 
 def main() -> None:
@@ -206,8 +210,11 @@ def main() -> None:
         if not (campaign / "results.json").exists():
             parser.error(f"{campaign} has no results.json; minilandscape report {campaign} makes it")
         add(campaign)
-    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
-    print(f"wrote {PAGE}")
+    for name, text in files().items():
+        write_atomic(HERE / name, text.encode())
+    draw(HERE / "answer.png")
+    write_atomic(PAGE, with_tables(PAGE.read_text(encoding="utf-8")).encode())
+    print(f"wrote {PAGE}, its figure, and tables in {HERE}")
 
 
 if __name__ == "__main__":

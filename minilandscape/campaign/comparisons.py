@@ -10,6 +10,7 @@ from math import comb, nan
 from typing import Any
 
 import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.spatial.distance import pdist, squareform
 from scipy.stats import median_abs_deviation, rankdata
 
@@ -226,11 +227,24 @@ def separation(a: np.ndarray, b: np.ndarray, seeds: Seeds | None = None) -> Sepa
 
 
 def disjoint(pairs: Sequence[Sequence[int]]) -> list[int]:
-    """Places of pairs that share no run with an earlier one: the paths that are independent of each other."""
+    """Places of as many pairs as there are that share no run: the paths that are independent of each other.
+
+    The first ones of their kind if these are as many already, as those of one round are.
+    """
     used: set[int] = set()
     places = []
     for k, pair in enumerate(pairs):
         if not used.intersection(pair):
             used.update(pair)
             places.append(k)
-    return places
+    runs = sorted({run for pair in pairs for run in pair})
+    if len(places) >= len(runs) // 2:
+        return places
+    # The largest matching of a graph: each run is in one chosen pair at most.
+    rows = {run: k for k, run in enumerate(runs)}
+    taken = np.zeros((len(runs), len(pairs)))
+    for k, (i, j) in enumerate(pairs):
+        taken[[rows[i], rows[j]], k] = 1
+    found = milp(-np.ones(len(pairs)), integrality=1, bounds=Bounds(0, 1), constraints=LinearConstraint(taken, ub=1))
+    assert found.success
+    return np.flatnonzero(found.x > 0.5).tolist()

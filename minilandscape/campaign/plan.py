@@ -16,15 +16,18 @@ import numpy as np
 from ..backend import DEVICES
 from ..files import read_json, write_json
 from ..networks import variant_train_size
+from .printed import BATCH, KEPT, LAM, PAIRS, POINTS, RUNS, TABLE_1, TERMS, TEST_IMAGES
 from .store import Store
-from .work import KEPT
 
 OPTIMIZERS = ("lbfgs-gss", "sgd")
 SCALES = ("smoke", "small", "full")
-#: The paper's networks, and SGD's training losses of Table 1, at which its runs end.
-SGD_FLOORS = {"fcp": 6.21e-4, "lenet": 1.76e-5, "autoencoder": 4.57e-2, "lstm": 1.35e-2}
-#: MNIST's test images, which the paper uses all of.
-TEST_IMAGES = 10_000
+#: Where runs end: at the training losses of Table 1, each network and optimiser at its own, or after their epochs.
+TARGETS = ("table1", "none")
+#: Initial vectors: each optimiser has its own, or both begin from the same ones.
+INITIAL = ("separate", "shared")
+#: How pairs are drawn: at random among all pairs, or in rounds in which every vector has one partner.
+PAIRING = ("random", "rounds")
+NAMED = {"initial": INITIAL, "pairing": PAIRING}
 #: Updates of SGD: 75 epochs of 60,000 images.
 UPDATES = 70_000
 #: From so many steps on a search ends when L stands still, which it mostly does before; with fewer it takes them all.
@@ -40,26 +43,30 @@ class NetworkPlan:
     runs
         Initialisations for each optimiser, of which the 48/75 with the lowest training losses are kept.
     pairs
-        Random distinct pairs of each set; as many as there are, where there are fewer. No vector is in two of them as
-        long as they are no more than half as many as the vectors.
+        Random distinct pairs of each set; as many as there are, where there are fewer.
     train_size
         Training images, and images of the test landscape as far as there are.
     test_curve
         Test images that the curves are measured on, and with them the test losses and the test weights: the first ones,
         as far as there are.
     sgd_updates, sgd_floor, lr
-        Of SGD: mini-batches of 64 in all, the training loss that ends a run, and the learning rate.
+        Of SGD: mini-batches of 64 in all, the target loss, at which a run ends (0: none), and the learning rate.
     iterations, loss_floor
-        Of L-BFGS-GSS.
+        Of L-BFGS-GSS: the most iterations, and the target loss (0: none).
     steps
         Of Adam on paths, as published.
     still_steps
-        Steps of the quasi-Newton solver; from 500 on the most of them on one number of points, in searches of 500,
-        until L stands still; 0 leaves these paths out.
+        Steps of the quasi-Newton solver; from 500 on the most of them on one number of points, in searches of 500, to
+        convergence; 0 leaves these paths out.
     n_terms, n_points, lam
         Of the paths: N_F, M and λ.
     scans
-        Whether λ is scanned on one pair, and other loss floors are tried.
+        Whether λ is scanned on one pair, and other target losses of L-BFGS-GSS are tried.
+    initial
+        ``"separate"``: each optimiser has initial vectors of its own; ``"shared"``: both begin from the same ones.
+    pairing
+        ``"random"``: pairs are drawn at random among all pairs; ``"rounds"``: in rounds in which every vector has one
+        partner, so that no vector is in two pairs as long as there are no more pairs than half the vectors.
     """
 
     runs: int
@@ -73,14 +80,16 @@ class NetworkPlan:
     loss_floor: float = 1e-8
     steps: int = 100
     still_steps: int = STILL
-    n_terms: int = 10
-    n_points: int = 50
-    lam: float = 1e-4
+    n_terms: int = TERMS
+    n_points: int = POINTS
+    lam: float = LAM
     scans: bool = False
+    initial: str = "shared"
+    pairing: str = "rounds"
 
     def __post_init__(self) -> None:
         for of in fields(self):  # 1 and 1.0 are one number, and so have to give the same tasks
-            kind: Any = {"int": index, "float": float, "bool": bool}[str(of.type)]
+            kind: Any = {"int": index, "float": float, "bool": bool, "str": str}[str(of.type)]
             value = getattr(self, of.name)
             try:
                 object.__setattr__(self, of.name, kind(value))
@@ -93,45 +102,61 @@ class NetworkPlan:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least {number}")
         if not 0 < self.lr < inf:
             raise ValueError(f"lr is {self.lr}; expected a number above 0")
+        for name, known in NAMED.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}")
         if self.kept < 2:
             raise ValueError(f"runs is {self.runs}, of which {self.kept} is kept; expected at least 2 runs to pair")
 
     @property
     def kept(self) -> int:
         """Runs that are kept."""
-        return ceil(self.runs * KEPT[0] / KEPT[1])
+        return ceil(self.runs * KEPT / RUNS)
+
+    def seeds(self, optimizer: str) -> list[int]:
+        """The seeds of an optimiser's runs, which give the initial vectors."""
+        first = self.runs if self.initial == "separate" and optimizer == "sgd" else 0
+        return list(range(first, first + self.runs))
+
+    def target(self, optimizer: str) -> float:
+        """The training loss at which an optimiser's runs end; 0 where they run for all their epochs."""
+        return self.sgd_floor if optimizer == "sgd" else self.loss_floor
 
     @property
     def searches(self) -> dict[str, str]:
         """What the searches of paths are called."""
-        still = "until it stands still" if self.still_steps >= STILL else f"{self.still_steps} quasi-Newton steps"
+        still = "run to convergence" if self.still_steps >= STILL else f"{self.still_steps} quasi-Newton steps"
         return {"adam": f"{self.steps} Adam steps", "still": still}
 
     @property
     def sgd_epochs(self) -> int:
         """Passes over the images that make as many updates."""
-        return max(1, round(self.sgd_updates / ceil(self.train_size / 64)))
+        return max(1, round(self.sgd_updates / ceil(self.train_size / BATCH)))
 
 
-def _scale(scale: str, variant: str) -> dict[str, NetworkPlan]:
+def _scale(scale: str, variant: str, targets: str) -> dict[str, NetworkPlan]:
     if scale == "smoke":
         common: dict[str, Any] = {"runs": 3, "pairs": 1, "test_curve": 100, "steps": 4, "still_steps": 4}
         common |= {"n_terms": 4, "n_points": 12}
         small = {"sgd_updates": 40, "iterations": 6}
-        return {model: NetworkPlan(train_size=128, **common, **small, scans=model == "fcp") for model in SGD_FLOORS}
-    test: dict[str, int] = {}
+        return {model: NetworkPlan(train_size=128, **common, **small, scans=model == "fcp") for model in TABLE_1}
+    own: dict[str, Any] = {}
     if scale == "small":
         # Twice as many runs are kept as there are pairs, so that no two paths of a set share a run.
         sizes = {"fcp": (62, 20, 5000), "lenet": (12, 4, 500), "autoencoder": (25, 8, 2000), "lstm": (12, 4, 500)}
     elif scale == "full":
-        sizes = dict.fromkeys(SGD_FLOORS, (75, 300, variant_train_size(variant)))
-        test = {"test_curve": TEST_IMAGES}
+        sizes = dict.fromkeys(TABLE_1, (RUNS, PAIRS, variant_train_size(variant)))
+        own = {"test_curve": TEST_IMAGES, "initial": "separate", "pairing": "random"}
     else:
         raise ValueError(f"scale is {scale!r}; expected one of {', '.join(SCALES)}")
-    return {
-        model: NetworkPlan(runs, pairs, images, sgd_floor=SGD_FLOORS[model], scans=model == "fcp", **test)
-        for model, (runs, pairs, images) in sizes.items()
-    }
+    if targets not in TARGETS:
+        raise ValueError(f"targets are {targets!r}; expected one of {', '.join(TARGETS)}")
+    networks = {}
+    for model, (runs, pairs, images) in sizes.items():
+        sgd, lbfgs = (TABLE_1[model][o][0] if targets == "table1" else 0.0 for o in ("sgd", "lbfgs-gss"))
+        floors = {"sgd_floor": sgd, "loss_floor": lbfgs}
+        networks[model] = NetworkPlan(runs, pairs, images, **floors, scans=model == "fcp", **own)
+    return networks
 
 
 @dataclass(frozen=True)
@@ -174,12 +199,16 @@ class Plan:
         only: tuple[str, ...] = (),
         seed: int = 0,
         device: str = "cpu",
+        targets: str = "table1",
         overrides: Mapping[str, Any] | None = None,
     ) -> Plan:
         """A scale's plan, with some numbers given otherwise.
 
         Parameters
         ----------
+        targets
+            Where runs end: ``"table1"``, at the mean training loss that Table 1 has of their network and optimiser, or
+            after as many epochs as there are at most; ``"none"``, after that many. Scale ``"smoke"`` reaches none.
         only
             Networks; all if empty.
         overrides
@@ -190,13 +219,13 @@ class Plan:
         ValueError
             If a name is unknown or a number out of range.
         """
-        unknown = set(only) - set(SGD_FLOORS)
+        unknown = set(only) - set(TABLE_1)
         if unknown:
-            raise ValueError(f"no network is called {sorted(unknown)[0]!r}; expected some of {', '.join(SGD_FLOORS)}")
+            raise ValueError(f"no network is called {sorted(unknown)[0]!r}; expected some of {', '.join(TABLE_1)}")
         known = {f.name: f.type for f in fields(NetworkPlan)}
         networks = {}
-        for model, network in _scale(scale, variant).items():
-            own = {k: v for k, v in (overrides or {}).items() if k not in SGD_FLOORS}
+        for model, network in _scale(scale, variant, targets).items():
+            own = {k: v for k, v in (overrides or {}).items() if k not in TABLE_1}
             of_model = (overrides or {}).get(model, {})
             if not isinstance(of_model, Mapping):
                 raise ValueError(f"{model} is {of_model!r}; expected a table of numbers, [{model}]")
@@ -204,7 +233,7 @@ class Plan:
             for name, value in own.items():
                 if name not in known:
                     raise ValueError(f"a plan has no {name!r}; expected some of {', '.join(known)}")
-                kinds: Any = {"int": Integral, "float": Real, "bool": (bool, np.bool_)}[str(known[name])]
+                kinds: Any = {"int": Integral, "float": Real, "bool": (bool, np.bool_), "str": str}[str(known[name])]
                 if not isinstance(value, kinds) or (isinstance(value, bool) and known[name] != "bool"):
                     raise ValueError(f"{name} is {value!r}; expected {known[name]}")
             if not only or model in only:
@@ -297,7 +326,7 @@ def combined(plan: Plan, store: Store, change: bool = False) -> Plan:
             "were, name another folder, or say --change-plan to continue with the new ones"
         )
     networks = {**before.networks, **plan.networks}
-    return replace(plan, networks={model: networks[model] for model in SGD_FLOORS if model in networks})
+    return replace(plan, networks={model: networks[model] for model in TABLE_1 if model in networks})
 
 
 def _changes(before: Plan, plan: Plan) -> list[str]:

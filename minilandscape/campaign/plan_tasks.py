@@ -15,7 +15,7 @@ from .task import Task
 WORK = "minilandscape.campaign.work"
 #: λ of the scan that tests whether heights depend on it.
 SCAN = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
-#: Loss floors of L-BFGS-GSS beside 1e-8, on which its lengths and barriers may depend.
+#: Target losses of L-BFGS-GSS beside the plan's own, on which its lengths and barriers may depend.
 OTHER_FLOORS = (1e-6, 1e-12)
 
 
@@ -25,6 +25,22 @@ def plan_tasks(plan: Plan, costs: Mapping[str, Costs] | None = None) -> list[Tas
     for model in plan.networks:
         tasks += NetworkTasks(plan, model, (costs or {}).get(model)).everything()
     return list({task.id: task for task in tasks}.values())  # the plan's own λ is among those of the scan
+
+
+def draw_pairs(k: int, n: int, pairing: str, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """n random distinct pairs of k places, all pairs where there are fewer, in the plan's way of drawing them."""
+    n = min(n, k * (k - 1) // 2)
+    if pairing == "random":
+        i, j = np.triu_indices(k, 1)
+        pairs = np.stack([i, j], axis=1)[rng.permutation(len(i))[:n]]
+        return [(int(a), int(b)) for a, b in rng.permuted(pairs, axis=1)]
+    chosen: dict[tuple[int, int], tuple[int, int]] = {}
+    while len(chosen) < n:
+        order = rng.permutation(k)
+        for i, j in zip(order[::2].tolist(), order[1::2].tolist(), strict=False):
+            if len(chosen) < n:
+                chosen.setdefault((min(i, j), max(i, j)), (i, j))
+    return list(chosen.values())
 
 
 class NetworkTasks:
@@ -57,7 +73,7 @@ class NetworkTasks:
 
     @property
     def solvers(self) -> tuple[str, ...]:
-        """``"adam"`` with the published budget, ``"still"`` with the quasi-Newton solver until L stands still."""
+        """``"adam"`` with the published budget, ``"still"`` with the quasi-Newton solver, run to convergence."""
         return ("adam", "still") if self.network.still_steps else ("adam",)
 
     @property
@@ -86,13 +102,13 @@ class NetworkTasks:
                 hints=self._hints,
                 cost=self._costs.run(optimizer),
             )
-            for seed in range(n.runs)
+            for seed in n.seeds(optimizer)
         ]
 
     def set_of(self, optimizer: str, floor: float | None = None) -> Task:
         """The solutions that are kept of an optimiser's runs."""
         if (optimizer, floor) not in self._sets:  # all paths of a set share it, and its runs
-            seeds = list(range(self.network.runs))
+            seeds = self.network.seeds(optimizer)
             name = f"{self.model}-{self._label(optimizer, floor)}-set"
             runs = tuple(self._runs(optimizer, floor))
             self._sets[optimizer, floor] = Task(name, f"{WORK}:solution_set", {"seeds": seeds}, runs)
@@ -101,19 +117,12 @@ class NetworkTasks:
     def pairs(self, optimizer: str) -> list[tuple[int, int]]:
         """Random distinct pairs of places in a set, the same of training and of test weights.
 
-        They come in rounds, in which every vector has one partner. So all vectors are used equally often, and the pairs
-        of the first round, which share none, are independent of each other.
+        As the plan says, drawn at random among all pairs, or in rounds, in which every vector has one partner. Then all
+        vectors are used equally often, and the pairs of the first round, which share none, are independent.
         """
-        k = self.network.kept
-        n = min(self.network.pairs, k * (k - 1) // 2)
+        n, k = self.network, self.network.kept
         rng = np.random.default_rng([self.plan.seed, zlib.crc32(f"{self.model} {optimizer}".encode())])
-        chosen: dict[tuple[int, int], tuple[int, int]] = {}
-        while len(chosen) < n:
-            order = rng.permutation(k)
-            for i, j in zip(order[::2].tolist(), order[1::2].tolist(), strict=False):
-                if len(chosen) < n:
-                    chosen.setdefault((min(i, j), max(i, j)), (i, j))
-        return list(chosen.values())
+        return draw_pairs(k, n.pairs, n.pairing, rng)
 
     def paths(
         self, landscape: str, optimizer: str, weights: str, solver: str, floor: float | None = None

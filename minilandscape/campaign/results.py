@@ -18,32 +18,6 @@ from .statements import WEIGHTS, statements
 from .store import Store
 from .task import Task
 
-#: Table 1: mean training loss of the train weights, and test loss of the test weights.
-TABLE_1 = {
-    "fcp": {"lbfgs-gss": (1.26e-08, 9.69e-02), "sgd": (6.21e-04, 8.25e-02)},
-    "lenet": {"lbfgs-gss": (3.35e-08, 4.17e-02), "sgd": (1.76e-05, 3.89e-02)},
-    "autoencoder": {"lbfgs-gss": (1.69e-02, 1.65e-02), "sgd": (4.57e-02, 4.52e-02)},
-    "lstm": {"lbfgs-gss": (1.63e-06, 1.55e-01), "sgd": (1.35e-02, 1.28e-01)},
-}
-#: Table S1: μ and σ of the components of the train, and of the test weights.
-TABLE_S1 = {
-    "fcp": {
-        "sgd": ((-1.44e-03, 1.39e-01), (-3.17e-03, 1.03e-01)),
-        "lbfgs-gss": ((-2.47e-03, 2.34e-01), (-4.11e-03, 1.22e-01)),
-    },
-    "lenet": {
-        "sgd": ((-3.57e-03, 8.77e-02), (-2.83e-03, 7.06e-02)),
-        "lbfgs-gss": ((1.04e-03, 1.08e-01), (2.33e-04, 8.00e-02)),
-    },
-    "autoencoder": {
-        "sgd": ((-7.06e-03, 8.54e-02), (-7.07e-03, 8.54e-02)),
-        "lbfgs-gss": ((-3.65e-02, 1.60e-01), (-3.65e-02, 1.61e-01)),
-    },
-    "lstm": {
-        "sgd": ((1.35e-02, 3.24e-01), (1.16e-02, 2.59e-01)),
-        "lbfgs-gss": ((1.06e-02, 7.33e-01), (2.92e-03, 4.76e-01)),
-    },
-}
 #: The paper's kernels, and its RBF with 2σ² = N_prm / 64 in place of N_prm: between a few vectors N_prm is so wide that
 #: the kernel is nearly linear.
 KERNELS = ("rbf", "narrow-rbf", "linear", "polynomial", "sigmoid")
@@ -121,7 +95,7 @@ def _mean(values: np.ndarray) -> dict[str, Any]:
 
 def _curves(tasks: NetworkTasks, store: Store, optimizer: str, kept: dict[str, np.ndarray]) -> dict[str, Any]:
     """The curves of the best run, thinned to what a figure shows."""
-    best = store.read(tasks.runs(optimizer)[int(kept["seeds"][0])])
+    best = store.read(tasks.runs(optimizer)[tasks.network.seeds(optimizer).index(int(kept["seeds"][0]))])
     if best is None:
         return {}
     arrays, facts = best
@@ -185,15 +159,15 @@ def _angles(sets: Any, weights: str) -> dict[str, Any]:
 def _heights(paths: list[Task], store: Store) -> dict[str, Any]:
     """The numbers of paths, a list of each; and how many were asked for.
 
-    ``height`` is the highest value anywhere along the path, ``at_points`` that at its points, Eq. (5), ``excess`` the
-    height above the higher end, ``sum`` the cumulative loss of Eq. (4), of as many points as were asked for, ``still``
-    whether the search came to its end and left no barrier between its points.
+    ``height`` is Eq. (5), the largest value at the sample points, ``maximum`` the largest over continuous t,
+    ``barrier`` the maximum minus the value of the higher endpoint, ``sum`` the cumulative loss of Eq. (4), of as many
+    points as were asked for, ``still`` whether the search converged and left no barrier between its points.
     """
     names = (
         "pairs",
         "height",
-        "at_points",
-        "excess",
+        "maximum",
+        "barrier",
         "linear",
         "length",
         "distance",
@@ -209,12 +183,12 @@ def _heights(paths: list[Task], store: Store) -> dict[str, Any]:
         if result is None:
             continue
         arrays, facts = result
-        end = max(facts["height_ends"])
+        end, maximum = max(facts["height_ends"]), facts["dense_height"]
         numbers = (
             task.options["pair"],
-            facts["dense_height"],
             facts["height"],
-            facts["dense_height"] - end,
+            maximum,
+            maximum - end,
             facts["height_linear"],
             facts["length"],
             facts["distance"],
@@ -222,8 +196,7 @@ def _heights(paths: list[Task], store: Store) -> dict[str, Any]:
             facts.get("steps", len(arrays["history_height"]) - 1),
             facts["evaluations"]["gradients"],
             facts["evaluations"]["values"],
-            facts["converged"]
-            and not under_resolved(facts["dense_height"], facts["height"], end, facts["height_linear"], EPS),
+            facts["converged"] and not under_resolved(maximum, facts["height"], end, facts["height_linear"], EPS),
         )
         for name, number in zip(names, numbers, strict=True):
             found[name].append(number)
@@ -231,10 +204,10 @@ def _heights(paths: list[Task], store: Store) -> dict[str, Any]:
 
 
 def _floors(tasks: NetworkTasks, store: Store, origin: np.ndarray) -> list[dict[str, Any]]:
-    """What of the L-BFGS-GSS training set depends on the loss at which its runs end, highest floor first.
+    """What of the L-BFGS-GSS training set depends on its target loss, highest first.
 
-    Each floor but the first is compared with the one before: ``p_length``, of runs from the same initial vectors as far
-    as both sets hold them, and ``p_adam``, ``p_still`` of heights, between runs that need not be the same.
+    Each target but the first is compared with the one before: ``p_length``, of runs from the same initial vectors as
+    far as both sets hold them, and ``p_adam``, ``p_still`` of maxima, between runs that need not be the same.
     """
     floors: list[dict[str, Any]] = []
     for floor in sorted((tasks.network.loss_floor, *OTHER_FLOORS), reverse=True):
@@ -259,7 +232,7 @@ def _floors(tasks: NetworkTasks, store: Store, origin: np.ndarray) -> list[dict[
             of_floor["p_length"] = compare_runs(before["length"]["all"], lengths, seeds).p
             for solver in tasks.solvers:
                 higher, lower = (
-                    [e[solver]["height"][k] for k in disjoint(e[solver]["pairs"])] for e in (before, of_floor)
+                    [e[solver]["maximum"][k] for k in disjoint(e[solver]["pairs"])] for e in (before, of_floor)
                 )
                 if higher and lower:
                     of_floor[f"p_{solver}"] = compare_runs(higher, lower).p

@@ -17,12 +17,11 @@ from ..networks import network_landscape
 from ..paths import Ending, find_path, load_path
 from ..paths import Path as FoundPath
 from ..training import CURVES, train
+from .printed import KEPT, RUNS
 from .task import Result
 
 #: Points of a path at most, where its barrier hides between them.
 MOST_POINTS = 200
-#: The part of the runs whose training loss is the lowest that the paper keeps.
-KEPT = (48, 75)
 
 
 @lru_cache(maxsize=2)
@@ -60,7 +59,7 @@ def train_run(options: dict[str, Any], inputs: list[Result], checkpoint: Path) -
 def solution_set(options: dict[str, Any], inputs: list[Result], checkpoint: Path) -> Result:
     """The runs with the lowest training losses, 48 of 75 of them rounded up, best first: vectors and minima."""
     losses = np.array([facts["train_minimum"]["loss"] for _, facts in inputs])
-    order = np.argsort(losses, kind="stable")[: ceil(len(inputs) * KEPT[0] / KEPT[1])]
+    order = np.argsort(losses, kind="stable")[: ceil(len(inputs) * KEPT / RUNS)]
     minima = {
         f"{name}_{what}": np.array([inputs[k][1][f"{name}_minimum"][what] for k in order])
         for name in ("train", "test")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ class Figure3:
     paths: dict[int, Path]
 
 
+@lru_cache(maxsize=4)
 def figure3(power: float = 2, steps: int = 2000) -> Figure3:
     """Computes Fig. 3: the straight line, and FourierPathFinder's paths for λ = 10, 100, 1000.
 

@@ -11,28 +11,10 @@ import numpy as np
 
 from ..analysis.statistics import ShellLengths
 from ..campaign.plan import image_counts
+from .answer import plot_answer
 from .kpca import plot_kpca
+from .names import KERNELS, LEAST_BARRIER, LETTERS, NAMES, OPTIMIZERS, SETS, SHOWN
 from .statistics import finish_histogram, outlined_bars, plot_shell_lengths, wide_edges
-
-#: In the order of the paper's panels.
-NAMES = {"fcp": "FCP", "lenet": "LeNet", "autoencoder": "Autoencoder", "lstm": "LSTM"}
-OPTIMIZERS = {"sgd": ("SGD", "tab:red"), "lbfgs-gss": ("L-BFGS-GSS", "tab:blue")}
-SETS = {
-    ("lbfgs-gss", "train"): ("L-BFGS-GSS, train weights", "navy"),
-    ("lbfgs-gss", "test"): ("L-BFGS-GSS, test weights", "lightskyblue"),
-    ("sgd", "train"): ("SGD, train weights", "lightcoral"),
-    ("sgd", "test"): ("SGD, test weights", "gold"),
-}
-KERNELS = {
-    "rbf": "an RBF kernel of 2σ² = N_prm",
-    "narrow-rbf": "an RBF kernel of 2σ² = N_prm / 64",
-    "linear": "the linear kernel",
-    "polynomial": "the polynomial kernel",
-    "sigmoid": "the sigmoid kernel",
-}
-LETTERS = "abcdefgh"
-#: Excesses of 0 are drawn at this height on a logarithmic axis.
-LEAST_EXCESS = 1e-8
 
 
 def plot_loss_curves(axes: Sequence[Any], curves: Mapping[str, Mapping[str, Any]], title: str = "") -> Sequence[Any]:
@@ -78,25 +60,26 @@ def plot_heights(
     heights
         One entry a set: ``optimizer``, ``weights``, and the numbers under the name ``what``.
     what
-        ``"height"``, or ``"excess"`` over the higher end's loss.
+        ``"height"``, Eq. (5), the largest loss at the sample points; ``"maximum"``, the largest over continuous t; or
+        ``"barrier"``, the maximum minus the loss of the higher endpoint.
     """
     shown = [np.asarray(entry[what], dtype=np.float64) for entry in heights]
-    label = "path height" if what == "height" else "height above the higher end"
+    label = SHOWN[what]
     values = np.concatenate([*shown, np.zeros(0)])
     if not np.isfinite(values).all():
         raise ValueError(f"{what} holds values that are not finite; leave out the paths that met them")
     if values.size:
         low, high = float(values.min()), float(values.max())
-        if what == "excess" and low < LEAST_EXCESS:
-            shown = [np.maximum(numbers, LEAST_EXCESS) for numbers in shown]
-            label += f" (from {LEAST_EXCESS:g} down in one bar)"
-            low, high = LEAST_EXCESS, max(high, 100 * LEAST_EXCESS)
+        if what == "barrier" and low < LEAST_BARRIER:
+            shown = [np.maximum(numbers, LEAST_BARRIER) for numbers in shown]
+            label += f" (up to {LEAST_BARRIER:g} in one bar)"
+            low, high = LEAST_BARRIER, max(high, 100 * LEAST_BARRIER)
         if low > 0 and high > 30 * low:
             edges = np.geomspace(low * 0.98, high * 1.02, bins + 1)
             _log_axis(axes, high / low)
         else:
             # Heights that agree better than can be drawn share a bar, on an axis whose numbers tell where it is.
-            width = max((high - low) / bins, 1e-3 * max(abs(low), abs(high))) or LEAST_EXCESS
+            width = max((high - low) / bins, 1e-3 * max(abs(low), abs(high))) or LEAST_BARRIER
             edges = wide_edges(low, high, width)
             axes.set_xlim(edges[0] - width, edges[-1] + width)
             axes.locator_params(axis="x", nbins=5)
@@ -242,25 +225,34 @@ def paper_figures(results: Mapping[str, Any], images: Any = None) -> dict[str, A
             figures[name] = figure
     if not networks:
         return figures
+    if any(entry["height"] for network in networks.values() for entry in network["heights"]):
+
+        def answer(ax: Any, model: str, title: str) -> None:
+            plot_answer(ax, networks[model], title)
+
+        figures["answer"] = over_networks("Barriers between training weights", answer)
     solvers = list(dict.fromkeys(e["solver"] for network in networks.values() for e in network["heights"]))
-    for name, where in (("figure4", "train"), ("figureS2", "test")):
-        for solver in solvers:
-            for what in ("height", "excess"):
+    for (name, where), solver in itertools.product((("figure4", "train"), ("figureS2", "test")), solvers):
+        entries = {
+            model: [e for e in network["heights"] if (e["landscape"], e["solver"]) == (where, solver)]
+            for model, network in networks.items()
+        }
+        if not any(entry["height"] for chosen in entries.values() for entry in chosen):
+            continue
+        on = f"on the {'training' if where == 'train' else where} landscape:\n{budget(solver)}"
+        # The height of the sample points, and beside it the maximum over continuous t.
+        figure, axes = panels(len(networks), 2, f"Path heights {on}")
+        for row, model in zip(axes, networks, strict=True):
+            for ax, what in zip(row, ("height", "maximum"), strict=True):
+                letter = LETTERS[list(NAMES).index(model)]
+                title = f"{letter}  {NAMES[model]}: {behind(model, where)}"
+                plot_heights(ax, entries[model], title, what=what)
+        figures[name if solver == "adam" else f"{name}-{solver}-height"] = figure
 
-                def heights(
-                    ax: Any, model: str, title: str, where: str = where, solver: str = solver, what: str = what
-                ) -> None:
-                    entries = networks[model]["heights"]
-                    chosen = [e for e in entries if (e["landscape"], e["solver"]) == (where, solver)]
-                    plot_heights(ax, chosen, title, what=what)
+        def barriers(ax: Any, model: str, title: str, entries: dict[str, Any] = entries) -> None:
+            plot_heights(ax, entries[model], title, what="barrier")
 
-                every = (e for network in networks.values() for e in network["heights"])
-                if not any(e["height"] for e in every if (e["landscape"], e["solver"]) == (where, solver)):
-                    continue
-                title = "Heights" if what == "height" else "Excess heights"
-                title += f" on the {'training' if where == 'train' else where} landscape"
-                suffix = "" if (solver, what) == ("adam", "height") else f"-{solver}-{what}"
-                figures[name + suffix] = over_networks(f"{title}:\n{budget(solver)}", heights, where)
+        figures[f"{name}-{solver}-barrier"] = over_networks(f"Barriers {on}", barriers, where)
     for name, weights in (("figure5", "train"), ("figureS3", "test")):
 
         def lengths(ax: Any, model: str, title: str, weights: str = weights) -> None:

@@ -8,17 +8,20 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from ..campaign.plan import TEST_IMAGES, image_counts
-from ..campaign.results import TABLE_1, TABLE_S1
-from ..campaign.statements import RULES
+from ..campaign.plan import image_counts
+from ..campaign.printed import N_PRM, TABLE_1, TABLE_S1, TEST_IMAGES
+from ..campaign.statements import TOPICS
+from ..campaign.verdicts import RULES
+from ..networks import model_size
 from . import tables
-from .paper import KERNELS, NAMES, OPTIMIZERS
+from .names import KERNELS, NAMES, OPTIMIZERS
 
 STYLE = """
 :root { color-scheme: light }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 76rem; padding: 1rem; color: #1a1a1a;
        overflow-wrap: anywhere }
-h1 { font-size: 1.6rem } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ddd } h3 { margin-top: 1.6rem }
+h1 { font-size: 1.6rem } nav { margin: 1rem 0 } summary { cursor: pointer }
+h2 { margin-top: 2.5rem; border-bottom: 1px solid #ddd } h3 { margin-top: 1.6rem }
 .wide { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0 }
 th, td { padding: .25rem .45rem; text-align: right; border-bottom: 1px solid #e5e5e5; white-space: nowrap }
 thead th { border-bottom: 2px solid #999 } .word { text-align: left }
@@ -32,29 +35,51 @@ figure { margin: 1rem 0 } img { max-width: 100%; height: auto } figcaption { col
 }
 """
 CAPTIONS = {
+    "answer": "Barriers between training weights on the training landscape: of the straight line, after the published "
+    "Adam steps, and at the end of the search that runs to convergence. Medians with quartiles. Below the dotted line "
+    "we count no barrier; barriers up to 1e-8 are drawn there.",
     "figure1": "Fig. 1: images, a network, and a sketch of its landscape.",
     "figure2": "Fig. 2: LSTM loss curves; dashed lines at the minima.",
     "figure3": "Fig. 3: paths on a two-dimensional landscape, λ = 10, 100, 1000.",
-    "figure4": "Fig. 4: path heights on the training landscape, by Adam; the highest loss anywhere on the path.",
-    "figure4-adam-excess": "Beside Fig. 4: the same paths' heights above their higher ends.",
-    "figure4-still-height": "Beside Fig. 4: heights of paths by the quasi-Newton solver.",
-    "figure4-still-excess": "Beside Fig. 4: heights above the higher ends, of paths by the quasi-Newton solver.",
+    "figure4": "Fig. 4: path heights on the training landscape, Eq. (5), by Adam; beside them the maxima over "
+    "continuous t.",
+    "figure4-adam-barrier": "Beside Fig. 4: barriers of the same paths, maximum minus the loss of the higher endpoint.",
+    "figure4-still-height": "Beside Fig. 4: heights and maxima of paths by the search that runs to convergence.",
+    "figure4-still-barrier": "Beside Fig. 4: barriers of paths by the search that runs to convergence.",
     "figure5": "Fig. 5: lengths of L-BFGS-GSS training and SGD test weights; dotted: |ω̄_BFGS − ω̄|.",
     "figure6": "Fig. 6: kernel PCA (RBF, 2σ² = N_prm) of L-BFGS-GSS training (blue) and SGD test weights (red).",
     "figureS1": "Fig. S1: loss curves of the other networks.",
-    "figureS2": "Fig. S2: path heights on the test landscape, by Adam; the highest loss anywhere on the path.",
-    "figureS2-adam-excess": "Beside Fig. S2: the same paths' heights above their higher ends.",
-    "figureS2-still-height": "Beside Fig. S2: heights of paths by the quasi-Newton solver.",
-    "figureS2-still-excess": "Beside Fig. S2: heights above the higher ends, of paths by the quasi-Newton solver.",
+    "figureS2": "Fig. S2: path heights on the test landscape, Eq. (5), by Adam; beside them the maxima over continuous "
+    "t.",
+    "figureS2-adam-barrier": "Beside Fig. S2: barriers of the same paths.",
+    "figureS2-still-height": "Beside Fig. S2: heights and maxima of paths by the search that runs to convergence.",
+    "figureS2-still-barrier": "Beside Fig. S2: barriers of paths by the search that runs to convergence.",
     "figureS3": "Fig. S3: lengths of L-BFGS-GSS and SGD test weights.",
     "figureS4": "Fig. S4: kernel PCA (RBF, 2σ² = N_prm) of L-BFGS-GSS and SGD test weights.",
 }
+#: The figure that the page opens with.
+FIRST = "answer"
+#: The sections of the page, by the names that their headings are linked by.
+SECTIONS = {
+    "answer": "The answer",
+    "figures": "Figures",
+    "tables": "Tables",
+    "statements": "Statements",
+    "plan": "What was run",
+    "about": "About",
+}
+#: What "the 48 of 75 with the lowest training loss" picks.
+RANKING = (
+    "Of the runs, those with the lowest training loss are kept. Where runs end at a target loss, that ranks by how far "
+    "the last step went below the target; a run that ended before it ranks behind. Without target losses it ranks by "
+    "the loss at the end of all epochs."
+)
 
 
 def render_report(
     results: Mapping[str, Any], figures: Mapping[str, bytes], about: Mapping[str, Any], title: str = "Reproduction"
 ) -> str:
-    """The page: tables beside the paper's own values, figures, tests, the plan, data, versions and cost.
+    """The page: the answer, figures, tables beside the paper's own values, statements, the plan, versions and cost.
 
     Parameters
     ----------
@@ -65,25 +90,29 @@ def render_report(
     about
         Name to text, or to a list of texts, put at the end: data, versions, cost, failures.
     """
-    parts = [f"<h1>{escape(title)}</h1>", _plan(results["plan"])]
-    networks = results["networks"]
-    if not networks:
-        parts.append("<p>No network's training is finished yet.</p>")
-    else:
-        parts += ["<h2>Tables</h2>", _tested(results["plan"], networks), _table1(networks), _table_s1(networks)]
-        named = [(NAMES[model], network) for model, network in networks.items()]
-        parts += ["<h2>Path heights</h2>", _if_any(tables.heights(named), "", "<p>No path is finished yet.</p>")]
+    plan, networks = results["plan"], results["networks"]
+    named = [(NAMES[model], network) for model, network in networks.items()]
+    parts = [f"<h1>{escape(title)}</h1>", _contents()]
+    parts += [_heading("answer"), *_answer(plan, networks, figures)]
+    parts.append(_heading("figures"))
+    parts += [_figure(name, figures[name]) for name in sorted(figures, key=_place) if name != FIRST]
+    parts.append(_heading("tables"))
+    if networks:
+        parts += [_tested(plan, networks), _table1(networks), _table_s1(networks), "<h3>Path heights</h3>"]
+        parts += [_if_any(tables.heights(named), "", "<p>No path is finished yet.</p>")]
         parts += [
             _if_any(tables.scan(named), "<h3>Paths against λ</h3>"),
             _if_any(
                 tables.floors(named),
-                "<h3>L-BFGS-GSS's training weights against the loss floor</h3><p>p: against the floor before.</p>",
+                "<h3>L-BFGS-GSS's training weights against the target loss</h3><p>p: against the row before.</p>",
             ),
         ]
-        parts += ["<h2>Tests</h2>", _tests(networks)]
-    parts.append("<h2>Figures</h2>")
-    parts += [_figure(name, figures[name]) for name in sorted(figures, key=_place)]
-    parts.append("<h2>About</h2><dl>")
+    parts.append(_heading("statements"))
+    rules = "".join(f"<li>{escape(rule)}</li>" for rule in RULES)
+    parts.append(f"<details><summary>How verdicts come about</summary><ul>{rules}</ul></details>")
+    parts += [_if_any(tables.counts(named), ""), _statements(networks)] if networks else []
+    parts += [_heading("plan"), _plan(plan)]
+    parts.append(_heading("about") + "<dl>")
     for name, text in about.items():
         lines = [text] if isinstance(text, str) else list(text)
         parts.append(f"<dt><b>{escape(name)}</b></dt>" + "".join(f"<dd>{escape(str(line))}</dd>" for line in lines))
@@ -97,8 +126,34 @@ def render_report(
     )
 
 
+def _heading(name: str) -> str:
+    return f'<h2 id="{name}">{SECTIONS[name]}</h2>'
+
+
+def _contents() -> str:
+    links = " · ".join(f'<a href="#{name}">{title}</a>' for name, title in SECTIONS.items())
+    return f"<nav>{links}</nav>"
+
+
+def _answer(plan: Mapping[str, Any], networks: Mapping[str, Any], figures: Mapping[str, bytes]) -> list[str]:
+    """The figure and the verdicts that answer the paper's main questions, with the images that they are of."""
+    if not networks:
+        return ["<p>No network's training is finished yet.</p>"]
+    sizes = {model: f"{image_counts(plan, model)['train']:,}" for model in networks}
+    named = [(f"{NAMES[model]}, at {sizes[model]} images", network) for model, network in networks.items()]
+    parts = [_figure(FIRST, figures[FIRST])] if FIRST in figures else []
+    text = (
+        f"Variant {plan['variant']}. The verdict, and the two numbers it compares: L-BFGS-GSS's, SGD's; of kernel PCA "
+    )
+    text += (
+        "the area under the ROC curve and the distance of the medians; of centroids half their distance and the mean "
+    )
+    text += "distance from the own centroid."
+    return [*parts, f"<p>{escape(text)}</p>", _table(*tables.headlines(named), text=range(len(named) + 1))]
+
+
 def _place(name: str) -> tuple[bool, str]:
-    return ("S" in name.partition("-")[0], name)
+    return (name.startswith("figureS"), name)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]], text: Sequence[int] = ()) -> str:
@@ -121,17 +176,11 @@ def _if_any(table: tables.Table, above: str, otherwise: str = "") -> str:
 
 
 def _plan(plan: Mapping[str, Any]) -> str:
-    columns = ("runs", "pairs", "train_size", "sgd_updates", "sgd_floor", "iterations", "loss_floor", "steps")
-    rows = []
-    for model, network in plan["networks"].items():
-        counts = image_counts(plan, model)
-        images = f"{counts['test_curves']:,}", f"{counts['test_landscape']:,}"
-        rows.append([NAMES[model], *(f"{network[name]:g}" for name in columns), *images])
-    head = ["", "runs", "pairs", "images", "SGD updates", "SGD ends at", "iterations", "L-BFGS ends at", "Adam steps"]
-    head += ["test images: curves", "landscape"]
     where = ", on a GPU" if plan["device"] == "gpu" else ""
-    what = f"Scale {escape(plan['scale'])}, variant {escape(plan['variant'])}, seed {plan['seed']}{where}."
-    return f"<p>{what}</p>" + _table(head, rows)
+    what = (
+        f"Scale {escape(plan['scale'])}, variant {escape(plan['variant'])}{where}. A dash: the paper names no number."
+    )
+    return f"<p>{what}</p>" + _table(*tables.plan(plan), text=(0, 1)) + f"<p>{escape(RANKING)}</p>"
 
 
 def _tested(plan: Mapping[str, Any], networks: Mapping[str, Any]) -> str:
@@ -155,8 +204,8 @@ def _table1(networks: Mapping[str, Any]) -> str:
             for k, weights in enumerate(("train", "test")):
                 found = network["table1"][o][weights]
                 row += [f"{found['mean']:.3g}", f"{found['sd']:.1g}", f"{TABLE_1[model][o][k]:.3g}"]
-            rows.append([*row, found["n"]])
-    head = ["Table 1", "train loss", "s.d.", "paper", "test loss", "s.d.", "paper", "runs"]
+            rows.append([*row, found["n"], f"{model_size(model):,}", f"{N_PRM[model]:,}"])
+    head = ["Table 1", "train loss", "s.d.", "paper", "test loss", "s.d.", "paper", "runs", "N_prm", "paper"]
     return _table(head, rows)
 
 
@@ -173,27 +222,18 @@ def _table_s1(networks: Mapping[str, Any]) -> str:
     return _table(head, rows)
 
 
-def _number(value: float | None, digits: int) -> str:
-    """None stands for NaN where results were read from their file."""
-    return "" if value is None else f"{value:.{digits}g}"
-
-
-def _tests(networks: Mapping[str, Any]) -> str:
-    text = f"<p>{escape(RULES)}</p>"
-    for model, network in networks.items():
-        rows = [
-            [
-                t["says"],
-                t["claim"],
-                t["here"],
-                *(_number(t[k], d) for k, d in (("first", 3), ("second", 3), ("p", 2), ("least", 1))),
-                "\u00a0+\u00a0".join(map(str, t["n"])),
-                t["of"],
-            ]
-            for t in network["statements"]
+def _statements(networks: Mapping[str, Any]) -> str:
+    """A table for each topic; the network in a column."""
+    text = ""
+    for topic, title in TOPICS.items():
+        of_topic = [
+            (NAMES[model], {"statements": [e for e in network["statements"] if e["topic"] == topic]})
+            for model, network in networks.items()
         ]
-        head = ["the paper says", "of this network", "here", "first", "second", "p", "least p", "n", "first, second"]
-        text += f"<h3>{NAMES[model]}</h3>" + _table(head, rows, (0, 8))
+        head, rows = tables.statements(of_topic)
+        rows = sorted(rows, key=lambda row: [r[0] for r in rows].index(row[0]))  # a statement's networks together
+        if rows:
+            text += f"<h3>{title}</h3>" + _table(head, rows, (0, 9))
     return text
 
 

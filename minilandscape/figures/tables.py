@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .paper import OPTIMIZERS, SETS
+from ..campaign import printed
+from ..campaign.plan import NetworkPlan, image_counts
+from ..campaign.verdicts import Verdict
+from ..networks import model_size
+from ..training.options import BATCH
+from .names import NAMES, OPTIMIZERS, SETS
 
 #: A label, and what :func:`minilandscape.campaign.results.collect` found of one network.
 Networks = Iterable[tuple[str, Mapping[str, Any]]]
@@ -18,19 +23,123 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[Any]]
 
 
+def plan(plan: Mapping[str, Any]) -> Table:
+    """Every number that determines a result, the paper's beside it; a dash where the paper names none."""
+    networks = {model: NetworkPlan(**numbers) for model, numbers in plan["networks"].items()}
+    counts = {model: image_counts(plan, model) for model in networks}
+
+    def row(name: str, paper: Any, of: Any) -> list[str]:
+        return [name, _said(paper), *(_said(of(model, network)) for model, network in networks.items())]
+
+    def target(optimizer: str) -> list[str]:
+        name = OPTIMIZERS[optimizer][0]
+        told = f"{name}: target loss, which ends a run; in the paper, the mean it ends with"
+        values = {model: printed.TABLE_1[model][optimizer][0] for model in networks}
+        return row(
+            told, ", ".join(f"{value:g}" for value in values.values()), lambda m, n: n.target(optimizer) or "none"
+        )
+
+    def seeds(network: NetworkPlan, optimizer: str) -> str:
+        every = network.seeds(optimizer)
+        return f"{every[0]} to {every[-1]}"
+
+    rows = [
+        row("parameters, N_prm", ", ".join(str(printed.N_PRM[m]) for m in networks), lambda m, n: model_size(m)),
+        row("training images", printed.TRAIN_IMAGES, lambda m, n: counts[m]["train"]),
+        row("test images: curves, early stopping", printed.TEST_IMAGES, lambda m, n: counts[m]["test_curves"]),
+        row("test images: test landscape", printed.TEST_IMAGES, lambda m, n: counts[m]["test_landscape"]),
+        row("runs per optimiser", printed.RUNS, lambda m, n: n.runs),
+        row("runs kept: lowest training loss", printed.KEPT, lambda m, n: n.kept),
+        row("initial vectors of the optimisers", "for each optimiser", lambda m, n: n.initial),
+        row("seeds of L-BFGS-GSS", None, lambda m, n: seeds(n, "lbfgs-gss")),
+        row("seeds of SGD", None, lambda m, n: seeds(n, "sgd")),
+        row("SGD: images per mini-batch", printed.BATCH, lambda m, n: BATCH),
+        row("SGD: learning rate", None, lambda m, n: n.lr),
+        row("SGD: epochs at most", None, lambda m, n: n.sgd_epochs),
+        target("sgd"),
+        row("L-BFGS-GSS: iterations at most", None, lambda m, n: n.iterations),
+        target("lbfgs-gss"),
+        row("pairs per set", printed.PAIRS, lambda m, n: min(n.pairs, n.kept * (n.kept - 1) // 2)),
+        row("how pairs are drawn", "random", lambda m, n: n.pairing),
+        row("seed of the pairs", None, lambda m, n: plan["seed"]),
+        row("path: terms, N_F", printed.TERMS, lambda m, n: n.n_terms),
+        row("path: sample points, M", printed.POINTS, lambda m, n: n.n_points),
+        row("path: λ", printed.LAM, lambda m, n: n.lam),
+        row("path: Adam steps", None, lambda m, n: n.steps),
+        row("path: Adam learning rate", None, lambda m, n: PATH_RATE),
+        row("second search, beside the paper", None, lambda m, n: n.searches["still"] if n.still_steps else "none"),
+    ]
+    return Table(["", "paper", *(NAMES[model] for model in networks)], rows)
+
+
+#: Adam's learning rate on paths, the default of networks.
+PATH_RATE = 1e-3
+
+
+def _said(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def headlines(networks: Networks) -> Table:
+    """The statements that answer the paper's main questions: on each network the verdict and the two numbers."""
+    networks = list(networks)
+    by_network = [{e["headline"]: e for e in network["statements"] if "headline" in e} for _, network in networks]
+    every = list(dict.fromkeys(headline for entries in by_network for headline in entries))
+    rows = [[says, *(_short(entries.get(says)) for entries in by_network)] for says in every]
+    return Table(["the paper says", *(label for label, _ in networks)], rows)
+
+
+def _short(entry: Mapping[str, Any] | None) -> str:
+    if entry is None:
+        return "–"
+    if None in (entry["first"], entry["second"]):
+        return str(entry["here"])
+    return f"{entry['here']}: {entry['first']:.2g}, {entry['second']:.2g}"
+
+
+def statements(networks: Networks) -> Table:
+    """Every statement on every network: the verdict, the two numbers, p, the least p, and how many."""
+    rows = []
+    for label, network in networks:
+        for entry in network["statements"]:
+            numbers = [_number(entry[k], d) for k, d in (("first", 3), ("second", 3), ("p", 2), ("least", 2))]
+            n = " + ".join(map(str, entry["n"]))
+            rows.append([entry["says"], label, entry["claim"], str(entry["here"]), *numbers, n, entry["of"]])
+    head = ["the paper says", "network", "of this network", "verdict", "first", "second", "p", "least p", "n"]
+    return Table([*head, "what the two numbers are"], rows)
+
+
+def counts(networks: Networks) -> Table:
+    """How many statements have which verdict."""
+    rows = []
+    for label, network in networks:
+        found = [entry["here"] for entry in network["statements"]]
+        rows.append([label, *(str(found.count(kind)) for kind in Verdict), str(len(found))])
+    return Table(["network", *map(str, Verdict), "statements"], rows)
+
+
+def _number(value: float | None, digits: int) -> str:
+    """None where there is no test, or stands for NaN in results that were read from their file."""
+    return "" if value is None else f"{value:.{digits}g}"
+
+
 def heights(networks: Networks) -> Table:
     """Means over the paths of every set (Figs. 4 and S2)."""
     rows = []
     for label, network in networks:
         for entry in network["heights"]:
             if n := len(entry["height"]):
-                mean = {key: sum(entry[key]) / n for key in ("height", "at_points", "excess", "linear", "steps")}
+                mean = {key: sum(entry[key]) / n for key in ("height", "maximum", "barrier", "linear", "steps")}
                 row = [label, SETS[entry["optimizer"], entry["weights"]][0], entry["landscape"]]
-                row += [network["searches"][entry["solver"]], f"{mean['height']:.4g}", f"{mean['at_points']:.4g}"]
-                row += [f"{mean['excess']:.2g}", f"{mean['linear']:.3g}", f"{mean['steps']:.0f}"]
+                row += [network["searches"][entry["solver"]], f"{mean['height']:.4g}", f"{mean['maximum']:.4g}"]
+                row += [f"{mean['barrier']:.2g}", f"{mean['linear']:.3g}", f"{mean['steps']:.0f}"]
                 rows.append([*row, f"{sum(entry['still'])}/{n}", f"{n}/{entry['asked']}"])
-    head = ["network", "set", "landscape", "search", "height", "at its points", "above the ends", "height of the line"]
-    return Table([*head, "steps", "still", "paths"], rows)
+    head = ["network", "set", "landscape", "search", "height", "maximum", "barrier", "height of the straight line"]
+    return Table([*head, "steps", "converged", "paths"], rows)
 
 
 def scan(networks: Networks) -> Table:
@@ -40,7 +149,7 @@ def scan(networks: Networks) -> Table:
         for entry in network.get("scan", ()):
             if entry["height"]:
                 row = [label, OPTIMIZERS[entry["optimizer"]][0], network["searches"][entry["solver"]]]
-                numbers = [entry[key][0] for key in ("height", "excess", "length", "distance", "sum")]
+                numbers = [entry[key][0] for key in ("height", "maximum", "barrier", "length", "distance", "sum")]
                 rows.append([*row, f"{entry['lam']:.0e}", *(f"{number:.4g}" for number in numbers)])
     head = [
         "network",
@@ -48,7 +157,8 @@ def scan(networks: Networks) -> Table:
         "search",
         "λ",
         "height",
-        "above the ends",
+        "maximum",
+        "barrier",
         "length",
         "length of the line",
         "cumulative loss",
@@ -57,7 +167,7 @@ def scan(networks: Networks) -> Table:
 
 
 def floors(networks: Networks) -> Table:
-    """L-BFGS-GSS's training weights against the loss at which its runs end; p against the floor before."""
+    """L-BFGS-GSS's training weights against its target loss; p against the target of the row before."""
     networks = [(label, network) for label, network in networks if network.get("floors")]
     searches = {text: None for _, network in networks for text in network["searches"].values()}
     rows = []
@@ -67,11 +177,11 @@ def floors(networks: Networks) -> Table:
             row = [label, f"{entry['floor']:.0e}", f"{entry['loss']['mean']:.2g}", f"{entry['sigma']:.3g}"]
             row += [f"{entry['length']['mean']:.3g}", _p(entry, "length")]
             for text in searches:
-                found = entry.get(solvers.get(text), {}).get("height")
+                found = entry.get(solvers.get(text), {}).get("maximum")
                 row += [f"{sum(found) / len(found):.3g}" if found else "", _p(entry, solvers.get(text))]
             rows.append([*row, entry["loss"]["n"]])
-    head = ["network", "floor", "training loss", "σ", "length", "p"]
-    return Table([*head, *(name for text in searches for name in (f"height: {text}", "p")), "runs"], rows)
+    head = ["network", "target loss", "training loss", "σ", "length", "p"]
+    return Table([*head, *(name for text in searches for name in (f"maximum: {text}", "p")), "runs"], rows)
 
 
 def _p(entry: Mapping[str, Any], what: str | None) -> str:

@@ -1,0 +1,55 @@
+"""The figures that answer the paper's question: what is left of the barriers, and how fast they come down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..campaign.verdicts import NO_BARRIER
+from .names import LEAST_BARRIER, OPTIMIZERS
+
+#: Where each optimiser's points stand beside the search's place.
+ASIDE = {"lbfgs-gss": -0.08, "sgd": 0.08}
+
+
+def plot_answer(axes: Any, network: Mapping[str, Any], title: str = "") -> Any:
+    """Draw the barriers between training weights by search, straight line first; return the axes.
+
+    Medians over the paths with bars from the lower to the upper quartile, on the training landscape.
+
+    Parameters
+    ----------
+    axes
+        Matplotlib axes.
+    network
+        What :func:`minilandscape.campaign.results.collect` found of one network.
+    """
+    chosen = [e for e in network["heights"] if (e["landscape"], e["weights"]) == ("train", "train") and e["height"]]
+    searches = list(dict.fromkeys(entry["solver"] for entry in chosen))
+    for optimizer, (label, colour) in OPTIMIZERS.items():
+        of_optimizer = {entry["solver"]: entry for entry in chosen if entry["optimizer"] == optimizer}
+        if not of_optimizer:
+            continue
+        first = next(iter(of_optimizer.values()))
+        ends = np.subtract(first["maximum"], first["barrier"])
+        shown = [np.subtract(first["linear"], ends), *(np.array(of_optimizer[s]["barrier"]) for s in of_optimizer)]
+        places = [0, *(1 + searches.index(solver) for solver in of_optimizer)]
+        low, middle, high = (
+            [max(float(np.quantile(barriers, q)), LEAST_BARRIER) for barriers in shown] for q in (0.25, 0.5, 0.75)
+        )
+        x = np.array(places) + ASIDE[optimizer]
+        bars = np.subtract(middle, low), np.subtract(high, middle)
+        label = f"{label} ({len(shown[0])} paths)"
+        axes.errorbar(x, middle, bars, fmt="o-", color=colour, ms=5, lw=1.2, capsize=3, label=label)
+    axes.set_yscale("log")
+    axes.set_ylim(bottom=LEAST_BARRIER / 2)
+    names = ["straight line", *(network["searches"][solver].replace(" to ", "\nto ") for solver in searches)]
+    axes.set_xticks(range(len(names)), names, fontsize=8)
+    axes.set_xlim(-0.4, len(names) - 0.6)
+    axes.axhline(NO_BARRIER, color="0.5", lw=0.8, ls=":", label=f"{NO_BARRIER:g}: no barrier from here down")
+    axes.set(ylabel="barrier", title=title)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8)
+    return axes

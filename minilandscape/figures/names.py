@@ -1,0 +1,29 @@
+"""What the figures and tables of a campaign call things, and in which colours they draw them."""
+
+from __future__ import annotations
+
+#: In the order of the paper's panels.
+NAMES = {"fcp": "FCP", "lenet": "LeNet", "autoencoder": "Autoencoder", "lstm": "LSTM"}
+OPTIMIZERS = {"sgd": ("SGD", "tab:red"), "lbfgs-gss": ("L-BFGS-GSS", "tab:blue")}
+SETS = {
+    ("lbfgs-gss", "train"): ("L-BFGS-GSS, train weights", "navy"),
+    ("lbfgs-gss", "test"): ("L-BFGS-GSS, test weights", "lightskyblue"),
+    ("sgd", "train"): ("SGD, train weights", "lightcoral"),
+    ("sgd", "test"): ("SGD, test weights", "gold"),
+}
+KERNELS = {
+    "rbf": "an RBF kernel of 2σ² = N_prm",
+    "narrow-rbf": "an RBF kernel of 2σ² = N_prm / 64",
+    "linear": "the linear kernel",
+    "polynomial": "the polynomial kernel",
+    "sigmoid": "the sigmoid kernel",
+}
+LETTERS = "abcdefgh"
+#: Barriers of 0 are drawn at this height on a logarithmic axis.
+LEAST_BARRIER = 1e-8
+#: What a histogram of paths shows.
+SHOWN = {
+    "height": "path height, Eq. (5)",
+    "maximum": "maximum along the path",
+    "barrier": "barrier, above the higher endpoint",
+}
