@@ -99,3 +99,23 @@ class Differences:
         self.asymmetry = float(np.sqrt(np.mean((H - H.T) ** 2) * len(H) / max(len(H) - 1, 1) / 2))
         values, vectors = np.linalg.eigh(0.5 * (H + H.T))
         return values, vectors.T @ basis
+
+
+class Exact(Differences):
+    """A landscape with counts, and the exact products with its Hessian that it has a method for.
+
+    Attributes
+    ----------
+    done
+        Products so far.
+    """
+
+    def __init__(self, landscape: Any) -> None:
+        super().__init__(landscape, 0.0)
+        self.done = 0
+
+    def products(self, x: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        """H v for rows v (n, D)."""
+        self.done += len(directions)
+        point, rows = (to_device(a, self.landscape.device, self.landscape.dtype) for a in (x, directions))
+        return to_host(self.landscape.hessian_products(point, rows)).astype(np.float64)

@@ -98,3 +98,15 @@ def test_wrong_arguments_are_refused() -> None:
         JaxLandscape(f, 3).values(1j * POINTS)
     with pytest.raises(ValueError, match=r"expected a stack \(P, 3\)"):
         JaxLandscape(f, 3).values(POINTS[0])
+
+
+@pytest.mark.parametrize("double", [False, True])
+def test_hessian_products_are_exact(double: bool) -> None:
+    with in_double_precision(double):
+        land = JaxLandscape(lambda x: jnp.sum(jnp.sin(x) * x) + x[0] * x[1] ** 2, 3)
+        x = POINTS[0].astype(land.dtype)
+        H = np.diag(2 * np.cos(x) - x * np.sin(x)) + np.array([[0, 2 * x[1], 0], [2 * x[1], 2 * x[0], 0], [0, 0, 0]])
+        for V in (POINTS, POINTS[:1]):
+            products = land.hessian_products(x, V)
+            assert products.dtype == land.dtype
+            assert products == pytest.approx(V @ H, rel=1e-12 if double else 1e-4, abs=1e-12 if double else 1e-5)

@@ -69,6 +69,11 @@ class JaxLandscape(LandscapeDefaults):
         self._values = jax.jit(jax.vmap(lambda x: self._f(x)))
         self._both = jax.jit(jax.vmap(jax.value_and_grad(lambda x: self._f(x))))
 
+        def product(x: Any, v: Any) -> Any:
+            return jax.jvp(jax.grad(lambda x: self._f(x)), (x,), (v,))[1]
+
+        self._products = jax.jit(jax.vmap(product, in_axes=(None, 0)))
+
     def values(self, points: Any) -> np.ndarray:
         """(P, D) -> (P,)."""
         padded, n = self._padded(points)
@@ -80,6 +85,12 @@ class JaxLandscape(LandscapeDefaults):
         values, gradients = self._called(self._both, padded)
         return self._numbers(values, padded, n), np.array(gradients)[:n]
 
+    def hessian_products(self, point: Any, vectors: Any) -> np.ndarray:
+        """Exact products with the Hessian at a point, forward over reverse: (D,), (V, D) -> (V, D)."""
+        x = read_stack(np.asarray(point)[None], self.size, self.dtype)
+        padded, n = self._padded(vectors)
+        return np.array(self._called(lambda v: self._products(x[0], v), padded, x))[:n]
+
     def _padded(self, points: Any) -> tuple[np.ndarray, int]:
         points = read_stack(points, self.size, self.dtype)
         n = len(points)
@@ -88,7 +99,9 @@ class JaxLandscape(LandscapeDefaults):
             [filled, np.repeat(filled[:1], (1 << max(n - 1, 0).bit_length()) - len(filled), axis=0)]
         ), n
 
-    def _called(self, function: Callable[[Any], Any], points: np.ndarray) -> Any:
+    def _called(self, function: Callable[[Any], Any], points: np.ndarray, at: np.ndarray | None = None) -> Any:
+        """The result of a function of a stack, at the first of its points or at another."""
+        at = points if at is None else at
         try:
             return jax.block_until_ready(function(points))
         except Exception as error:
@@ -100,7 +113,7 @@ class JaxLandscape(LandscapeDefaults):
                     "depends on the point"
                 )
             raise LandscapeError(
-                f"the function raised {type(error).__name__} at {describe_point(points[0])}: {head}{advice}", points[0]
+                f"the function raised {type(error).__name__} at {describe_point(at[0])}: {head}{advice}", at[0]
             ) from error
 
     def _numbers(self, values: Any, points: np.ndarray, n: int) -> np.ndarray:

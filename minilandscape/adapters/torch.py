@@ -33,6 +33,9 @@ from .torch_states import (
 )
 from .torch_trial import Shares, Trial, loss_of
 
+#: Samples on which second derivatives are tried.
+FEW = 4
+
 State = Mapping[str, Any] | torch.nn.Module | str | Path
 
 
@@ -154,7 +157,7 @@ class TorchLandscape(LandscapeDefaults):
             found = Trial(self._called, self._loss, self._samples, micro, self._batch).run()
         self._whole = found is None
         self._shares = found or Shares(np.array([0, self._samples.n]), np.array([0.0, 1.0]))
-        self._second = self._hessian()
+        self._second: HessianProducts | None = None
         if len(states):
             self._interpolated = self.between(*states)._interpolated
 
@@ -184,7 +187,7 @@ class TorchLandscape(LandscapeDefaults):
             [dict(module.named_buffers()) for module in loaded],
             torch.zeros(0, dtype=self._torch_dtype, device=self._torch_device),
         )
-        other._second = other._hessian()
+        other._second = None
         return other
 
     def vector(self, state: State | None = None) -> np.ndarray:
@@ -267,28 +270,34 @@ class TorchLandscape(LandscapeDefaults):
         assert gradients is not None
         return values, gradients
 
-    def hessian_products(self, point: Any, vectors: Any) -> np.ndarray:
-        """Exact products with the Hessian at a point: (D,), (V, D) -> (V, D).
+    @property
+    def hessian_products(self) -> Callable[[Any, Any], np.ndarray] | None:
+        """Exact products with the Hessian at a point: a function of (D,) and (V, D) that returns (V, D).
 
-        Forward over reverse differentiation, or reverse over reverse where a module's operations have no forward rule.
-        A network of ReLUs has the Hessian of the linear piece that the point stands in.
-
-        Raises
-        ------
-        NotImplementedError
-            If PyTorch can differentiate the module twice in neither way.
+        Forward over reverse differentiation, or reverse over reverse where a module's operations have no forward rule;
+        None where they have neither. A network of ReLUs has the Hessian of the smooth piece that the point stands in.
         """
+        if self._second is None:
+            self._second = self._hessian()
+        return self._hessian_products if self._second.possible else None
+
+    def _hessian_products(self, point: Any, vectors: Any) -> np.ndarray:
         x = self._tensor(read_stack(np.asarray(point)[None], self.size, self.dtype)[0])
         V = self._tensor(read_stack(vectors, self.size, self.dtype))
         with _differentiable_kernels(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # PyTorch's own, of how it differentiates forward
+            assert self._second is not None
             found: np.ndarray = self._second.products(x, V).cpu().numpy()
         return found
 
     def _hessian(self) -> HessianProducts:
         recomputed = self._recomputed
         statistics = None if recomputed is None else lambda x, inputs: recomputed.of_batch(self._state(x), inputs)
-        return HessianProducts(self._one, self._batches, self._points, statistics)
+        few = self._samples.rows(slice(0, FEW))
+        x = self._tensor(self.vector())
+        with _differentiable_kernels(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            return HessianProducts(self._one, self._batches, self._points, statistics).tried(x, *few)
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.tensor(array, dtype=self._torch_dtype, device=self._torch_device)

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch.func import grad, jvp, vjp, vmap
 
+#: A product and one by differences, which step over kinks, agree within this part.
+ROUGHLY = 0.2
 #: Statistics of batch normalisation by name.
 Statistics = dict[str, torch.Tensor]
 
@@ -37,22 +39,55 @@ class HessianProducts:
         self._loss, self._batches, self._together, self._of_batch = loss, batches, together, statistics
         self._ways = [self._stacked, self._single] + ([] if statistics else [self._twice])
 
-    def products(self, x: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
-        """(D,), (V, D) -> (V, D), in the first way that the module takes.
-
-        Raises
-        ------
-        NotImplementedError
-            If it takes none.
-        """
-        while self._ways:
-            try:
-                return self._ways[0](x, V)
-            except Exception as error:
-                # Whatever PyTorch raises: it has no common kind of error for what has no rule.
-                failure = error
+    def tried(self, x: torch.Tensor, inputs: Any, targets: Any) -> HessianProducts:
+        """Itself, with the ways left out that fail at a point with a few samples, or give what differences do not."""
+        batches, self._batches = self._batches, lambda n: iter([(1.0, 1.0, inputs, targets)])
+        directions = torch.randn(2, len(x), generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(x)
+        directions /= directions.norm(dim=1, keepdim=True)
+        try:
+            while self._ways:
+                try:
+                    product = self._ways[0](x, directions)[0].detach()
+                    if self._agrees(x, directions[0], product, inputs, targets):
+                        break
+                except Exception:
+                    # Whatever PyTorch raises: it has no common kind of error for what has no rule.
+                    pass
                 del self._ways[0]
-        raise NotImplementedError(f"PyTorch cannot differentiate this module twice ({failure})")
+        finally:
+            self._batches = batches
+        return self
+
+    def _agrees(self, x: torch.Tensor, v: torch.Tensor, product: torch.Tensor, inputs: Any, targets: Any) -> bool:
+        """Whether a product is that of differences of gradients, roughly, at one of several steps.
+
+        Functions with a backward pass of their own may give none, or zeros, for second derivatives without a word.
+        """
+        size = float(x.norm()) or 1.0
+
+        def slope(point: torch.Tensor) -> torch.Tensor:
+            point = point.detach().requires_grad_()
+            with torch.enable_grad():
+                statistics = {} if self._of_batch is None else self._of_batch(point, inputs)
+                return torch.autograd.grad(self._loss(point, statistics, inputs, targets), point)[0]
+
+        for step in (1e-2, 1e-3, 1e-4, 1e-5):
+            ahead, behind = slope(x + step * size * v), slope(x - step * size * v)
+            difference = (ahead - behind) / (2 * step * size)
+            # Of the longest step, or noise would pass for a product of zero.
+            noise = 10 * torch.finfo(x.dtype).eps * float(ahead.norm()) / (1e-2 * size)
+            if float((difference - product).norm()) <= ROUGHLY * float(difference.norm()) + noise:
+                return True
+        return False
+
+    @property
+    def possible(self) -> bool:
+        """Whether the module can be differentiated twice."""
+        return bool(self._ways)
+
+    def products(self, x: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
+        """(D,), (V, D) -> (V, D), in the first way that the module takes."""
+        return self._ways[0](x, V)
 
     def _stacked(self, x: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
         if len(V) < 2 or self._together < 2:

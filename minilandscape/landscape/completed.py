@@ -43,6 +43,22 @@ class _Completed(LandscapeDefaults):
             known = ", ".join(PATH_DEFAULTS)
             raise ValueError(f"path_defaults of {type(inner).__name__} has {unknown[0]!r}; expected names of {known}")
         self.path_defaults = {**PATH_DEFAULTS, **self.path_defaults}
+        for name in ("blocks", "network"):
+            if hasattr(inner, name):
+                setattr(self, name, getattr(inner, name))
+        if getattr(inner, "hessian_products", None) is not None:
+            self.hessian_products = self._hessian_products
+
+    def _hessian_products(self, point: Any, vectors: Any) -> Any:
+        with _naming("hessian_products", point[None]):
+            products = self._inner.hessian_products(point.copy(), vectors.copy())
+        if array_module(products) is np:
+            products = _numbers("Hessian-vector products", products, point[None]).astype(self.dtype, copy=False)
+        if products.shape != vectors.shape:
+            raise LandscapeError(
+                f"hessian_products returned shape {products.shape}; expected {tuple(vectors.shape)}", point
+            )
+        return products
 
     def values(self, points: Any) -> np.ndarray:
         if not hasattr(self._inner, "values"):

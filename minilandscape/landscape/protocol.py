@@ -119,6 +119,11 @@ class Landscape(Protocol):
     Optional, with defaults that :func:`as_landscape` adds: ``values``, ``dtype`` and ``device`` (float64 on the host)
     in which points arrive, ``span``, ``displacement``, ``zero_modes``, ``forget`` and ``path_defaults``; see
     :class:`LandscapeDefaults`.
+
+    Optional, without a default: ``hessian_products(point, vectors)``, (D,) and (V, D) -> (V, D), the exact products of
+    the Hessian at a point with some vectors; where it is missing, or None, finite differences of gradients take its
+    place. And ``blocks``, a sequence of the named parts of a
+    vector, each with ``name``, ``shape``, ``start`` and ``stop``.
     """
 
     size: int
