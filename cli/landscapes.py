@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from .inputs import Vector, load_data, settle
-from .options import TRAIN_ONLY, UsageError, one_of, refuse_given
+from .options import NETWORKS, TRAIN_ONLY, UsageError, one_of, refuse_given
 from .output import note
 
 Landscape = Annotated[
@@ -23,9 +23,14 @@ Landscape = Annotated[
     ),
 ]
 Split = Annotated[
-    str, typer.Option(help="The images of the landscape: train or test.", callback=one_of("train", "test"))
+    str,
+    typer.Option(
+        help="The images of the landscape: train or test.", callback=one_of("train", "test"), rich_help_panel=NETWORKS
+    ),
 ]
-Limit = Annotated[int | None, typer.Option(min=1, help="Only the first N images of the split.")]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="Only the first N images of the split.", rich_help_panel=NETWORKS)
+]
 
 
 #: Options of a network and its images.

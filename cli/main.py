@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from . import campaign, demo, info, networks, paths, points, sets
-from .options import UsageError
+from .options import PanelledCommand, UsageError
 from .output import check_streams, document_alone, no_reader_left, note
 
 INTERRUPTED = 130
@@ -43,7 +43,8 @@ for command in (
     info.info,
 ):
     # Without a summary of its own a command is listed with as much of its first sentence as fits on one line.
-    app.command(short_help=" ".join(str(command.__doc__).partition("\n\n")[0].split()))(command)
+    summary = " ".join(str(command.__doc__).partition("\n\n")[0].split())
+    app.command(cls=PanelledCommand, short_help=summary)(command)
 
 
 def _version(value: bool) -> None:

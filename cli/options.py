@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
+
+
+class PanelledCommand(typer.core.TyperCommand):
+    """A command whose help shows its options in their panels, in plain text."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Arguments, the options of no panel, then those of each."""
+        panels: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for param in self.get_params(ctx):
+            default = "Arguments" if param.param_type_name == "argument" else "Options"
+            if (record := param.get_help_record(ctx)) is not None:
+                panels.setdefault(getattr(param, "rich_help_panel", None) or default, []).append(record)
+        for panel, records in panels.items():
+            if records:
+                with formatter.section(panel):
+                    formatter.write_dl(records)
 
 
 class UsageError(ValueError):
     """Options that do not go together; exit code 2."""
+
+
+@contextmanager
+def usage() -> Iterator[None]:
+    """What a function refuses is wrong usage."""
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def one_of(*names: str) -> Callable[[typer.CallbackParam, str | None], str | None]:
@@ -41,12 +68,16 @@ def refuse_given(context: typer.Context, names: Iterable[str], why: str) -> None
         raise UsageError(f"{', '.join(given)}: {why}; remove {'it' if len(given) == 1 else 'them'}")
 
 
+#: The panel of the options that a landscape of the user's own does not have.
+NETWORKS = "Networks and their images"
+
 Model = Annotated[
     str,
     typer.Option(
         help="The network of a vector; auto infers it from the number of parameters.",
         metavar="NAME",
         callback=one_of("auto", "fcp", "lenet", "autoencoder", "lstm"),
+        rich_help_panel=NETWORKS,
     ),
 ]
 Variant = Annotated[
@@ -55,17 +86,27 @@ Variant = Annotated[
         help="paper (ReLU, pooling before it, 50,000 images) or authors (softplus, pooling after it, 60,000 images: "
         "what the printed tables come from). Default: what run.json beside a vector says, else paper.",
         callback=one_of("paper", "authors"),
+        rich_help_panel=NETWORKS,
     ),
 ]
 Data = Annotated[
     str,
-    typer.Option(help="auto, mnist5k (the digits of the mnist extra), openml, a folder of IDX files, or an .npz file."),
+    typer.Option(
+        help="auto, mnist5k (the digits of the mnist extra), openml, a folder of IDX files, or an .npz file.",
+        rich_help_panel=NETWORKS,
+    ),
 ]
 TrainSize = Annotated[
-    int | None, typer.Option(min=1, help="Training images: the first N. Default: the variant's number.")
+    int | None,
+    typer.Option(min=1, help="Training images: the first N. Default: the variant's number.", rich_help_panel=NETWORKS),
 ]
-Device = Annotated[str, typer.Option(help="cpu, or gpu (CUDA, through CuPy).", callback=one_of("cpu", "gpu"))]
-Dtype = Annotated[str, typer.Option(help="float32 or float64.", callback=one_of("float32", "float64"))]
+Device = Annotated[
+    str,
+    typer.Option(help="cpu, or gpu (CUDA, through CuPy).", callback=one_of("cpu", "gpu"), rich_help_panel=NETWORKS),
+]
+Dtype = Annotated[
+    str, typer.Option(help="float32 or float64.", callback=one_of("float32", "float64"), rich_help_panel=NETWORKS)
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output and nothing else there.")
 ]

@@ -15,6 +15,8 @@ from minilandscape_cli.main import app
 
 import minilandscape as ml
 from minilandscape.paths import Ending
+from minilandscape.paths.method import options_of
+from minilandscape.paths.methods import METHODS
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -64,7 +66,9 @@ def test_options_attributes_and_arguments_exist(document: Path) -> None:
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
                 owner = call.func.value
                 if isinstance(owner, ast.Name) and owner.id == "ml":
-                    taken = inspect.signature(getattr(ml, call.func.attr)).parameters
+                    taken = {*inspect.signature(getattr(ml, call.func.attr)).parameters}
+                    if "options" in taken:  # of a path method
+                        taken |= {name for method in METHODS.values() for name in options_of(method)}
                     for keyword in call.keywords:
                         assert keyword.arg in taken, (call.func.attr, keyword.arg)
 

@@ -21,6 +21,7 @@ from minilandscape.landscape import (
     as_landscape,
     check_gradient,
 )
+from minilandscape.landscape.protocol import PATH_DEFAULTS
 from minilandscape.potentials import MullerBrown, rigid_motions
 
 POINTS = np.random.default_rng(0).standard_normal((7, 3))
@@ -526,7 +527,7 @@ def test_foreign_methods_and_defaults_are_kept() -> None:
 
     land = as_landscape(Periodic())
     assert land.dtype == np.dtype(np.float32)
-    assert land.path_defaults == {"objective": "maxflux", "lam": 0.5, "steps": None, "lr": None}
+    assert land.path_defaults == {**PATH_DEFAULTS, "lam": 0.5}
     assert land.displacement(np.array([0.9]), np.array([0.1])) == pytest.approx([0.2])
 
 

@@ -161,7 +161,7 @@ def assert_same(a: Path, b: Path) -> None:
     for name, curve in a.history.items():
         assert np.array_equal(curve, b.history[name]), name
     names = ("height", "height_linear", "length", "maximum", "maximum_t", "best_step", "converged", "reason")
-    for name in (*names, "under_resolved", "evaluations", "facts", "basis", "barrier"):
+    for name in (*names, "under_resolved", "evaluations", "metadata", "basis", "barrier"):
         assert getattr(a, name) == getattr(b, name), name
     assert type(a.reason) is type(b.reason)
 

@@ -334,7 +334,7 @@ def test_options_that_a_method_makes_no_use_of_are_refused(method: str, given: d
     known = find_path(Fig3(), START, END, method, n_points=7).metadata
     assert not set(given) & set(known)
     assert known["method"] == method
-    assert known["n_points"] == 7
+    assert known["n_points" if method == "linear" else "images"] == 7
 
 
 def test_values_that_are_not_finite_name_the_point_and_keep_the_best() -> None:
@@ -676,14 +676,14 @@ def test_no_search_takes_more_points_than_its_budget(
         return path_maximum(problem, b, values)
 
     monkeypatch.setattr(record, "path_maximum", noting)
-    for name, options in ENTRIES.items():
-        if name == "linear":
+    for name, method in ENTRIES.items():
+        if not method.searches:
             continue
         counted.evaluations, spent[:] = Evaluations(), []
-        if "neb" not in options["method"]:
-            options = {**options, "objective": objective}
-        n_points = 13 if "neb" in options["method"] else 50
-        path = find_path(counted, *land.minima[:2], n_points=n_points, budget=budget, steps="auto", **options)
+        band = "neb" in name
+        method = replace(method, images=13) if band else replace(method, objective=objective, n_terms=10, n_points=50)
+        n_points = 13 if band else 50
+        path = find_path(counted, *land.minima[:2], method, budget=budget, steps="auto")
         cost = path.evaluations.values + path.evaluations.gradients
         assert (spent[0] if spent else cost) <= budget, name
         if not path.converged:
@@ -712,12 +712,13 @@ def test_methods_are_compared_within_a_budget() -> None:
     ("arguments", "message"),
     [
         ({"budget": 10}, "the budget is 10 points; expected at least the 50"),
-        ({"budget": 20, "n_points": 7, "n_images": 30}, "expected at least the 30"),
+        ({"budget": 20, "n_points": 7, "images": 30}, "expected at least the 30"),
         ({"budget": float("nan")}, "the budget is nan"),
         ({"budget": 600.5}, "the budget is 600.5"),
-        ({"entries": ("linear", "string")}, "no entry is called 'string'"),
-        ({"entries": ()}, "no entry is called ''; expected some of linear"),
-        ({"n_images": 2}, "n_points is 2"),
+        ({"methods": ("linear", "string")}, "no method is called 'string'"),
+        ({"methods": ()}, "no method is called ''; expected some of fourier, adam"),
+        ({"methods": ("neb", "neb")}, "neb is given twice"),
+        ({"images": 2}, "images is 2"),
         ({"n_terms": -1}, "n_terms is -1"),
     ],
 )

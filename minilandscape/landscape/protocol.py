@@ -12,8 +12,16 @@ from ..backend import array_module, to_device, to_host
 
 Weights = np.ndarray | Callable[[np.ndarray], np.ndarray] | None
 
-#: What a landscape that says nothing of its own wants from a path finder; None is worked out from the straight line.
-PATH_DEFAULTS: dict[str, Any] = {"objective": "maxflux", "lam": None, "steps": None, "lr": None}
+#: The options of a path search on a landscape that says nothing of its own; None leaves them to the search.
+PATH_DEFAULTS: dict[str, Any] = {
+    "objective": "maxflux",
+    "lam": None,
+    "steps": None,
+    "lr": None,
+    "n_terms": None,
+    "n_points": None,
+    "images": None,
+}
 
 
 class LandscapeError(ArithmeticError):

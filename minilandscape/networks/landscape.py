@@ -115,7 +115,8 @@ class NetworkLandscape(LandscapeDefaults):
         self.n_images = len(images)
         self.device = device
         self.dtype = np.dtype(dtype)
-        self.path_defaults = {"objective": "sum", "lam": 1e-4, "steps": 100, "lr": 1e-3}
+        # The paper's, and its notebooks'.
+        self.path_defaults = {"objective": "sum", "lam": 1e-4, "steps": 100, "lr": 1e-3, "n_terms": 10, "n_points": 50}
         self.xp = backend.device_module(device)
         self.work = Workspace(self.xp, self.dtype)
         self._graph_memory = cuda.GraphMemory()

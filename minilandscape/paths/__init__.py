@@ -1,19 +1,27 @@
 """Path finders: low paths between two points of any landscape, and the saddles on them."""
 
 from .compare import PathComparison, compare_methods
+from .drive import SearchInterrupted
 from .endings import Ending
 from .fourier import FourierPathFinder
+from .methods import AutoNeb, Bezier, Fourier, Linear, Neb, Polyline
 from .problem import PathState
 from .result import Path, load_path
 from .saddle import Saddle, load_saddle, refine_saddle, split_at_minima
-from .search import SearchInterrupted, find_path
+from .search import find_path
 
 __all__ = [
+    "AutoNeb",
+    "Bezier",
     "Ending",
+    "Fourier",
     "FourierPathFinder",
+    "Linear",
+    "Neb",
     "Path",
     "PathComparison",
     "PathState",
+    "Polyline",
     "Saddle",
     "SearchInterrupted",
     "compare_methods",

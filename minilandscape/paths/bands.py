@@ -177,9 +177,12 @@ class Fire:
     grows
         Begins with three images and, whenever it is relaxed, inserts another where the value between two neighbours may
         stand out most; so often in any case that growing takes no more than half of the steps.
+    climb
+        Whether the highest inner image climbs. Without it a relaxed band is converged.
     """
 
     grows: bool = False
+    climb: bool = True
     least_steps: int = 0
     most_steps: int = 10_000
     patient: bool = False
@@ -211,12 +214,12 @@ class Fire:
             else:
                 waited += 1
             relaxed = size <= max(0.1 * first, still) or waited >= PATIENCE or step >= steps // 2
-            climbs = complete and band.above and relaxed
+            climbs = self.climb and complete and band.above and relaxed
             if climbs:
                 forces = band.forces(climb=True)
                 size = float(np.abs(forces).max())
-            if complete and size <= still and (climbs or not band.above):
-                yield band.state(step, Ending.CONVERGED if climbs else Ending.NO_BARRIER, size)
+            if complete and size <= still and (climbs or not (self.climb and band.above)):
+                yield band.state(step, Ending.CONVERGED if band.above else Ending.NO_BARRIER, size)
                 return
             yield band.state(step)
             if step == steps:

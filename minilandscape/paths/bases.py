@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from math import comb
+
 import numpy as np
-from scipy.special import comb
 
 
 def sine_basis(t: np.ndarray, n_terms: int) -> np.ndarray:
@@ -22,7 +23,8 @@ def bernstein_basis(t: np.ndarray, n_terms: int) -> np.ndarray:
     """
     t = np.asarray(t, dtype=np.float64)
     k = np.arange(1, n_terms + 1)
-    return np.column_stack([1 - t, t, comb(n_terms + 1, k) * t[:, None] ** k * (1 - t[:, None]) ** (n_terms + 1 - k)])
+    ways = np.array([comb(n_terms + 1, each) for each in k], dtype=np.float64)
+    return np.column_stack([1 - t, t, ways * t[:, None] ** k * (1 - t[:, None]) ** (n_terms + 1 - k)])
 
 
 def hat_basis(t: np.ndarray, n_terms: int) -> np.ndarray:

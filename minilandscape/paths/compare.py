@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from .fourier import FourierPathFinder
+from ..landscape import as_landscape
+from .method import Method
+from .methods import METHODS
 from .problem import PathState
 from .result import Path
-from .search import METHODS, check_budget, find_path
+from .search import as_method, check_budget, find_path
 
-#: What each entry of a comparison runs.
-ENTRIES: dict[str, dict[str, Any]] = {
-    "linear": {"method": "linear"},
-    "fourier, adam": {"method": "fourier", "solver": "adam"},
-    "fourier, lbfgs-gss": {"method": "fourier", "solver": "lbfgs-gss"},
-    "fourier, auto": {"method": "fourier", "solver": "auto"},
-    "bezier": {"method": "bezier", "solver": "auto"},
-    "polyline": {"method": "polyline", "solver": "auto"},
-    "neb": {"method": "neb"},
-    "autoneb": {"method": "autoneb"},
-}
-#: Terms and sample points of the curves, images of the bands.
-TERMS, POINTS, IMAGES = 10, 50, 13
+#: What a comparison runs, by label: every method, curves with the cheapest solver, the paper's with each.
+ENTRIES: dict[str, Method] = {label: each for method in METHODS.values() for label, each in method.variants().items()}
 #: What tells curves apart that lie upon each other.
 STYLES = ("-", "--", "-.", (0, (1, 1)), (0, (6, 1.5)), (0, (4, 1, 1, 1, 1, 1)), (0, (2, 2)))
 MARKERS = "osD^vPX"
@@ -43,13 +35,16 @@ class PathComparison:
     Attributes
     ----------
     paths
-        By entry.
+        By label, of the methods that came to an end.
     curves
-        By entry: (steps, 2), points evaluated and the height of the path then, at its own points.
+        By label: (steps, 2), points evaluated and the height of the path then, at its own points.
+    errors
+        By label, what the other methods raised.
     """
 
     paths: dict[str, Path]
     curves: dict[str, np.ndarray]
+    errors: dict[str, Exception] = field(default_factory=dict)
 
     def plot(self, axes: Any = None) -> Any:
         """Draws height above the higher endpoint against function evaluations; returns the axes.
@@ -71,7 +66,7 @@ class PathComparison:
         first = next(iter(self.paths.values()))
         higher = max(first.height_ends)
         straight = first.height_linear - higher
-        searched = {name: curve for name, curve in self.curves.items() if len(curve) > 1}
+        searched = {name: curve for name, curve in self.curves.items() if name in self.paths and len(curve) > 1}
         drawn = [straight]
         for name, curve in searched.items():
             drawn += [self.paths[name].maximum - higher, *(curve[:, 1] - higher)]
@@ -118,69 +113,131 @@ def _scale_to(axes: Any, foot: float, heights: np.ndarray) -> None:
     axes.set_ylim(foot / 2, 2 * heights.max())
 
 
+class ComparisonInterrupted(KeyboardInterrupt):
+    """A comparison was interrupted; ``finished`` is that of the methods that had come to an end, one at least."""
+
+    def __init__(self, finished: PathComparison) -> None:
+        super().__init__("interrupted")
+        self.finished = finished
+
+
 def compare_methods(
     landscape: Any,
     start: Any,
     end: Any,
     budget: int,
     *,
+    methods: Sequence[str | Method] = tuple(ENTRIES),
     n_terms: int | None = None,
     n_points: int | None = None,
-    n_images: int | None = None,
-    entries: tuple[str, ...] = tuple(ENTRIES),
+    images: int | None = None,
+    progress: Callable[[str, PathState], None] | None = None,
 ) -> PathComparison:
     """Runs path methods on one pair to convergence, or until they have evaluated a number of points.
 
     Parameters
     ----------
+    landscape, start, end
+        As of :func:`find_path`.
     budget
         Points, with and without gradients, that each method may evaluate while it searches. The path that it begins
         with is evaluated in any case, and the maximum at the end is not counted.
-    n_terms, n_points
-        N_F and M of the curves: 10 and 50.
-    n_images
-        Images of the bands, both ends included: 13.
-    entries
-        Names in :data:`ENTRIES`, at least one.
+    methods
+        At least one: labels of :data:`ENTRIES`, names of methods, or objects such as ``ml.Neb(images=9, climb=False)``,
+        whose label is what is written.
+    n_terms, n_points, images
+        Options of those methods that have them and leave them open.
+    progress
+        Called with the label of a method and every state of its search.
+
+    Returns
+    -------
+    PathComparison
+        A method that raises leaves its error and what it had found so far; the others go on.
 
     Raises
     ------
     ValueError
-        If an option is out of range or belongs to none of the entries, a name is unknown, or the budget is below one
+        If an option is out of range or belongs to none of the methods, a name is unknown, or the budget is below one
         path; before anything is evaluated.
+    ComparisonInterrupted
+        If Ctrl-C comes once a method has come to its end; its ``finished`` is the comparison so far.
+    Exception
+        What the first method raised, if none comes to its end.
+
+    Examples
+    --------
+    >>> import minilandscape as ml
+    >>> from minilandscape.potentials import MullerBrown
+    >>> land = MullerBrown()
+    >>> methods = "linear", ml.Neb(images=7), ml.Neb(images=7, climb=False)
+    >>> found = ml.compare_methods(land, *land.minima[:2], 2000, methods=methods)
+    >>> for label, path in found.paths.items():
+    ...     print(f"{label:27} {path.maximum:8.3f}")
+    linear                        12.676
+    Neb(images=7)                -40.665
+    Neb(images=7, climb=False)   -41.000
     """
-    for name in entries or [""]:
-        if name not in ENTRIES:
-            raise ValueError(f"no entry is called {name!r}; expected some of {', '.join(ENTRIES)}")
-    methods = [ENTRIES[name]["method"] for name in entries]
-    users = {
-        "n_terms": [method for method in methods if "n_terms" not in METHODS[method].without_effect],
-        "n_points": [method for method in methods if "neb" not in method],
-        "n_images": [method for method in methods if "neb" in method],
-    }
-    for name, number in {"n_terms": n_terms, "n_points": n_points, "n_images": n_images}.items():
-        if number is not None and not users[name]:
-            raise ValueError(f"{name} has no effect on {', '.join(entries)}; remove it")
-    n_terms, n_points, n_images = (
-        default if number is None else number
-        for number, default in ((n_terms, TERMS), (n_points, POINTS), (n_images, IMAGES))
-    )
-    for n in (n_points, n_images):
-        FourierPathFinder(landscape, n_terms, n)
-    check_budget(budget, max(n for n, used in ((n_points, "n_points"), (n_images, "n_images")) if users[used]))
-    paths, curves = {}, {}
-    for name in entries:
-        options = dict(ENTRIES[name])
-        method = options["method"]
+    asked = planned(landscape, budget, methods, {"n_terms": n_terms, "n_points": n_points, "images": images})
+    found = PathComparison({}, {})
+    for label, method in asked.items():
         curve: list[tuple[int, float]] = []
 
-        def note(state: PathState, curve: list[tuple[int, float]] = curve) -> None:
-            spent = state.evaluations.gradients + state.evaluations.values
-            curve.append((spent, state.height))
+        def note(state: PathState, label: str = label, curve: list[tuple[int, float]] = curve) -> None:
+            curve.append((state.evaluations.gradients + state.evaluations.values, state.height))
+            if progress is not None:
+                progress(label, state)
 
-        options |= {"n_points": n_images if "neb" in method else n_points}
-        others = {"budget": budget, "n_terms": n_terms, "steps": "auto"}
-        options |= {k: v for k, v in others.items() if k not in METHODS[method].without_effect}
-        paths[name] = find_path(landscape, start, end, progress=note, **options)
-        curves[name] = np.array(curve, dtype=np.float64).reshape(-1, 2)
-    return PathComparison(paths, curves)
+        searched: dict[str, Any] = {"budget": budget, "steps": "auto"} if method.searches else {}
+        try:
+            found.paths[label] = find_path(landscape, start, end, method, progress=note, **searched)
+        except KeyboardInterrupt as interrupt:
+            if not found.paths:
+                raise
+            raise ComparisonInterrupted(found) from interrupt
+        except Exception as error:  # of whatever kind: what the others have found is worth more
+            found.errors[label] = error
+        found.curves[label] = np.array(curve, dtype=np.float64).reshape(-1, 2)
+    if not found.paths:
+        raise next(iter(found.errors.values()))
+    return found
+
+
+def planned(
+    landscape: Any, budget: Any, methods: Sequence[str | Method], options: Mapping[str, int | None]
+) -> dict[str, Method]:
+    """Methods by label, with the options that they leave open; nothing is evaluated.
+
+    Raises
+    ------
+    ValueError
+        As of :func:`compare_methods`.
+    """
+    asked = _labelled(methods)
+    for name, value in options.items():
+        if value is not None:
+            asked = _with_option(asked, name, value)
+    complete = as_landscape(landscape)
+    check_budget(budget, max(method.on(complete).samples for method in asked.values()))
+    return asked
+
+
+def _labelled(methods: Sequence[str | Method]) -> dict[str, Method]:
+    """Methods by label; ValueError where there are none, one is unknown, or two are the same."""
+    asked: dict[str, Method] = {}
+    for each in methods or [""]:
+        if isinstance(each, str) and each not in (*ENTRIES, *METHODS):
+            raise ValueError(f"no method is called {each!r}; expected some of {', '.join(ENTRIES)}")
+        label = each if isinstance(each, str) else repr(each)
+        if label in asked:
+            raise ValueError(f"{label} is given twice; give it once")
+        asked[label] = ENTRIES[label] if label in ENTRIES else as_method(each, {})
+    return asked
+
+
+def _with_option(methods: dict[str, Method], name: str, value: int) -> dict[str, Method]:
+    """Methods, those with an option that they leave open; ValueError where there is none."""
+    users = [label for label, each in methods.items() if getattr(each, name, value) is None]
+    if not users:
+        raise ValueError(f"{name} has no effect on {', '.join(methods)}; remove it")
+    return methods | {label: replace(methods[label], **{name: value}) for label in users}

@@ -1,0 +1,94 @@
+"""The options of the path methods on the command line: made of the fields of the methods' own classes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from minilandscape.landscape import as_landscape
+from minilandscape.paths.method import Choice, Kind, Method, Switch, Whole, options_of
+from minilandscape.paths.methods import METHODS
+from minilandscape.paths.search import as_method, without_effect
+
+from .options import one_of, refuse_given, usage
+
+Command = Callable[..., None]
+MethodName = Annotated[
+    str,
+    typer.Option(
+        help=f"{', '.join(list(METHODS)[:-1])} or {list(METHODS)[-1]}.", metavar="NAME", callback=one_of(*METHODS)
+    ),
+]
+
+
+def with_method_options(command: Command) -> Command:
+    """Puts the options of all methods in the place of a command's ``**options``, after its ``method``.
+
+    One option stands for all that mean the same: ``--points`` also counts the images of a band.
+    """
+    takers: dict[str, dict[str, Kind]] = {}
+    for method in METHODS.values():
+        meant = {own: name for name, own in method.synonyms.items()}
+        for own, kind in options_of(method).items():
+            takers.setdefault(meant.get(own, own), {})[method.name] = kind
+    options = {}
+    for name, kinds in takers.items():
+        panel = None if len(kinds) == len(METHODS) else f"Options of --method {', '.join(kinds)}"
+        options[name] = _option(name, list(kinds.values()), panel)
+    return _with_options(command, options, "method")
+
+
+def with_counts(command: Command) -> Command:
+    """Puts the options that count something, of all methods, in the place of a command's ``**options``."""
+    kinds = {name: kind for method in METHODS.values() for name, kind in options_of(method).items()}
+    counts = {name: _option(name, [kind], None) for name, kind in kinds.items() if isinstance(kind, Whole)}
+    return _with_options(command, counts, "landscape")
+
+
+def _with_options(command: Command, options: dict[str, Any], after: str) -> Command:
+    parameters = []
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        if parameter.kind is not parameter.VAR_KEYWORD:
+            parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY))
+        if parameter.name == after:
+            parameters += [
+                inspect.Parameter(name, parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+                for name, annotation in options.items()
+            ]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return command
+
+
+def _option(name: str, kinds: list[Kind], panel: str | None) -> Any:
+    """The annotation of an option, of the methods that take it."""
+    kind, flag = kinds[0], name.removeprefix("n_").replace("_", "-")
+    text = " ".join(dict.fromkeys(each.help for each in kinds))
+    declared: dict[str, Any] = {"help": text, "rich_help_panel": panel}
+    if isinstance(kind, Switch):
+        return Annotated[bool | None, typer.Option(f"--{flag}/--no-{flag}", **declared)]
+    if isinstance(kind, Whole):
+        return Annotated[int | None, typer.Option(f"--{flag}", min=kind.least, **declared)]
+    if isinstance(kind, Choice):
+        callback = one_of(*kind.names)
+        return Annotated[str | None, typer.Option(f"--{flag}", metavar="NAME", callback=callback, **declared)]
+    return Annotated[float | None, typer.Option(f"--{flag}", **declared)]
+
+
+def method_given(context: typer.Context, name: str, options: dict[str, Any]) -> Method:
+    """The method with the options that were given; UsageError where they have no effect on it, or are out of range."""
+    method = METHODS[name]
+    useless = without_effect(method, options)
+    refuse_given(context, useless, f"without effect on the method {name}")
+    if not method.searches:
+        refuse_given(context, ("steps", "initial"), f"without effect on the method {name}, which searches nothing")
+    with usage():
+        return as_method(name, {key: value for key, value in options.items() if key not in useless})
+
+
+def check_on(landscape: Any, method: Method) -> None:
+    """Refuses options that do not go with the landscape's own objective."""
+    with usage():
+        method.on(as_landscape(landscape))

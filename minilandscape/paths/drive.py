@@ -1,0 +1,251 @@
+"""The one loop: takes a solver's steps, ends them, bends a path away from a second negative mode, and judges it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from math import ceil
+from typing import Any
+
+import numpy as np
+
+from ..landscape import LandscapeError
+from .bands import Fire
+from .checkpoint import Checkpoint
+from .endings import Ending
+from .index import SecondMode, Top, bent_down, look_across
+from .initial import given_path, initial_terms, stacked
+from .meter import BudgetSpentError
+from .objectives import SoftTop
+from .problem import PathProblem, PathState
+from .record import Keeps, Record
+from .result import Path
+from .rules import Rule
+from .solvers import Solver
+
+#: Times that a path is bent away from a maximum with a second negative mode, at most.
+MOST_BENDS = 3
+#: The maximum is stationary across the path where a Newton step across it would lower it by less than this part of its
+#: rise above the chord.
+STEEP = 5e-3
+#: A growing band has this part of its images on average.
+GROWING = 0.75
+
+
+class SearchInterrupted(KeyboardInterrupt):
+    """A search was interrupted; ``best`` is the best path so far."""
+
+    def __init__(self, best: Path) -> None:
+        super().__init__("interrupted")
+        self.best = best
+
+
+class Search:
+    """A search on its way.
+
+    Parameters
+    ----------
+    solver
+        None leaves the straight line.
+    last
+        Steps; None runs to convergence.
+    """
+
+    def __init__(
+        self,
+        problem: PathProblem,
+        solver: Solver | None,
+        record: Record,
+        last: int | None,
+        progress: Callable[[PathState], None] | None,
+    ) -> None:
+        self.problem, self.solver, self.record, self.last, self.progress = problem, solver, record, last, progress
+        self.rule: Rule | None = None
+        self.checkpoint: Checkpoint | None = None
+
+    def run(self, initial: Any, budget: int | None) -> Path:
+        """Searches, and judges what was found."""
+        record = self.record
+        with self._keeping():
+            ending = self._converge(self.problem, self._begin(initial), budget)
+            for bends in range(MOST_BENDS + 1):
+                found = self._examined() if ending is Ending.CONVERGED else ending
+                if isinstance(found, Ending):
+                    ending = found
+                    break
+                assert record.best is not None
+                at_stage = self._at_stage(record.best)
+                bent = self._bent(at_stage, found) if bends < MOST_BENDS else None
+                if bent is None:
+                    ending = Ending.HIGHER_INDEX if self._doubtful(found, bends) else ending
+                    break
+                record.begin_again()
+                self.checkpoint = None  # what it holds leads here again
+                ending = self._converge(at_stage, bent, budget)
+        return record.path(ending)
+
+    def _bent(self, problem: PathProblem, mode: SecondMode) -> Any:
+        """b of the path kept, bent away from its maximum; None where steps are counted, or no bend lowers it."""
+        if self.last is not None:
+            return None
+        assert self.record.best is not None
+        return bent_down(problem, self.record.best, mode, by_height=self.record.keeps is Keeps.LAST)
+
+    def _doubtful(self, mode: SecondMode, bends: int) -> bool:
+        """Whether a second negative mode counts against a path that is not bent any more.
+
+        Where a sum is minimised, L is as low as it gets, and decides unless it is a saddle.
+        """
+        certain = self.record.keeps is not Keeps.LOWEST or mode.stationary or bends == MOST_BENDS
+        return certain and not self.problem.own_scale
+
+    def _begin(self, initial: Any) -> Any:
+        """b to begin with."""
+        if initial is None:
+            return self.problem.zeros()
+        if not (isinstance(initial, Path) or callable(initial)):  # read once: it may be an iterator
+            initial = stacked(self.problem, initial)
+        b = initial_terms(self.problem, initial)
+        if self.record.keeps is not Keeps.LOWEST or not isinstance(initial, Path):  # else L decides
+            self.record.given = given_path(self.problem, initial, b)
+        return b
+
+    def _converge(self, problem: PathProblem, b: Any, budget: int | None) -> Ending:
+        """Searches from b, and finds the maximum of the path kept; what is then known of why it ended."""
+        meter = problem.meter
+        try:
+            ending = self._drive(problem, b, budget)
+        finally:
+            meter.budget, meter.reserved = None, 0
+        self.record.settle()
+        return self._judged(ending)
+
+    def _drive(self, problem: PathProblem, b: Any, budget: int | None) -> Ending:
+        """Takes steps until the solver, the rules, the number of steps or the budget end it."""
+        solver, record, meter = self.solver, self.record, problem.meter
+        if solver is None or not problem.curve.n_terms:
+            self._add(problem.state(0, b, problem.all_values(problem.span())))
+            return Ending.STRAIGHT_LINE
+        rule = Rule(problem, solver, -np.inf if problem.line is None else problem.straight(problem.line))
+        self.rule, last = rule, self.last
+        if isinstance(solver, Fire) and budget is not None:
+            last = _band_steps(solver, last, budget, problem)
+        states = self._states(solver, rule, problem, b, last)
+        if record.best is not None:  # without a first state there is no path
+            meter.budget = budget
+        try:
+            for state in states:
+                meter.budget = budget
+                state = self._add(state)
+                ending = self._ending(state, solver, rule, last)
+                if ending is not None:
+                    return ending
+                if self.checkpoint is not None:
+                    self.checkpoint.save(record, rule, state)
+        except BudgetSpentError:
+            return Ending.BUDGET
+        raise AssertionError("a solver ended without a reason")
+
+    def _states(
+        self, solver: Solver, rule: Rule, problem: PathProblem, b: Any, last: int | None
+    ) -> Iterator[PathState]:
+        """The solver's states, after that of the checkpoint where there is one."""
+        before = None if self.checkpoint is None else self.checkpoint.restore(problem, self.record, rule)
+        if before is None:
+            return solver.states(problem, b, last)
+        states = solver.states(problem, before.coefficients, last, before.memory)
+        next(states)
+        return states
+
+    def _add(self, state: PathState) -> PathState:
+        """Takes a state into account, and shows it."""
+        state = self.record.add(state)
+        if self.progress is not None:
+            self.progress(state)
+        return state
+
+    def _ending(self, state: PathState, solver: Solver, rule: Rule, last: int | None) -> Ending | None:
+        """Why the steps end with a state; None where they do not."""
+        if state.reason is not None:
+            return state.reason
+        ending = rule(state) if self.record.keeps is Keeps.LOWEST else None
+        if self.last is None and ending is not None:
+            return ending
+        if self.last is None and self._no_barrier(state, solver):
+            return Ending.NO_BARRIER
+        return Ending.STEPS if state.step >= (solver.most_steps if last is None else last) else None
+
+    def _no_barrier(self, state: PathState, solver: Solver) -> bool:
+        """Whether no sample point of the best path lies above the higher endpoint, which no path can lower."""
+        best = self.record.best
+        assert best is not None
+        banded = self.record.keeps is Keeps.LAST
+        return not banded and state.step >= solver.least_steps and best.height <= float(self.problem.ends.max())
+
+    def _judged(self, ending: Ending) -> Ending:
+        """What was measured of the path kept, which may be more or less than why the search ended."""
+        best, higher = self.record.best, float(self.problem.ends.max())
+        assert best is not None
+        if ending in (Ending.STRAIGHT_LINE, Ending.NOT_FINITE):
+            return ending
+        under_resolved = self.record.under_resolved
+        if best.height <= higher and not under_resolved:
+            return Ending.NO_BARRIER
+        measured = ending.converged or (
+            self.record.keeps is Keeps.LOWEST and self.rule is not None and self.rule.converged
+        )
+        if measured:
+            return Ending.UNDER_RESOLVED if under_resolved else Ending.CONVERGED
+        return ending
+
+    def _examined(self) -> Ending | SecondMode:
+        """What a converged path has at its maximum: a slope across it, a second negative mode, or none of these.
+
+        What minimises a sum has no reason to be stationary there, so that is not asked of it.
+        """
+        best, problem = self.record.best, self.problem
+        assert best is not None
+        assert best.maximum is not None
+        value, t = best.maximum
+        if not 0 < t < 1:
+            return Ending.CONVERGED
+        points = self.record.path(Ending.CONVERGED).points(np.clip([t - 1e-3, t, t + 1e-3], 0, 1))
+        before, x, after = points.astype(np.float64)
+        try:
+            top = Top.of(problem, t, x, after - before)
+            rise = abs(value - float(problem.ends[0] + t * (problem.ends[1] - problem.ends[0])))
+            fall, mode = look_across(problem, top)
+        except LandscapeError:  # a wall beside the maximum: nothing is known
+            return Ending.CONVERGED
+        if mode is not None:
+            return mode
+        steep = fall > STEEP * rise and self.record.keeps is not Keeps.LOWEST
+        return Ending.NOT_STATIONARY if steep else Ending.CONVERGED
+
+    def _at_stage(self, state: PathState) -> PathProblem:
+        """The problem at the β of a state, where there are stages."""
+        objective = self.problem.objective
+        if self.record.keeps is not Keeps.STAGES or not isinstance(objective, SoftTop):
+            return self.problem
+        return replace(self.problem, objective=replace(objective, beta=state.beta))
+
+    @contextmanager
+    def _keeping(self) -> Iterator[None]:
+        """Errors and interruptions carry the best path so far, where there is one."""
+        try:
+            yield
+        except LandscapeError as error:
+            error.best = self.record.so_far(Ending.NOT_FINITE)
+            raise
+        except KeyboardInterrupt as interrupt:
+            best = self.record.so_far(Ending.INTERRUPTED)
+            if best is None:
+                raise
+            raise SearchInterrupted(best) from interrupt
+
+
+def _band_steps(solver: Fire, last: int | None, budget: int, problem: PathProblem) -> int:
+    """Steps of a band, half of which it may take to relax: no more than the budget pays for."""
+    paid = ceil(budget / (GROWING if solver.grows else 1) / problem.curve.n_terms)
+    return min(solver.most_steps if last is None else last, paid)
