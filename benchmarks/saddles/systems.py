@@ -26,8 +26,9 @@ from minilandscape.potentials import (
 
 #: Energies of saddles above the start that no formula gives: name -> {"barrier", "from"}.
 KNOWN: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("known.json").read_text())
-#: eV within which a saddle of atoms with a calculator is the known one, and the part of the barrier otherwise.
-WITHIN_EV, WITHIN = 1e-3, 1e-4
+#: A barrier is the known one within what forces of the tolerance do over so many Å (or σ): 2 meV at 0.01 eV/Å. Where
+#: there are no atoms, within this part of it.
+WITHIN_LENGTH, WITHIN = 0.2, 1e-4
 POTENTIALS = {
     "muller-brown": MullerBrown,
     "leps": Leps,
@@ -65,8 +66,6 @@ class System:
         The right saddle's energy above the start's; None where it is not known.
     atoms
         Whether coordinates are those of atoms, three each.
-    electronvolts
-        Whether energies are in eV and lengths in Å.
     """
 
     name: str
@@ -77,12 +76,11 @@ class System:
     tolerance: float
     barrier: float | None
     atoms: bool = True
-    electronvolts: bool = False
 
     @property
     def within(self) -> float:
         """How near to the known barrier a barrier is right."""
-        return WITHIN_EV if self.electronvolts or self.barrier is None else WITHIN * self.barrier
+        return WITHIN_LENGTH * self.tolerance if self.atoms else WITHIN * (self.barrier or 0)
 
     def largest_force(self, gradient: np.ndarray) -> float:
         """What ``tolerance`` bounds, of a gradient (D,)."""
@@ -105,15 +103,19 @@ def names(data: Path | None = None, lj38: bool = False) -> list[str]:
 
 
 def system(name: str, data: Path | None = None) -> System:
-    """One of :func:`names`."""
+    """One of :func:`names`; ValueError if it is none."""
+    if name not in names(data, lj38=True):
+        raise ValueError(
+            f"no system is called {name!r} here; `python -m benchmarks saddles --list` names them, with --data FOLDER "
+            "those of files as well"
+        )
     if name in POTENTIALS:
         return _analytic(name)
     if name.startswith("lj"):
         return _cluster(name, data)
     if name.startswith("al"):
         return _adatom(name)
-    if data is None:
-        raise ValueError(f"{name} is read from files: name their folder with --data")
+    assert data is not None
     return _heptamer(name, data) if name.startswith("heptamer-") else _molecule(name, data)
 
 
@@ -208,8 +210,7 @@ def _icosahedron(place: str) -> np.ndarray:
 
 
 def _files_of_lj38(data: Path | None) -> tuple[np.ndarray, np.ndarray]:
-    if data is None:
-        raise ValueError("lj38 is read from files: name their folder with --data")
+    assert data is not None
     start, end = (np.loadtxt(data / "lj38" / f"{x}.xyz", skiprows=2, usecols=(1, 2, 3)) for x in ("fcc", "icosahedral"))
     return start.ravel(), end.ravel()
 
@@ -288,5 +289,4 @@ def _with_ase(name: str, group: str, start: Any, end: Any, calculator: Callable[
         land.vector(end),
         tolerance,
         _known(name),
-        electronvolts=True,
     )
