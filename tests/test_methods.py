@@ -191,6 +191,10 @@ def test_a_comparison_takes_methods_as_objects() -> None:
     assert [len(path.t) for path in found.paths.values()] == [20, 7, 9, 20, 20]
     assert [found.paths[label].metadata["n_terms"] for label in labels[3:]] == [2, 3]
     assert not found.errors
+    objectives = [path.metadata.get("objective") for path in found.paths.values()]
+    assert objectives == [None, None, None, "maxflux", "maxflux"]
+    found = ml.compare_methods(double_well, *WELLS, 400, methods=methods, objective="smoothmax", climb=True)
+    assert [path.metadata.get("objective") for path in found.paths.values()][3:] == ["smoothmax"] * 2
     with pytest.raises(ValueError, match=r"images has no effect on Neb\(images=7\); remove it"):
         ml.compare_methods(double_well, *WELLS, 400, methods=[ml.Neb(images=7)], images=9)
 

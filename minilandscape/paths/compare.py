@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..landscape import as_landscape
-from .method import Method
+from .method import Method, chosen, options_of
 from .methods import METHODS
 from .problem import PathState
 from .result import Path
@@ -128,10 +128,8 @@ def compare_methods(
     budget: int,
     *,
     methods: Sequence[str | Method] = tuple(ENTRIES),
-    n_terms: int | None = None,
-    n_points: int | None = None,
-    images: int | None = None,
     progress: Callable[[str, PathState], None] | None = None,
+    **options: Any,
 ) -> PathComparison:
     """Runs path methods on one pair to convergence, or until they have evaluated a number of points.
 
@@ -145,10 +143,11 @@ def compare_methods(
     methods
         At least one: labels of :data:`ENTRIES`, names of methods, or objects such as ``ml.Neb(images=9, climb=False)``,
         whose label is what is written.
-    n_terms, n_points, images
-        Options of those methods that have them and leave them open.
     progress
         Called with the label of a method and every state of its search.
+    **options
+        ``n_terms``, ``n_points``, ``images``, ``objective``, …: each goes to those methods that have it and leave it at
+        its default.
 
     Returns
     -------
@@ -178,7 +177,7 @@ def compare_methods(
     Neb(images=7)                -40.665
     Neb(images=7, climb=False)   -41.000
     """
-    asked = planned(landscape, budget, methods, {"n_terms": n_terms, "n_points": n_points, "images": images})
+    asked = planned(landscape, budget, methods, options)
     found = PathComparison({}, {})
     for label, method in asked.items():
         curve: list[tuple[int, float]] = []
@@ -204,9 +203,9 @@ def compare_methods(
 
 
 def planned(
-    landscape: Any, budget: Any, methods: Sequence[str | Method], options: Mapping[str, int | None]
+    landscape: Any, budget: Any, methods: Sequence[str | Method], options: Mapping[str, Any]
 ) -> dict[str, Method]:
-    """Methods by label, with the options that they leave open; nothing is evaluated.
+    """Methods by label, with those of some options that they have and leave open; nothing is evaluated.
 
     Raises
     ------
@@ -235,9 +234,9 @@ def _labelled(methods: Sequence[str | Method]) -> dict[str, Method]:
     return asked
 
 
-def _with_option(methods: dict[str, Method], name: str, value: int) -> dict[str, Method]:
-    """Methods, those with an option that they leave open; ValueError where there is none."""
-    users = [label for label, each in methods.items() if getattr(each, name, value) is None]
+def _with_option(methods: dict[str, Method], name: str, value: Any) -> dict[str, Method]:
+    """Methods, those with an option that they have and leave open; ValueError where there is none."""
+    users = [label for label, each in methods.items() if name in options_of(each) and name not in chosen(each)]
     if not users:
         raise ValueError(f"{name} has no effect on {', '.join(methods)}; remove it")
     return methods | {label: replace(methods[label], **{name: value}) for label in users}
