@@ -13,6 +13,7 @@ import pytest
 
 import minilandscape as ml
 from minilandscape.landscape import (
+    PATH_DEFAULTS,
     Evaluations,
     FunctionLandscape,
     LandscapeDefaults,
@@ -21,7 +22,6 @@ from minilandscape.landscape import (
     as_landscape,
     check_gradient,
 )
-from minilandscape.landscape.protocol import PATH_DEFAULTS
 from minilandscape.potentials import MullerBrown, rigid_motions
 
 POINTS = np.random.default_rng(0).standard_normal((7, 3))

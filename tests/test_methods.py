@@ -104,6 +104,13 @@ def test_options_left_open_are_the_landscapes_own_or_else_those_of_all_others(
             assert len(path.t) in (n_points, images, 5)  # a band that has just begun to grow
     path = ml.find_path(Own(), *ENDS, n_terms=7, steps=1)
     assert (len(path.coefficients), len(path.t)) == (7, 12)
+    function = FunctionLandscape(double_well, size=2)
+    function.path_defaults = {"n_points": 9}
+    assert len(ml.find_path(function, *WELLS, solver="adam", steps=1).t) == 9
+    assert len(ml.find_path(function, *WELLS, "linear").t) == 9
+    function.path_defaults = {"n_point": 9}
+    with pytest.raises(ValueError, match="path_defaults of FunctionLandscape has 'n_point'; expected names"):
+        ml.find_path(function, *WELLS)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 from minilandscape.campaign import work
+from minilandscape.files import read_result, write_result
 from minilandscape.landscape import LandscapeDefaults
 from minilandscape.networks import initial_vector, network_landscape
 from minilandscape.paths import checkpoint as checkpoints
@@ -73,6 +76,8 @@ def assert_same(a: Any, b: Any) -> None:
         ("lstm", {"solver": "lbfgs-gss", "steps": 32}, 60),
         ("lstm", {"solver": "auto", "steps": 16}, 110),
         (None, {"solver": "adam", "steps": "auto", "objective": "sum"}, 60),
+        (None, {"method": "bezier", "solver": "lbfgs-gss", "steps": 25, "objective": "sum"}, 30),
+        (None, {"method": "polyline", "solver": "adam", "steps": 25, "objective": "sum"}, 20),
     ],
 )
 def test_a_search_that_is_killed_goes_on_with_the_same_bits(
@@ -130,3 +135,25 @@ def test_searches_of_a_pair_that_are_killed_go_on_where_they_were(
     (tmp_path / "task.npz.before.npz").write_bytes(b"damaged")  # begins anew
     again = work.find_to_the_end(DoubleWell(), *ends, options, 100, file)
     assert_same(again[0], whole[0])
+
+
+def test_a_checkpoint_is_of_its_options_in_whatever_order_they_were_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    file, steps = tmp_path / "search.npz", []
+    search = partial(find_path, Fig3(), Fig3.START, Fig3.END, objective="sum", steps=9, checkpoint=file)
+
+    def kill(state: Any) -> None:
+        if state.step == 6:
+            raise Killed
+
+    with pytest.raises(Killed):
+        search(progress=kill)
+    arrays, described = read_result(file, checkpoints.KIND)
+    known = json.loads(described["known"])
+    described["known"] = json.dumps(dict(reversed(known.items())))
+    named = {name: value for name, value in described.items() if name not in ("format", "kind")}
+    write_result(file, checkpoints.KIND, arrays, named)
+    search(progress=lambda state: steps.append(state.step))
+    assert steps == [6, 7, 8, 9]

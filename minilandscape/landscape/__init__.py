@@ -4,6 +4,7 @@ from .check import GradientCheck, check_gradient
 from .completed import as_landscape
 from .function import FunctionLandscape, read_stack, real_numbers
 from .protocol import (
+    PATH_DEFAULTS,
     Evaluations,
     Landscape,
     LandscapeDefaults,
@@ -16,6 +17,7 @@ from .protocol import (
 )
 
 __all__ = [
+    "PATH_DEFAULTS",
     "Evaluations",
     "FunctionLandscape",
     "GradientCheck",

@@ -38,10 +38,7 @@ class _Completed(LandscapeDefaults):
         self.dtype = np.dtype(self.dtype)
         if self.dtype not in (np.float32, np.float64):
             raise TypeError(f"dtype of {type(inner).__name__} is {self.dtype}; expected float32 or float64")
-        unknown = [name for name in self.path_defaults if name not in PATH_DEFAULTS]
-        if unknown:
-            known = ", ".join(PATH_DEFAULTS)
-            raise ValueError(f"path_defaults of {type(inner).__name__} has {unknown[0]!r}; expected names of {known}")
+        _check_path_defaults(inner, self.path_defaults)
         self.path_defaults = {**PATH_DEFAULTS, **self.path_defaults}
         for name in ("blocks", "network"):
             if hasattr(inner, name):
@@ -177,6 +174,14 @@ def _values(method: str, values: Any, points: Any) -> np.ndarray:
     return values
 
 
+def _check_path_defaults(obj: Any, given: dict[str, Any]) -> None:
+    """Raises ValueError where some are of no option."""
+    unknown = [name for name in given if name not in PATH_DEFAULTS]
+    if unknown:
+        known = ", ".join(PATH_DEFAULTS)
+        raise ValueError(f"path_defaults of {type(obj).__name__} has {unknown[0]!r}; expected names of {known}")
+
+
 def as_landscape(obj: Any, size: int | None = None) -> Any:
     """The object as a landscape, with every default that it lacks.
 
@@ -198,6 +203,7 @@ def as_landscape(obj: Any, size: int | None = None) -> Any:
         raise TypeError(f"{obj.__name__} is a class; expected an object of it, as {obj.__name__}() may make")
     if isinstance(obj, LandscapeDefaults) and (obj.names_points or type(obj) is LandscapeDefaults):
         landscape: Any = obj
+        _check_path_defaults(obj, obj.path_defaults)
     elif hasattr(obj, "values_and_gradients") and hasattr(obj, "size"):
         landscape = _Completed(obj)
     elif callable(obj):

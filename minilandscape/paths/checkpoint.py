@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from dataclasses import dataclass, field, fields, replace
@@ -87,7 +88,7 @@ class Checkpoint:
         if not self.file.exists():
             return None
         arrays, facts = read_result(self.file, KIND)
-        if facts["known"] != self.known:
+        if json.loads(facts["known"]) != json.loads(self.known):  # in whatever order the options were written
             raise ValueError(f"{self.file} is the checkpoint of another search: remove it, or name another file")
 
         def device(array: np.ndarray) -> Any:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from ..landscape import PATH_DEFAULTS
 from .objectives import PowerSum, SoftTop, make_objective
 from .problem import PathProblem
 from .record import Keeps
@@ -210,5 +211,5 @@ def own_default(landscape: Any, name: str, given: Any, elsewhere: Any) -> Any:
 
 def objective_on(landscape: Any) -> PowerSum | SoftTop:
     """The landscape's own objective, for paths that are measured by it but do not minimise it."""
-    name = landscape.path_defaults["objective"]
-    return make_objective(name, lam=landscape.path_defaults["lam"] if name == "sum" else None)
+    name = own_default(landscape, "objective", None, PATH_DEFAULTS["objective"])
+    return make_objective(name, lam=own_default(landscape, "lam", None, None) if name == "sum" else None)

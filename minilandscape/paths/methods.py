@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from ..landscape import PATH_DEFAULTS
 from .bands import Fire
 from .curve import Curve
 from .meter import Meter
@@ -88,7 +89,7 @@ class _Curve(Method):
 
     def on(self, landscape: Any) -> Self:
         """The same method, every option that was left open chosen by the landscape."""
-        objective = own_default(landscape, "objective", self.objective, "maxflux")
+        objective = own_default(landscape, "objective", self.objective, PATH_DEFAULTS["objective"])
         adam = self.lr is not None or objective == "sum"
         return replace(
             self,

@@ -168,7 +168,7 @@ class PathProblem:
     @property
     def own_scale(self) -> bool:
         """Whether the landscape says how far to step: a network, whose losses are of order 1 and have no unit."""
-        return self.landscape.path_defaults["lr"] is not None
+        return self.landscape.path_defaults.get("lr") is not None
 
     def distance(self) -> float:
         """|end − start|."""

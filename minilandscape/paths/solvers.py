@@ -96,7 +96,7 @@ class AdamSolver:
 
     def rate(self, problem: PathProblem) -> float:
         """The learning rate."""
-        lr: float | None = self.lr if self.lr is not None else problem.landscape.path_defaults["lr"]
+        lr: float | None = self.lr if self.lr is not None else problem.landscape.path_defaults.get("lr")
         return problem.distance() / (100 * sqrt(problem.landscape.size)) if lr is None else lr
 
     def states(self, problem: PathProblem, b: Any, last: int | None = None, memory: Any = None) -> Iterator[PathState]:
