@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from math import ceil
 from typing import Any
 
 import numpy as np
 
 from ..landscape import LandscapeError
-from .bands import Fire
 from .checkpoint import Checkpoint
 from .endings import Ending
 from .index import SecondMode, Top, bent_down, look_across
@@ -29,8 +27,6 @@ MOST_BENDS = 3
 #: The maximum is stationary across the path where a Newton step across it would lower it by less than this part of its
 #: rise above the chord.
 STEEP = 5e-3
-#: A growing band has this part of its images on average.
-GROWING = 0.75
 
 
 class SearchInterrupted(KeyboardInterrupt):
@@ -50,6 +46,8 @@ class Search:
         None leaves the straight line.
     last
         Steps; None runs to convergence.
+    planned
+        Steps that the solver may count on; None for any number.
     """
 
     def __init__(
@@ -58,9 +56,11 @@ class Search:
         solver: Solver | None,
         record: Record,
         last: int | None,
+        planned: int | None,
         progress: Callable[[PathState], None] | None,
     ) -> None:
-        self.problem, self.solver, self.record, self.last, self.progress = problem, solver, record, last, progress
+        self.problem, self.solver, self.record = problem, solver, record
+        self.last, self.planned, self.progress = last, planned, progress
         self.rule: Rule | None = None
         self.checkpoint: Checkpoint | None = None
 
@@ -128,17 +128,14 @@ class Search:
             self._add(problem.state(0, b, problem.all_values(problem.span())))
             return Ending.STRAIGHT_LINE
         rule = Rule(problem, solver, -np.inf if problem.line is None else problem.straight(problem.line))
-        self.rule, last = rule, self.last
-        if isinstance(solver, Fire) and budget is not None:
-            last = _band_steps(solver, last, budget, problem)
-        states = self._states(solver, rule, problem, b, last)
+        self.rule, states = rule, self._states(solver, rule, problem, b)
         if record.best is not None:  # without a first state there is no path
             meter.budget = budget
         try:
             for state in states:
                 meter.budget = budget
                 state = self._add(state)
-                ending = self._ending(state, solver, rule, last)
+                ending = self._ending(state, solver, rule)
                 if ending is not None:
                     return ending
                 if self.checkpoint is not None:
@@ -147,14 +144,12 @@ class Search:
             return Ending.BUDGET
         raise AssertionError("a solver ended without a reason")
 
-    def _states(
-        self, solver: Solver, rule: Rule, problem: PathProblem, b: Any, last: int | None
-    ) -> Iterator[PathState]:
+    def _states(self, solver: Solver, rule: Rule, problem: PathProblem, b: Any) -> Iterator[PathState]:
         """The solver's states, after that of the checkpoint where there is one."""
         before = None if self.checkpoint is None else self.checkpoint.restore(problem, self.record, rule)
         if before is None:
-            return solver.states(problem, b, last)
-        states = solver.states(problem, before.coefficients, last, before.memory)
+            return solver.states(problem, b, self.planned)
+        states = solver.states(problem, before.coefficients, self.planned, before.memory)
         next(states)
         return states
 
@@ -165,7 +160,7 @@ class Search:
             self.progress(state)
         return state
 
-    def _ending(self, state: PathState, solver: Solver, rule: Rule, last: int | None) -> Ending | None:
+    def _ending(self, state: PathState, solver: Solver, rule: Rule) -> Ending | None:
         """Why the steps end with a state; None where they do not."""
         if state.reason is not None:
             return state.reason
@@ -174,7 +169,7 @@ class Search:
             return ending
         if self.last is None and self._no_barrier(state, solver):
             return Ending.NO_BARRIER
-        return Ending.STEPS if state.step >= (solver.most_steps if last is None else last) else None
+        return Ending.STEPS if state.step >= (solver.most_steps if self.planned is None else self.planned) else None
 
     def _no_barrier(self, state: PathState, solver: Solver) -> bool:
         """Whether no sample point of the best path lies above the higher endpoint, which no path can lower."""
@@ -243,9 +238,3 @@ class Search:
             if best is None:
                 raise
             raise SearchInterrupted(best) from interrupt
-
-
-def _band_steps(solver: Fire, last: int | None, budget: int, problem: PathProblem) -> int:
-    """Steps of a band, half of which it may take to relax: no more than the budget pays for."""
-    paid = ceil(budget / (GROWING if solver.grows else 1) / problem.curve.n_terms)
-    return min(solver.most_steps if last is None else last, paid)

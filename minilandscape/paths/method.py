@@ -198,6 +198,10 @@ class Method:
         """The landscape's own number of steps; None runs to convergence."""
         return None
 
+    def planned(self, last: int | None, budget: int | None) -> int | None:
+        """Steps that its solver may count on, of those that are asked for within a budget; None for any number."""
+        return last
+
     def metadata(self, problem: PathProblem) -> dict[str, Any]:
         """Its options as they were used, for the result."""
         return {name: getattr(self, name) for name in options_of(self)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -27,6 +28,8 @@ from .stages import Staged
 #: The defaults of a landscape that says nothing of its own: terms of a curve, and sample points along it. Networks have
 #: those of the paper in their ``path_defaults``.
 TERMS_ELSEWHERE, POINTS_ELSEWHERE = 10, 50
+#: A growing band has this part of its images on average.
+GROWING = 0.75
 #: The default of bands on every landscape that says nothing of its own, both endpoints included.
 IMAGES = 13
 
@@ -305,6 +308,13 @@ class _Band(Method):
     def keeps(self) -> Keeps:
         """The last band."""
         return Keeps.LAST
+
+    def planned(self, last: int | None, budget: int | None) -> int | None:
+        """Steps, half of which a band may take to relax: no more than the budget pays for."""
+        if budget is None:
+            return last
+        paid = ceil(budget / (GROWING if self.grows else 1) / (self.samples - 2))
+        return min(self.moves().most_steps if last is None else last, paid)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -113,7 +113,8 @@ def find_path(
     if initial is not None:
         problem = problem.with_line()
     record, moves = Record(problem, asked.keeps, metadata), asked.moves() if asked.searches else None
-    search = Search(problem, moves, record, None if steps == "auto" else int(steps), progress)
+    last = None if steps == "auto" else int(steps)
+    search = Search(problem, moves, record, last, asked.planned(last, budget), progress)
     if checkpoint is not None:
         search.checkpoint = Checkpoint.of(checkpoint, problem, metadata)
     return search.run(initial, budget)
