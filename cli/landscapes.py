@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import sys
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -84,63 +81,12 @@ class Where:
 
 def _own_landscape(spec: str) -> Any:
     """The landscape that MODULE:NAME is, or returns when called; the current folder is searched first."""
+    from minilandscape.landscape.named import named_landscape
+
     module, colon, name = spec.partition(":")
     if not colon or not name or not all(part.isidentifier() for part in module.split(".")):
         raise UsageError(f"--landscape is {spec!r}; expected MODULE:NAME, such as my_energy:make")
-    sys.path.insert(0, "")
     try:
-        loaded = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        without = f"; a module is named without .py: {module[:-3]}:{name}" if module.endswith(".py") else ""
-        raise ValueError(f"--landscape {spec}: no module named {error.name!r} here or installed{without}") from None
-    except (Exception, SystemExit) as error:  # the user's own code can raise anything, or end the program
-        raise ValueError(f"--landscape {spec}: {module} raised {type(error).__name__}: {error}") from error
-    if not hasattr(loaded, name):
-        raise ValueError(f"--landscape {spec}: {module} has no {name!r}")
-    found = getattr(loaded, name)
-    if not _is_factory(spec, found):
-        return found
-    try:
-        made = found()
-    except (Exception, SystemExit) as error:
-        raise ValueError(f"--landscape {spec}: {name}() raised {type(error).__name__}: {error}") from error
-    if not (callable(made) or hasattr(made, "values_and_gradients")):
-        raise ValueError(
-            f"--landscape {spec}: {name}() returned {type(made).__name__}; "
-            "expected a landscape, or a function of a point, x -> (value, gradient)"
-        )
-    return made
-
-
-def _is_factory(spec: str, found: Any) -> bool:
-    """Whether it is to be called for the landscape; it is one itself if it takes a point, or has a landscape's methods.
-
-    Raises
-    ------
-    ValueError
-        If it is neither.
-    """
-    if not isinstance(found, type) and hasattr(found, "values_and_gradients"):
-        return False
-    expected = "expected a function that makes a landscape and takes no arguments, or one of a point, "
-    expected += "x -> (value, gradient)"
-    if not callable(found):
-        raise ValueError(f"--landscape {spec} is {type(found).__name__}; {expected}")
-    try:
-        signature = inspect.signature(found)
-    except ValueError:  # of compiled functions, which may have none
-        return True
-    if _takes(signature, 0):
-        return True
-    if isinstance(found, type) or not _takes(signature, 1):
-        raise ValueError(f"--landscape {spec} takes the arguments {signature}; {expected}")
-    return False
-
-
-def _takes(signature: inspect.Signature, n: int) -> bool:
-    """Whether a call with n arguments would go through."""
-    try:
-        signature.bind(*range(n))
-    except TypeError:
-        return False
-    return True
+        return named_landscape(spec)
+    except ValueError as error:
+        raise ValueError(f"--landscape {error}") from error

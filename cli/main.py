@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import campaign, demo, info, networks, paths, points, sets
+from . import barriers, campaign, demo, info, networks, paths, points, sets
 from .options import PanelledCommand, UsageError
 from .output import check_streams, document_alone, no_reader_left, note
 
@@ -33,6 +33,7 @@ for command in (
     paths.connect,
     paths.compare,
     paths.figure3,
+    barriers.barriers,
     sets.kpca,
     sets.statistics,
     points.curvature,

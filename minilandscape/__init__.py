@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         refine_saddle,
         split_at_minima,
     )
+    from .set_barriers import Barriers, barriers
     from .training import Run, load_runs, train, train_to_folder, train_together
 
 #: Public name -> the module that holds it, imported when it is first asked for.
@@ -73,6 +74,8 @@ _HOMES = {
     "component_statistics": "analysis.statistics",
     "preferred_direction": "analysis.statistics",
     "shell_lengths": "analysis.statistics",
+    "Barriers": "set_barriers",
+    "barriers": "set_barriers",
     "DeviceError": "backend",
     "set_threads": "backend",
     "DataError": "data",
@@ -112,6 +115,7 @@ _HOMES = {
 
 __all__ = [
     "AutoNeb",
+    "Barriers",
     "Bezier",
     "Curvature",
     "DataError",
@@ -138,6 +142,7 @@ __all__ = [
     "align",
     "align_atoms",
     "as_landscape",
+    "barriers",
     "check_gradient",
     "closest_approach",
     "compare_methods",

@@ -119,6 +119,7 @@ def write_report(folder: str | os.PathLike[str], data: str | None = None) -> Pat
     """
     from matplotlib.figure import Figure
 
+    from .figures.drawing import draw
     from .figures.figure3 import figure3, plot_figure3
     from .figures.paper import paper_figures
     from .figures.report import render_report
@@ -155,23 +156,6 @@ def write_report(folder: str | os.PathLike[str], data: str | None = None) -> Pat
     }
     title = "Neural network optimization strategies and the topography of the loss landscape: reproduction"
     return write_atomic(folder / "report.html", render_report(results, pngs, about, title).encode())
-
-
-def draw(figure: Any, name: str) -> dict[str, bytes]:
-    """A figure as PNG and SVG, the same bytes wherever the same numbers are drawn."""
-    import io
-
-    from matplotlib import rc_context
-
-    figure.get_layout_engine().execute(figure)  # once: every drawing would do it again
-    figure.set_layout_engine(None)
-    pictures = {}
-    for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-        buffer = io.BytesIO()
-        with rc_context({"svg.hashsalt": name}):  # else every SVG has names of its own inside
-            figure.savefig(buffer, format=kind, dpi=130, metadata=metadata)
-        pictures[kind] = buffer.getvalue()
-    return pictures
 
 
 def _images(plan: Plan, where: str | None) -> tuple[Any, str]:

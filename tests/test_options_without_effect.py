@@ -76,7 +76,7 @@ LINES = {
     "info": [""],
 }
 #: Commands whose lines take long; what they refuse is tested beside what they do.
-ELSEWHERE = {"demo", "reproduce", "status", "report"}
+ELSEWHERE = {"barriers", "demo", "reproduce", "status", "report"}
 #: A value for each option that is not its default.
 VALUES: dict[str, str | dict[str, str]] = {
     "align": "",

@@ -63,6 +63,7 @@ from minilandscape.campaign.verdicts import verdict, verdict_apart
 from minilandscape.campaign.work import find_to_the_end
 from minilandscape.data import Mnist, load_mnist
 from minilandscape.figures import tables
+from minilandscape.figures.drawing import draw
 from minilandscape.figures.names import LEAST_BARRIER
 from minilandscape.figures.paper import paper_figures, plot_figure1, plot_heights
 from minilandscape.figures.report import render_report
@@ -70,7 +71,7 @@ from minilandscape.files import json_text
 from minilandscape.networks import MODELS, model_size
 from minilandscape.paths import find_path, fourier
 from minilandscape.paths.solvers import FewPointsFirst
-from minilandscape.reproduce import campaign_status, draw, estimate, write_report
+from minilandscape.reproduce import campaign_status, estimate, write_report
 from minilandscape.training.options import run_options
 
 #: What the paper prints of each network: Table 1's parameters, and mean training losses of L-BFGS-GSS and SGD.
@@ -928,7 +929,7 @@ def test_a_search_that_is_cut_off_goes_on_as_far_as_the_plan_says(
     histories = [path.history for path in (short, longer, longest, still)]
     objectives = [(history["cumulative_loss"] + history["penalty"]).min() for history in histories]
     assert sorted(objectives, reverse=True) == objectives
-    monkeypatch.setattr(work, "_landscape", lambda *_: valley)
+    monkeypatch.setattr(work, "landscape_over", lambda *_: valley)
     task: dict[str, Any] = dict.fromkeys(("data", "data_key", "landscape", "images", "model", "variant"))
     task |= {"weights": "train", "pair": [0, 1], "path": options}
     for more, steps in (({}, 12), ({"most_steps": 20}, 24)):

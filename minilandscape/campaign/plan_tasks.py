@@ -32,8 +32,8 @@ def draw_pairs(k: int, n: int, pairing: str, rng: np.random.Generator) -> list[t
     n = min(n, k * (k - 1) // 2)
     if pairing == "random":
         i, j = np.triu_indices(k, 1)
-        pairs = np.stack([i, j], axis=1)[rng.permutation(len(i))[:n]]
-        return [(int(a), int(b)) for a, b in rng.permuted(pairs, axis=1)]
+        pairs = rng.permuted(np.stack([i, j], axis=1)[rng.permutation(len(i))], axis=1)
+        return [(int(a), int(b)) for a, b in pairs[:n]]  # more of them begin with the same ones
     chosen: dict[tuple[int, int], tuple[int, int]] = {}
     while len(chosen) < n:
         order = rng.permutation(k)

@@ -41,9 +41,12 @@ def campaign_data(options: dict[str, Any]) -> Mnist:
 
 
 @lru_cache(maxsize=2)
-def _landscape(model: str, variant: str, where: str, key: str, split: str, size: int, device: str) -> Any:
+def landscape_over(
+    model: str, variant: str, where: str, key: str, split: str, size: int, device: str, dtype: str = "float32"
+) -> Any:
+    """A network's landscape over the first images of a split, made once a process."""
     images = getattr(campaign_data({"data": where, "data_key": key}), split)
-    return network_landscape(model, images[:size], variant, device)
+    return network_landscape(model, images[:size], variant, device, dtype)
 
 
 def train_run(options: dict[str, Any], inputs: list[Result], checkpoint: Path) -> Result:
@@ -81,10 +84,21 @@ def pair_path(options: dict[str, Any], inputs: list[Result], checkpoint: Path) -
     (arrays, _), (i, j) = inputs[0], options["pair"]
     data = options["data"], options["data_key"]
     what = options["landscape"], options["images"], options.get("device", "cpu")
-    land = _landscape(options["model"], options["variant"], *data, *what)
+    land = landscape_over(options["model"], options["variant"], *data, *what)
     start, end = (arrays[options["weights"]][k] for k in (i, j))
     most = options.get("most_steps")
     path, evaluations, n_steps = find_to_the_end(land, start, end, options["path"], most, checkpoint)
+    return path_record(path, evaluations, n_steps)
+
+
+def path_record(path: FoundPath, evaluations: Evaluations, n_steps: int) -> Result:
+    """What is kept of a path: its values and histories, and the numbers that describe it.
+
+    Parameters
+    ----------
+    evaluations, n_steps
+        Of all searches that it took.
+    """
     kept = {"values": path.values, **{f"history_{name}": curve for name, curve in path.history.items()}}
     facts = {
         "height": path.height,
@@ -92,7 +106,7 @@ def pair_path(options: dict[str, Any], inputs: list[Result], checkpoint: Path) -
         "height_ends": list(path.height_ends),
         "dense_height": path.maximum,
         "length": path.length,
-        "distance": float(np.linalg.norm(end.astype(np.float64) - start)),
+        "distance": float(np.linalg.norm(path.end.astype(np.float64) - path.start)),
         "best_step": path.best_step,
         "converged": path.converged,
         "reason": path.reason,

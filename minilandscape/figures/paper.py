@@ -48,7 +48,13 @@ def plot_loss_curves(axes: Sequence[Any], curves: Mapping[str, Mapping[str, Any]
 
 
 def plot_heights(
-    axes: Any, heights: Sequence[Mapping[str, Any]], title: str = "", *, what: str = "height", bins: int = 24
+    axes: Any,
+    heights: Sequence[Mapping[str, Any]],
+    title: str = "",
+    *,
+    what: str = "height",
+    bins: int = 24,
+    least: float = LEAST_BARRIER,
 ) -> Any:
     """Draws histograms of path heights (Figs. 4, S2) on common bins; returns the axes.
 
@@ -58,10 +64,13 @@ def plot_heights(
     Parameters
     ----------
     heights
-        One entry a set: ``optimizer``, ``weights``, and the numbers under the name ``what``.
+        One entry a set: ``optimizer`` and ``weights``, or ``name`` and ``colour``; and the numbers under the name
+        ``what``.
     what
         ``"height"``, Eq. (5), the largest loss at the sample points; ``"maximum"``, the largest over continuous t; or
         ``"barrier"``, the maximum minus the loss of the higher endpoint.
+    least
+        Barriers up to this share one bar.
     """
     shown = [np.asarray(entry[what], dtype=np.float64) for entry in heights]
     label = SHOWN[what]
@@ -70,21 +79,22 @@ def plot_heights(
         raise ValueError(f"{what} holds values that are not finite; leave out the paths that met them")
     if values.size:
         low, high = float(values.min()), float(values.max())
-        if what == "barrier" and low < LEAST_BARRIER:
-            shown = [np.maximum(numbers, LEAST_BARRIER) for numbers in shown]
-            label += f" (up to {LEAST_BARRIER:g} in one bar)"
-            low, high = LEAST_BARRIER, max(high, 100 * LEAST_BARRIER)
+        if what == "barrier" and low < least:
+            shown = [np.maximum(numbers, least) for numbers in shown]
+            label += f" (up to {least:g} in one bar)"
+            low, high = least, max(high, 100 * least)
         if low > 0 and high > 30 * low:
             edges = np.geomspace(low * 0.98, high * 1.02, bins + 1)
             _log_axis(axes, high / low)
         else:
             # Heights that agree better than can be drawn share a bar, on an axis whose numbers tell where it is.
-            width = max((high - low) / bins, 1e-3 * max(abs(low), abs(high))) or LEAST_BARRIER
+            width = max((high - low) / bins, 1e-3 * max(abs(low), abs(high))) or least
             edges = wide_edges(low, high, width)
             axes.set_xlim(edges[0] - width, edges[-1] + width)
             axes.locator_params(axis="x", nbins=5)
         for k, (entry, numbers) in enumerate(zip(heights, shown, strict=True)):
-            name, colour = SETS[(entry["optimizer"], entry["weights"])]
+            own = (entry["name"], entry["colour"]) if "name" in entry else None
+            name, colour = own or SETS[entry["optimizer"], entry["weights"]]
             outlined_bars(axes, numbers, edges, colour, f"{name} ({len(numbers)})", k)
         finish_histogram(axes)
     axes.set(xlabel=label, ylabel="paths", title=title)

@@ -1,0 +1,112 @@
+"""What the tasks of barriers within sets do: connect a pair of a set's vectors on any landscape."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..landscape.named import named_landscape
+from ..paths import find_path
+from .task import Result
+from .work import find_to_the_end, landscape_over, path_record
+
+
+class Recipe(Protocol):
+    """How a process that connects a pair comes by the landscape."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What determines the landscape, as JSON."""
+
+    def landscape(self) -> Any:
+        """The landscape itself."""
+
+
+@dataclass(frozen=True)
+class NetworkRecipe:
+    """A network's mean loss over the first images of a split.
+
+    Attributes
+    ----------
+    data, data_key
+        Where the images are read from, and what they are.
+    """
+
+    model: str
+    variant: str
+    data: str
+    data_key: str
+    split: str
+    n_images: int
+    device: str = "cpu"
+    dtype: str = "float32"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All but the place of the data."""
+        return {name: value for name, value in asdict(self).items() if name != "data"}
+
+    def landscape(self) -> Any:
+        """Made once a process."""
+        what = self.split, self.n_images, self.device, self.dtype
+        return landscape_over(self.model, self.variant, self.data, self.data_key, *what)
+
+
+@dataclass(frozen=True)
+class NamedRecipe:
+    """A landscape of one's own, MODULE:NAME, looked for in a folder first."""
+
+    name: str
+    folder: str = ""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Its name."""
+        return {"landscape": self.name}
+
+    def landscape(self) -> Any:
+        """Made once a process."""
+        return _named(self)
+
+
+@lru_cache(maxsize=2)
+def _named(recipe: NamedRecipe) -> Any:
+    return named_landscape(recipe.name, recipe.folder)
+
+
+@dataclass(frozen=True, eq=False)
+class GivenRecipe:
+    """A landscape as it is, under a name; worker processes get a copy of it."""
+
+    given: Any
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Its name."""
+        return {"landscape": self.name}
+
+    def landscape(self) -> Any:
+        """The landscape that was given."""
+        return self.given
+
+
+def stored_set(options: dict[str, Any], inputs: list[Result], checkpoint: Path) -> Result:
+    """The vectors of a set, which whoever asks for barriers puts into the store."""
+    raise ValueError(
+        f"the vectors of {options['name']} are gone from the folder; the same command puts them there again"
+    )
+
+
+def connect_pair(options: dict[str, Any], inputs: list[Result], checkpoint: Path) -> Result:
+    """A path between two vectors of a set."""
+    (arrays, _), (i, j) = inputs[0], options["pair"]
+    land = options["recipe"].landscape()
+    start, end = arrays["vectors"][i], arrays["vectors"][j]
+    search = options["path"]
+    if search.get("objective") == "sum":
+        return path_record(*find_to_the_end(land, start, end, search, None, checkpoint))
+    path = find_path(land, start, end, **search)
+    return path_record(path, path.evaluations, len(path.history["height"]) - 1)

@@ -1,0 +1,41 @@
+"""Histograms of the barriers within sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .names import LEAST_BARRIER
+from .paper import plot_heights
+from .statistics import short_names
+
+if TYPE_CHECKING:
+    from ..set_barriers import Barriers
+
+COLOURS = ("navy", "gold", "lightskyblue", "lightcoral", "tab:green", "tab:purple", "tab:brown", "tab:gray")
+#: Barriers up to this part of the straight lines' share one bar, where that is less than networks' 1e-8.
+PART = 1e-8
+
+
+def barriers_figure(found: Barriers, names: Sequence[str]) -> Any:
+    """Draw height, maximum and barrier of every path, a row for each search and a colour for each set."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 3.5 * len(found.searches) + 0.3), layout="constrained")
+    rows = figure.subplots(len(found.searches), 3, squeeze=False)
+    shown = short_names(names)
+    for row, (search, text) in zip(rows, found.searches.items(), strict=True):
+        entries, lines = [], [0.0]
+        for k, name in enumerate(names):
+            paths = found.of(name, search)
+            if paths:
+                entry: dict[str, Any] = {"name": shown[k], "colour": COLOURS[k % len(COLOURS)]}
+                entries.append(entry | {w: [p[w] for p in paths] for w in ("height", "maximum", "barrier")})
+                lines += [p["height_linear"] - max(p["value_i"], p["value_j"]) for p in paths]
+        finite = [line for line in lines if np.isfinite(line)]
+        least = min(LEAST_BARRIER, PART * max(finite)) or LEAST_BARRIER
+        for ax, what in zip(row, ("height", "maximum", "barrier"), strict=True):
+            plot_heights(ax, entries, text, what=what, least=least)
+    return figure

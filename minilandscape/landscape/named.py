@@ -1,0 +1,87 @@
+"""A landscape by the name of what makes it: MODULE:NAME."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from typing import Any
+
+
+def named_landscape(name: str, folder: str = "") -> Any:
+    """Import the landscape that MODULE:NAME is, or returns when called.
+
+    Parameters
+    ----------
+    name
+        Of a function x -> (value, gradient), of an object with a landscape's methods, or of a function without
+        arguments that returns one of those.
+    folder
+        Searched first; by default the current one.
+
+    Raises
+    ------
+    ValueError
+        If there is no such thing, it raises, or it is no landscape.
+    """
+    module, colon, attribute = name.partition(":")
+    if not colon or not attribute or not all(part.isidentifier() for part in module.split(".")):
+        raise ValueError(f"the landscape is {name!r}; expected MODULE:NAME, such as my_energy:make")
+    if folder not in sys.path[:1]:
+        sys.path.insert(0, folder)
+    try:
+        loaded = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        without = f"; a module is named without .py: {module[:-3]}:{attribute}" if module.endswith(".py") else ""
+        raise ValueError(f"{name}: no module named {error.name!r} here or installed{without}") from None
+    except (Exception, SystemExit) as error:  # the user's own code can raise anything, or end the program
+        raise ValueError(f"{name}: {module} raised {type(error).__name__}: {error}") from error
+    if not hasattr(loaded, attribute):
+        raise ValueError(f"{name}: {module} has no {attribute!r}")
+    found = getattr(loaded, attribute)
+    if not _is_factory(name, found):
+        return found
+    try:
+        made = found()
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"{name}: {attribute}() raised {type(error).__name__}: {error}") from error
+    if not (callable(made) or hasattr(made, "values_and_gradients")):
+        raise ValueError(
+            f"{name}: {attribute}() returned {type(made).__name__}; "
+            "expected a landscape, or a function of a point, x -> (value, gradient)"
+        )
+    return made
+
+
+def _is_factory(name: str, found: Any) -> bool:
+    """Whether it is to be called for the landscape; it is one itself if it takes a point, or has a landscape's methods.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    if not isinstance(found, type) and hasattr(found, "values_and_gradients"):
+        return False
+    expected = "expected a function that makes a landscape and takes no arguments, or one of a point, "
+    expected += "x -> (value, gradient)"
+    if not callable(found):
+        raise ValueError(f"{name} is {type(found).__name__}; {expected}")
+    try:
+        signature = inspect.signature(found)
+    except ValueError:  # of compiled functions, which may have none
+        return True
+    if _takes(signature, 0):
+        return True
+    if isinstance(found, type) or not _takes(signature, 1):
+        raise ValueError(f"{name} takes the arguments {signature}; {expected}")
+    return False
+
+
+def _takes(signature: inspect.Signature, n: int) -> bool:
+    """Whether a call with n arguments would go through."""
+    try:
+        signature.bind(*range(n))
+    except TypeError:
+        return False
+    return True

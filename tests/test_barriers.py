@@ -1,0 +1,206 @@
+"""Barriers within sets: random pairs of each set, in a folder that resumes with the same bits."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from minilandscape_cli.main import main
+
+import minilandscape as ml
+from minilandscape.campaign.sets import NamedRecipe, NetworkRecipe
+from minilandscape.data import Mnist, load_mnist
+from minilandscape.figures.barriers import barriers_figure
+
+WELLS = """
+import numpy as np
+
+def energy(x):
+    return (x[0] ** 2 - 1) ** 2 + x[1] ** 2, np.array([4 * x[0] * (x[0] ** 2 - 1), 2 * x[1]])
+"""
+
+
+def energy(x: np.ndarray) -> tuple[float, np.ndarray]:
+    return (x[0] ** 2 - 1) ** 2 + x[1] ** 2, np.array([4 * x[0] * (x[0] ** 2 - 1), 2 * x[1]])
+
+
+#: Three points in one well and two in the other: paths from well to well cross the saddle at 0, of value 1.
+POINTS = np.array([[-1.0, 0.0], [-1.0, 0.2], [-0.9, 0.0], [1.0, 0.0], [1.0, 0.1]])
+
+
+def run(folder: Path, sets: Any, **options: Any) -> Any:
+    with ThreadPoolExecutor(1) as threads:
+        return ml.barriers(energy, sets, folder, executor=threads, **options)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = [*folder.glob("results/[!.]*"), *folder.glob("barriers.*")]
+    return {path.name: path.read_bytes() for path in files}
+
+
+def test_every_pair_once_with_the_barrier_between_its_wells(tmp_path: Path) -> None:
+    found = run(tmp_path, {"wells": POINTS}, pairs=99)
+    for search in ("adam", "converged"):
+        rows = found.of("wells", search)
+        assert sorted(sorted((row["i"], row["j"])) for row in rows) == sorted(
+            map(list, itertools.combinations(range(5), 2))
+        )
+        for row in rows:
+            ends = [energy(POINTS[row[k]])[0] for k in ("i", "j")]
+            assert [row["value_i"], row["value_j"]] == pytest.approx(ends, abs=1e-15)
+            across = POINTS[row["i"], 0] * POINTS[row["j"], 0] < 0
+            assert row["barrier"] == pytest.approx(
+                1 - max(ends) if across else 0, abs=0.02 if search == "adam" else 1e-3
+            )
+            assert row["maximum"] - row["barrier"] == pytest.approx(max(ends))
+            assert row["maximum"] >= row["height"] - 1e-12
+    pair = found.of("wells", "converged")[0]
+    alone = ml.find_path(energy, POINTS[pair["i"]], POINTS[pair["j"]], steps="auto")
+    assert (pair["height"], pair["maximum"], pair["length"]) == (alone.height, alone.maximum, alone.length)
+    with (tmp_path / "barriers.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [float(row["barrier"]) for row in table] == [row["barrier"] for row in found.rows]
+    axes = barriers_figure(found, ["wells"]).axes
+    assert [sum(bar.get_height() for bar in ax.containers[0]) for ax in axes] == [10] * 6
+
+
+def test_more_pairs_are_added_to_those_that_are_there(tmp_path: Path) -> None:
+    few = run(tmp_path, {"wells": POINTS}, pairs=2, searches=["converged"])
+    seen: list[str] = []
+    with ThreadPoolExecutor(1) as threads:
+        more = ml.barriers(
+            energy,
+            {"wells": POINTS},
+            tmp_path,
+            pairs=4,
+            searches=["converged"],
+            executor=threads,
+            progress=lambda task, how, done: seen.append(task.name),
+        )
+    assert more.rows[:2] == few.rows
+    assert len(seen) == 2
+    other = run(tmp_path, {"wells": POINTS}, pairs=4, seed=1, searches=["converged"])
+    assert [(row["i"], row["j"]) for row in other.rows] != [(row["i"], row["j"]) for row in more.rows]
+
+
+def test_two_sets_are_compared_on_paths_that_share_no_vector(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    near = POINTS[0] + 0.01 * rng.standard_normal((9, 2))
+    both = np.concatenate([[-1, 0] + 0.01 * rng.standard_normal((4, 2)), [1, 0] + 0.01 * rng.standard_normal((4, 2))])
+    found = run(tmp_path, {"near": near, "both": both}, pairs=12, searches=["converged"], n_points=15)
+    test = found.compare("near", "both", "converged")
+    assert test.n == (4, 4)  # of 9 and of 8 vectors
+    assert test.first == pytest.approx(0, abs=1e-3)
+    assert found.compare("near", "both", "adam") is None
+
+
+def test_what_cannot_be_connected_is_refused(tmp_path: Path) -> None:
+    for sets, message in (
+        ({"a": POINTS, "b": POINTS}, "b and a hold the same vectors"),
+        ({"a": POINTS[:1]}, r"a has shape \(1, 2\); expected at least two vectors"),
+        ({"a": POINTS, "b": np.zeros((3, 4))}, "b holds vectors of 4 numbers, a of 2"),
+        ({"a": np.full((2, 2), np.nan)}, "a holds numbers that are not finite"),
+        ({}, "no set is given"),
+        ([str(tmp_path / "x.npy")] * 2, "a file is given twice"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run(tmp_path, sets)
+    for options, message in (
+        ({"pairs": 0}, "pairs is 0; expected a whole number, at least 1"),
+        ({"steps": 1.5}, "steps is 1.5"),
+        ({"searches": ["neb"]}, "expected some of adam, converged"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run(tmp_path, {"a": POINTS}, **options)
+    run(tmp_path, {"a": POINTS[1:]}, pairs=1, searches=["converged"])
+    with (
+        ThreadPoolExecutor(1) as threads,
+        pytest.raises(ValueError, match=r"from when it was 0\.04 .* it is 0\.08 now"),
+    ):
+        ml.barriers(lambda x: tuple(2 * v for v in energy(x)), {"a": POINTS[1:]}, tmp_path, pairs=1, executor=threads)
+
+
+def test_an_energy_of_ones_own_goes_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "my_wells.py").write_text(WELLS)
+    np.save(tmp_path / "wells.npy", POINTS)
+    np.save(tmp_path / "one.npy", POINTS[0])
+    monkeypatch.chdir(tmp_path)
+    recipe = pickle.loads(pickle.dumps(NamedRecipe("my_wells:energy", str(tmp_path))))
+    assert recipe.landscape()(POINTS[0])[0] == 0
+    command = ["barriers", "wells.npy", "--landscape", "my_wells:energy", "--pairs", "3", "--out", "out"]
+    command += ["--search", "converged", "--workers", "1"]
+
+    def ended(*options: str) -> int:
+        with pytest.raises(SystemExit) as found:
+            main([*command, *options])
+        return int(found.value.code or 0)
+
+    assert ended("--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    (row,) = document["sets"]
+    assert (row["paths"], row["converged"]) == (3, 3)
+    same = run(tmp_path / "here", {"wells.npy": POINTS}, pairs=3, searches=["converged"])
+    assert document["rows"] == same.rows
+    for options, code, message in (
+        (("--limit", "5"), 2, "options of networks, without effect on --landscape"),
+        (("--steps", "5"), 2, "without effect on --search converged"),
+        (("one.npy",), 1, "one.npy is one vector; expected a set of at least two"),
+        (("wells.npy",), 2, "a file is given twice"),
+    ):
+        assert ended(*options) == code
+        assert message in capsys.readouterr().err
+
+
+def test_a_set_of_the_lstm_is_killed_and_resumed_with_the_same_bits(small_mnist: Mnist, tmp_path: Path) -> None:
+    images = {f"x_{name}": (getattr(small_mnist, name).images * 255).astype(np.uint8) for name in ("train", "test")}
+    labels = {f"y_{name}": getattr(small_mnist, name).labels for name in ("train", "test")}
+    np.savez(tmp_path / "digits.npz", **images, **labels)
+    vectors = ml.initial_vector("lstm", 0) + 0.02 * np.stack([ml.initial_vector("lstm", seed) for seed in range(4)])
+    np.save(tmp_path / "set.npy", vectors)
+    code = "from minilandscape_cli.main import script; script()"
+    command = [sys.executable, "-c", code, "barriers", "set.npy", "--pairs", "4", "--data", "digits.npz"]
+    command += ["--limit", "16", "--points", "8", "--terms", "2", "--steps", "20", "--workers", "1", "--out"]
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    process = subprocess.Popen([*command, "killed"], **quiet)
+    while process.poll() is None and len(list(killed.glob("results/[!.]*.npz"))) < 4:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(list(killed.glob("results/[!.]*.npz"))) < 9
+    subprocess.run([*command, "killed"], check=True, **quiet)
+    data = load_mnist(tmp_path / "digits.npz")
+    recipe = NetworkRecipe("lstm", "paper", str(tmp_path / "digits.npz"), data.key, "train", 16)
+    with ThreadPoolExecutor(1) as threads:
+        found = ml.barriers(
+            recipe,
+            {"set.npy": np.load(tmp_path / "set.npy")},
+            whole,
+            pairs=4,
+            n_points=8,
+            n_terms=2,
+            steps=20,
+            executor=threads,
+        )
+    assert contents(killed) == contents(whole)
+    assert len(found.rows) == 8
+    row = found.rows[0]
+    land = ml.network_landscape("lstm", data.train[:16])
+    start, end = (np.load(tmp_path / "set.npy")[row[k]] for k in ("i", "j"))
+    alone = ml.find_path(land, start, end, n_points=8, n_terms=2, steps=20)
+    assert (row["height"], row["maximum"]) == (alone.height, alone.maximum)
+    assert os.listdir(killed / "checkpoints") == []
