@@ -17,8 +17,9 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from ..landscape import LandscapeDefaults, LandscapeError, describe_point, read_stack, real_numbers
 from ..networks.parameters import Block
+from .torch_along import LOSS, TEST, AlongPath, check_metrics, usual_metrics
 from .torch_buffers import Folded, Interpolated, Recomputed, counts_batches
-from .torch_data import arguments, read_samples
+from .torch_data import Batches, arguments, joined, read_samples
 from .torch_second import HessianProducts
 from .torch_states import (
     copied,
@@ -31,7 +32,7 @@ from .torch_states import (
     under_keys_of,
     unwrapped,
 )
-from .torch_trial import Shares, Trial, loss_of
+from .torch_trial import Trial, loss_of
 
 #: Samples on which second derivatives are tried.
 FEW = 4
@@ -75,6 +76,13 @@ class TorchLandscape(LandscapeDefaults):
     parameters
         Patterns of the names of the parameters that are coordinates, such as ``["head.*"]``; None takes all. The others
         stay as they are.
+    test
+        Data on which :meth:`measure` and :meth:`along` evaluate as well: ``(inputs, targets)``, or a Dataset or
+        DataLoader.
+    metrics
+        Name -> ``metric(outputs, targets)``, one number of all samples of a data set; where the module returns an object
+        of its own, the mean over batches. None takes the accuracy where
+        outputs are (N, C, …) and targets are classes; an empty dictionary takes none.
 
     Attributes
     ----------
@@ -118,6 +126,8 @@ class TorchLandscape(LandscapeDefaults):
         buffers: str | None = None,
         states: Sequence[State] = (),
         parameters: str | Sequence[str] | None = None,
+        test: Any = None,
+        metrics: Mapping[str, Callable[[Any, Any], Any]] | None = None,
     ) -> None:
         if not isinstance(module, torch.nn.Module):
             raise TypeError(f"module is {type(module).__name__}; expected a torch.nn.Module")
@@ -151,12 +161,14 @@ class TorchLandscape(LandscapeDefaults):
         self._folded = Folded(self._called)
         self._points = 1 if self._recomputed else int(points)
         self._one_by_one: set[bool] = set()
-        self._batch = int(batch)
-        micro = max(1, self._batch // self._points)
+        check_metrics(metrics)
+        self._metrics = metrics
         with _differentiable_kernels():
-            found = Trial(self._called, self._loss, self._samples, micro, self._batch).run()
-        self._whole = found is None
-        self._shares = found or Shares(np.array([0, self._samples.n]), np.array([0.0, 1.0]))
+            self._batches = Trial(self._called, self._loss, self._samples, int(batch), self._points).run()
+            self._test: Batches | None = None
+            if test is not None:
+                samples = read_samples(*_pair(test), first.device, half)
+                self._test = Trial(self._called, self._loss, samples, int(batch), self._points).run()
         self._second: HessianProducts | None = None
         if len(states):
             self._interpolated = self.between(*states)._interpolated
@@ -269,6 +281,71 @@ class TorchLandscape(LandscapeDefaults):
         values, gradients = self._over(points, True)
         assert gradients is not None
         return values, gradients
+
+    def measure(self, points: Any) -> dict[str, np.ndarray]:
+        """The loss and the metrics at points (P, D), over the landscape's data and over its test data: (P,) each.
+
+        Names are ``"loss"`` and the metrics' own, with ``"test "`` before over the test data. With
+        ``buffers="recompute"`` the statistics are those of the landscape's data, for the test data too.
+
+        Raises
+        ------
+        LandscapeError
+            If module, loss or a metric raise; it names the point.
+        """
+        points = read_stack(points, self.size, self.dtype)
+        rows = []
+        for point in points:
+            try:
+                with torch.no_grad(), _differentiable_kernels():
+                    rows.append(self._measured(self._tensor(point)))
+            except Exception as error:
+                raise LandscapeError(
+                    f"the module, the loss or a metric raised {type(error).__name__} at {describe_point(point)}: {error}",
+                    point,
+                ) from error
+        return {name: np.array([row[name] for row in rows]) for name in rows[0]} if rows else {}
+
+    def along(self, path: Any) -> AlongPath:
+        """The loss and the metrics at the sample points of a path, and at the average of its endpoints.
+
+        Raises
+        ------
+        LandscapeError
+            As for :meth:`measure`.
+        """
+        average = 0.5 * (path.start.astype(np.float64) + path.end)
+        found = self.measure(np.concatenate([path.points(path.t), average[None]]))
+        samples = {"n_samples": self._samples.n} | ({} if self._test is None else {"n_test": self._test.samples.n})
+        return AlongPath(
+            np.array(path.t),
+            {name: values[:-1] for name, values in found.items()},
+            {name: float(values[-1]) for name, values in found.items()},
+            samples,
+        )
+
+    def _measured(self, x: torch.Tensor) -> dict[str, float]:
+        """Losses and metrics at one point (D,)."""
+        state = {**self._state(x), **(self._statistics(x) if self._recomputed else {})}
+        state = self._folded(state) if self._buffers else state
+        row = {}
+        for prefix, batches in (("", self._batches), (TEST, self._test)):
+            if batches is None:
+                continue
+            loss, parts, sizes = 0.0, [], []
+            for share, part, inputs, targets in batches(1, every=True):
+                args, kwargs = arguments(inputs)
+                outputs = functional_call(self._called, state, args, kwargs)
+                loss += share * float(loss_of(self._loss, outputs, targets)) if share else 0.0
+                parts.append((outputs, targets))
+                sizes.append(part)
+            row[prefix + LOSS] = loss
+            if isinstance(parts[0][0], torch.Tensor) or type(parts[0][0]) in (tuple, list, dict):
+                parts, sizes = [joined(parts)], [1.0]
+            metrics = usual_metrics(*parts[0]) if self._metrics is None else self._metrics
+            for name, metric in metrics.items():
+                row[prefix + name] = sum(n * float(metric(*part)) for n, part in zip(sizes, parts, strict=True))
+        return row
 
     @property
     def hessian_products(self) -> Callable[[Any, Any], np.ndarray] | None:
@@ -394,17 +471,6 @@ class TorchLandscape(LandscapeDefaults):
         result: torch.Tensor = loss_of(self._loss, outputs, targets)
         return result
 
-    def _batches(self, at_once: int) -> Iterator[tuple[float, float, Any, Any]]:
-        """Shares of the loss and of the samples, inputs and targets; fewer samples where more points go together."""
-        bounds = self._shares.bounds
-        step = len(bounds) - 1 if self._whole else max(1, self._points // at_once)
-        for first in range(0, len(bounds) - 1, step):
-            last = min(first + step, len(bounds) - 1)
-            share = self._shares.of(first, last)
-            rows = slice(int(bounds[first]), int(bounds[last]))
-            if share:  # all targets of some samples may be ignored
-                yield share, (rows.stop - rows.start) / self._samples.n, *self._samples.rows(rows)
-
     def _statistics(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """The statistics of batch normalisation at a point (D,), without a gradient."""
         assert self._recomputed is not None
@@ -520,6 +586,13 @@ def _differentiable_kernels() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def _pair(data: Any) -> tuple[Any, Any]:
+    """Inputs and targets of ``(inputs, targets)``, or of a data set or loader that holds both."""
+    if isinstance(data, (tuple, list)) and len(data) == 2:
+        return data[0], data[1]
+    return data, None
 
 
 def _in_single_precision(module: torch.nn.Module) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import (
     DataLoader,
@@ -47,6 +48,45 @@ class Samples:
             return found.clone() if isinstance(index, slice) else found
 
         return mapped(some, self.inputs), mapped(some, self.targets)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Samples, a few at a time, with what their losses add to the loss of all.
+
+    Attributes
+    ----------
+    samples
+        All of them.
+    bounds
+        (K + 1,): where batches may begin and end.
+    shares
+        (K + 1,): the weight of all samples before each bound, as a part of the whole; None for a sum.
+    whole
+        Whether the loss is one of all samples together, which no batches make.
+    points
+        How many points together have as few samples as lie between two bounds.
+    """
+
+    samples: Samples
+    bounds: np.ndarray
+    shares: np.ndarray | None
+    whole: bool
+    points: int
+
+    def __call__(self, at_once: int, every: bool = False) -> Iterator[tuple[float, float, Any, Any]]:
+        """Shares of the loss and of the samples, inputs and targets; fewer samples where more points go together.
+
+        Batches that add nothing to the loss are left out unless ``every``: all of their targets are ignored.
+        """
+        last = len(self.bounds) - 1
+        step = last if self.whole else max(1, self.points // at_once)
+        for a in range(0, last, step):
+            b = min(a + step, last)
+            share = 1.0 if self.shares is None else float(self.shares[b] - self.shares[a])
+            if share or every:
+                rows = slice(int(self.bounds[a]), int(self.bounds[b]))
+                yield share, (rows.stop - rows.start) / self.samples.n, *self.samples.rows(rows)
 
 
 def arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -145,7 +185,7 @@ def _items(source: Any) -> Any:
     dataset, collate = loader.dataset, loader.collate_fn or torch.utils.data.default_collate
     order = None if isinstance(dataset, IterableDataset) else _order(loader, dataset)
     if order is None:
-        return _joined(list(loader))
+        return joined(list(loader))
     if not len(order):
         raise ValueError("the data set has no samples")
     _refuse_augmentation(dataset, order)
@@ -194,8 +234,8 @@ def _same(a: Any, b: Any) -> bool:
     return x.shape == y.shape and bool(((x == y) | ((x != x) & (y != y))).all())
 
 
-def _joined(batches: Sequence[Any]) -> Any:
-    """Batches put together, leaf by leaf."""
+def joined(batches: Sequence[Any]) -> Any:
+    """Batches put together, tensor by tensor."""
     if not batches:
         raise ValueError("the data loader is empty; an iterator that has been read is, too")
     first = batches[0]
@@ -207,9 +247,9 @@ def _joined(batches: Sequence[Any]) -> Any:
                 f"the batches cannot be put together ({error}); expected inputs of one shape in all of them"
             ) from error
     if isinstance(first, Mapping):
-        return {key: _joined([batch[key] for batch in batches]) for key in first}
+        return {key: joined([batch[key] for batch in batches]) for key in first}
     if isinstance(first, (tuple, list)):
-        return tuple(_joined(part) for part in _transposed(batches))
+        return tuple(joined(part) for part in _transposed(batches))
     return first
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch.func import functional_call
 
-from .torch_data import Samples, arguments, leaves, mapped
+from .torch_data import Batches, Samples, arguments, leaves, mapped
 
 #: The samples on which a loss is tried when a landscape is made.
 TRIED = 32
@@ -23,45 +22,26 @@ MEAN, MEAN_WITH_MODULE = 1e-5, 1e-4
 ALONE = 1e-2
 
 
-@dataclass(frozen=True)
-class Shares:
-    """How the losses of parts make the loss of all samples: Σ share · loss.
-
-    Attributes
-    ----------
-    bounds
-        (K + 1,): where parts may begin and end.
-    weights
-        (K + 1,): the weight of all samples before each bound, as a part of the whole; None for a sum.
-    """
-
-    bounds: np.ndarray
-    weights: np.ndarray | None
-
-    def of(self, first: int, last: int) -> float:
-        """The share of the samples from ``bounds[first]`` up to ``bounds[last]``."""
-        return 1.0 if self.weights is None else float(self.weights[last] - self.weights[first])
-
-
 class Trial:
     """Module and loss on a few samples, with what must hold of them.
 
     Parameters
     ----------
-    micro, batch
-        Samples at a time: at least, and as the user gave it.
+    batch, points
+        Samples at a time, over so many points.
     """
 
-    def __init__(self, module: torch.nn.Module, loss: Any, samples: Samples, micro: int, batch: int) -> None:
-        self.module, self.loss, self.samples, self.micro, self.batch = module, loss, samples, micro, batch
+    def __init__(self, module: torch.nn.Module, loss: Any, samples: Samples, batch: int, points: int) -> None:
+        self.module, self.loss, self.samples, self.batch, self.points = module, loss, samples, batch, points
+        self.micro = max(1, batch // points)
         # A loss may be one of all samples together where these are a batch.
         device = leaves(samples.inputs)[0].device
         self.everything = torch.arange(samples.n, device=device)
-        if samples.n > micro:
+        if samples.n > self.micro:
             self.everything = _varied(samples, device)
 
-    def run(self) -> Shares | None:
-        """How the losses of parts add up; None where the loss is one of all samples together.
+    def run(self) -> Batches:
+        """The samples in batches, whose losses add up.
 
         Raises
         ------
@@ -84,13 +64,17 @@ class Trial:
                     "dropout, augmentation or another random layer acts in evaluation mode too; switch it off"
                 )
             if self.samples.n <= self.micro:
-                return Shares(np.array([0, self.samples.n]), np.array([0.0, 1.0]))
+                return self._at_once(whole=False)
             try:
-                return self._shares(outputs, value)
+                bounds = np.append(np.arange(0, self.samples.n, self.micro), self.samples.n)
+                return Batches(self.samples, bounds, self._shares(outputs, value, bounds), False, self.points)
             except ValueError:
                 if self.samples.n <= self.batch:
-                    return None
+                    return self._at_once(whole=True)
                 raise
+
+    def _at_once(self, whole: bool) -> Batches:
+        return Batches(self.samples, np.array([0, self.samples.n]), np.array([0.0, 1.0]), whole, self.points)
 
     def _forward(self, rows: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor]:
         """The outputs, where each belongs to a sample, and the loss of some samples."""
@@ -122,23 +106,22 @@ class Trial:
             )
         return value
 
-    def _shares(self, outputs: torch.Tensor | None, value: torch.Tensor) -> Shares:
-        """The mean over samples, their sum, or a mean with weights that the targets give."""
+    def _shares(self, outputs: torch.Tensor | None, value: torch.Tensor, bounds: np.ndarray) -> np.ndarray | None:
+        """Of the mean over samples, their sum (None), or a mean with weights that the targets give."""
         n = len(self.everything)
         places = torch.arange(n, device=self.everything.device)
         tried = []
         for first in (places[: -(-n // 4)], places[: n // 2], places[::2]):
             parts = first, places[~torch.isin(places, first)]
             tried += self._parts(parts, outputs, value)
-        bounds = np.append(np.arange(0, self.samples.n, self.micro), self.samples.n)
         part = _tolerance(value.dtype, MEAN_WITH_MODULE if outputs is None else MEAN)
         if _fits(tried, part, lambda a, b: np.array([a, b]) / (a + b)):
-            return Shares(bounds, bounds / self.samples.n)
+            return bounds / self.samples.n
         if _fits(tried, part, lambda a, b: np.ones(2)):
-            return Shares(bounds, None)
+            return None
         weights = self._weights(outputs, bounds)
         if weights is not None:
-            return Shares(bounds, weights)
+            return weights
         whole, (a, b), losses = next(t for t in tried if not _fits([t], part, lambda a, b: np.array([a, b]) / (a + b)))
         mean = (a * losses[0] + b * losses[1]) / (a + b)
         raise ValueError(
