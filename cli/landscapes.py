@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
-from .inputs import Vector, load_data, settle
-from .options import NETWORKS, TRAIN_ONLY, UsageError, one_of, refuse_given
+from .inputs import Vector, load_data, one_vector, read_vector_file, settle
+from .options import NETWORKS, TRAIN_ONLY, UsageError, file_and_row, one_of, refuse_given
 from .output import note
 
 Landscape = Annotated[
     str | None,
     typer.Option(
         help="Your own landscape: MODULE:NAME of a function x -> (value, gradient), or of a function without arguments "
-        "that returns a landscape, as my_energy:make.",
+        "that returns a landscape, or a PyTorch module with its loss and data, as my_net:make.",
         metavar="MODULE:NAME",
     ),
 ]
@@ -59,6 +61,49 @@ class Where:
     device: str
     dtype: str
 
+    @classmethod
+    def of_own(cls, landscape: str) -> Where:
+        """A landscape of the user's own alone."""
+        return cls(landscape, "auto", None, "auto", None, "train", None, "cpu", "float32")
+
+    def open(
+        self, files: Sequence[str], more: Sequence[Vector] = (), single: bool = True
+    ) -> tuple[Any, dict[str, Any], list[Vector]]:
+        """The landscape, what a result says of it, and the vectors of some files.
+
+        Files other than .npy are those that a landscape of the user's own reads itself, such as checkpoints.
+
+        Parameters
+        ----------
+        more
+            Further vectors on the landscape.
+        single
+            Whether each file names one vector.
+        """
+
+        def read(file: str) -> list[Vector]:
+            return [one_vector(file)] if single else read_vector_file(file)
+
+        if self.own is None:
+            vectors = [vector for file in files for vector in read(file)]
+            if more:
+                _of_one_size([*vectors, *more])
+            return *self.landscape([*vectors, *more]), vectors
+        land = _own_landscape(self.own)
+        own = [file for file in files if hasattr(land, "read") and not file_and_row(file)[0].endswith(".npy")]
+        if getattr(land, "interpolates", False):
+            if not own or len(own) < len(files) or (more and len(own) < 2):
+                raise ValueError(
+                    f"--landscape {self.own} interpolates buffers, which no .npy and no path holds; expected the "
+                    "checkpoints between which it does, as a.pt b.pt"
+                )
+            land = land.between(*own)
+        vectors = []
+        for file in files:
+            vectors += [Vector(file, None, land.read(file))] if file in own else read(file)
+        _of_one_size([*vectors, *more])
+        return land, {"landscape": self.own}, vectors
+
     def landscape(self, vectors: list[Vector]) -> tuple[Any, dict[str, Any]]:
         """The landscape of some vectors, and what a result says of where they lie."""
         from minilandscape.networks import network_landscape
@@ -79,6 +124,23 @@ class Where:
         return land, {**facts, "remark": mnist.remark} if mnist.remark else facts
 
 
+def _of_one_size(vectors: list[Vector]) -> None:
+    """ValueError where vectors hold different numbers of numbers."""
+    sizes = {vector.values.size: vector.file for vector in vectors}
+    if len(sizes) > 1:
+        (a, file_a), (b, file_b) = list(sizes.items())[:2]
+        raise ValueError(f"{file_a} holds {a} numbers, {file_b} {b}; expected vectors of one landscape")
+
+
+def of_module(made: Any) -> Any:
+    """A landscape of a PyTorch module that a factory has made with its loss and data; anything else as it is."""
+    if "torch" not in sys.modules:
+        return made
+    from minilandscape.adapters.torch_make import landscape_of
+
+    return landscape_of(made)
+
+
 def _own_landscape(spec: str) -> Any:
     """The landscape that MODULE:NAME is, or returns when called; the current folder is searched first."""
     from minilandscape.landscape.named import named_landscape
@@ -87,6 +149,6 @@ def _own_landscape(spec: str) -> Any:
     if not colon or not name or not all(part.isidentifier() for part in module.split(".")):
         raise UsageError(f"--landscape is {spec!r}; expected MODULE:NAME, such as my_energy:make")
     try:
-        return named_landscape(spec)
+        return named_landscape(spec, convert=of_module)
     except ValueError as error:
         raise ValueError(f"--landscape {error}") from error

@@ -9,6 +9,7 @@ import numpy as np
 import typer
 
 from .inputs import load_data, read_vector_file, settle
+from .landscapes import OF_NETWORKS, Landscape, Where
 from .options import TRAIN_ONLY, Data, Device, Dtype, Json, Model, TrainSize, UsageError, Variant, one_of, refuse_given
 from .output import check_outputs, note, print_json, progress_bar
 
@@ -133,7 +134,10 @@ def train(
 
 def evaluate(
     context: typer.Context,
-    files: Annotated[list[str], typer.Argument(help="Vectors: FILE.npy, or FILE.npy:ROW of a set.")],
+    files: Annotated[
+        list[str], typer.Argument(help="Vectors: FILE.npy, or FILE.npy:ROW of a set; checkpoints with --landscape.")
+    ],
+    landscape: Landscape = None,
     split: Annotated[str, typer.Option(help="train, test or both.", callback=one_of("train", "test", "both"))] = "both",
     model: Model = "auto",
     variant: Variant = None,
@@ -145,10 +149,15 @@ def evaluate(
 ) -> None:
     """Losses and accuracies of weight vectors, one row a vector.
 
-    An image counts as right where its label alone has the largest output, as 1/k where k classes share it.
+    On a landscape of your own (--landscape), its values; of a PyTorch module, losses and metrics over its data and its
+    test data. An image counts as right where its label alone has the largest output, as 1/k where k classes share it.
     """
     from minilandscape.networks import network_landscape
 
+    if landscape is not None:
+        refuse_given(context, ("split", *OF_NETWORKS), "options of networks, without effect on --landscape")
+        _evaluate_own(landscape, files, as_json)
+        return
     if split == "test":
         refuse_given(context, ("train_size",), TRAIN_ONLY)
     vectors = [vector for file in files for vector in read_vector_file(file)]
@@ -175,3 +184,24 @@ def evaluate(
                 accuracy = f", accuracy {row[part]['accuracy']:.2%}" if "accuracy" in row[part] else ""
                 parts.append(f"{part} loss {row[part]['loss']:.4e}{accuracy} of {row[part]['n_images']:,} images")
         print(f"{where} ({name}): " + "; ".join(parts))
+
+
+def _evaluate_own(landscape: str, files: list[str], as_json: bool) -> None:
+    """The values of a landscape of the user's own at some vectors, or all that it measures."""
+    land, facts, vectors = Where.of_own(landscape).open(files, single=False)
+    stack = np.stack([vector.values for vector in vectors])
+    if hasattr(land, "measure"):
+        columns = land.measure(stack)
+    else:
+        from minilandscape.landscape import as_landscape
+
+        columns = {"value": as_landscape(land, stack.shape[1]).values(stack)}
+    rows: list[dict[str, Any]] = [{"file": vector.file, "row": vector.row, **facts} for vector in vectors]
+    for k, row in enumerate(rows):
+        row |= {name: float(values[k]) for name, values in columns.items()}
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        where = row["file"] if row["row"] is None else f"{row['file']}:{row['row']}"
+        print(f"{where}: " + "; ".join(f"{name} {row[name]:.6g}" for name in columns))

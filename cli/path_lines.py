@@ -65,6 +65,29 @@ def print_path(path: Any, facts: dict[str, Any]) -> None:
         )
 
 
+def along_document(along: Any) -> dict[str, Any]:
+    """What ``connect --json`` says of losses and metrics along a path."""
+    return {
+        "t": along.t.tolist(),
+        "values": {name: values.tolist() for name, values in along.values.items()},
+        "average": along.average,
+        "barriers": {name: vars(along.barriers(name)).copy() for name in along.values},
+        **along.metadata,
+    }
+
+
+def print_along(along: Any) -> None:
+    """Losses and metrics at the endpoints, along the path, and at the average of the endpoints."""
+    for name in along.values:
+        if name.endswith("loss"):
+            found = along.barriers(name)
+            print(
+                f"{name:<12} barrier {found.barrier:.5g} above the higher endpoint; {found.forward:.5g} and "
+                f"{found.reverse:.5g} above the start and the end; {found.loss_barrier:.5g} above the line between them"
+            )
+    print(along)
+
+
 def _advice(path: Any) -> str:
     """How to go on from a path that is not converged."""
     from minilandscape.paths import Ending

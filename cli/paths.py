@@ -10,19 +10,31 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from .inputs import one_vector, read_path
+from .inputs import read_path
 from .landscapes import Landscape, Limit, Split, Where, check_own
 from .methods import MethodName, check_on, method_given, with_counts, with_method_options
 from .options import Data, Device, Dtype, Json, Model, TrainSize, UsageError, Variant, usage
 from .output import check_outputs, check_pictures, note, print_json, progress_bar, save_figure
-from .path_lines import comparison_row, path_document, print_comparison, print_path, print_pieces
+from .path_lines import (
+    along_document,
+    comparison_row,
+    path_document,
+    print_along,
+    print_comparison,
+    print_path,
+    print_pieces,
+)
 
 
 @with_method_options
 def connect(
     context: typer.Context,
     start: Annotated[
-        str, typer.Argument(help="Where the path starts (t = 0): A.npy, or SET.npy:ROW.", metavar="A.npy")
+        str,
+        typer.Argument(
+            help="Where the path starts (t = 0): A.npy, SET.npy:ROW, or a checkpoint of your own module (--landscape).",
+            metavar="A.npy",
+        ),
     ],
     end: Annotated[str, typer.Argument(help="Where it ends (t = 1).", metavar="B.npy")],
     landscape: Landscape = None,
@@ -69,20 +81,24 @@ def connect(
     check_outputs(out, inputs=inputs, suffix=".npz")
     check_pictures(plot, inputs=(*inputs, initial))
     where = Where(landscape, model, variant, data, train_size, split, limit, device, dtype)
-    a, b = one_vector(start), one_vector(end)
     before = None if initial is None else read_path(initial)
-    land, facts = where.landscape([a, b])
+    land, facts, (a, b) = where.open((start, end))
     check_on(land, asked)
     ends = a.values, _aligned(land, facts, a.values, b.values) if align else b.values
     search = {"method": asked, "steps": steps if total is None else total}
     path = _searched(land, ends, {**search, "initial": before}, facts, out)
     pieces = _split(land, path, search, out) if split_at_minima else []
+    measured = land.along(path) if hasattr(land, "along") else None
     if plot is not None:
-        save_figure(path.plot().figure, plot)
+        save_figure((path if measured is None else measured).plot().figure, plot)
     if as_json:
-        print_json({**path_document(path), "data": facts, **({"pieces": pieces} if split_at_minima else {})})
+        extra: dict[str, Any] = {"pieces": pieces} if split_at_minima else {}
+        extra |= {} if measured is None else {"along": along_document(measured)}
+        print_json({**path_document(path), "data": facts, **extra})
         return
     print_path(path, facts)
+    if measured is not None:
+        print_along(measured)
     print_pieces(pieces)
     if written := [str(file) for file in (out, plot) if file is not None]:
         print(f"wrote        {', '.join(written)}")
@@ -197,8 +213,7 @@ def compare(
     check_own(context)
     check_pictures(plot, inputs=(start, end, data))
     where = Where(landscape, model, variant, data, train_size, split, limit, device, dtype)
-    a, b = one_vector(start), one_vector(end)
-    land, facts = where.landscape([a, b])
+    land, facts, (a, b) = where.open((start, end))
     with usage():
         methods = planned(land, budget, tuple(ENTRIES), options)
     interrupted = None

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .inputs import Vector, one_vector, read_path, read_vector_file
+from .inputs import Vector, read_path
 from .landscapes import Landscape, Limit, Split, Where, check_own
 from .options import Data, Device, Dtype, Json, Model, TrainSize, UsageError, Variant, refuse_given
 from .output import check_outputs, check_pictures, print_json, progress_bar, save_figure
@@ -16,7 +16,7 @@ from .output import check_outputs, check_pictures, print_json, progress_bar, sav
 
 def curvature(
     context: typer.Context,
-    files: Annotated[list[str], typer.Argument(help="A.npy, a set, or SET.npy:ROW.", metavar="FILE…")],
+    files: Annotated[list[str], typer.Argument(help="A.npy, a set, SET.npy:ROW, or checkpoints.", metavar="FILE…")],
     landscape: Landscape = None,
     eigenvalues: Annotated[int, typer.Option(min=1, help="How many at each end of the spectrum.")] = 5,
     probes: Annotated[
@@ -56,12 +56,11 @@ def curvature(
     if step is not None and not 0 < step < inf:
         raise UsageError(f"--step is {step}; expected a finite number above 0")
     where = Where(landscape, model, variant, data, train_size, split, limit, device, dtype)
-    vectors = [vector for file in files for vector in read_vector_file(file)]
     if plot is not None:
-        if len(vectors) > 1:
-            raise UsageError(f"--plot draws one vector; {len(vectors)} were given")
         check_pictures(plot, inputs=(*files, data))
-    land, facts = where.landscape(vectors)
+    land, facts, vectors = where.open(files, single=False)
+    if plot is not None and len(vectors) > 1:
+        raise UsageError(f"--plot draws one vector; {len(vectors)} were given")
     rows: list[dict[str, Any]] = []
     for vector in vectors:
         if whole_spectrum(land, vector.values, eigenvalues):
@@ -111,7 +110,8 @@ def _print_curvature(row: dict[str, Any], single: bool) -> None:
 def surface(
     context: typer.Context,
     files: Annotated[
-        list[str] | None, typer.Argument(help="Up to three points: A.npy, or SET.npy:ROW.", metavar="[FILE…]")
+        list[str] | None,
+        typer.Argument(help="Up to three points: A.npy, SET.npy:ROW, or checkpoints.", metavar="[FILE…]"),
     ] = None,
     path: Annotated[
         Path | None,
@@ -168,16 +168,11 @@ def surface(
         refuse_given(context, ("seed",), "of random directions, which a plane through three points has not")
     where = Where(landscape, model, variant, data, train_size, split, limit, device, dtype)
     curve = None if path is None else read_path(path)
-    vectors = [one_vector(file) for file in files or ()]
     on_path = []
     if curve is not None:
         known = curve.metadata.get("data", {}).get("variant")
         on_path = [Vector(str(path), None, end, known, str(path)) for end in (curve.start, curve.end)]
-    sizes = {vector.values.size: vector.file for vector in (*vectors, *on_path)}
-    if len(sizes) > 1:
-        (a, file_a), (b, file_b) = list(sizes.items())[:2]
-        raise ValueError(f"{file_a} holds {a} numbers, {file_b} {b}; expected vectors of one landscape")
-    land, facts = where.landscape([*vectors, *on_path])
+    land, facts, vectors = where.open(files or (), on_path)
     points = np.stack([vector.values for vector in vectors]) if vectors else None
     if not has_random_directions(land, points, curve):
         refuse_given(context, ("seed",), "of random directions, which this plane does not have")

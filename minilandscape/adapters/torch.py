@@ -80,9 +80,9 @@ class TorchLandscape(LandscapeDefaults):
         Data on which :meth:`measure` and :meth:`along` evaluate as well: ``(inputs, targets)``, or a Dataset or
         DataLoader.
     metrics
-        Name -> ``metric(outputs, targets)``, one number of all samples of a data set; where the module returns an object
-        of its own, the mean over batches. None takes the accuracy where
-        outputs are (N, C, …) and targets are classes; an empty dictionary takes none.
+        Name -> ``metric(outputs, targets)``, one number of all samples of a data set; where the module returns an
+        object of its own, the mean over batches. None takes the accuracy where outputs are (N, C, …) and targets are
+        classes; an empty dictionary takes none.
 
     Attributes
     ----------
@@ -179,6 +179,15 @@ class TorchLandscape(LandscapeDefaults):
         what = f", buffers {self._buffers}d" if self._buffers else ""
         return f"<TorchLandscape: {self.size:,} parameters in {self.dtype}, {self._samples.n:,} samples{what}{stay}>"
 
+    @property
+    def interpolates(self) -> bool:
+        """Whether buffers are interpolated, but between no states yet: :meth:`between` names them."""
+        return self._buffers == "interpolate" and self._interpolated is None
+
+    def read(self, file: str | Path) -> np.ndarray:
+        """(D,) from a file of a checkpoint, as :meth:`vector` reads it."""
+        return self.vector(file)
+
     def between(self, *states: State) -> TorchLandscape:
         """The landscape with ``buffers="interpolate"`` whose buffers are linear between some states.
 
@@ -197,6 +206,7 @@ class TorchLandscape(LandscapeDefaults):
         other._interpolated = Interpolated(
             np.stack([self._flattened(module) for module in loaded]),
             [dict(module.named_buffers()) for module in loaded],
+            dict(self._module.named_buffers()),
             torch.zeros(0, dtype=self._torch_dtype, device=self._torch_device),
         )
         other._second = None
@@ -301,7 +311,8 @@ class TorchLandscape(LandscapeDefaults):
                     rows.append(self._measured(self._tensor(point)))
             except Exception as error:
                 raise LandscapeError(
-                    f"the module, the loss or a metric raised {type(error).__name__} at {describe_point(point)}: {error}",
+                    f"the module, the loss or a metric raised {type(error).__name__} at {describe_point(point)}: "
+                    f"{error}",
                     point,
                 ) from error
         return {name: np.array([row[name] for row in rows]) for name in rows[0]} if rows else {}

@@ -31,6 +31,8 @@ class Interpolated:
         (K, D).
     buffers
         Of each state.
+    own
+        Those of the module, which the states may have too.
     like
         A parameter, whose precision and device the buffers' weights have.
 
@@ -40,11 +42,17 @@ class Interpolated:
         If points do not tell the states apart, or buffers of whole numbers differ.
     """
 
-    def __init__(self, points: np.ndarray, buffers: Sequence[Mapping[str, torch.Tensor]], like: torch.Tensor) -> None:
+    def __init__(
+        self,
+        points: np.ndarray,
+        buffers: Sequence[Mapping[str, torch.Tensor]],
+        own: Mapping[str, torch.Tensor],
+        like: torch.Tensor,
+    ) -> None:
         points = points.astype(np.float64)
-        differ = [name for name in buffers[0] if not all(equal(buffers[0][name], other[name]) for other in buffers)]
+        differ = [name for name in own if not all(equal(own[name], other[name]) for other in buffers)]
         differ = [name for name in differ if not counts_batches(name)]
-        whole = [name for name in differ if not buffers[0][name].is_floating_point()]
+        whole = [name for name in differ if not own[name].is_floating_point()]
         if whole:
             raise ValueError(
                 f"the states have other buffers of whole numbers: {listed(whole)}; those cannot be interpolated, and "

@@ -11,8 +11,8 @@ import torch
 from .torch import TorchLandscape
 
 EXPECTED = (
-    "expected (module, loss, data), (module, loss, inputs, targets), or a dictionary of the arguments of TorchLandscape, "
-    "such as module, loss, inputs, targets, test"
+    "expected (module, loss, data), (module, loss, inputs, targets), or a dictionary of the arguments of "
+    "TorchLandscape, such as module, loss, data, test"
 )
 
 
@@ -22,9 +22,9 @@ def landscape_of(made: Any) -> Any:
     Parameters
     ----------
     made
-        ``(module, loss, data)`` with a Dataset or DataLoader, ``(module, loss, inputs, targets)``, or a dictionary of the
-        arguments of :class:`~minilandscape.adapters.torch.TorchLandscape`, in which ``data`` may stand for ``inputs`` and
-        ``targets``: a Dataset, a DataLoader or ``(inputs, targets)``.
+        ``(module, loss, data)`` with a Dataset or DataLoader, ``(module, loss, inputs, targets)``, or a dictionary of
+        the arguments of :class:`~minilandscape.adapters.torch.TorchLandscape`, in which ``data`` may stand for
+        ``inputs`` and ``targets``: a Dataset, a DataLoader or ``(inputs, targets)``.
 
     Raises
     ------

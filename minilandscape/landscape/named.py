@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+from collections.abc import Callable
 from typing import Any
 
 
-def named_landscape(name: str, folder: str = "") -> Any:
+def named_landscape(name: str, folder: str = "", convert: Callable[[Any], Any] = lambda made: made) -> Any:
     """Import the landscape that MODULE:NAME is, or returns when called.
 
     Parameters
@@ -18,6 +19,9 @@ def named_landscape(name: str, folder: str = "") -> Any:
         arguments that returns one of those.
     folder
         Searched first; by default the current one.
+    convert
+        Makes a landscape of what else a function may return, such as a PyTorch module with its loss and data; whatever
+        it does not know it returns as it is. ValueError and TypeError of it are told with the name.
 
     Raises
     ------
@@ -40,17 +44,26 @@ def named_landscape(name: str, folder: str = "") -> Any:
         raise ValueError(f"{name}: {module} has no {attribute!r}")
     found = getattr(loaded, attribute)
     if not _is_factory(name, found):
-        return found
+        return _converted(name, found, convert)
     try:
         made = found()
     except (Exception, SystemExit) as error:
         raise ValueError(f"{name}: {attribute}() raised {type(error).__name__}: {error}") from error
+    made = _converted(name, made, convert)
     if not (callable(made) or hasattr(made, "values_and_gradients")):
         raise ValueError(
             f"{name}: {attribute}() returned {type(made).__name__}; "
-            "expected a landscape, or a function of a point, x -> (value, gradient)"
+            "expected a landscape, or a function of a point, x -> (value, gradient), or a PyTorch module with its loss "
+            "and data, (module, loss, data)"
         )
     return made
+
+
+def _converted(name: str, made: Any, convert: Callable[[Any], Any]) -> Any:
+    try:
+        return convert(made)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def _is_factory(name: str, found: Any) -> bool:

@@ -1,0 +1,198 @@
+"""Checkpoints of one's own module on the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from minilandscape_cli.main import main
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+
+MODULE = """
+import torch
+from torch import nn
+
+generator = torch.Generator().manual_seed(0)
+x = torch.randn(60, 4, generator=generator)
+y = (x[:, 0] * x[:, 1] > 0).long()
+loss = nn.functional.cross_entropy
+
+
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 2))
+
+
+def make():
+    train, test = (x[:40], y[:40]), (x[40:], y[40:])
+    return {"module": net(), "loss": loss, "data": train, "test": test, "buffers": "interpolate"}
+
+
+def recomputed():
+    return dict(make(), buffers="recompute")
+
+
+def pair():
+    return net(), loss, x, y
+
+
+def loader():
+    return net(), loss, torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=9, shuffle=True)
+
+
+def alone():
+    return net()
+
+
+def wrong():
+    return {"module": net(), "loss": loss, "data": (x, y), "epochs": 3}
+
+
+def none():
+    return {"module": net(), "loss": loss}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    name = f"net_{abs(hash(str(tmp_path)))}"
+    Path(f"{name}.py").write_text(MODULE)
+    monkeypatch.setenv("NET", name)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def own(factory: str = "make") -> str:
+    import os
+
+    return f"{os.environ['NET']}:{factory}"
+
+
+def trained(seed: int) -> nn.Module:
+    import importlib
+    import os
+
+    code = importlib.import_module(os.environ["NET"])
+    module = code.net()
+    torch.manual_seed(seed)
+    for p in module.parameters():
+        nn.init.normal_(p, std=0.5)
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.05)
+    for _ in range(40):
+        optimizer.zero_grad()
+        code.loss(module(code.x[:40]), code.y[:40]).backward()
+        optimizer.step()
+    return module.eval()
+
+
+@pytest.fixture
+def modules(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Two networks whose checkpoints are a.pt, in a dictionary, and b.pt, of a wrapped module."""
+    monkeypatch.syspath_prepend(".")
+    found = [trained(1), trained(2)]
+    torch.save({"model": found[0].state_dict(), "epoch": 3}, "a.pt")
+    torch.save({"module." + key: tensor for key, tensor in found[1].state_dict().items()}, "b.pt")
+    return found
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    return int(ended.value.code or 0)
+
+
+def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    assert run(*arguments, "--json") == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def losses(modules: list[Any], rows: slice) -> list[float]:
+    import importlib
+    import os
+
+    code = importlib.import_module(os.environ["NET"])
+    with torch.no_grad():
+        return [float(code.loss(module(code.x[rows]), code.y[rows])) for module in modules]
+
+
+def test_connect_two_checkpoints(modules: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    found = run_json(
+        capsys, "connect", "a.pt", "b.pt", "--landscape", own(), "--points", "9", "--terms", "2", "--steps", "5",
+        "--out", "p.npz", "--plot", "p.png",
+    )  # fmt: skip
+    assert found["height_ends"] == pytest.approx(losses(modules, slice(0, 40)), rel=1e-5)
+    test = found["along"]["values"]["test loss"]
+    assert [test[0], test[-1]] == pytest.approx(losses(modules, slice(40, 60)), rel=1e-5)
+    assert found["along"]["barriers"]["loss"]["barrier"] == pytest.approx(
+        max(found["losses"]) - max(found["height_ends"]), rel=1e-4, abs=1e-6
+    )
+    assert set(found["along"]["average"]) == {"loss", "accuracy", "test loss", "test accuracy"}
+    assert Path("p.png").stat().st_size > 0
+    assert run("connect", "a.pt", "b.pt", "--landscape", own(), "--points", "5", "--method", "linear") == 0
+    shown = capsys.readouterr().out
+    assert "test accuracy" in shown
+    assert "average of both" in shown
+    assert "above the line between them" in shown
+
+
+def test_the_other_commands_take_checkpoints(modules: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = run_json(capsys, "evaluate", "a.pt", "b.pt", "--landscape", own())
+    assert [row["loss"] for row in rows] == pytest.approx(losses(modules, slice(0, 40)), rel=1e-5)
+    assert [row["test loss"] for row in rows] == pytest.approx(losses(modules, slice(40, 60)), rel=1e-5)
+    found = run_json(capsys, "curvature", "a.pt", "--landscape", own(), "--eigenvalues", "2")
+    assert found["points"][0]["value"] == pytest.approx(losses(modules, slice(0, 40))[0], rel=1e-5)
+    plane = run_json(capsys, "surface", "a.pt", "b.pt", "--landscape", own(), "--n", "5", "--margin", "0")
+    assert plane["values"][2][0] == pytest.approx(losses(modules, slice(0, 40))[0], rel=1e-5)
+    assert plane["values"][2][-1] == pytest.approx(losses(modules, slice(0, 40))[1], rel=1e-4)
+    compared = run_json(
+        capsys, "compare", "a.pt", "b.pt", "--landscape", own("recomputed"), "--budget", "60", "--points", "5"
+    )
+    assert len(compared["methods"]) > 2
+    assert run("evaluate", "a.pt", "--landscape", own()) == 0
+    assert "test accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("factory", ["pair", "loader", "recomputed"])
+def test_a_factory_may_return_a_module_with_its_loss_and_data(
+    factory: str, modules: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    modules[0][1].reset_running_stats()
+    torch.save(modules[0].state_dict(), "c.pt")
+    row = run_json(capsys, "evaluate", "c.pt", "--landscape", own(factory))[0]
+    if factory != "recomputed":
+        assert row["loss"] == pytest.approx(losses(modules[:1], slice(0, 60))[0], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("connect", "a.pt", "b.pt", "--landscape", "pair"), "buffers='recompute' takes them from the data"),
+        (("connect", "a.pt", "v.npy", "--landscape", "make"), "interpolates buffers, which no .npy and no path holds"),
+        (("evaluate", "a.pt", "--landscape", "alone"), "returned a module alone; expected (module, loss, data)"),
+        (("evaluate", "a.pt", "--landscape", "wrong"), "a dictionary with 'epochs'; expected names of data, module"),
+        (("evaluate", "a.pt", "--landscape", "none"), "a dictionary without inputs"),
+        (("evaluate", "nowhere.pt", "--landscape", "make"), "nowhere.pt does not exist"),
+        (("evaluate", "a.pt"), "a.pt is not a .npy file"),
+        (("evaluate", "other.pt", "--landscape", "make"), "other.pt holds x; expected the keys"),
+    ],
+)
+def test_what_goes_wrong_is_one_line(
+    arguments: tuple[str, ...], message: str, modules: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save("v.npy", np.zeros(56, dtype=np.float32))
+    torch.save({"x": torch.ones(3)}, "other.pt")
+    *command, factory = arguments if "--landscape" in arguments else (*arguments, "")
+    assert run(*command, *([own(factory)] if factory else [])) == 1
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert len(shown.strip().splitlines()) == 1
