@@ -69,7 +69,7 @@ from minilandscape.figures.paper import paper_figures, plot_figure1, plot_height
 from minilandscape.figures.report import render_report
 from minilandscape.files import json_text
 from minilandscape.networks import MODELS, model_size
-from minilandscape.paths import find_path, fourier
+from minilandscape.paths import find_path, methods
 from minilandscape.paths.solvers import FewPointsFirst
 from minilandscape.reproduce import campaign_status, estimate, write_report
 from minilandscape.training.options import run_options
@@ -906,7 +906,7 @@ def test_a_search_whose_barrier_hides_between_its_points_goes_on_with_more() -> 
 def test_a_search_that_is_cut_off_goes_on_as_far_as_the_plan_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fourier, "FewPointsFirst", partial(FewPointsFirst, most_steps=12))  # of one search
+    monkeypatch.setattr(methods, "FewPointsFirst", partial(FewPointsFirst, most_steps=12))  # of one search
     floor = 2 * np.cos(3.0)  # of the valley, which no path of few steps follows
     ends, options = np.array([[-1.0, floor], [1.0, floor]]), {"n_points": 25, "lam": 1e-3, "solver": "auto"}
     options |= {"steps": "auto", "objective": "sum"}
