@@ -100,7 +100,8 @@ def band(optimizer: str) -> Callable[[System, Any], Found]:
             if optimizer == "ODE"
             else getattr(ase.optimize, optimizer)(neb, logfile=None)
         )
-        converged = bool(run.run(fmax=system.tolerance, steps=MOST_CALLS // (len(images) - 2)))
+        run.run(fmax=system.tolerance, steps=MOST_CALLS // (len(images) - 2))
+        converged = bool(neb.get_residual() <= system.tolerance)  # NEBOptimizer returns True when its steps are over
         highest = max(image.get_potential_energy() for image in images[1:-1])
         reason = "converged" if converged else "steps"
         return Found(highest, land.calls, run.nsteps + 2, converged, reason=reason)
@@ -114,11 +115,13 @@ def path_then_sella(system: System, land: Any) -> Found:
     if _is_free(system):
         options["initial"] = _interpolated(system, land, 7)
     path = ml.find_path(land, system.start, system.end, **options)
-    return _sella(system, land, path.points(path.t)[path.values.argmax()], land.rounds)
+    t = path.t[path.values.argmax()]
+    before, top, after = path.points(np.clip([t - 0.01, t, t + 0.01], 0, 1))
+    return _sella(system, land, top, after - before, land.rounds)
 
 
 def maxflux_then_sella(system: System, land: Any) -> Found:
-    """Direct MaxFlux with three moving points to its middle tolerance, then Sella: PyDMF as its authors advise."""
+    """Direct MaxFlux with three moving points to its middle tolerance, as PyDMF's authors advise, then Sella."""
     from dmf import DirectMaxFlux, interpolate_fbenm
 
     ends = _images(system, land, 0)
@@ -131,8 +134,8 @@ def maxflux_then_sella(system: System, land: Any) -> Found:
         for image in flux.images:
             image.calc = _forces(land)
         flux.solve(tol="middle")
-    top = flux.history.images_tmax[-1]
-    return _sella(system, land, _vector(land, top), len(flux.history.tmax) + 1)
+    top, tangent = (flux.get_positions(t=np.array(flux.history.tmax[-1:]), nu=nu).ravel() for nu in (0, 1))
+    return _sella(system, land, top, tangent, len(flux.history.tmax) + 1)
 
 
 def geodesic_then_sella(system: System, land: Any) -> Found:
@@ -145,13 +148,17 @@ def geodesic_then_sella(system: System, land: Any) -> Found:
     raw = redistribute(symbols, [start.positions, end.positions], 10, tol=1e-2)
     smoother = Geodesic(symbols, raw, 1.7, threshold=3, friction=1e-2)
     smoother.smooth(tol=2e-3, max_iter=15)
-    points = np.array(smoother.path)[1:-1].reshape(8, -1)
-    values = land.values(points)
-    return _sella(system, land, points[values.argmax()], land.rounds)
+    points = np.array(smoother.path).reshape(10, -1)
+    k = 1 + land.values(points[1:-1]).argmax()
+    return _sella(system, land, points[k], points[k + 1] - points[k - 1], land.rounds)
 
 
-def _sella(system: System, land: Any, x: np.ndarray, rounds: int) -> Found:
-    """Sella from a point, in internal coordinates where it is a molecule's; each of its calls waits for the last."""
+def _sella(system: System, land: Any, x: np.ndarray, tangent: np.ndarray, rounds: int) -> Found:
+    """Sella from a point, the path's tangent its first guess of the mode; each of its calls waits for the last.
+
+    Without the tangent it ends elsewhere from the straight line's middle, where a hop is symmetric, and needs as many
+    calls or more from other points. Internal coordinates change nothing for these molecules.
+    """
     from sella import Sella
 
     before = land.calls
@@ -160,7 +167,8 @@ def _sella(system: System, land: Any, x: np.ndarray, rounds: int) -> Found:
     atoms.calc = _forces(land)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        search = Sella(atoms, order=1, internal=system.group == "baker", logfile=None, **whole)
+        search = Sella(atoms, order=1, logfile=None, **whole)
+        search.pes.v0 = np.pad(tangent, (0, -land.size % 3)) @ search.pes.get_Ufree()
         converged = bool(search.run(fmax=system.tolerance, steps=500))
     value = atoms.get_potential_energy()
     reason = "converged" if converged else "steps"
@@ -229,6 +237,11 @@ METHODS = {
     "ASE NEB, FIRE": Method(band("FIRE"), ("ase",)),
     "ASE NEB, ODE": Method(band("ODE"), ("ase",)),
     "path + Sella": Method(path_then_sella, ("ase", "sella"), lambda s: s.atoms),
-    "PyDMF + Sella": Method(maxflux_then_sella, ("ase", "sella", "dmf", "cyipopt"), lambda s: s.atoms),
+    # Its elastic networks and its β know Å and eV.
+    "PyDMF + Sella": Method(
+        maxflux_then_sella,
+        ("ase", "sella", "dmf", "cyipopt"),
+        lambda s: s.group in ("adatom", "heptamer", "baker"),
+    ),
     "geodesic + Sella": Method(geodesic_then_sella, ("ase", "sella", "geodesic_interpolate"), _is_free),
 }
