@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import itertools
 import json
 import re
@@ -151,6 +153,13 @@ def test_a_band_without_a_climbing_image_stays_below_the_saddle_at_its_images() 
     assert (climbing.metadata["climb"], plain.metadata["climb"]) == (True, False)
 
 
+@pytest.mark.parametrize("module", ["methods", "search", "fourier", "compare"])
+def test_the_examples_of_the_docstrings_are_right(module: str) -> None:
+    found = doctest.testmod(importlib.import_module(f"minilandscape.paths.{module}"))
+    assert found.attempted > 0
+    assert found.failed == 0
+
+
 def test_algorithm_2_step_by_step_is_the_search() -> None:
     options: dict[str, Any] = {"objective": "sum", "lr": 0.02, "lam": 3.0}
     states = list(itertools.islice(ml.FourierPathFinder(LAND, 4, 12, **options).steps(*ENDS), 10))
@@ -202,8 +211,8 @@ def test_a_comparison_takes_methods_as_objects() -> None:
     assert objectives == [None, None, None, "maxflux", "maxflux"]
     found = ml.compare_methods(double_well, *WELLS, 400, methods=methods, objective="smoothmax", climb=True)
     assert [path.metadata.get("objective") for path in found.paths.values()][3:] == ["smoothmax"] * 2
-    with pytest.raises(ValueError, match=r"images has no effect on Neb\(images=7\); remove it"):
-        ml.compare_methods(double_well, *WELLS, 400, methods=[ml.Neb(images=7)], images=9)
+    with pytest.raises(ValueError, match=r"images has no effect on 'Neb\(images=7\)'; remove it"):
+        ml.compare_methods(double_well, *WELLS, 400, methods=ml.Neb(images=7), images=9)
 
 
 def test_a_comparison_runs_every_method_and_the_papers_with_every_solver() -> None:

@@ -247,7 +247,7 @@ def test_an_option_changes_the_answer_or_is_refused(
 )
 def test_a_comparison_refuses_numbers_that_none_of_its_methods_takes(methods: tuple[str, ...], name: str) -> None:
     land = FunctionLandscape(lambda x: (float(x @ x), 2 * x), size=2)
-    with pytest.raises(ValueError, match=f"^{name} has no effect on {', '.join(methods)}; remove it"):
+    with pytest.raises(ValueError, match=f"^{name} has no effect on {', '.join(map(repr, methods))}; remove it"):
         compare_methods(land, np.zeros(2), np.ones(2), 500, methods=methods, **{name: 9})
     assert land.evaluations.values == land.evaluations.gradients == 0
 

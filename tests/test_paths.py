@@ -716,10 +716,12 @@ def test_methods_are_compared_within_a_budget() -> None:
         ({"budget": float("nan")}, "the budget is nan"),
         ({"budget": 600.5}, "the budget is 600.5"),
         ({"methods": ("linear", "string")}, "no method is called 'string'"),
-        ({"methods": ()}, "no method is called ''; expected some of fourier, adam"),
+        ({"methods": ()}, "no method is called ''; expected some of 'fourier, adam', 'fourier"),
         ({"methods": ("neb", "neb")}, "neb is given twice"),
-        ({"images": 2}, "images is 2"),
-        ({"n_terms": -1}, "n_terms is -1"),
+        ({"images": 2}, "neb: images is 2"),
+        ({"n_terms": -1}, "fourier, adam: n_terms is -1"),
+        ({"lr": 0.1}, "fourier, lbfgs-gss: lr belongs to the solver 'adam'"),
+        ({"nterms": 3}, "nterms has no effect on"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_before_anything_is_evaluated(

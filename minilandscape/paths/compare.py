@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -127,7 +127,7 @@ def compare_methods(
     end: Any,
     budget: int,
     *,
-    methods: Sequence[str | Method] = tuple(ENTRIES),
+    methods: str | Method | Sequence[str | Method] = tuple(ENTRIES),
     progress: Callable[[str, PathState], None] | None = None,
     **options: Any,
 ) -> PathComparison:
@@ -141,7 +141,7 @@ def compare_methods(
         Points, with and without gradients, that each method may evaluate while it searches. The path that it begins
         with is evaluated in any case, and the maximum at the end is not counted.
     methods
-        At least one: labels of :data:`ENTRIES`, names of methods, or objects such as ``ml.Neb(images=9, climb=False)``,
+        One or more: labels of :data:`ENTRIES`, names of methods, or objects such as ``ml.Neb(images=9, climb=False)``,
         whose label is what is written.
     progress
         Called with the label of a method and every state of its search.
@@ -152,7 +152,7 @@ def compare_methods(
     Returns
     -------
     PathComparison
-        A method that raises leaves its error and what it had found so far; the others go on.
+        A method that raises leaves its error and its curve so far; the others continue.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def compare_methods(
     ...     print(f"{label:27} {path.maximum:8.3f}")
     linear                        12.676
     Neb(images=7)                -40.665
-    Neb(images=7, climb=False)   -41.000
+    Neb(images=7, climb=False)   -39.718
     """
     asked = planned(landscape, budget, methods, options)
     found = PathComparison({}, {})
@@ -203,7 +203,7 @@ def compare_methods(
 
 
 def planned(
-    landscape: Any, budget: Any, methods: Sequence[str | Method], options: Mapping[str, Any]
+    landscape: Any, budget: Any, methods: str | Method | Sequence[str | Method], options: Mapping[str, Any]
 ) -> dict[str, Method]:
     """Methods by label, with those of some options that they have and leave open; nothing is evaluated.
 
@@ -212,7 +212,7 @@ def planned(
     ValueError
         As of :func:`compare_methods`.
     """
-    asked = _labelled(methods)
+    asked = _labelled([methods] if isinstance(methods, (str, Method)) else methods)
     for name, value in options.items():
         if value is not None:
             asked = _with_option(asked, name, value)
@@ -226,7 +226,7 @@ def _labelled(methods: Sequence[str | Method]) -> dict[str, Method]:
     asked: dict[str, Method] = {}
     for each in methods or [""]:
         if isinstance(each, str) and each not in (*ENTRIES, *METHODS):
-            raise ValueError(f"no method is called {each!r}; expected some of {', '.join(ENTRIES)}")
+            raise ValueError(f"no method is called {each!r}; expected some of {_listed(ENTRIES)}")
         label = each if isinstance(each, str) else repr(each)
         if label in asked:
             raise ValueError(f"{label} is given twice; give it once")
@@ -238,5 +238,15 @@ def _with_option(methods: dict[str, Method], name: str, value: Any) -> dict[str,
     """Methods, those with an option that they have and leave open; ValueError where there is none."""
     users = [label for label, each in methods.items() if name in options_of(each) and name not in chosen(each)]
     if not users:
-        raise ValueError(f"{name} has no effect on {', '.join(methods)}; remove it")
-    return methods | {label: replace(methods[label], **{name: value}) for label in users}
+        raise ValueError(f"{name} has no effect on {_listed(methods)}; remove it")
+    with_it = {}
+    for label in users:
+        try:
+            with_it[label] = replace(methods[label], **{name: value})
+        except ValueError as error:
+            raise ValueError(f"{label}: {error}") from None
+    return methods | with_it
+
+
+def _listed(labels: Iterable[str]) -> str:
+    return ", ".join(map(repr, labels))
