@@ -19,10 +19,11 @@ from minilandscape_cli.main import app, main
 
 import minilandscape as ml
 from minilandscape import paths as all_paths
-from minilandscape.landscape import FunctionLandscape
+from minilandscape.landscape import PATH_DEFAULTS, FunctionLandscape
 from minilandscape.networks import initial_vector, network_landscape
+from minilandscape.paths import ComparisonInterrupted
 from minilandscape.paths import methods as of_paths
-from minilandscape.paths.compare import ENTRIES, ComparisonInterrupted
+from minilandscape.paths.compare import ENTRIES
 from minilandscape.paths.method import Choice, Switch, options_of
 from minilandscape.paths.methods import METHODS, OBJECTIVES, SOLVERS
 from minilandscape.paths.search import as_method
@@ -187,6 +188,15 @@ def test_every_option_is_explained_and_is_an_option_of_the_command(method: Any) 
             assert flag.secondary_opts == [f"--no-{flag.name}"]
     assert isinstance(options_of(ml.Fourier)["solver"], Choice)
     assert (options_of(ml.Fourier)["solver"].names, options_of(ml.Fourier)["objective"].names) == (SOLVERS, OBJECTIVES)
+
+
+def test_the_page_of_landscapes_lists_methods_and_options() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "landscapes-of-your-own.md").read_text(encoding="utf-8")
+    for method in METHODS.values():
+        assert f'`"{method.name}"`' in page
+        assert f"`ml.{method.__name__}`" in page
+        assert {name for name in options_of(method) if f"`{name}`" not in page} == set()
+    assert {name for name in PATH_DEFAULTS if f"`{name}`" not in page} == set()
 
 
 # Comparisons -------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Path finders: low paths between two points of any landscape, and the saddles on them."""
 
-from .compare import PathComparison, compare_methods
+from .compare import ComparisonInterrupted, PathComparison, compare_methods
 from .drive import SearchInterrupted
 from .endings import Ending
 from .fourier import FourierPathFinder
@@ -13,6 +13,7 @@ from .search import find_path
 __all__ = [
     "AutoNeb",
     "Bezier",
+    "ComparisonInterrupted",
     "Ending",
     "Fourier",
     "FourierPathFinder",
