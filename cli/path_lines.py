@@ -128,6 +128,7 @@ def comparison_row(result: Any, label: str) -> dict[str, Any]:
         return {"error": " ".join(str(result.errors[label]).split())}
     path = result.paths[label]
     return {
+        "barrier": path.barrier,
         "height": path.height,
         "maximum": path.maximum,
         "length": path.length,
@@ -141,14 +142,15 @@ def comparison_row(result: Any, label: str) -> dict[str, Any]:
 
 def print_comparison(result: Any) -> None:
     """A line for each method."""
-    print(f"{'method':<20} {'maximum':>14} {'steps':>6} {'gradients':>10} {'values':>8}  {'converged':9}  ended")
+    columns = ("barrier", 12), ("maximum", 12), ("steps", 6), ("gradients", 10), ("values", 8)
+    print(f"{'method':<20} {' '.join(f'{name:>{width}}' for name, width in columns)}  {'converged':9}  ended")
     for label in result.curves:
         row = comparison_row(result, label)
-        if row["error"] is not None:
-            print(f"{label:<20} {'-':>14} {'-':>6} {'-':>10} {'-':>8}  {'no':9}  error: {row['error']}")
-            continue
-        counts = row["evaluations"]
-        print(
-            f"{label:<20} {row['maximum']:>14.6g} {row['steps']:>6} {counts['gradients']:>10} "
-            f"{counts['values']:>8}  {'yes' if row['converged'] else 'no':9}  {row['reason']}"
-        )
+        shown = {"barrier": "-", "maximum": "-", "steps": "-", "gradients": "-", "values": "-"}
+        converged, ended = "no", f"error: {row['error']}"
+        if row["error"] is None:
+            shown = {"barrier": f"{row['barrier']:.5g}", "maximum": f"{row['maximum']:.6g}", "steps": row["steps"]}
+            shown |= row["evaluations"]
+            converged, ended = "yes" if row["converged"] else "no", row["reason"]
+        numbers = " ".join(f"{shown[name]:>{width}}" for name, width in columns)
+        print(f"{label:<20} {numbers}  {converged:9}  {ended}")

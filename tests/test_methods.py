@@ -344,8 +344,10 @@ def test_a_comparison_has_a_line_for_a_method_that_raised(folder: Path, capsys: 
     code, out, err = run(capsys, "compare", "fails_once", "--budget", "150", "--plot", "c.png")
     assert code == 0
     first, *others = out.splitlines()[1:]
-    assert re.fullmatch(r"fourier, adam +(- +){4}no +error: .*RuntimeError.*no license", first)
+    assert re.fullmatch(r"fourier, adam +(- +){5}no +error: .*RuntimeError.*no license", first)
     assert [line[:20].strip() for line in others] == list(ENTRIES)[1:]
+    barriers = {line[:20].strip(): float(line[20:].split()[0]) for line in others}
+    assert barriers["neb"] == pytest.approx(1 - 0.09, abs=1e-2)  # above the higher endpoint
     assert (folder / "c.png").exists()
     sys.modules["method_energies"].calls = 0  # type: ignore[attr-defined]
     code, out, _ = run(capsys, "compare", "fails_once", "--budget", "150", "--json")
