@@ -10,12 +10,16 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from minilandscape.paths.methods import Fourier
+
 from .inputs import read_vector_file
 from .landscapes import Landscape, Limit, Split, Where, check_own
+from .methods import with_counts
 from .options import Data, Device, Dtype, Json, Model, TrainSize, UsageError, Variant, one_of, refuse_given
 from .output import check_outputs, note, print_json, progress_bar
 
 
+@with_counts(Fourier)
 def barriers(
     context: typer.Context,
     files: Annotated[list[str], typer.Argument(help="Sets of vectors, (K, D) each.", metavar="A.npy [B.npy …]")],
@@ -29,8 +33,6 @@ def barriers(
         ),
     ] = "both",
     landscape: Landscape = None,
-    terms: Annotated[int, typer.Option(min=1, help="Sine terms, N_F.")] = 10,
-    points: Annotated[int, typer.Option(min=3, help="Sample points on a path, M, both endpoints included.")] = 50,
     steps: Annotated[int, typer.Option(min=1, help="Adam steps.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Of the choice of pairs.")] = 0,
     split: Split = "train",
@@ -47,6 +49,7 @@ def barriers(
     ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run tasks again that failed before.")] = False,
     as_json: Json = False,
+    **options: Any,
 ) -> None:
     """Connect random pairs within each set of vectors, and print the barriers.
 
@@ -102,9 +105,8 @@ def barriers(
                 pairs=pairs,
                 seed=seed,
                 searches=searches,
-                n_terms=terms,
-                n_points=points,
                 steps=steps,
+                **options,
                 scheduler=scheduler,
                 workers=None if scheduler else n_workers,
                 retry_failed=retry_failed,

@@ -41,11 +41,11 @@ def with_method_options(command: Command) -> Command:
     return _with_options(command, options, "method")
 
 
-def with_counts(command: Command) -> Command:
-    """Puts the options that count something, of all methods, in the place of a command's ``**options``."""
-    kinds = {name: kind for method in METHODS.values() for name, kind in options_of(method).items()}
+def with_counts(*methods: type[Method]) -> Callable[[Command], Command]:
+    """Puts the options of some methods that count something in the place of a command's ``**options``."""
+    kinds = {name: kind for method in methods for name, kind in options_of(method).items()}
     counts = {name: _option(name, [kind], None) for name, kind in kinds.items() if isinstance(kind, Whole)}
-    return _with_options(command, counts, "landscape")
+    return lambda command: _with_options(command, counts, "landscape")
 
 
 def _with_options(command: Command, options: dict[str, Any], after: str) -> Command:

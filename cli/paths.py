@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from minilandscape.paths.methods import METHODS
+
 from .inputs import read_path
 from .landscapes import Landscape, Limit, Split, Where, check_own
 from .methods import MethodName, check_on, method_given, with_counts, with_method_options
@@ -187,7 +189,7 @@ def _certified(land: Any, path: Any, search: dict[str, Any]) -> list[dict[str, A
     return pieces
 
 
-@with_counts
+@with_counts(*METHODS.values())
 def compare(
     context: typer.Context,
     start: Annotated[str, typer.Argument(help="A.npy, or SET.npy:ROW.", metavar="A.npy")],

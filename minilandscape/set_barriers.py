@@ -22,6 +22,7 @@ from .campaign.store import Store
 from .campaign.task import Task
 from .files import read_json, read_vectors, sha256, write_atomic, write_json
 from .landscape import as_landscape
+from .paths import Fourier
 
 SETS = "minilandscape.campaign.sets"
 #: The searches: Algorithm 2 of the paper, and the one that runs to convergence.
@@ -75,8 +76,8 @@ def barriers(
     pairs: int = 10,
     seed: int = 0,
     searches: Sequence[str] = SEARCHES,
-    n_terms: int = 10,
-    n_points: int = 50,
+    n_terms: int | None = None,
+    n_points: int | None = None,
     steps: int = STEPS,
     name: str = "landscape",
     executor: Executor | None = None,
@@ -108,7 +109,7 @@ def barriers(
         ``"adam"``: Algorithm 2 of the paper, Σ f with Adam for ``steps`` steps; ``"converged"``: the search that runs
         to convergence, on networks with more sample points where these miss the barrier, elsewhere the landscape's own.
     n_terms, n_points
-        N_F and M of both.
+        N_F and M of both. None takes the landscape's own: 10 and 50 on networks.
     name
         Of a landscape that is given as it is: results of other names are others.
     executor, scheduler, workers, retry_failed
@@ -139,17 +140,19 @@ def barriers(
     >>> round(found.rows[0]["barrier"], 3)
     1.0
     """
-    for what, number, least in (("pairs", pairs, 1), ("seed", seed, 0), ("steps", steps, 1), ("n_points", n_points, 3)):
+    for what, number, least in (("pairs", pairs, 1), ("seed", seed, 0), ("steps", steps, 1)):
         if not isinstance(number, (int, np.integer)) or number < least:
             raise ValueError(f"{what} is {number!r}; expected a whole number, at least {least}")
     if not searches or set(searches) - set(SEARCHES):
         raise ValueError(f"searches are {tuple(searches)}; expected some of {', '.join(SEARCHES)}")
+    asked = Fourier(n_terms=n_terms, n_points=n_points)
     is_recipe = isinstance(landscape, (NetworkRecipe, NamedRecipe, GivenRecipe))
     recipe: Recipe = landscape if is_recipe else GivenRecipe(landscape, name)
     vectors = _vectors(sets)
     store = Store(folder)
     land = as_landscape(recipe.landscape(), len(next(iter(vectors.values()))[0]))
-    common = {"n_terms": int(n_terms), "n_points": int(n_points)}
+    asked = asked.on(land)
+    common = {"n_terms": asked.n_terms, "n_points": asked.n_points}
     paths = {search: _path_options(search, land.path_defaults, common, int(steps)) for search in searches}
     with store.locked("barriers"):
         _check_landscape(store, recipe, land, vectors)
@@ -209,7 +212,7 @@ def _path_options(search: str, defaults: Mapping[str, Any], common: dict[str, An
     """The options of a search on a landscape with some defaults of its own."""
     if search == "adam":
         return {**common, "objective": "sum", "solver": "adam", "steps": steps}
-    if defaults.get("objective") == "sum" and "lam" in defaults:
+    if defaults.get("objective") == "sum" and defaults.get("lam") is not None:
         return {**common, "objective": "sum", "solver": "auto", "steps": "auto", "lam": float(defaults["lam"])}
     return {**common, "steps": "auto"}
 

@@ -204,3 +204,18 @@ def test_a_set_of_the_lstm_is_killed_and_resumed_with_the_same_bits(small_mnist:
     alone = ml.find_path(land, start, end, n_points=8, n_terms=2, steps=20)
     assert (row["height"], row["maximum"]) == (alone.height, alone.maximum)
     assert os.listdir(killed / "checkpoints") == []
+
+
+def test_a_landscapes_own_options_hold_in_every_search(tmp_path: Path) -> None:
+    land = ml.FunctionLandscape(energy, size=2)
+    land.path_defaults = {"objective": "sum", "n_terms": 3, "n_points": 11}
+    minima = {"minima": np.array([[-1.0, 0.0], [1.0, 0.0]])}
+    with ThreadPoolExecutor(1) as threads:
+        found = ml.barriers(land, minima, tmp_path, steps=3, executor=threads)
+        with pytest.raises(ValueError, match="n_points is 2; expected at least 3"):
+            ml.barriers(land, minima, tmp_path, n_points=2, executor=threads)
+    assert not found.summary.failed
+    assert {row["search"] for row in found.rows} == {"adam", "converged"}
+    for file in (tmp_path / "results").glob("*pair*.npz"):
+        with np.load(file) as arrays:
+            assert len(arrays["values"]) == 11
