@@ -89,7 +89,8 @@ def test_options_left_open_are_the_landscapes_own_or_else_those_of_all_others(
         def values_and_gradients(self, points: Any) -> Any:
             return LAND.values_and_gradients(points)
 
-    for name, constant in (("TERMS_ELSEWHERE", 4), ("POINTS_ELSEWHERE", 14), ("IMAGES", 6)):
+    of_curves = {"TERMS": 4, "TERMS_TO_THE_TOP": 4, "POINTS": 14, "POINTS_TO_THE_TOP": 14}
+    for name, constant in {**of_curves, "IMAGES": 6}.items():
         monkeypatch.setattr(of_paths, name, constant)
     network = network_landscape("fcp", small_mnist.train[:20])
     vectors = [initial_vector("fcp", seed) for seed in (0, 1)]

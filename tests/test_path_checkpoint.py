@@ -73,7 +73,7 @@ def assert_same(a: Any, b: Any) -> None:
     ("model", "options", "every"),
     [
         ("fcp", {"solver": "adam", "steps": 45}, 36),
-        ("lstm", {"solver": "lbfgs-gss", "steps": 32}, 60),
+        ("lstm", {"solver": "lbfgs-gss", "steps": 32}, 50),
         ("lstm", {"solver": "auto", "steps": 16}, 110),
         (None, {"solver": "adam", "steps": "auto", "objective": "sum"}, 60),
         (None, {"method": "bezier", "solver": "lbfgs-gss", "steps": 25, "objective": "sum"}, 30),
@@ -127,7 +127,7 @@ def test_searches_of_a_pair_that_are_killed_go_on_where_they_were(
     assert len(whole[0].t) > 12
     file = tmp_path / "task.npz"
     found, kills = killed_again_and_again(
-        lambda dying: work.find_to_the_end(dying, *ends, options, 100, file), DoubleWell(), 40
+        lambda dying: work.find_to_the_end(dying, *ends, options, 100, file), DoubleWell(), 30
     )
     assert kills > 2
     assert_same(found[0], whole[0])

@@ -79,6 +79,8 @@ def test_a_spike_on_the_straight_line_makes_nothing_small(options: dict[str, Any
         slope = np.array([4 * x[0] * (x[0] ** 2 - 1), 2 * x[1]])
         return (x[0] ** 2 - 1) ** 2 + x[1] ** 2 + spike, slope - spike * 2 * (x - [0, 0.02]) / 0.02**2
 
+    if options.get("solver") == "lbfgs-gss":
+        options = {**options, "n_points": 50, "n_terms": 10}
     path = find_path(f, np.array([-1.0, 0.0]), np.array([1.0, 0.0]), **options)
     if path.converged:
         assert 1 - 1e-6 <= path.maximum <= 1.02
@@ -164,12 +166,12 @@ class Box(LandscapeDefaults):
         self.error, self.outside = error, 0
 
     def values_and_gradients(self, points: Any) -> Any:
-        if (np.abs(points[:, 1]) > 0.45).any():
+        if (np.abs(points[:, 1]) > 0.12).any():
             self.outside += 1
             raise self.error("outside of the box")
-        bend = points[:, 1] - 0.4 * np.cos(np.pi * points[:, 0] / 2)
+        bend = points[:, 1] - 0.1 * np.cos(np.pi * points[:, 0] / 2)
         values = 5 * bend**2 + (1 - points[:, 0] ** 2) ** 2
-        by_x = 10 * bend * 0.2 * np.pi * np.sin(np.pi * points[:, 0] / 2) - 4 * points[:, 0] * (1 - points[:, 0] ** 2)
+        by_x = 10 * bend * 0.05 * np.pi * np.sin(np.pi * points[:, 0] / 2) - 4 * points[:, 0] * (1 - points[:, 0] ** 2)
         return values, np.stack([by_x, 10 * bend], axis=1)
 
 
@@ -200,10 +202,10 @@ def as_object(land: Any) -> Any:
 def test_an_interrupted_search_that_was_resumed_keeps_what_it_was_given() -> None:
     """The first steps at a new β lead up before they lead down."""
     land = MullerBrown()
-    given = find_path(land, *land.minima[:2], steps=40)
+    given = find_path(land, *land.minima[:2], steps=4)
 
     def stop(state: Any) -> None:
-        if state.step == 3:
+        if state.step == 1:
             raise KeyboardInterrupt
 
     with pytest.raises(SearchInterrupted) as stopped:
@@ -237,7 +239,7 @@ def test_no_terms_leave_the_straight_line(terms: int) -> None:
     assert terms or path.height == path.height_linear
 
 
-@pytest.mark.parametrize("budget", range(760, 960, 20))
+@pytest.mark.parametrize("budget", range(160, 360, 20))
 def test_a_search_that_leaves_a_mirror_line_keeps_to_its_budget(budget: int) -> None:
     """What was spent on looking at the maximum counts against the search that goes on from there."""
 

@@ -106,8 +106,9 @@ class _CompletedSpan:
     def __init__(self, inner: Any) -> None:
         self._inner = inner
         self.replace, self.combine = inner.replace, inner.combine
-        if hasattr(inner, "refresh"):
-            self.refresh = inner.refresh
+        for name in ("refresh", "pulled_again"):
+            if hasattr(inner, name):
+                setattr(self, name, getattr(inner, name))
 
     @property
     def basis(self) -> Any:

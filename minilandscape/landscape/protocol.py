@@ -193,6 +193,7 @@ class PointSpan:
             raise ValueError(f"a span's rows have shape {basis.shape}; expected (R, {landscape.size or 'D'})")
         self.basis = basis.copy()
         self.evaluations = Evaluations()
+        self._last: Any = None
 
     def _device(self, array: np.ndarray) -> Any:
         return to_device(array, self._landscape.device, self._landscape.dtype)
@@ -207,13 +208,20 @@ class PointSpan:
     ) -> tuple[np.ndarray, Any]:
         """Values (P,), and ``(weights[:, None] * coefficients).T @ gradients`` for some rows."""
         self.evaluations.gradients += len(coefficients)
+        self._last = None
         values, gradients = self._landscape.values_and_gradients(self._device(coefficients) @ self.basis)
-        pull = np.asarray(coefficients) if rows is None else np.asarray(coefficients)[:, list(rows)]
+        self._last = np.asarray(coefficients), values, gradients
+        return values, self.pulled_again(weights, rows)
+
+    def pulled_again(self, weights: Weights = None, rows: Sequence[int] | None = None) -> Any:
+        """The pullback of the gradients that were evaluated last, with other weights."""
+        coefficients, values, gradients = self._last
+        pull = coefficients if rows is None else coefficients[:, list(rows)]
         if callable(weights):
             weights = weights(values)
         if weights is not None:
             pull = np.asarray(weights)[:, None] * pull
-        return values, self._device(pull).T @ gradients
+        return self._device(pull).T @ gradients
 
     def replace(self, rows: Sequence[int], vectors: Any) -> None:
         """New vectors for some rows."""

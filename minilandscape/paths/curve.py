@@ -77,6 +77,11 @@ class Curve:
         pull = (each[:, None] * self.dC[:, 1:]).T @ self.dC
         return array_module(b).asarray(pull, dtype=b.dtype) @ V
 
+    def kinks(self) -> np.ndarray:
+        """(K,): the t between 0 and 1 where curves of this family have no direction: the vertices of a polygon."""
+        n = self.n_terms
+        return np.arange(1, n + 1) / (n + 1) if self.basis == "hat" else np.zeros(0)
+
     def bump(self, t: float) -> np.ndarray:
         """(N,): coefficients of a smooth shape that is 1 at t and 0 at both endpoints."""
         at = self.at(np.array([t]))[0, 2:]

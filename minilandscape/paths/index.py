@@ -17,11 +17,11 @@ STEP = 1e-3
 #: Hessian-vector products at most.
 PRODUCTS = 30
 #: A curvature counts as negative below minus this part of the largest that is seen, by central differences.
-NEGATIVE = 1e-3
+NEGATIVE = 2e-4
 #: A stationary point is near within this part of the distance between the endpoints.
 NEAR = 0.05
 #: How far a path is bent along a second negative mode, as parts of the distance between the endpoints.
-BENDS = (0.02, 0.005)
+BENDS = (0.1, 0.02, 0.005)
 
 
 @dataclass(frozen=True)

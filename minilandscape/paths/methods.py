@@ -23,13 +23,15 @@ from .objectives import PowerSum, SoftTop, make_objective
 from .problem import PathProblem
 from .record import Keeps
 from .solvers import AdamSolver, FewPointsFirst, QuasiNewton, Solver
-from .stages import Staged
+from .stages import Staged, ToTheTop
 
-#: The defaults of a landscape that says nothing of its own: terms of a curve, and sample points along it. Networks have
-#: those of the paper in their ``path_defaults``.
-TERMS_ELSEWHERE, POINTS_ELSEWHERE = 10, 50
 #: A growing band has this part of its images on average.
 GROWING = 0.75
+#: The defaults of a landscape that says nothing of its own: terms of a curve, and sample points along it, with the sum,
+#: as in the paper, and with an objective that weighs the top of the path. Networks have those of the paper in their
+#: ``path_defaults``.
+TERMS, POINTS = 10, 50
+TERMS_TO_THE_TOP, POINTS_TO_THE_TOP = 5, 16
 #: The default of bands on every landscape that says nothing of its own, both endpoints included.
 IMAGES = 13
 
@@ -37,15 +39,12 @@ SOLVERS = ("adam", "lbfgs-gss", "auto")
 OBJECTIVES = ("sum", "maxflux", "smoothmax")
 
 
-def _default(networks: int, elsewhere: int) -> str:
-    return f"Default: {networks}" + ("." if networks == elsewhere else f" on networks, {elsewhere} elsewhere.")
+def _default(with_the_sum: int, else_: int) -> str:
+    return f"Default: {with_the_sum} with the objective sum, else {else_}."
 
 
-_POINTS = Whole(
-    f"Sample points along the path, M, both endpoints included. {_default(50, POINTS_ELSEWHERE)}",
-    3,
-    "both endpoints included",
-)
+_SAMPLES = "Sample points along the path, M, both endpoints included."
+_POINTS = Whole(f"{_SAMPLES} {_default(POINTS, POINTS_TO_THE_TOP)}", 3, "both endpoints included")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -55,7 +54,7 @@ class _Curve(Method):
     n_terms: int | None = option(
         Whole(
             "Sine terms N_F, control points of a Bézier curve, or vertices of a polyline. "
-            + _default(10, TERMS_ELSEWHERE),
+            + _default(TERMS, TERMS_TO_THE_TOP),
             0,
             "the straight line",
         )
@@ -93,13 +92,14 @@ class _Curve(Method):
     def on(self, landscape: Any) -> Self:
         """The same method, every option that was left open chosen by the landscape."""
         objective = own_default(landscape, "objective", self.objective, PATH_DEFAULTS["objective"])
-        adam = self.lr is not None or objective == "sum"
+        total = objective == "sum"
+        adam = self.lr is not None or total
         return replace(
             self,
-            n_terms=own_default(landscape, "n_terms", self.n_terms, TERMS_ELSEWHERE),
-            n_points=own_default(landscape, "n_points", self.n_points, POINTS_ELSEWHERE),
+            n_terms=own_default(landscape, "n_terms", self.n_terms, TERMS if total else TERMS_TO_THE_TOP),
+            n_points=own_default(landscape, "n_points", self.n_points, POINTS if total else POINTS_TO_THE_TOP),
             objective=objective,
-            lam=own_default(landscape, "lam", self.lam, None) if objective == "sum" else self.lam,
+            lam=own_default(landscape, "lam", self.lam, None) if total else self.lam,
             solver=self.solver or ("adam" if adam else "auto"),
         )
 
@@ -120,17 +120,20 @@ class _Curve(Method):
         objective = self._minimised()
         if isinstance(objective, SoftTop):
             objective = replace(objective, beta=beta)
-        adam = self.solver == "adam"
-        return PathProblem.of(landscape, start, end, curve, objective, Meter(), with_gradients=adam)
+        first = self.solver == "adam" or isinstance(self.moves(), ToTheTop)
+        return PathProblem.of(landscape, start, end, curve, objective, Meter(), with_gradients=first)
 
     def moves(self) -> Solver:
         """The solver, in stages where the objective has them."""
-        one: Solver
+        staged, one = self._minimised().staged, self._one()
+        if staged and isinstance(one, FewPointsFirst):
+            return ToTheTop()
+        return Staged(one) if staged else one
+
+    def _one(self) -> Solver:
         if self.solver == "adam":
-            one = AdamSolver(self.lr)
-        else:
-            one = QuasiNewton() if self.solver == "lbfgs-gss" else FewPointsFirst()
-        return Staged(one) if self._minimised().staged else one
+            return AdamSolver(self.lr)
+        return QuasiNewton() if self.solver == "lbfgs-gss" else FewPointsFirst()
 
     @property
     def keeps(self) -> Keeps:
@@ -157,9 +160,11 @@ class Fourier(_Curve):
     Parameters
     ----------
     n_terms
-        N_F; 0 leaves the straight line. None takes the landscape's own: 10 on networks.
+        N_F; 0 leaves the straight line. None takes the landscape's own: 10 on networks. Elsewhere it is 10 with the
+        sum, else 5.
     n_points
-        M, both endpoints included. None takes the landscape's own: 50 on networks.
+        M, both endpoints included. None takes the landscape's own: 50 on networks. Elsewhere it is 50 with the sum,
+        else 16.
     objective
         ``"sum"``, Eq. (4); ``"maxflux"`` or ``"smoothmax"``, which weigh the top of the path, with β raised from
         stage to stage until the maximum falls no more. None takes the landscape's own: the sum on networks, else
@@ -170,9 +175,12 @@ class Fourier(_Curve):
         λ of the sum. None takes the landscape's own (1e-4 on networks), or else
         0.1 (M − 1) M · median_m(F_m − min F) / |end − start|² over the straight line.
     solver
-        ``"adam"`` (Algorithm 2); ``"lbfgs-gss"`` on the scaled coefficients n·b_n; or ``"auto"``, the same at first
-        on 1.5 N_F points only, each ten iterations of which count as one step, until ten of them lower L by less than
-        1 % of all that was gained. None takes Adam for the sum, as the paper does, else ``"auto"``.
+        ``"adam"`` (Algorithm 2); ``"lbfgs-gss"`` on the scaled coefficients n·b_n; or ``"auto"``. With the sum that is
+        the same at first on 1.5 N_F points only, each ten iterations of which count as one step, until ten of them
+        lower L by less than 1 % of all that was gained. With MaxFlux and the smooth maximum it takes L-BFGS steps
+        bounded by a tenth of the distance between the endpoints, and once β tells the top of the path from the rest
+        it lowers the maximum itself, with one or two gradients a step. None takes Adam for the sum, as the paper does,
+        else ``"auto"``.
     lr
         Adam's learning rate, which chooses that solver. None takes the landscape's own (1e-3 on networks), or
         |end − start| / (100 √D).
@@ -251,7 +259,7 @@ class Linear(Method):
 
     def on(self, landscape: Any) -> Self:
         """The same, its number of points chosen by the landscape where it was left open."""
-        return replace(self, n_points=own_default(landscape, "n_points", self.n_points, POINTS_ELSEWHERE))
+        return replace(self, n_points=own_default(landscape, "n_points", self.n_points, POINTS))
 
     @property
     def samples(self) -> int:

@@ -143,14 +143,14 @@ class PathProblem:
             problem = replace(problem, ends=ends)
             if not objective.needs_line:
                 return problem
-            if with_gradients and curve.n_terms and not objective.staged:
+            if with_gradients and curve.n_terms:
                 problem = problem._with_pulled()
             return problem.with_line().settled()
 
     def _with_pulled(self) -> PathProblem:
         span, C, t = self.span(), self.curve.C[1:-1], self.curve.t[1:-1]
         with self.placing(span, C, t):
-            interior, pulled = self.meter.pullback(span, C, self._weights(self.lengths(self.zeros())), self.curve.rows)
+            interior, pulled = self.meter.pullback(span, C, self._first_weights(), self.curve.rows)
         self._check(span, C, interior, t)
         return replace(self, line=self.along(interior), pulled=pulled)
 
@@ -221,6 +221,14 @@ class PathProblem:
         terms = self.objective.terms(values, lengths)
         return values, terms.value, pullback + self._lengths_pullback(terms, lengths, b)
 
+    def gradient_again(self, span: Any, values: np.ndarray, b: Any) -> Any | None:
+        """∂L/∂b of the path that a span has evaluated last; None where it does not know its points' gradients."""
+        if not hasattr(span, "pulled_again"):
+            return None
+        lengths = self.lengths(b)
+        pulled = span.pulled_again(self._weights(lengths), self.curve.rows)
+        return pulled + self._lengths_pullback(self.objective.terms(values, lengths), lengths, b)
+
     def first_gradient(self, b: Any) -> tuple[np.ndarray, Any] | None:
         """Values (M,) and ∂L/∂b of the straight line, where they are known and b is that."""
         if self.pulled is None or self.line is None or bool(to_host(b).any()):
@@ -242,6 +250,18 @@ class PathProblem:
             return values, float("inf"), None
         terms = self.objective.terms(values, lengths)
         return values, terms.value, pulled + self._lengths_pullback(terms, lengths, b)
+
+    def _first_weights(self) -> Weights:
+        """Those on the straight line, of an objective that is settled there."""
+        if self.objective.linear:
+            return None
+        lengths, distance = self.lengths(self.zeros()), self.distance()
+
+        def weights(interior: np.ndarray) -> np.ndarray:
+            line = self.along(interior)
+            return self.objective.settle(line, distance).terms(line, lengths).by_values[1:-1]
+
+        return weights
 
     def _weights(self, lengths: np.ndarray) -> Weights:
         if self.objective.linear:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import to_device, to_host
+from ..backend import to_host
 from ..landscape import Evaluations, LandscapeError
 from .bands import with_images
 from .endings import Ending
-from .maximum import path_maximum
+from .maximum import with_maximum
 from .objectives import SoftTop, capped
 from .problem import PathProblem, PathState
 from .result import HISTORY, Path, under_resolved
@@ -110,13 +110,9 @@ class Record:
                 self.line = with_images(self.problem, len(self.best.values)).with_line().line
 
     def _with_maximum(self, state: PathState) -> PathState:
-        if state.maximum is not None:
-            return state
-        land = self.problem.landscape
         with self.problem.meter.unlimited():
-            problem = with_images(self.problem, len(state.values)) if self.keeps is Keeps.LAST else self.problem
-            b = to_device(state.coefficients, land.device, land.dtype)
-            return replace(state, maximum=path_maximum(problem, b, state.values))
+            banded = self.keeps is Keeps.LAST
+            return with_maximum(with_images(self.problem, len(state.values)) if banded else self.problem, state)
 
     @property
     def under_resolved(self) -> bool:

@@ -7,15 +7,157 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..backend import to_host
+from .bounded import BoundedSteps
 from .endings import Ending
-from .maximum import path_maximum
+from .maximum import with_maximum
 from .objectives import SoftTop
-from .problem import PathProblem, PathState
+from .problem import AT_REST, PathProblem, PathState
 from .rules import STILL_ABOVE, Rule
 from .solvers import Solver
+from .top import Top
 
 #: β stages at most, and how little a stage has to lower the maximum, in units of the objective's scale, to be the last.
 MOST_STAGES, STILL_MAXIMUM = 12, 1e-4
+
+
+#: A maximum that was lowered is that of the path where both differ by less than this part of its rise.
+SAME_TOP = 1e-4
+
+
+@dataclass(frozen=True)
+class ToTheTop:
+    """Bounded steps at one β after another, until the top of the path outweighs the rest; then the maximum itself.
+
+    The last objective is the limit of all, the maximum over continuous t. A stage of β is but the way there.
+    """
+
+    least_steps: int = 10
+    most_steps: int = 500
+    patient: bool = True
+
+    def states(self, problem: PathProblem, b: Any, last: int | None = None, memory: Any = None) -> Iterator[PathState]:
+        """The states of all stages, and last the path of the lowest maximum, with the reason why there is no other."""
+        search, ending = _TopSearch(problem, b), None
+        while ending is None and search.stage < MOST_STAGES:
+            yield from search.descended()
+            if search.weighs_the_top():
+                yield from search.polished()
+            ending = search.ending()
+            if ending is None:
+                search.sharpen()
+        assert search.lowest is not None
+        yield replace(search.lowest, reason=ending or Ending.STAGES)
+
+
+class _TopSearch:
+    """The stages of :class:`ToTheTop` on their way.
+
+    Attributes
+    ----------
+    last
+        The state that the stage ended with, its maximum known.
+    best
+        The path of the stage with the lowest maximum.
+    lowest, before
+        That of all stages, a path that is given included; and of all before this one.
+    settled
+        Whether the maximum of the best path was seen to fall no more.
+    """
+
+    def __init__(self, problem: PathProblem, b: Any) -> None:
+        self.steps = BoundedSteps(problem, b)
+        self.given = bool(to_host(b).any())
+        self.stage, self.step, self.settled = 0, 0, False
+        self.last: PathState | None = None
+        self.best: PathState | None = None
+        self.lowest: PathState | None = None
+        self.before: PathState | None = None
+
+    def descended(self) -> Iterator[PathState]:
+        """The states of one stage, until L is stationary and its last step gained as little."""
+        problem, first, gained = self.steps.problem, self.step, float("inf")
+        known = None if self.best is None else self.best.maximum
+        self.last, self.settled = None, False
+        for state in self.steps.states():
+            state = self._numbered(state, first + state.step)
+            if state.step == first:
+                state = replace(state, maximum=known)
+                if self.given and self.lowest is None:
+                    self.lowest = self.before = state = with_maximum(problem, state)
+            else:
+                assert self.last is not None
+                gained = self.last.objective - state.objective
+            self.last = state
+            over = problem.stationary(state) and (gained <= AT_REST * problem.left(state) or state.slope == 0)
+            if over or state.reason is not None:
+                break
+            yield state
+        assert self.last is not None
+        self.step, self.last = self.last.step, with_maximum(problem, self.last)
+        self._keep(self.last)
+        yield replace(self.last, reason=None)
+
+    def polished(self) -> Iterator[PathState]:
+        """The path whose maximum was lowered on its own account."""
+        steps, meter = self.steps, self.steps.problem.meter
+        assert self.best is not None
+        meter.reserved = len(steps.problem.curve.t) - 2
+        try:
+            b, top, settled = Top(steps.problem, self.best, steps.pairs).lowered()
+        finally:
+            meter.reserved = 0
+        state = steps.jump(b)
+        if state is None:
+            return
+        self.step += 1
+        state = with_maximum(steps.problem, self._numbered(state, self.step))
+        self.settled = settled and abs(state.top - top) <= SAME_TOP * steps.problem.left(state)
+        self._keep(state)
+        yield state
+
+    def weighs_the_top(self) -> bool:
+        """Whether β is large enough, and there is a barrier."""
+        assert self.best is not None
+        above = self.best.top > float(self.steps.problem.ends.max())
+        return above and self.steps.objective.weighs_the_top(self._rise)
+
+    def ending(self) -> Ending | None:
+        """Why there is no other stage."""
+        assert self.best is not None
+        assert self.last is not None
+        problem, objective, rise = self.steps.problem, self.steps.objective, self._rise
+        if self.best.top <= float(problem.ends.max()):
+            return Ending.NO_BARRIER
+        if self.settled:
+            return Ending.CONVERGED
+        if self.last.reason is Ending.LINE_SEARCH:
+            return Ending.LINE_SEARCH
+        fell = float("inf") if self.before is None else self.before.top - self.best.top
+        if objective.weighs_the_top(rise) and fell <= min(STILL_MAXIMUM * objective.scale, STILL_ABOVE * rise):
+            return Ending.CONVERGED if problem.stationary(self.last) else Ending.STALLED
+        return None
+
+    def sharpen(self) -> None:
+        """Begins the next stage, with the best path of this one."""
+        assert self.best is not None
+        objective = self.steps.objective.sharper(self._rise)
+        self.stage, self.before = self.stage + 1, self.lowest
+        if self.steps.place.b is not self.best.coefficients and (self.steps.place.b != self.best.coefficients).any():
+            self.steps.jump(self.best.coefficients)
+        self.steps.turn(objective)
+
+    @property
+    def _rise(self) -> float:
+        assert self.last is not None
+        return self.steps.problem.left(self.last)
+
+    def _numbered(self, state: PathState, step: int) -> PathState:
+        return replace(state, step=step, stage=self.stage, beta=self.steps.objective.beta)
+
+    def _keep(self, state: PathState) -> None:
+        first = self.best is None or self.best.stage < self.stage or state.top < self.best.top
+        self.best = state if first else self.best
+        self.lowest = state if self.lowest is None or state.top < self.lowest.top else self.lowest
 
 
 @dataclass(frozen=True)
@@ -64,7 +206,7 @@ class Staged:
             for state in _stage(self.solver, at_stage, b):
                 state = replace(state, step=step + state.step, stage=stage, beta=objective.beta, memory=None)
                 if best is None and stage == 0 and bool(to_host(b).any()):
-                    lowest = before = state = _with_maximum(at_stage, state)
+                    lowest = before = state = with_maximum(at_stage, state)
                 elif best is None and stage > 0:
                     state = replace(state, maximum=top_of_b)
                 if best is not None and state.step == best.step:  # the same path, whose slope is now known
@@ -73,7 +215,7 @@ class Staged:
                     best = state
                 yield replace(state, reason=None)
             assert best is not None
-            step, best = state.step, _with_maximum(at_stage, best)
+            step, best = state.step, with_maximum(at_stage, best)
             rise = at_stage.left(best)
             small = min(STILL_MAXIMUM * objective.scale, STILL_ABOVE * rise)
             fell = float("inf") if before is None else before.top - best.top
@@ -100,9 +242,3 @@ def _stage(solver: Solver, problem: PathProblem, b: Any) -> Iterator[PathState]:
         yield state
         if state.reason is not None or rule(state) is not None:
             return
-
-
-def _with_maximum(problem: PathProblem, state: PathState) -> PathState:
-    if state.maximum is not None:
-        return state
-    return replace(state, maximum=path_maximum(problem, state.coefficients, state.values))
