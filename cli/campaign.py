@@ -116,7 +116,7 @@ def reproduce(
     from minilandscape.reproduce import estimate
     from minilandscape.reproduce import reproduce as run
 
-    given = {"runs": runs, "pairs": pairs, "train_size": train_size, "sgd_updates": sgd_updates}
+    given: dict[str, Any] = {"runs": runs, "pairs": pairs, "train_size": train_size, "sgd_updates": sgd_updates}
     given |= {"iterations": iterations, "steps": steps, "initial": initial, "pairing": pairing}
     if scheduler is not None:
         refuse_given(context, ("workers",), "of processes here, while --scheduler has workers of its own")

@@ -31,8 +31,25 @@ SEARCHES = ("adam", "converged")
 STEPS = 100
 #: A value that differs by more, relative to the larger one, is that of another landscape.
 SAME = 1e-3
-COLUMNS = ("set", "search", "i", "j", "value_i", "value_j", "height", "maximum", "barrier", "height_linear", "length")
-COLUMNS += ("distance", "steps", "gradients", "values", "converged", "reason")
+COLUMNS = (
+    "set",
+    "search",
+    "i",
+    "j",
+    "value_i",
+    "value_j",
+    "height",
+    "maximum",
+    "barrier",
+    "height_linear",
+    "length",
+    "distance",
+    "steps",
+    "gradients",
+    "values",
+    "converged",
+    "reason",
+)
 
 
 @dataclass(frozen=True)
@@ -61,11 +78,13 @@ class Barriers:
 
     def compare(self, a: str, b: str, search: str, what: str = "barrier") -> Comparison | None:
         """The means of two sets by a permutation test of paths that share no vector; None where there are too few."""
-        groups = []
-        for name in (a, b):
+
+        def independent(name: str) -> list[float]:
             rows = self.of(name, search)
-            groups.append([rows[k][what] for k in disjoint([(row["i"], row["j"]) for row in rows])])
-        return compare_runs(*groups) if min(map(len, groups)) > 1 else None
+            return [rows[k][what] for k in disjoint([(row["i"], row["j"]) for row in rows])]
+
+        first, second = independent(a), independent(b)
+        return compare_runs(first, second) if min(len(first), len(second)) > 1 else None
 
 
 def barriers(
@@ -268,11 +287,11 @@ def _row(task: Task, label: tuple[str, str], store: Store) -> dict[str, Any] | N
         return None
     facts = result[1]
     (i, j), (value_i, value_j) = task.options["pair"], facts["height_ends"]
-    numbers = (*label, i, j, value_i, value_j, facts["height"], facts["dense_height"])
-    numbers += (facts["dense_height"] - max(value_i, value_j), facts["height_linear"], facts["length"])
-    counts = facts["evaluations"]
-    numbers += (facts["distance"], facts["steps"], counts["gradients"], counts["values"], facts["converged"])
-    return dict(zip(COLUMNS, (*numbers, str(facts["reason"])), strict=True))
+    maximum, counts = facts["dense_height"], facts["evaluations"]
+    numbers = [*label, i, j, value_i, value_j, facts["height"], maximum, maximum - max(value_i, value_j)]
+    numbers += [facts["height_linear"], facts["length"], facts["distance"], facts["steps"]]
+    numbers += [counts["gradients"], counts["values"], facts["converged"], str(facts["reason"])]
+    return dict(zip(COLUMNS, numbers, strict=True))
 
 
 def _write(found: Barriers, names: Sequence[str], folder: Path) -> None:

@@ -13,11 +13,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from html import escape, unescape
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,8 +31,9 @@ from scipy.spatial.distance import pdist
 from scipy.stats import norm, permutation_test
 from sklearn.metrics import roc_auc_score
 
+from minilandscape.analysis.curvature import curvature
 from minilandscape.backend import DeviceError, device_module, set_threads, thread_count
-from minilandscape.campaign import work
+from minilandscape.campaign import measures, work
 from minilandscape.campaign.comparisons import (
     PERMUTATIONS,
     Comparison,
@@ -44,6 +47,7 @@ from minilandscape.campaign.comparisons import (
     relabelings,
     separation,
 )
+from minilandscape.campaign.measures import relative
 from minilandscape.campaign.plan import (
     OPTIMIZERS,
     NetworkPlan,
@@ -54,21 +58,23 @@ from minilandscape.campaign.plan import (
     save_plan,
 )
 from minilandscape.campaign.plan_tasks import NetworkTasks, plan_tasks
-from minilandscape.campaign.results import collect
+from minilandscape.campaign.results import collect, isotropic
 from minilandscape.campaign.run import run_tasks
-from minilandscape.campaign.statements import of_kernels, of_paths, of_scan
+from minilandscape.campaign.statements import TOPICS, of_kernels, of_paths, of_scan
 from minilandscape.campaign.store import Store
 from minilandscape.campaign.task import Task
 from minilandscape.campaign.verdicts import verdict, verdict_apart
 from minilandscape.campaign.work import find_to_the_end
 from minilandscape.data import Mnist, load_mnist
 from minilandscape.figures import tables
+from minilandscape.figures.answer import plot_courses
 from minilandscape.figures.drawing import draw
 from minilandscape.figures.names import LEAST_BARRIER
 from minilandscape.figures.paper import paper_figures, plot_figure1, plot_heights
 from minilandscape.figures.report import render_report
 from minilandscape.files import json_text
-from minilandscape.networks import MODELS, model_size
+from minilandscape.landscape import FunctionLandscape
+from minilandscape.networks import MODELS, model_size, network_landscape
 from minilandscape.paths import find_path, methods
 from minilandscape.paths.solvers import FewPointsFirst
 from minilandscape.reproduce import campaign_status, estimate, write_report
@@ -142,7 +148,7 @@ def test_the_table_of_the_plan_has_the_papers_column() -> None:
         assert all(cells), name
     network = next(iter(plan.networks.values()))
     numbers = {name: value for name, value in vars(network).items() if isinstance(value, (int, float))}
-    assert len(numbers) == 15, "a number of the plan was added: the table must list it"
+    assert len(numbers) == 18, "a number of the plan was added: the table must list it"
 
 
 def test_the_full_plan_draws_pairs_at_random_and_tests_all_that_share_no_run() -> None:
@@ -151,7 +157,8 @@ def test_the_full_plan_draws_pairs_at_random_and_tests_all_that_share_no_run() -
     assert plan.variant == "authors"
     assert [n.sgd_epochs for n in plan.networks.values()] == [75] * 4
     tasks = plan_tasks(Plan.make("full", data="auto", data_key="mnist", only=("lstm",)))
-    assert len(tasks) == 2 * (75 + 1) + 2 * 6 * 300
+    measures = 4 * (1 + 8) + 2 * 2 * (4 + 4)  # losses and Hessians of four sets, N_F and M on a pair of each optimiser
+    assert len(tasks) == 2 * (75 + 1) + 2 * 6 * 300 + measures
     assert len({task.id for task in tasks}) == len(tasks)
     pairs = NetworkTasks(plan, "fcp").pairs("sgd")
     assert len({frozenset(pair) for pair in pairs}) == 300
@@ -306,6 +313,23 @@ def test_runs_of_version_0_1_still_count(scale: str, digest: str) -> None:
     tasks = plan_tasks(Plan.make(scale, data="auto", data_key="mnist", overrides={"loss_floor": 1e-8}))
     ids = [task.id for task in tasks if "-seed" in task.name or task.name.endswith("-set")]
     assert hashlib.sha256(" ".join(ids).encode()).hexdigest()[:16] == digest
+
+
+def test_folders_of_version_0_1_load_as_they_were(tmp_path: Path) -> None:
+    """Their plans name none of what was added since, and none of it is run."""
+    plan = Plan.make("small", data="auto", data_key="mnist", overrides={"loss_floor": 1e-8})
+    facts = plan.facts()
+    added = ("initial", "pairing", "averages", "curvatures", "resolutions")
+    for network in facts["networks"].values():
+        for name in added:
+            del network[name]
+    (tmp_path / "plan.json").write_text(json.dumps(facts))
+    old = load_plan(Store(tmp_path))
+    ids = [task.id for task in plan_tasks(old)]
+    assert hashlib.sha256(" ".join(ids).encode()).hexdigest()[:16] == "ca27f79b54e68ff4"
+    assert "left" in vars(campaign_status(tmp_path))
+    with pytest.raises(ValueError, match=r"other numbers: fcp's averages was False, is True, .* --change-plan"):
+        save_plan(plan, Store(tmp_path))
 
 
 def test_no_run_of_the_small_plan_is_in_two_pairs_of_a_set() -> None:
@@ -586,6 +610,107 @@ def test_separations_have_the_areas_and_p_of_others() -> None:
     assert separation(np.zeros(3), np.ones(3)).gap == np.inf
 
 
+def test_everything_that_is_measured_of_vectors(
+    data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Losses, averages, Hessians, N_F and M, and the courses of searches, of a campaign of a few images."""
+    data = load_mnist(data_file)
+    few = {"train_size": 24, "test_curve": 12, "iterations": 3, "sgd_updates": 5, "steps": 3, "still_steps": 2}
+    few |= {"n_points": 6, "curvatures": 2, "resolutions": True, "scans": False, "pairs": 1}
+    plan = Plan.make("smoke", data=str(data_file), data_key=data.key, only=("fcp",), overrides=few)
+    store = Store(tmp_path)
+
+    def quick(land: Any, point: np.ndarray, **options: Any) -> Any:
+        value = float(land.values(point[None])[0])
+        numbers = {"highest": [value], "lowest": [-value], "trace": 2 * value, "trace_error": 0.1, "reason": ""}
+        return SimpleNamespace(**numbers, converged=True)
+
+    with ThreadPoolExecutor(1) as threads, monkeypatch.context() as patched:
+        patched.setattr(measures, "curvature", quick)  # 32 of them would take half a minute
+        summary = run_tasks(plan_tasks(plan), store, executor=threads)
+    assert not summary.failed, summary.reasons
+    network = collect(plan, store)["networks"]["fcp"]
+    tasks = NetworkTasks(plan, "fcp")
+    kept = store.read(tasks.set_of("sgd"))
+    assert kept is not None
+    vectors = kept[0]["train"]
+    of = network["averages"]["sgd"]["train"]
+    land = network_landscape("fcp", data.test[:12], "authors")
+    losses, accuracies = land.measure(vectors)
+    assert of["test_vectors_loss"] == pytest.approx(losses)
+    assert of["test_vectors_accuracy"] == pytest.approx(accuracies)
+    (i, j), mean = of["pairs"][0], vectors.mean(axis=0)
+    assert of["test_midpoints_loss"] == pytest.approx(land.values((0.5 * (vectors[i] + vectors[j]))[None]))
+    assert of["test_mean_loss"] == pytest.approx(land.values(mean[None]))
+    entries = {(e["optimizer"], e["weights"], e["landscape"], e["form"]): e for e in network["curvature"]}
+    assert len(entries) == 2 * 2 * 2 * 2
+    task = tasks.curvature("sgd", "train", 1)
+    _, facts = measures.vector_curvature({**task.options, **task.hints}, [kept], tmp_path)
+    alone = curvature(network_landscape("fcp", data.train[:24], "authors", dtype="float64"), vectors[1], n=1, probes=10)
+    assert facts["train plain"]["highest"] == pytest.approx(alone.highest[0])
+    assert facts["train plain"]["trace"] == pytest.approx(alone.trace)
+    assert facts["train scaled"]["highest"] < np.abs(vectors[1]).max() ** 2 * alone.highest[0]
+    for where, images in (("train", data.train[:24]), ("test", data.test[:12])):
+        value = network_landscape("fcp", images, "authors", dtype="float64").values(vectors[1][None])[0]
+        for form in ("plain", "scaled"):  # the same vector, whatever its coordinates
+            assert entries["sgd", "train", where, form]["highest"][1] == pytest.approx(value)
+    of_course = "adam", "sgd", "train"
+    course = next(c for c in network["courses"] if (c["solver"], c["optimizer"], c["weights"]) == of_course)
+    path = store.read(tasks.paths("train", "sgd", "train", "adam")[0])
+    assert path is not None
+    rise = np.maximum(path[0]["history_height"] - max(path[1]["height_ends"]), 0)
+    assert course["steps"] == [0, 1, 2, 3]
+    assert course["middle"] == pytest.approx(rise.tolist())
+    counts = path[1]["evaluations"]
+    assert course["cost"] == pytest.approx((counts["gradients"] + 0.4 * counts["values"]) / (6 * 3))
+    varied = [(e["solver"], e["optimizer"], e.get("n_terms"), e.get("n_points")) for e in network["resolutions"]]
+    assert len(varied) == len(set(varied)) == 2 * 2 * 10
+    assert all(len(e["height"]) == 1 for e in network["resolutions"])
+    says = Counter(entry["topic"] for entry in network["statements"])
+    assert set(says) == set(TOPICS) - {"paths"}  # of one pair nothing is said
+    assert says["curvature"] == 2 * 2 * 2 * 2
+    for table in (tables.curvature, tables.averages, tables.resolutions, tables.isotropic):
+        head, rows = table([("FCP", network)])
+        assert rows
+        assert all(len(row) == len(head) for row in rows)
+    lines = plot_courses(Figure().subplots(), network).lines
+    assert [len(line.get_xdata()) for line in lines[:4]] == [4, 4, 3, 3]
+    assert lines[0].get_xdata()[0] == 1
+
+
+def test_the_scale_free_hessian_knows_no_scale() -> None:
+    """A ReLU network is the same function where a layer grows tenfold and the next one shrinks as much."""
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((20, 4)), [rng.standard_normal((5, 4)), rng.standard_normal((1, 5))]
+
+    def loss(omega: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        a, b = omega[:, :20].reshape(-1, 5, 4), omega[:, 20:]
+        z = np.einsum("pij,nj->pni", a, x)
+        y = np.einsum("pni,pi->pn", np.maximum(z, 0), b)
+        dy = 2 * (y - 1) / len(x)
+        db = np.einsum("pn,pni->pi", dy, np.maximum(z, 0))
+        da = np.einsum("pn,pi,pni,nj->pij", dy, b, (z > 0) * 1.0, x)
+        return ((y - 1) ** 2).mean(axis=1), np.concatenate([da.reshape(len(omega), -1), db], axis=1)
+
+    land = FunctionLandscape(loss, size=25, batched=True)
+    found = []
+    for factor in (1.0, 10.0):
+        omega = np.concatenate([factor * w[0].ravel(), w[1].ravel() / factor])
+        plain, scaled = curvature(land, omega, n=1), curvature(relative(land, omega), np.zeros(25), n=1)
+        units = np.abs(omega)
+        assert scaled.highest[0] <= plain.highest[0] * units.max() ** 2 * (1 + 1e-6)
+        found.append((plain.highest[0], scaled.highest[0], scaled.trace))
+    assert found[1][1:] == pytest.approx(found[0][1:], rel=1e-4)
+    assert found[1][0] > 10 * found[0][0]
+
+
+def test_lengths_alone_separate_one_network_of_four() -> None:
+    """Of independent normal vectors of Table S1's σ, the RBF of 2σ² = N_prm tells the LSTM's apart along PC1, alone."""
+    areas = {model: isotropic(model)["separation"][0]["area"] for model in MODELS}
+    assert areas["lstm"] > 0.99
+    assert max(area for model, area in areas.items() if model != "lstm") < 0.6
+
+
 @pytest.fixture
 def data_file(small_mnist: Mnist, tmp_path: Path) -> Path:
     path = tmp_path / "digits.npz"
@@ -659,7 +784,7 @@ def test_smoke_is_killed_again_and_again_and_comes_to_the_same_files(
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # nor do bits depend on the number of cores
     run_tasks(plan_tasks(some), Store(whole), workers=2)
     made = {path.name: path.read_bytes() for path in whole.glob("results/[!.]*.npz")}
-    assert len(made) == 48 + 20
+    assert len(made) == 52 + 24
     assert made == {name: (killed / "results" / name).read_bytes() for name in made}
     results = json.loads((killed / "results.json").read_text())
     assert set(results["networks"]) == set(MODELS)
@@ -672,7 +797,7 @@ def test_smoke_is_killed_again_and_again_and_comes_to_the_same_files(
     for name in ("answer", "figure6"):
         for kind, content in draw(paper_figures(results)[name], name).items():
             assert (killed / "figures" / f"{name}.{kind}").read_bytes() == content
-    assert len(list(killed.glob("figures/*.svg"))) >= 21
+    assert len(list(killed.glob("figures/*.svg"))) >= 22
     page = (killed / "report.html").read_text()
     assert page.count("<img") == len(list(killed.glob("figures/*.png")))
     assert "://" not in page.replace("http://www.w3.org", "")  # "http" alone may be part of a picture in base 64
@@ -718,7 +843,7 @@ def test_ctrl_c_twice_says_how_to_go_on_and_nothing_else(
         main([*options, "--dry-run"])
     assert not ended.value.code
     n = len(list((tmp_path / "out/results").glob("[!.]*.npz")))
-    assert f"{48 - n} of 48 tasks left, on 2 processes, in all about" in capsys.readouterr().err
+    assert f"{52 - n} of 52 tasks left, on 2 processes, in all about" in capsys.readouterr().err
 
 
 def test_a_report_does_without_images_that_are_gone(data_file: Path, tmp_path: Path) -> None:

@@ -89,7 +89,12 @@ def files() -> dict[str, str]:
         "losses": _losses(found),
         "directions": _directions(found),
     }
-    return {f"{name}.csv": _csv(*table) for name, table in made.items()}
+    made |= {
+        "sharpness": result_tables.curvature(named),
+        "averages": result_tables.averages(named),
+        "resolutions": result_tables.resolutions(named),
+    }
+    return {f"{name}.csv": _csv(*table) for name, table in made.items() if table.rows}
 
 
 def with_tables(page: str) -> str:

@@ -53,6 +53,8 @@ FULL_ENDS = {
 SGD_STILL = 40
 #: Of L, a step of the quasi-Newton solver, a value counted as 0.4 of one: 1.2 in long searches, 2 to 3 in short ones.
 GRADIENTS_A_STEP = 2
+#: Gradients of one point that the curvature at a vector takes, and what one in double precision costs.
+CURVATURE_GRADIENTS, DOUBLE = 450, 2
 
 
 @dataclass(frozen=True)
@@ -85,12 +87,22 @@ class TaskCosts:
             return part * (n.sgd_updates * costs.update + n.sgd_epochs * measured)
         return min(n.iterations, self._ends.iterations) * (costs.gradient + 6 * costs.value + measured)
 
-    def path(self, landscape: str, optimizer: str, weights: str, solver: str) -> float:
+    def measure(self, function: str) -> float:
+        """Of the losses of a set, or of the curvature at a vector, in double precision."""
+        n, costs = self._network, self._costs
+        if costs is None:
+            return 0.0
+        both = 1 + self._counts["test_curves"] / n.train_size
+        if function == "set_losses":
+            return (n.kept + n.pairs + 1) * costs.value * both
+        return 2 * CURVATURE_GRADIENTS * DOUBLE * costs.gradient * both
+
+    def path(self, landscape: str, optimizer: str, weights: str, solver: str, n_points: int) -> float:
         """Of a path between two vectors of a set."""
         n, costs = self._network, self._costs
         if costs is None:
             return 0.0
-        gradient = costs.path
+        gradient = costs.path * n_points / n.n_points
         if landscape == "test":
             gradient *= self._counts["test_landscape"] / n.train_size
         if solver == "adam":

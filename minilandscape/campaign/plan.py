@@ -28,6 +28,8 @@ INITIAL = ("separate", "shared")
 #: How pairs are drawn: at random among all pairs, or in rounds in which every vector has one partner.
 PAIRING = ("random", "rounds")
 NAMED = {"initial": INITIAL, "pairing": PAIRING}
+#: Vectors of each set at which the Hessian is measured.
+CURVATURES = 8
 #: Updates of SGD: 75 epochs of 60,000 images.
 UPDATES = 70_000
 #: From so many steps on a search ends when L stands still, which it mostly does before; with fewer it takes them all.
@@ -67,6 +69,12 @@ class NetworkPlan:
     pairing
         ``"random"``: pairs are drawn at random among all pairs; ``"rounds"``: in rounds in which every vector has one
         partner, so that no vector is in two pairs as long as there are no more pairs than half the vectors.
+    averages
+        Whether losses of all vectors, of their mean and of midpoints are measured on training and test images.
+    curvatures
+        Vectors of each set, the first ones, at which the Hessian is measured.
+    resolutions
+        Whether N_F and M are varied on one pair of each optimiser.
     """
 
     runs: int
@@ -86,6 +94,9 @@ class NetworkPlan:
     scans: bool = False
     initial: str = "shared"
     pairing: str = "rounds"
+    averages: bool = False
+    curvatures: int = 0
+    resolutions: bool = False
 
     def __post_init__(self) -> None:
         for of in fields(self):  # 1 and 1.0 are one number, and so have to give the same tasks
@@ -96,7 +107,15 @@ class NetworkPlan:
             except (TypeError, ValueError):
                 raise TypeError(f"{of.name} is {value!r}; expected {of.type}") from None
         least = dict.fromkeys(("runs", "pairs", "train_size", "test_curve", "sgd_updates", "iterations", "steps"), 1)
-        least |= {"n_terms": 1, "n_points": 3, "still_steps": 0, "sgd_floor": 0, "loss_floor": 0, "lam": 0}
+        least |= {
+            "n_terms": 1,
+            "n_points": 3,
+            "still_steps": 0,
+            "sgd_floor": 0,
+            "loss_floor": 0,
+            "lam": 0,
+            "curvatures": 0,
+        }
         for name, number in least.items():
             if not number <= getattr(self, name) < inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least {number}")
@@ -137,16 +156,16 @@ class NetworkPlan:
 def _scale(scale: str, variant: str, targets: str) -> dict[str, NetworkPlan]:
     if scale == "smoke":
         common: dict[str, Any] = {"runs": 3, "pairs": 1, "test_curve": 100, "steps": 4, "still_steps": 4}
-        common |= {"n_terms": 4, "n_points": 12}
-        small = {"sgd_updates": 40, "iterations": 6}
+        common |= {"n_terms": 4, "n_points": 12, "averages": True}
+        small: dict[str, Any] = {"sgd_updates": 40, "iterations": 6}
         return {model: NetworkPlan(train_size=128, **common, **small, scans=model == "fcp") for model in TABLE_1}
-    own: dict[str, Any] = {}
+    own: dict[str, Any] = {"averages": True, "curvatures": CURVATURES, "resolutions": True}
     if scale == "small":
         # Twice as many runs are kept as there are pairs, so that no two paths of a set share a run.
         sizes = {"fcp": (62, 20, 5000), "lenet": (12, 4, 500), "autoencoder": (25, 8, 2000), "lstm": (12, 4, 500)}
     elif scale == "full":
         sizes = dict.fromkeys(TABLE_1, (RUNS, PAIRS, variant_train_size(variant)))
-        own = {"test_curve": TEST_IMAGES, "initial": "separate", "pairing": "random"}
+        own |= {"test_curve": TEST_IMAGES, "initial": "separate", "pairing": "random"}
     else:
         raise ValueError(f"scale is {scale!r}; expected one of {', '.join(SCALES)}")
     if targets not in TARGETS:
@@ -154,8 +173,8 @@ def _scale(scale: str, variant: str, targets: str) -> dict[str, NetworkPlan]:
     networks = {}
     for model, (runs, pairs, images) in sizes.items():
         sgd, lbfgs = (TABLE_1[model][o][0] if targets == "table1" else 0.0 for o in ("sgd", "lbfgs-gss"))
-        floors = {"sgd_floor": sgd, "loss_floor": lbfgs}
-        networks[model] = NetworkPlan(runs, pairs, images, **floors, scans=model == "fcp", **own)
+        of_model = {**own, "sgd_floor": sgd, "loss_floor": lbfgs, "scans": model == "fcp"}
+        networks[model] = NetworkPlan(runs, pairs, images, **of_model)
     return networks
 
 

@@ -13,10 +13,17 @@ from .plan import OPTIMIZERS, STILL, Plan
 from .task import Task
 
 WORK = "minilandscape.campaign.work"
+MEASURES = "minilandscape.campaign.measures"
 #: λ of the scan that tests whether heights depend on it.
 SCAN = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+#: N_F and M of the scans that test whether heights depend on them.
+TERMS, POINTS = (2, 5, 10, 20, 40), (12, 25, 50, 100, 200)
 #: Target losses of L-BFGS-GSS beside the plan's own, on which its lengths and barriers may depend.
 OTHER_FLOORS = (1e-6, 1e-12)
+
+
+#: What is varied on one pair, and the numbers.
+RESOLUTIONS = [*(("n_terms", n) for n in TERMS), *(("n_points", n) for n in POINTS)]
 
 
 def plan_tasks(plan: Plan, costs: Mapping[str, Costs] | None = None) -> list[Task]:
@@ -24,7 +31,7 @@ def plan_tasks(plan: Plan, costs: Mapping[str, Costs] | None = None) -> list[Tas
     tasks: list[Task] = []
     for model in plan.networks:
         tasks += NetworkTasks(plan, model, (costs or {}).get(model)).everything()
-    return list({task.id: task for task in tasks}.values())  # the plan's own λ is among those of the scan
+    return list({task.id: task for task in tasks}.values())  # the plan's own numbers are among those of the scans
 
 
 def draw_pairs(k: int, n: int, pairing: str, rng: np.random.Generator) -> list[tuple[int, int]]:
@@ -63,6 +70,14 @@ class NetworkTasks:
         for solver in self.solvers:
             for landscape, optimizer, weights in self.sets:
                 tasks += self.paths(landscape, optimizer, weights, solver)
+        if self.network.averages:
+            tasks += [self.losses(*of) for of in self.solutions]
+        for place in range(min(self.network.curvatures, self.network.kept)):
+            tasks += [self.curvature(*of, place) for of in self.solutions]
+        if self.network.resolutions:
+            tasks += [
+                self.resolution(o, name, n, s) for s in self.solvers for o in OPTIMIZERS for name, n in RESOLUTIONS
+            ]
         if self.network.scans:
             for lam in SCAN:
                 tasks += [self.scan(optimizer, lam, solver) for solver in self.solvers for optimizer in OPTIMIZERS]
@@ -81,6 +96,33 @@ class NetworkTasks:
         """(landscape, optimiser, weights) of the heights of Fig. 4, then of Fig. S2."""
         both = ("train", "test")
         return [("train", o, w) for o in OPTIMIZERS for w in both] + [("test", o, "test") for o in OPTIMIZERS]
+
+    @property
+    def solutions(self) -> list[tuple[str, str]]:
+        """(optimiser, weights) of all sets of vectors."""
+        return [(optimizer, weights) for optimizer in OPTIMIZERS for weights in ("train", "test")]
+
+    def losses(self, optimizer: str, weights: str) -> Task:
+        """Losses of a set's vectors and of their averages."""
+        pairs = [list(pair) for pair in self.pairs(optimizer)]
+        return self._measure("set_losses", optimizer, weights, "losses", {"pairs": pairs})
+
+    def curvature(self, optimizer: str, weights: str, place: int) -> Task:
+        """The Hessian at the vector in a place of a set."""
+        return self._measure("vector_curvature", optimizer, weights, f"curvature-{place:03d}", {"place": place})
+
+    def _measure(self, function: str, optimizer: str, weights: str, name: str, own: dict[str, Any]) -> Task:
+        n, plan = self.network, self.plan
+        options: dict[str, Any] = {"model": self.model, "variant": plan.variant, "weights": weights}
+        options |= {"images": n.train_size, "test_images": n.test_curve, **own, **self._data, **self._device}
+        return Task(
+            f"{self.model}-{optimizer}-{weights}-{name}",
+            f"{MEASURES}:{function}",
+            options,
+            (self.set_of(optimizer),),
+            hints=self._hints,
+            cost=self._costs.measure(function),
+        )
 
     def runs(self, optimizer: str, floor: float | None = None) -> list[Task]:
         """The training runs of an optimiser."""
@@ -137,6 +179,11 @@ class NetworkTasks:
         """The first pair of a set of training weights with another λ."""
         return self._path("train", optimizer, "train", solver, self.pairs(optimizer)[0], 0, lam)
 
+    def resolution(self, optimizer: str, name: str, number: int, solver: str) -> Task:
+        """The first pair of a set of training weights with another N_F (``"n_terms"``) or M (``"n_points"``)."""
+        own = {name: number}
+        return self._path("train", optimizer, "train", solver, self.pairs(optimizer)[0], 0, self.network.lam, own=own)
+
     def _path(
         self,
         landscape: str,
@@ -147,9 +194,11 @@ class NetworkTasks:
         k: int,
         lam: float,
         floor: float | None = None,
+        own: dict[str, int] | None = None,
     ) -> Task:
         n = self.network
-        path: dict[str, Any] = {"n_terms": n.n_terms, "n_points": n.n_points, "lam": lam}
+        usual = {"n_terms": n.n_terms, "n_points": n.n_points}
+        path: dict[str, Any] = {**usual, **(own or {}), "lam": lam}
         rule: dict[str, Any] = {}
         if solver == "adam":
             path |= {"solver": "adam", "steps": n.steps}
@@ -161,6 +210,7 @@ class NetworkTasks:
             if n.still_steps > STILL:
                 rule["most_steps"] = n.still_steps
         scan = "" if lam == n.lam else f"-lam{lam:.0e}"
+        scan += "".join(f"-{name}{number}" for name, number in (own or {}).items() if number != usual[name])
         options: dict[str, Any] = {"model": self.model, "variant": self.plan.variant}
         options |= {"landscape": landscape, "weights": weights}
         options |= {"images": n.train_size, "pair": list(pair), "path": path, **self._data, **rule, **self._device}
@@ -170,7 +220,7 @@ class NetworkTasks:
             options,
             (self.set_of(optimizer, floor),),
             hints=self._hints,
-            cost=self._costs.path(landscape, optimizer, weights, solver),
+            cost=self._costs.path(landscape, optimizer, weights, solver, path["n_points"]),
         )
 
     @staticmethod

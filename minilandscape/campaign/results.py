@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,8 @@ from ..backend import one_blas_thread
 from ..paths.result import under_resolved
 from .comparisons import compare_runs, disjoint, separation
 from .plan import OPTIMIZERS, Plan
-from .plan_tasks import OTHER_FLOORS, SCAN, NetworkTasks
+from .plan_tasks import OTHER_FLOORS, RESOLUTIONS, SCAN, NetworkTasks
+from .printed import KEPT, N_PRM, TABLE_S1
 from .statements import WEIGHTS, statements
 from .store import Store
 from .task import Task
@@ -22,6 +25,8 @@ from .task import Task
 #: the kernel is nearly linear.
 KERNELS = ("rbf", "narrow-rbf", "linear", "polynomial", "sigmoid")
 NARROWER = 64
+#: A value costs this part of a gradient.
+VALUE = 0.4
 #: Of the networks' losses.
 EPS = float(np.finfo(np.float32).eps)
 
@@ -34,7 +39,8 @@ def collect(plan: Plan, store: Store) -> dict[str, Any]:
     dict
         ``plan``, and by network: ``kept``, ``searches``, ``reasons`` (why the runs ended), ``seeds``, ``epochs``
         (of the minima), ``table1``, ``tableS1``, ``sigma`` (of each run), ``curves``, ``rise``, ``lengths``,
-        ``directions``, ``angles``, ``kpca``, ``heights``, ``scan``, ``floors``, ``statements``.
+        ``directions``, ``angles``, ``kpca``, ``isotropic``, ``heights``, ``courses``, ``averages``, ``curvature``,
+        ``resolutions``, ``scan``, ``floors``, ``statements``.
     """
     networks = {}
     # A threaded BLAS, SciPy's among them, adds in another order. The landscapes' own limit would end this one with it.
@@ -54,6 +60,7 @@ def _network(tasks: NetworkTasks, store: Store) -> dict[str, Any] | None:
             return None
         sets[optimizer], reasons[optimizer] = result[0], result[1]["reasons"]
     found: dict[str, Any] = {
+        "model": tasks.model,
         "kept": tasks.network.kept,
         "searches": tasks.network.searches,
         "reasons": reasons,
@@ -74,6 +81,22 @@ def _network(tasks: NetworkTasks, store: Store) -> dict[str, Any] | None:
             if (paths := tasks.paths(where, o, w, solver))
         ],
     }
+    found["courses"] = [
+        {"landscape": where, "optimizer": o, "weights": w, "solver": solver, **course}
+        for solver in tasks.solvers
+        for where, o, w in tasks.sets
+        if (course := courses(tasks.paths(where, o, w, solver), store)) is not None
+    ]
+    found["averages"] = _averages(tasks, store)
+    found["curvature"] = _curvature(tasks, store)
+    found["isotropic"] = isotropic(tasks.model)
+    if tasks.network.resolutions:
+        found["resolutions"] = [
+            {"optimizer": o, name: n, "solver": s, **_heights([tasks.resolution(o, name, n, s)], store)}
+            for s in tasks.solvers
+            for o in OPTIMIZERS
+            for name, n in RESOLUTIONS
+        ]
     if tasks.network.kept > 2:
         found["directions"] = {o: {w: vars(preferred_direction(sets[o][w])) for w in WEIGHTS} for o in OPTIMIZERS}
     if tasks.network.scans:
@@ -201,6 +224,77 @@ def _heights(paths: list[Task], store: Store) -> dict[str, Any]:
         for name, number in zip(names, numbers, strict=True):
             found[name].append(number)
     return {**found, "asked": len(paths)}
+
+
+def courses(paths: list[Task], store: Store) -> dict[str, Any] | None:
+    """How barriers come down with the steps of a search: quartiles over the paths; None where none is finished.
+
+    ``steps`` and, at each, ``low``, ``middle`` and ``high`` of Eq. (5) above the higher endpoint, of the path at that
+    step, a finished search keeping its last one; ``cost``, gradients of the points of a path that a step takes on the
+    average, a value counted as 0.4 of one.
+    """
+    curves, costs = [], []
+    for task in paths:
+        result = store.read(task)
+        if result is None:
+            continue
+        arrays, facts = result
+        heights = arrays["history_height"]
+        curves.append(np.maximum(heights - max(facts["height_ends"]), 0.0))
+        counts, points = facts["evaluations"], task.options["path"]["n_points"]
+        steps = max(facts.get("steps", len(heights) - 1), 1)
+        costs.append((counts["gradients"] + VALUE * counts["values"]) / (points * steps))
+    if not curves:
+        return None
+    longest = max(map(len, curves))
+    steps = np.unique(np.concatenate([[0], np.geomspace(1, max(longest - 1, 1), 60)]).round().astype(int))
+    at = np.array([[curve[min(step, len(curve) - 1)] for step in steps] for curve in curves])
+    low, middle, high = np.quantile(at, (0.25, 0.5, 0.75), axis=0)
+    numbers = {"steps": steps, "low": low, "middle": middle, "high": high}
+    return {**{name: array.tolist() for name, array in numbers.items()}, "n": len(at), "cost": float(np.mean(costs))}
+
+
+def _averages(tasks: NetworkTasks, store: Store) -> dict[str, Any]:
+    """Losses and accuracies on training and test images, by optimiser and weights; without what is not finished."""
+    found: dict[str, Any] = {}
+    for optimizer, weights in tasks.solutions if tasks.network.averages else ():
+        if (result := store.read(tasks.losses(optimizer, weights))) is not None:
+            numbers = {name: array.tolist() for name, array in result[0].items()}
+            found.setdefault(optimizer, {})[weights] = {**numbers, "pairs": tasks.pairs(optimizer)}
+    return found
+
+
+def _curvature(tasks: NetworkTasks, store: Store) -> list[dict[str, Any]]:
+    """Eigenvalues and traces of the Hessian by set, landscape and form: a list of each over the set's vectors."""
+    found = []
+    for optimizer, weights in tasks.solutions:
+        places = range(min(tasks.network.curvatures, tasks.network.kept))
+        results = [store.read(tasks.curvature(optimizer, weights, place)) for place in places]
+        measured = [result[1] for result in results if result is not None]
+        seeds = [place for place, result in zip(places, results, strict=True) if result is not None]
+        for where, form in itertools.product(("train", "test"), ("plain", "scaled")) if measured else ():
+            of = [facts[f"{where} {form}"] for facts in measured]
+            entry = {"optimizer": optimizer, "weights": weights, "landscape": where, "form": form, "places": seeds}
+            names = ("highest", "lowest", "trace", "trace_error", "converged")
+            found.append({**entry, **{name: [one[name] for one in of] for name in names}})
+    return found
+
+
+@lru_cache(maxsize=8)
+def isotropic(model: str) -> dict[str, Any]:
+    """Whether lengths alone separate the sets of Fig. 6, along PC1 and PC2 of the RBF of 2σ² = N_prm.
+
+    Of 48 and 48 vectors of independent normal components of mean 0 and Table S1's σ: L-BFGS-GSS's training weights and
+    SGD's test weights.
+    """
+    rng = np.random.default_rng(0)
+    sets = []
+    for optimizer, k in (("lbfgs-gss", 0), ("sgd", 1)):
+        sigma = TABLE_S1[model][optimizer][k][1]
+        sets.append(sigma * rng.standard_normal((KEPT, N_PRM[model])))
+    result = kernel_pca(np.concatenate(sets), "rbf", 2)
+    parts = [separation(x[:KEPT], x[KEPT:]) for x in result.projections.T]
+    return {"separation": [vars(part) for part in parts], "n": 2 * KEPT, "n_first": KEPT}
 
 
 def _floors(tasks: NetworkTasks, store: Store, origin: np.ndarray) -> list[dict[str, Any]]:

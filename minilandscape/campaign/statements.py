@@ -35,9 +35,11 @@ PLURAL = {"height": "heights", "maximum": "maxima", "barrier": "barriers"}
 TOPICS = {
     "losses": "Losses",
     "paths": "Barriers",
-    "scan": "Heights against λ",
+    "scan": "Heights against λ, N_F and M",
     "vectors": "Components, lengths and directions",
     "kernels": "Kernel PCA",
+    "curvature": "Sharpness",
+    "averages": "Generalisation and averages",
 }
 
 
@@ -59,7 +61,15 @@ def statements(model: str, found: Mapping[str, Any], sets: Mapping[str, Any]) ->
         are; ``p``, ``least`` and ``n``. Where there is no test, p is None. Statements on paths also have ``search`` and
         ``what``. Those that answer the paper's main questions have a ``headline``.
     """
-    return [*of_runs(model, found, sets), *of_paths(model, found), *of_scan(found), *of_kernels(model, found)]
+    seeds = {o: sets[o]["seeds"].tolist() for o in OPTIMIZERS}
+    return [
+        *of_runs(model, found, sets),
+        *of_paths(model, found),
+        *of_scan(found),
+        *of_kernels(model, found),
+        *of_curvature(found, seeds),
+        *of_averages(model, found, seeds),
+    ]
 
 
 def _entry(
@@ -106,9 +116,9 @@ def of_runs(model: str, found: Mapping[str, Any], sets: Mapping[str, Any]) -> li
     for weights in WEIGHTS:
         sigmas = (found["sigma"][o][weights] for o in OPTIMIZERS)
         says = f"L-BFGS-GSS's components are more spread out (Table S1): {_adjective(weights)} weights"
-        headline = "L-BFGS-GSS's weights are more spread out (Table S1)" if weights == "train" else None
+        shown = "L-BFGS-GSS's weights are more spread out (Table S1)" if weights == "train" else None
         of = f"mean σ of a run: {both}"
-        entries.append(_entry("vectors", says, "higher", of, compare(*sigmas), headline=headline))
+        entries.append(_entry("vectors", says, "higher", of, compare(*sigmas), headline=shown))
     lengths = found["lengths"]
     longer = compare(lengths["train"]["lbfgs-gss"], lengths["train"]["sgd"])
     says, headline = (
@@ -265,7 +275,31 @@ def _holds_at_least(result: Comparison, what: str, groups: list[Any]) -> bool:
 
 
 def of_scan(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Whether heights depend on λ, of one pair, on which there is no test."""
+    """Whether heights depend on λ, N_F or M, of one pair, on which there is no test."""
+    return [*_of_lam(found), *_of_resolutions(found)]
+
+
+#: What is varied, for people.
+VARIED = {"n_terms": "N_F", "n_points": "M"}
+
+
+def _of_resolutions(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    entries = []
+    varied = [e for e in found.get("resolutions", ()) if e["height"]]
+    for solver, optimizer, name in itertools.product(found["searches"], OPTIMIZERS, VARIED):
+        of = [e for e in varied if (e["solver"], e["optimizer"]) == (solver, optimizer) and name in e]
+        if len(of) > 1:
+            numbers = [e[name] for e in of]
+            says = f"maxima do not depend on {VARIED[name]}, from {min(numbers)} to {max(numbers)}: a pair of "
+            says += f"{_name(optimizer)}'s training weights; {found['searches'][solver]}"
+            maxima = [e["maximum"][0] for e in of]
+            result = Comparison(max(maxima), min(maxima), 1.0, 1.0, (1,))
+            what = f"highest, lowest maximum over {VARIED[name]}"
+            entries.append({**_entry("scan", says, "the same", what, result), "p": None, "least": None})
+    return entries
+
+
+def _of_lam(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     scans: dict[tuple[str, str], list[float]] = {}
     scanned = found.get("scan", ())
     for entry in scanned:
@@ -324,6 +358,82 @@ KERNEL_HEADLINES = {
     ("rbf", "train", 0): "kernel PCA (RBF) separates the optimisers along PC1 (Fig. 6)",
     ("rbf", "test", 0): "… of early-stopping weights, the autoencoder's and the LSTM's alone (Fig. S4)",
 }
+
+
+#: Forms of the Hessian, for people.
+FORMS = {"plain": "Hessian", "scaled": "scale-free Hessian, diag|ω| H diag|ω|"}
+
+
+def of_curvature(found: Mapping[str, Any], seeds: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The headline of the paper: whether L-BFGS-GSS's minima are sharper, by largest eigenvalue and by trace."""
+    by = {(e["optimizer"], e["weights"], e["landscape"], e["form"]): e for e in found.get("curvature", ())}
+    entries = []
+    for weights, where, form, what in itertools.product(WEIGHTS, ("train", "test"), FORMS, ("highest", "trace")):
+        both = [by.get((o, weights, where, form)) for o in OPTIMIZERS]
+        if any(entry is None or len(entry[what]) < 2 for entry in both):
+            continue
+        a, b = (entry[what] for entry in both if entry is not None)
+        of_seeds = [[seeds[e["optimizer"]][k] for k in e["places"]] for e in both if e is not None]
+        result = compare_runs(a, b, (of_seeds[0], of_seeds[1]))
+        whole = what == "trace" or all(all(e["converged"]) for e in both if e is not None)
+        name = "largest eigenvalue" if what == "highest" else "trace"
+        says = (
+            f"L-BFGS-GSS's minima are sharper: {_adjective(weights)} weights, {_adjective(where)} loss, {name} of the "
+        )
+        says += FORMS[form]
+        headline = SHARP.get((weights, where, form, what))
+        here = None if whole else Verdict.INCONCLUSIVE
+        entries.append(_entry("curvature", says, "higher", f"{name}: L-BFGS-GSS, SGD", result, here, headline))
+    return entries
+
+
+#: The statements on curvature that answer the paper's main question, by (weights, landscape, form, what).
+SHARP = {
+    ("train", "train", "plain", "highest"): "L-BFGS-GSS's training weights are sharper: largest Hessian eigenvalue",
+    ("test", "train", "plain", "highest"): "… and its early-stopping weights",
+}
+
+
+def of_averages(model: str, found: Mapping[str, Any], seeds: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Whether SGD's weights generalise better, and whether averages of them lose less."""
+    measured = found.get("averages", {})
+    entries = []
+    both = "L-BFGS-GSS, SGD"
+    for weights in WEIGHTS:
+        groups = [measured.get(o, {}).get(weights) for o in OPTIMIZERS]
+        if any(group is None for group in groups):
+            continue
+        a, b = groups
+        if weights == "train":
+            for what, claim in (("loss", "higher"), ("accuracy", "lower")):
+                numbers = [np.array(group[f"test_vectors_{what}"], dtype=np.float64) for group in (a, b)]
+                if np.isnan(numbers).any():  # the autoencoder has no accuracy
+                    continue
+                claim = "not higher" if model == "autoencoder" else claim
+                compare = partial(compare_runs, seeds=(seeds["lbfgs-gss"], seeds["sgd"]))
+                first, second = numbers
+                result = compare(first, second)
+                if claim == "not higher":
+                    result = against_margin(compare, first, second, both=False)
+                says = "SGD's training weights generalise better, except the autoencoder's: "
+                says += f"test {what} of training weights"
+                headline = "SGD's training weights generalise better, except the autoencoder's: test loss"
+                shown = headline if what == "loss" else None
+                entries.append(_entry("averages", says, claim, f"{what}: {both}", result, headline=shown))
+        for where in ("train", "test"):
+            losses = []
+            for group in (a, b):
+                ends = np.array(group[f"{where}_vectors_loss"])
+                pairs = np.array(group["pairs"]).reshape(-1, 2)
+                rise = np.array(group[f"{where}_midpoints_loss"]) - ends[pairs].max(axis=1)
+                losses.append(rise[disjoint(pairs.tolist())])
+            if min(map(len, losses)) > 1:
+                says = f"averages of two of SGD's vectors lose less: {_adjective(weights)} weights, "
+                says += f"{_adjective(where)} loss of the midpoint above the endpoint of higher loss"
+                entries.append(
+                    _entry("averages", says, "higher", f"rise at the midpoint: {both}", compare_runs(*losses))
+                )
+    return entries
 
 
 def _kernel_claim(model: str, kernel: str, weights: str, component: int) -> str:

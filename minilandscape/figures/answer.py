@@ -53,3 +53,35 @@ def plot_answer(axes: Any, network: Mapping[str, Any], title: str = "") -> Any:
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=8)
     return axes
+
+
+def plot_courses(axes: Any, network: Mapping[str, Any], title: str = "") -> Any:
+    """Draw how barriers between training weights come down with the cost of a search; return the axes.
+
+    Eq. (5) above the higher endpoint, on the training landscape: medians over the paths, and their quartiles shaded.
+    Adam solid, the search that runs to convergence dashed.
+
+    Parameters
+    ----------
+    axes
+        Matplotlib axes.
+    network
+        What :func:`minilandscape.campaign.results.collect` found of one network.
+    """
+    styles = dict(zip(network["searches"], ("-", "--"), strict=False))
+    for course in network.get("courses", ()):
+        if (course["landscape"], course["weights"]) != ("train", "train"):
+            continue
+        name, colour = OPTIMIZERS[course["optimizer"]]
+        # The straight line has cost one gradient of all points when the first step begins.
+        x = 1 + np.array(course["steps"]) * course["cost"]
+        low, middle, high = (np.maximum(course[name], LEAST_BARRIER) for name in ("low", "middle", "high"))
+        label = f"{name}, {network['searches'][course['solver']]}"
+        axes.plot(x, middle, styles[course["solver"]], color=colour, lw=1.4, label=label)
+        axes.fill_between(x, low, high, color=colour, alpha=0.18, lw=0)
+    axes.set(xscale="log", yscale="log", xlabel="cost, gradients of all points of a path", ylabel="barrier, Eq. (5)")
+    axes.axhline(NO_BARRIER, color="0.5", lw=0.8, ls=":")
+    axes.set_title(title)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=7, loc="lower left")
+    return axes

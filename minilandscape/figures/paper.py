@@ -11,7 +11,7 @@ import numpy as np
 
 from ..analysis.statistics import ShellLengths
 from ..campaign.plan import image_counts
-from .answer import plot_answer
+from .answer import plot_answer, plot_courses
 from .kpca import plot_kpca
 from .names import KERNELS, LEAST_BARRIER, LETTERS, NAMES, OPTIMIZERS, SETS, SHOWN
 from .statistics import finish_histogram, outlined_bars, plot_shell_lengths, wide_edges
@@ -241,6 +241,12 @@ def paper_figures(results: Mapping[str, Any], images: Any = None) -> dict[str, A
             plot_answer(ax, networks[model], title)
 
         figures["answer"] = over_networks("Barriers between training weights", answer)
+
+        def courses(ax: Any, model: str, title: str) -> None:
+            plot_courses(ax, networks[model], title)
+
+        if any(network.get("courses") for network in networks.values()):
+            figures["figure4-courses"] = over_networks("Barriers between training weights against cost", courses)
     solvers = list(dict.fromkeys(e["solver"] for network in networks.values() for e in network["heights"]))
     for (name, where), solver in itertools.product((("figure4", "train"), ("figureS2", "test")), solvers):
         entries = {

@@ -44,6 +44,9 @@ CAPTIONS = {
     "figure4": "Fig. 4: path heights on the training landscape, Eq. (5), by Adam; beside them the maxima over "
     "continuous t.",
     "figure4-adam-barrier": "Beside Fig. 4: barriers of the same paths, maximum minus the loss of the higher endpoint.",
+    "figure4-courses": "Beside Fig. 4: barriers between training weights against the cost of the search, medians with "
+    "quartiles; Eq. (5) above the higher endpoint, of the path at every step. Adam solid, the search that runs to "
+    "convergence dashed; of a search, every step is drawn at the mean cost of its steps.",
     "figure4-still-height": "Beside Fig. 4: heights and maxima of paths by the search that runs to convergence.",
     "figure4-still-barrier": "Beside Fig. 4: barriers of paths by the search that runs to convergence.",
     "figure5": "Fig. 5: lengths of L-BFGS-GSS training and SGD test weights; dotted: |ω̄_BFGS − ω̄|.",
@@ -68,6 +71,17 @@ SECTIONS = {
     "plan": "What was run",
     "about": "About",
 }
+SHARPNESS = (
+    "The Hessian of the training and of the test loss at the first vectors of every set, means. Scale-free: diag|ω| H "
+    "diag|ω|, which does not change where a ReLU unit's incoming weights grow by a factor and its outgoing weights "
+    "shrink by it. Near a loss of 0 the Hessian of the cross-entropy vanishes too."
+)
+AVERAGES = "Means over the vectors of a set and over the midpoints of its pairs; and the mean vector of the whole set."
+ISOTROPIC = (
+    "Kernel PCA (RBF, 2σ² = N_prm) of 48 and 48 vectors with independent normal components of mean 0 and Table S1's σ: "
+    "what the lengths of the paper's vectors alone can give. Area under the ROC curve, and distance of the medians in "
+    "standard deviations."
+)
 #: What "the 48 of 75 with the lowest training loss" picks.
 RANKING = (
     "Of the runs, those with the lowest training loss are kept. Where runs end at a target loss, that ranks by how far "
@@ -102,6 +116,10 @@ def render_report(
         parts += [_if_any(tables.heights(named), "", "<p>No path is finished yet.</p>")]
         parts += [
             _if_any(tables.scan(named), "<h3>Paths against λ</h3>"),
+            _if_any(tables.resolutions(named), "<h3>Paths against N_F and M</h3>"),
+            _if_any(tables.curvature(named), f"<h3>Sharpness</h3><p>{escape(SHARPNESS)}</p>"),
+            _if_any(tables.averages(named), f"<h3>Generalisation and averages</h3><p>{escape(AVERAGES)}</p>"),
+            _if_any(tables.isotropic(named), f"<h3>Fig. 6 by lengths alone</h3><p>{escape(ISOTROPIC)}</p>"),
             _if_any(
                 tables.floors(named),
                 "<h3>L-BFGS-GSS's training weights against the target loss</h3><p>p: against the row before.</p>",

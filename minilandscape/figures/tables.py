@@ -66,6 +66,7 @@ def plan(plan: Mapping[str, Any]) -> Table:
         row("path: sample points, M", printed.POINTS, lambda m, n: n.n_points),
         row("path: λ", printed.LAM, lambda m, n: n.lam),
         row("path: Adam steps", None, lambda m, n: n.steps),
+        row("Hessian: vectors per set", None, lambda m, n: n.curvatures or "none"),
         row("path: Adam learning rate", None, lambda m, n: PATH_RATE),
         row("second search, beside the paper", None, lambda m, n: n.searches["still"] if n.still_steps else "none"),
     ]
@@ -163,6 +164,75 @@ def scan(networks: Networks) -> Table:
         "length of the line",
         "cumulative loss",
     ]
+    return Table(head, rows)
+
+
+def resolutions(networks: Networks) -> Table:
+    """One pair of training weights of each optimiser against N_F and M."""
+    rows = []
+    for label, network in networks:
+        for entry in network.get("resolutions", ()):
+            if entry["height"]:
+                name, symbol = next((n, s) for n, s in (("n_terms", "N_F"), ("n_points", "M")) if n in entry)
+                row = [label, OPTIMIZERS[entry["optimizer"]][0], network["searches"][entry["solver"]]]
+                numbers = [entry[key][0] for key in ("height", "maximum", "barrier", "length")]
+                rows.append([*row, f"{symbol} = {entry[name]}", *(f"{number:.4g}" for number in numbers)])
+    return Table(["network", "pair", "search", "varied", "height", "maximum", "barrier", "length"], rows)
+
+
+def curvature(networks: Networks) -> Table:
+    """Means of the Hessian's largest eigenvalue and trace over the vectors of every set."""
+    rows = []
+    for label, network in networks:
+        forms: dict[tuple[str, str, str], dict[str, Any]] = {}
+        for entry in network.get("curvature", ()):
+            forms.setdefault((entry["optimizer"], entry["weights"], entry["landscape"]), {})[entry["form"]] = entry
+        n_prm = model_size(network["model"]) if forms else 1
+        for (optimizer, weights, where), of in forms.items():
+            plain, scaled = (
+                {name: sum(entry[name]) / len(entry[name]) for name in ("highest", "lowest", "trace")}
+                for entry in (of["plain"], of["scaled"])
+            )
+            row = [label, SETS[optimizer, weights][0], where, f"{plain['highest']:.3g}", f"{plain['lowest']:.2g}"]
+            row += [f"{plain['trace']:.3g}", f"{plain['trace'] / n_prm:.2g}", f"{scaled['highest']:.3g}"]
+            whole = sum(map(all, zip(of["plain"]["converged"], of["scaled"]["converged"], strict=True)))
+            rows.append([*row, f"{scaled['trace']:.3g}", f"{whole}/{len(of['plain']['converged'])}"])
+    head = ["network", "set", "loss", "largest eigenvalue", "lowest", "trace", "trace per parameter"]
+    return Table([*head, "scale-free: largest eigenvalue", "scale-free: trace", "converged"], rows)
+
+
+def averages(networks: Networks) -> Table:
+    """Losses and accuracies of every set's vectors, of the midpoints of its pairs, and of its mean."""
+    rows = []
+    for label, network in networks:
+        for optimizer, by_weights in network.get("averages", {}).items():
+            for weights, of in by_weights.items():
+                for split in ("train", "test"):
+                    row = [label, SETS[optimizer, weights][0], split]
+                    for what in ("vectors", "midpoints", "mean"):
+                        loss, accuracy = (of[f"{split}_{what}_{name}"] for name in ("loss", "accuracy"))
+                        row.append(f"{sum(loss) / len(loss):.3g}")
+                        known = not any(value is None or value != value for value in accuracy)
+                        row.append(f"{sum(accuracy) / len(accuracy):.2%}" if known else "–")
+                    rows.append([*row, str(len(of[f"{split}_vectors_loss"])), str(len(of["pairs"]))])
+    head = ["network", "set", "images", "loss", "accuracy", "midpoints: loss", "accuracy", "mean of the set: loss"]
+    return Table([*head, "accuracy", "vectors", "pairs"], rows)
+
+
+def isotropic(networks: Networks) -> Table:
+    """What independent normal vectors of Table S1's σ give in Fig. 6, beside the networks' own."""
+    rows = []
+    for label, network in networks:
+        if "isotropic" not in network:
+            continue
+        row = [label]
+        for found in (network["isotropic"], network.get("kpca", {}).get("train", {}).get("rbf", {})):
+            for part in found.get("separation", ()):
+                row += [f"{part['area']:.2f}", f"{part['gap']:.2g}"]
+        rows.append(row if len(row) == 9 else [*row, *["–"] * (9 - len(row))])
+    head = ["network"]
+    for of in ("isotropic", "this campaign"):
+        head += [f"{of}: {name}, {what}" for name in ("PC1", "PC2") for what in ("area", "gap")]
     return Table(head, rows)
 
 
