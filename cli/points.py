@@ -28,10 +28,16 @@ def curvature(
     step: Annotated[
         float | None,
         typer.Option(
-            help="Finite-difference step of the gradients. Default: what suits their measured noise, and less beside "
-            "kinks."
+            help="Finite-difference step of the gradients. Default: exact products where the landscape has some, else "
+            "what suits the gradients' measured noise, and less beside kinks."
         ),
     ] = None,
+    block: Annotated[
+        str | None, typer.Option(help="A part of the vector, or a pattern such as conv1.*: its block of the Hessian.")
+    ] = None,
+    density: Annotated[
+        bool, typer.Option("--density", help="The density of all eigenvalues as well, which --plot draws.")
+    ] = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the random vectors. Default: 0.")] = None,
     split: Split = "train",
     limit: Limit = None,
@@ -44,13 +50,15 @@ def curvature(
     plot: Annotated[Path | None, typer.Option(help="Draw the eigenvalues here; one vector.")] = None,
     as_json: Json = False,
 ) -> None:
-    """The Hessian's highest and lowest eigenvalues, and its trace, at points of a landscape.
+    """The Hessian's highest and lowest eigenvalues, its trace and spectral density, at points of a landscape.
 
-    From finite differences of gradients, which require double precision: a network's Hessian takes some thousand of
-    them.
+    From exact Hessian-vector products where the landscape has some, as PyTorch modules have. Elsewhere from finite
+    differences of gradients, which require double precision: a network's Hessian takes some thousand of them.
     """
+    from minilandscape.analysis.blocks import coordinates_of
     from minilandscape.analysis.curvature import curvature as measure
     from minilandscape.analysis.curvature import whole_spectrum
+    from minilandscape.analysis.density import spectral_density
 
     check_own(context)
     if step is not None and not 0 < step < inf:
@@ -62,8 +70,10 @@ def curvature(
     if plot is not None and len(vectors) > 1:
         raise UsageError(f"--plot draws one vector; {len(vectors)} were given")
     rows: list[dict[str, Any]] = []
+    row: dict[str, Any]
     for vector in vectors:
-        if whole_spectrum(land, vector.values, eigenvalues):
+        part = vector.values if block is None else vector.values[coordinates_of(land, block)]
+        if not density and whole_spectrum(land, part, eigenvalues, block is None):
             refuse_given(
                 context, ("probes", "seed"), "of random vectors; all of this spectrum is computed without them"
             )
@@ -72,19 +82,46 @@ def curvature(
             def show(products: int, advance: Any = advance) -> None:
                 advance(products, f"{products} products")
 
-            found = measure(land, vector.values, eigenvalues, probes=probes, step=step, seed=seed, callback=show)
+            whole = whole_spectrum(land, part, eigenvalues, block is None)
+            random: dict[str, Any] = {} if whole else {"probes": probes, "seed": seed}
+            # At one of several states between which buffers are interpolated the landscape has a kink.
+            here = land.between(vector.file) if getattr(land, "interpolates", False) else land
+            found = measure(here, vector.values, eigenvalues, step=step, block=block, callback=show, **random)
+            spectrum = None
+            if density:
+                spectrum = spectral_density(here, vector.values, seed=seed or 0, step=step, block=block, callback=show)
         row = {"file": vector.file, "row": vector.row}
         row |= {
             name: getattr(found, name)
-            for name in ("value", "gradient_norm", "trace", "trace_error", "step", "converged", "reason")
+            for name in (
+                "value",
+                "gradient_norm",
+                "trace",
+                "trace_error",
+                "step",
+                "converged",
+                "reason",
+                "exact",
+                "products",
+                "piecewise",
+                "block",
+            )
         }
         for name in ("lowest", "lowest_residuals", "highest", "highest_residuals"):
             row[name] = getattr(found, name).tolist()
+        if spectrum is not None:
+            names = ("lowest", "highest", "size", "products")
+            row["density"] = {
+                **{name: getattr(spectrum, name) for name in names},
+                "moments": [spectrum.moment(k) for k in (1, 2, 3, 4)],
+                "nodes": spectrum.nodes.tolist(),
+                "weights": spectrum.weights.tolist(),
+            }
         rows.append({**row, "zero_modes": found.zero_modes, "evaluations": vars(found.evaluations).copy()})
         if not as_json:
             _print_curvature(rows[-1], single=landscape is None and dtype == "float32")
     if plot is not None:
-        save_figure(found.plot().figure, plot)
+        save_figure((found if spectrum is None else spectrum).plot().figure, plot)
     if as_json:
         print_json({"points": rows, "data": facts})
 
@@ -97,7 +134,16 @@ def _print_curvature(row: dict[str, Any], single: bool) -> None:
     if not isnan(row["trace"]):
         error = f" ± {row['trace_error']:.2g}" if row["trace_error"] > 0 else ""  # one probe has none
         print(f"trace         {row['trace']:.5g}{error}")
-    print(f"step          {row['step']:.3g} of the finite differences of gradients")
+    if row["exact"]:
+        print(
+            f"products      {row['products']}, exact"
+            + (", of the smooth piece around the point" if row["piecewise"] else "")
+        )
+    else:
+        print(f"step          {row['step']:.3g} of the finite differences of gradients")
+    if "density" in row:
+        (mean, error), found = row["density"]["moments"][0], row["density"]
+        print(f"density       mean eigenvalue {mean:.4g} ± {error:.2g} of {found['size']:,}; --plot draws it")
     if row["zero_modes"]:
         print(f"zero modes    {row['zero_modes']}, left out")
     if not row["converged"]:

@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .analysis.curvature import Curvature, curvature, load_curvature
+    from .analysis.density import SpectralDensity, load_spectral_density, spectral_density
     from .analysis.disconnectivity import DisconnectivityGraph, disconnectivity_graph
     from .analysis.kpca import KernelPCA, kernel_pca, load_kernel_pca
     from .analysis.stationary import (
@@ -53,6 +54,9 @@ _HOMES = {
     "Curvature": "analysis.curvature",
     "curvature": "analysis.curvature",
     "load_curvature": "analysis.curvature",
+    "SpectralDensity": "analysis.density",
+    "load_spectral_density": "analysis.density",
+    "spectral_density": "analysis.density",
     "Surface": "analysis.surface",
     "surface": "analysis.surface",
     "load_surface": "analysis.surface",
@@ -136,6 +140,7 @@ __all__ = [
     "Polyline",
     "Run",
     "Saddle",
+    "SpectralDensity",
     "StationaryPoints",
     "Surface",
     "__version__",
@@ -159,6 +164,7 @@ __all__ = [
     "load_path",
     "load_runs",
     "load_saddle",
+    "load_spectral_density",
     "load_stationary_points",
     "load_surface",
     "measure_noise",
@@ -171,6 +177,7 @@ __all__ = [
     "refine_saddle",
     "set_threads",
     "shell_lengths",
+    "spectral_density",
     "split_at_minima",
     "surface",
     "train",

@@ -196,3 +196,21 @@ def test_what_goes_wrong_is_one_line(
     shown = capsys.readouterr().err
     assert message in shown
     assert len(shown.strip().splitlines()) == 1
+
+
+def test_curvature_with_density_and_block(modules: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    point = ("curvature", "a.pt", "--landscape", own(), "--eigenvalues", "2")
+    found = run_json(capsys, *point, "--density", "--plot", "d.png")["points"][0]
+    assert found["exact"]
+    assert not found["piecewise"]
+    assert found["density"]["highest"] == pytest.approx(found["highest"][0], rel=1e-3)
+    assert Path("d.png").stat().st_size > 0
+    block = run_json(capsys, *point, "--block", "3.*")["points"][0]
+    assert block["block"] == "3.*"
+    assert block["highest"][0] <= found["highest"][0] * (1 + 1e-4)
+    assert run(*point, "--density") == 0
+    shown = capsys.readouterr().out
+    assert "exact" in shown
+    assert "mean eigenvalue" in shown
+    assert run(*point, "--block", "9.*") == 1
+    assert "block is '9.*'; the landscape has 0.weight" in capsys.readouterr().err

@@ -106,6 +106,16 @@ def test_a_loss_that_is_a_sum_or_has_weights() -> None:
         assert land.hessian_products(land.vector(), np.eye(land.size)) == pytest.approx(H, rel=1e-9, abs=1e-12)
 
 
+def test_what_has_no_forward_rule_is_differentiated_backwards_twice() -> None:
+    """mse_loss and group normalisation have none."""
+    for make in (dense, lambda: nn.Sequential(nn.Linear(4, 2), nn.GroupNorm(1, 3), nn.Flatten(), nn.Linear(6, 2))):
+        torch.manual_seed(0)
+        targets = torch.randn(N, 2).double()
+        land = TorchLandscape(make().double(), nn.functional.mse_loss, X.double(), targets, batch=7)
+        H = full_hessian(land)
+        assert land.hessian_products(land.vector(), np.eye(land.size)) == pytest.approx(H, rel=1e-9, abs=1e-12)
+
+
 def test_in_single_precision() -> None:
     exact = landscape(dense)
     single = TorchLandscape(exact.load(exact.vector()).float(), nn.functional.cross_entropy, X, Y)
@@ -122,6 +132,21 @@ def test_modules_without_second_derivatives_have_none_and_differences_take_their
     assert found.evaluations.gradients > 2 * land.size
     smooth = landscape(lambda: nn.Sequential(nn.Flatten(), nn.Linear(12, 2), nn.Tanh()))
     assert found.highest == pytest.approx(np.linalg.eigvalsh(full_hessian(smooth))[::-1][:2], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layers", "kinks"),
+    [
+        ([nn.ReLU()], ("relu",)),
+        ([nn.MaxPool1d(2), nn.GELU()], ("max_pool2d_with_indices",)),
+        ([nn.LeakyReLU(), nn.Hardtanh()], ("hardtanh", "leaky_relu")),
+        ([nn.Tanh(), nn.SiLU(), nn.Softplus(), nn.LayerNorm(4), nn.AvgPool1d(2)], ()),
+    ],
+)
+def test_operations_with_kinks_are_named(layers: Any, kinks: Any) -> None:
+    module = nn.Sequential(nn.Linear(4, 4), *layers, nn.Flatten(), nn.LazyLinear(2))
+    module(X)
+    assert TorchLandscape(module, nn.functional.cross_entropy, X, Y).kinks == kinks
 
 
 def test_any_landscape_may_have_products() -> None:

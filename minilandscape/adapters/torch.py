@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ..networks.parameters import Block
 from .torch_along import LOSS, TEST, AlongPath, check_metrics, usual_metrics
 from .torch_buffers import Folded, Interpolated, Recomputed, counts_batches
 from .torch_data import Batches, arguments, joined, read_samples
+from .torch_kinks import kinks_of
 from .torch_second import HessianProducts
 from .torch_states import (
     copied,
@@ -181,8 +183,8 @@ class TorchLandscape(LandscapeDefaults):
 
     @property
     def interpolates(self) -> bool:
-        """Whether buffers are interpolated, but between no states yet: :meth:`between` names them."""
-        return self._buffers == "interpolate" and self._interpolated is None
+        """Whether buffers are interpolated; :meth:`between` names the states between which they are."""
+        return self._buffers == "interpolate"
 
     def read(self, file: str | Path) -> np.ndarray:
         """(D,) from a file of a checkpoint, as :meth:`vector` reads it."""
@@ -190,6 +192,9 @@ class TorchLandscape(LandscapeDefaults):
 
     def between(self, *states: State) -> TorchLandscape:
         """The landscape with ``buffers="interpolate"`` whose buffers are linear between some states.
+
+        Of one state the buffers are constant. At a state that is one of several the landscape has a kink, since
+        buffers are constant beyond it: take its curvature on the landscape of that state alone.
 
         Raises
         ------
@@ -357,6 +362,13 @@ class TorchLandscape(LandscapeDefaults):
             for name, metric in metrics.items():
                 row[prefix + name] = sum(n * float(metric(*part)) for n, part in zip(sizes, parts, strict=True))
         return row
+
+    @cached_property
+    def kinks(self) -> tuple[str, ...]:
+        """The operations of module and loss whose derivative jumps, such as ReLU; none of a smooth function."""
+        few = self._samples.rows(slice(0, FEW))
+        with _differentiable_kernels():
+            return kinks_of(lambda: self._one(self._tensor(self.vector()), {}, *few))
 
     @property
     def hessian_products(self) -> Callable[[Any, Any], np.ndarray] | None:

@@ -75,6 +75,8 @@ class Interpolated:
         """The buffers that differ, at a point (D,)."""
         if not self.names:
             return {}
+        if not len(self._inverse):
+            return {name: ends[0] for name, ends in self._ends.items()}
         inside = self._inverse @ (flat - self._origin)
         weights = _on_simplex(torch.cat([1 - inside.sum()[None], inside]))
         return {name: torch.tensordot(weights, ends, 1) for name, ends in self._ends.items()}

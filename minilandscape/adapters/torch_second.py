@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch.func import grad, jvp, vjp, vmap
 
 #: A product and one by differences, which step over kinks, agree within this part.
 ROUGHLY = 0.2
+#: Steps of such differences, as parts of the length of the point.
+STEPS = (1e-2, 1e-3, 1e-4, 1e-5)
 #: Statistics of batch normalisation by name.
 Statistics = dict[str, torch.Tensor]
 
@@ -37,32 +40,34 @@ class HessianProducts:
         statistics: Callable[[torch.Tensor, Any], Statistics] | None = None,
     ) -> None:
         self._loss, self._batches, self._together, self._of_batch = loss, batches, together, statistics
-        self._ways = [self._stacked, self._single] + ([] if statistics else [self._twice])
+        self._ways = [self._forward, *([] if statistics else [self._twice])]
 
     def tried(self, x: torch.Tensor, inputs: Any, targets: Any) -> HessianProducts:
-        """Itself, with the ways left out that fail at a point with a few samples, or give what differences do not."""
+        """Itself, without the ways that fail at a point with a few samples, or give other products than they should.
+
+        Of two ways that work and differ, the one stays that is nearer to differences of gradients; one that is not near
+        to these at all is left out. Functions with a backward pass of their own may give zeros for second derivatives
+        without a word.
+        """
         batches, self._batches = self._batches, lambda n: iter([(1.0, 1.0, inputs, targets)])
-        directions = torch.randn(2, len(x), generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(x)
-        directions /= directions.norm(dim=1, keepdim=True)
-        try:
-            while self._ways:
-                try:
-                    product = self._ways[0](x, directions)[0].detach()
-                    if self._agrees(x, directions[0], product, inputs, targets):
-                        break
-                except Exception:
-                    # Whatever PyTorch raises: it has no common kind of error for what has no rule.
-                    pass
-                del self._ways[0]
-        finally:
-            self._batches = batches
+        V = torch.randn(2, len(x), generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(x)
+        V /= V.norm(dim=1, keepdim=True)
+        found = []
+        for way in self._ways:
+            try:
+                found.append((way, way(x, V)[0].detach()))
+            except Exception:
+                # Whatever PyTorch raises: it has no common kind of error for what has no rule.
+                continue
+        self._batches = batches
+        off = [self._off(x, V[0], product, inputs, targets) for _, product in found]
+        alike = len(found) > 1 and _distance(found[0][1], found[1][1]) <= torch.finfo(x.dtype).eps ** 0.4
+        order = range(len(found)) if alike else np.argsort(off)[:1]
+        self._ways = [found[k][0] for k in order if off[k] <= ROUGHLY]
         return self
 
-    def _agrees(self, x: torch.Tensor, v: torch.Tensor, product: torch.Tensor, inputs: Any, targets: Any) -> bool:
-        """Whether a product is that of differences of gradients, roughly, at one of several steps.
-
-        Functions with a backward pass of their own may give none, or zeros, for second derivatives without a word.
-        """
+    def _off(self, x: torch.Tensor, v: torch.Tensor, product: torch.Tensor, inputs: Any, targets: Any) -> float:
+        """How far a product is from the nearest of several differences of gradients, as a part of the difference."""
         size = float(x.norm()) or 1.0
 
         def slope(point: torch.Tensor) -> torch.Tensor:
@@ -71,14 +76,15 @@ class HessianProducts:
                 statistics = {} if self._of_batch is None else self._of_batch(point, inputs)
                 return torch.autograd.grad(self._loss(point, statistics, inputs, targets), point)[0]
 
-        for step in (1e-2, 1e-3, 1e-4, 1e-5):
+        found = []
+        for step in STEPS:
             ahead, behind = slope(x + step * size * v), slope(x - step * size * v)
             difference = (ahead - behind) / (2 * step * size)
             # Of the longest step, or noise would pass for a product of zero.
-            noise = 10 * torch.finfo(x.dtype).eps * float(ahead.norm()) / (1e-2 * size)
-            if float((difference - product).norm()) <= ROUGHLY * float(difference.norm()) + noise:
-                return True
-        return False
+            noise = 10 * torch.finfo(x.dtype).eps * float(ahead.norm()) / (STEPS[0] * size)
+            apart = max(float((difference - product).norm()) - noise, 0.0)
+            found.append(apart / (float(difference.norm()) or 1.0) if apart else 0.0)
+        return min(found)
 
     @property
     def possible(self) -> bool:
@@ -89,31 +95,20 @@ class HessianProducts:
         """(D,), (V, D) -> (V, D), in the first way that the module takes."""
         return self._ways[0](x, V)
 
-    def _stacked(self, x: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
-        if len(V) < 2 or self._together < 2:
-            return self._single(x, V)
-        return torch.cat([self._along(x, part) for part in V.split(self._together)])
+    def _forward(self, x: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
+        """Forward over reverse, a few vectors together."""
+        return torch.cat([self._along(x, part) for part in V.split(self._together)]) if len(V) else V
 
-    def _single(self, x: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
-        return torch.cat([self._along(x, v[None], stacked=False) for v in V]) if len(V) else torch.zeros_like(V)
+    def _along(self, x: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
+        if self._of_batch is not None:
+            return self._through_statistics(x, V)
+        total = torch.zeros_like(V)
+        for share, _, inputs, targets in self._batches(len(V)):
+            slope = grad(lambda x, i=inputs, t=targets: self._loss(x, {}, i, t))
+            total += share * vmap(lambda v, slope=slope: jvp(slope, (x,), (v,))[1])(V).detach()
+        return total
 
-    def _along(self, x: torch.Tensor, V: torch.Tensor, stacked: bool = True) -> torch.Tensor:
-        """Forward over reverse, for a few vectors together or for one."""
-
-        def each(function: Callable[..., Any], *vectors: Any) -> Any:
-            if stacked:
-                return vmap(function)(*vectors)
-            return _mapped(lambda t: t[None], function(*(_mapped(lambda t: t[0], v) for v in vectors)))
-
-        if self._of_batch is None:
-            total = torch.zeros_like(V)
-            for share, _, inputs, targets in self._batches(len(V)):
-                slope = grad(lambda x, i=inputs, t=targets: self._loss(x, {}, i, t))
-                total += share * each(lambda v, slope=slope: jvp(slope, (x,), (v,))[1], V).detach()
-            return total
-        return self._through_statistics(x, V, each)
-
-    def _through_statistics(self, x: torch.Tensor, V: torch.Tensor, each: Callable[..., Any]) -> torch.Tensor:
+    def _through_statistics(self, x: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
         """As the gradient: forward for S, then ∂ℓ/∂x and ∂ℓ/∂S, then back through s; each with its tangent."""
         assert self._of_batch is not None
         of_batch = self._of_batch
@@ -124,7 +119,7 @@ class HessianProducts:
             def statistics(x: torch.Tensor, inputs: Any = inputs) -> Statistics:
                 return of_batch(x, inputs)
 
-            tangents = each(lambda v, s=statistics: jvp(s, (x,), (v,))[1], V)
+            tangents = vmap(lambda v, s=statistics: jvp(s, (x,), (v,))[1])(V)
             for name, value in statistics(x).items():
                 S[name] = S.get(name, 0) + part * value.detach()
                 dS[name] = dS.get(name, 0) + part * tangents[name].detach()
@@ -132,7 +127,7 @@ class HessianProducts:
         dslopes: Statistics = {}
         for share, _, inputs, targets in self._batches(1):
             both = grad(lambda x, s, i=inputs, t=targets: self._loss(x, s, i, t), argnums=(0, 1))
-            dx, ds = each(lambda v, d, both=both: jvp(both, (x, S), (v, d))[1], V, dS)
+            dx, ds = vmap(lambda v, d, both=both: jvp(both, (x, S), (v, d))[1])(V, dS)
             total += share * dx.detach()
             for name, value in both(x, S)[1].items():
                 slopes[name] += share * value.detach()
@@ -143,7 +138,7 @@ class HessianProducts:
                 found: torch.Tensor = vjp(lambda x: of_batch(x, inputs), x)[1](slopes)[0]
                 return found
 
-            total += part * each(lambda v, d, back=back: jvp(back, (x, slopes), (v, d))[1], V, dslopes).detach()
+            total += part * vmap(lambda v, d, back=back: jvp(back, (x, slopes), (v, d))[1])(V, dslopes).detach()
         return total
 
     def _twice(self, x: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
@@ -161,9 +156,6 @@ class HessianProducts:
         return total
 
 
-def _mapped(function: Callable[[torch.Tensor], Any], tree: Any) -> Any:
-    return (
-        {name: function(t) for name, t in tree.items()}
-        if isinstance(tree, dict)
-        else (tuple(_mapped(function, t) for t in tree) if isinstance(tree, tuple) else function(tree))
-    )
+def _distance(a: torch.Tensor, b: torch.Tensor) -> float:
+    """|a − b| as a part of |b|."""
+    return float((a - b).norm()) / (float(b.norm()) or 1.0)

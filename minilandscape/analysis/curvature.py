@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from ..files import read_result, write_result
-from ..hessian import FEW_COORDINATES, Differences
+from ..hessian import FEW_COORDINATES, Differences, Exact
 from ..landscape import Evaluations, LandscapeError, as_landscape, describe_point, vector
 from ..noise import Noise, measure_noise, product_step
+from .blocks import Restricted, coordinates_of
 
 #: Random vectors for the trace.
 PROBES = 20
@@ -21,9 +22,26 @@ PROBES = 20
 FINER, MOST_STEPS, ATTEMPTS = 4, 16, 3
 #: A change of products that is no more than so many times what noise explains is noise.
 NOISE = 5
+#: A function is smooth where products by differences, over this power of the precision, differ from exact ones by no
+#: more than this part.
+SMOOTH_STEP, SMOOTH = 1 / 3, 1e-2
 
 _ARRAYS = ("point", "lowest", "lowest_residuals", "lowest_modes", "highest", "highest_residuals", "highest_modes")
-_FACTS = ("value", "gradient_norm", "trace", "trace_error", "step", "zero_modes", "converged", "reason")
+_FACTS = (
+    "value",
+    "gradient_norm",
+    "trace",
+    "trace_error",
+    "step",
+    "zero_modes",
+    "converged",
+    "reason",
+    "exact",
+    "products",
+    "piecewise",
+    "difference",
+    "block",
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +51,7 @@ class Curvature:
     Attributes
     ----------
     point, value, gradient_norm
-        (D,), f there, and |∇f|.
+        (D,), f there, and |∇f|; of a block, its coordinates alone.
     lowest, highest
         (k,): eigenvalues, the lowest ascending and the highest descending.
     lowest_modes, highest_modes
@@ -44,7 +62,7 @@ class Curvature:
     trace, trace_error
         Σ λ, and its standard error; 0 where all eigenvalues are known.
     step
-        h of the differences of gradients.
+        h of the differences of gradients; 0 where products are exact.
     zero_modes
         How many directions were left out because they leave the value alone.
     converged
@@ -54,6 +72,16 @@ class Curvature:
         Why they are not, and what helps; empty where they are.
     evaluations
         Points evaluated.
+    exact, products
+        Whether Hessian-vector products are the landscape's own, exact ones, and how many of those there were.
+    piecewise
+        Whether exact products are those of a smooth piece, which ends near the point, as of a network of ReLUs: the
+        landscape says so, or differences over a short distance differ.
+    difference
+        How much products by differences over a short distance differ from exact ones, as a part of them; NaN where
+        products are differences.
+    block
+        The names of the part of the vector whose diagonal block of the Hessian this is; empty for all of it.
     """
 
     point: np.ndarray
@@ -72,6 +100,11 @@ class Curvature:
     converged: bool
     evaluations: Evaluations
     reason: str = ""
+    exact: bool = False
+    products: int = 0
+    piecewise: bool = False
+    difference: float = float("nan")
+    block: str = ""
 
     def plot(self, axes: Any = None) -> Any:
         """Draws both ends of the spectrum over their rank, on new axes if None; returns them."""
@@ -113,33 +146,41 @@ def curvature(
     tolerance: float = 1e-3,
     step: float | None = None,
     seed: int | None = None,
+    block: str | Sequence[str] | None = None,
     callback: Callable[[int], Any] | None = None,
 ) -> Curvature:
     """Compute the highest and lowest eigenvalues of the Hessian at a point, and its trace.
 
     With up to 60 coordinates, or 4n, all of the spectrum. With more, Lanczos iterations for both ends,
-    which start again until no repeated eigenvalue turns up, and for the trace Hutchinson's estimate, the mean of
-    vᵀ H v over vectors v of random signs.
+    which start again until no repeated eigenvalue turns up, and for the trace Hutch++ (Meyer, Musco, Musco and
+    Woodruff, 2021): exact on the eigenvectors found and on the range of H times some random vectors, and the mean of
+    vᵀ H v over vectors v of random signs on what is left.
+
+    Products are exact where the landscape has a method ``hessian_products``, as PyTorch and JAX have, and differences
+    of gradients elsewhere.
 
     Parameters
     ----------
     landscape
-        Anything that :func:`~minilandscape.landscape.as_landscape` takes. Products are differences of gradients: give
-        double precision where it can be had.
+        Anything that :func:`~minilandscape.landscape.as_landscape` takes. Where products are differences of gradients,
+        give double precision where it can be had.
     point
         (D,).
     n
         Eigenvalues at each end.
     probes
-        Random vectors for the trace, 20 if None. Refused where all of the spectrum is computed.
+        Products for the trace, 20 if None. Refused where all of the spectrum is computed.
     tolerance
         A residual is small below this part of its eigenvalue, or of a thousandth of the largest.
     step
-        h of [∇f(x + h v) − ∇f(x − h v)] / 2h, |v| = 1. None takes the step that suits the noise of the gradients
+        h of [∇f(x + h v) − ∇f(x − h v)] / 2h, |v| = 1. None takes exact products where there are
+        some, else the step that suits the noise of the gradients
         (:func:`~minilandscape.noise.product_step`), or a smaller one at which products with random vectors agree better
         with those at a quarter of it, as beside the kinks of ReLUs.
     seed
         Of the random vectors, 0 if None. Refused where all of the spectrum is computed: nothing is random then.
+    block
+        Names of parts of the vector, or patterns such as ``"conv1.*"``: the Hessian's diagonal block of these alone.
     callback
         ``callback(products)`` after every product.
 
@@ -160,8 +201,8 @@ def curvature(
 
     Notes
     -----
-    A network of ReLUs is made of smooth pieces; a small ``step`` sees the curvature of the piece, a larger one that of
-    the bends between pieces as well.
+    A network of ReLUs is made of smooth pieces; exact products and a small ``step`` see the curvature of the piece, a
+    larger one that of the bends between pieces as well. ``piecewise`` of a result says so.
 
     Examples
     --------
@@ -181,6 +222,90 @@ def curvature(
     if x.ndim != 1 or not x.size or not np.isfinite(x).all():
         raise ValueError(f"the point has shape {x.shape}; expected one finite vector (D,)")
     land = as_landscape(landscape, x.size)
+    if block is not None:
+        coordinates = coordinates_of(land, block)
+        land, x = Restricted(land, x, coordinates), x[coordinates]
+    if step is None and getattr(land, "hessian_products", None) is not None:
+        measured = _exact(Exact(land), x, n, probes, tolerance, seed, callback)
+    else:
+        measured = _by_differences(land, x, n, probes, tolerance, step, seed, callback)
+    return measured if block is None else replace(measured, block=block if isinstance(block, str) else ", ".join(block))
+
+
+def _value_and_gradient(differences: Differences, x: np.ndarray) -> tuple[float, np.ndarray]:
+    values, gradients = differences.stack(x[None])
+    if not (np.isfinite(values).all() and np.isfinite(gradients).all()):
+        raise LandscapeError(f"the value or the gradient at {describe_point(x)} is not finite ({values[0]})", x)
+    return float(values[0]), gradients[0]
+
+
+def _refuse_random(free: int, n: int, probes: int | None, seed: int | None) -> bool:
+    """Whether all of the spectrum is computed; ValueError if options of random vectors are given then."""
+    whole = _whole(free, n)
+    if whole and not (probes is None and seed is None):
+        raise ValueError(
+            f"probes is {probes} and seed {seed}, but of {free} coordinates all of the spectrum is computed, and "
+            "nothing is random; remove them"
+        )
+    return whole
+
+
+def _exact(
+    exact: Exact,
+    x: np.ndarray,
+    n: int,
+    probes: int | None,
+    tolerance: float,
+    seed: int | None,
+    callback: Callable[[int], Any] | None,
+) -> Curvature:
+    """The curvature by exact products."""
+    value, gradient = _value_and_gradient(exact, x)
+    zero = exact.zero_modes(x)
+    whole = _refuse_random(x.size - len(zero), n, probes, seed)
+    rng = np.random.default_rng(0 if seed is None else seed)
+    products = _Products(exact, x, zero, callback)
+    ends, everything, complete = _spectrum(products, n, whole, rng, tolerance)
+    found = [_verified(products, *end) for end in ends]
+    largest = max(float(np.abs(end.values).max(initial=0)) for end in found)
+    missing = sum(min(n, x.size - len(zero)) - len(end.values) for end in found)
+    small = all((end.residuals <= _small(end.values, largest, tolerance)).all() for end in found)
+    reason = ""
+    if missing:
+        reason = f"the Lanczos iterations did not find {missing} of the eigenvalues; ask for fewer"
+    elif not small:
+        reason = "the precision of the landscape leaves larger residuals: compute it in double precision"
+    elif not complete:
+        reason = "an eigenvalue beyond those found, or a repeated one, may be missing; ask for more or fewer of them"
+    trace = everything if whole else _trace(products, found, rng, PROBES if probes is None else probes)
+    return _result(products, value, gradient, found, trace, reason, _difference(exact, x, zero))
+
+
+def _difference(exact: Exact, x: np.ndarray, zero: np.ndarray) -> float:
+    """How much a product by differences differs from the exact one, as a part of it, along a random direction."""
+    v = np.random.default_rng(1).standard_normal(x.size)
+    v -= zero.T @ (zero @ v)
+    v /= np.linalg.norm(v)
+    eps = float(np.finfo(exact.landscape.dtype).eps)
+    step = eps**SMOOTH_STEP * (float(np.linalg.norm(x)) or 1.0)
+    _, slopes = exact.stack(np.stack([x + step * v, x - step * v]))
+    product, difference = exact.products(x, v[None])[0], (slopes[0] - slopes[1]) / (2 * step)
+    apart = float(np.linalg.norm(difference - product))
+    noise = eps * float(np.abs(slopes).max()) * np.sqrt(x.size) / step
+    return max(apart - noise, 0.0) / (float(np.linalg.norm(product)) or 1.0)
+
+
+def _by_differences(
+    land: Any,
+    x: np.ndarray,
+    n: int,
+    probes: int | None,
+    tolerance: float,
+    step: float | None,
+    seed: int | None,
+    callback: Callable[[int], Any] | None,
+) -> Curvature:
+    """The curvature by differences of gradients, whose step is shortened where the gradient has kinks."""
     farthest = np.abs(x).max()
     if step is not None and not land.dtype.type(farthest + step) > land.dtype.type(farthest):
         least = float(np.finfo(land.dtype).eps) * farthest
@@ -188,25 +313,18 @@ def curvature(
             f"step is {step}, which is lost beside a coordinate of {farthest:.3g}; expected above {least:.3g}"
         )
     differences = Differences(land, 1.0 if step is None else step)
-    values, gradients = differences.stack(x[None])
-    if not (np.isfinite(values).all() and np.isfinite(gradients).all()):
-        raise LandscapeError(f"the value or the gradient at {describe_point(x)} is not finite ({values[0]})", x)
+    value, gradient = _value_and_gradient(differences, x)
     zero = differences.zero_modes(x)
     D, free = x.size, x.size - len(zero)
-    whole = _whole(free, n)
-    if whole and not (probes is None and seed is None):
-        raise ValueError(
-            f"probes is {probes} and seed {seed}, but of {free} coordinates all of the spectrum is computed, and "
-            "nothing is random; remove them"
-        )
+    whole = _refuse_random(free, n, probes, seed)
     rng = np.random.default_rng(0 if seed is None else seed)
-    noise = measure_noise(land, x, known=(float(values[0]), gradients[0]))
+    noise = measure_noise(land, x, known=(value, gradient))
     products = _Products(differences, x, zero, callback)
     if step is None:
         v = np.random.default_rng(1).standard_normal((2, D))
         differences.step = _step(products, product_step(noise)[0], v, noise, tolerance)
     for attempt in range(ATTEMPTS):
-        ends, trace, complete = _spectrum(products, n, whole, PROBES if probes is None else probes, rng, tolerance)
+        ends, trace, complete = _spectrum(products, n, whole, rng, tolerance)
         found = [_verified(products, *end) for end in ends]
         largest = max(float(np.abs(end.values).max(initial=0)) for end in found)
         changed = max(end.changed for end in found)
@@ -224,11 +342,28 @@ def curvature(
         if attempt + 1 == ATTEMPTS or not products.change(vectors, shorter) < 0.5 * changed:
             break
         differences.step = shorter
+    if not whole:
+        trace = _trace(products, found, rng, PROBES if probes is None else probes)
+    measured = _result(products, value, gradient, found, trace, reason)
+    return replace(measured, evaluations=measured.evaluations + noise.evaluations)
+
+
+def _result(
+    products: _Products,
+    value: float,
+    gradient: np.ndarray,
+    found: Sequence[_End],
+    trace: tuple[float, float],
+    reason: str,
+    difference: float = float("nan"),
+) -> Curvature:
     lowest, highest = found
+    differences = products.differences
+    exact = isinstance(differences, Exact)
     return Curvature(
-        point=x,
-        value=float(values[0]),
-        gradient_norm=float(np.linalg.norm(gradients[0])),
+        point=products.x,
+        value=value,
+        gradient_norm=float(np.linalg.norm(gradient)),
         lowest=lowest.values,
         lowest_residuals=lowest.residuals,
         lowest_modes=lowest.vectors,
@@ -238,10 +373,14 @@ def curvature(
         trace=trace[0],
         trace_error=trace[1],
         step=differences.step,
-        zero_modes=len(zero),
+        zero_modes=len(products.zero),
         converged=not reason,
-        evaluations=differences.evaluations + noise.evaluations,
+        evaluations=differences.evaluations,
         reason=reason,
+        exact=exact,
+        products=differences.done if isinstance(differences, Exact) else 0,
+        piecewise=exact and (difference > SMOOTH or bool(getattr(differences.landscape, "kinks", ()))),
+        difference=difference,
     )
 
 
@@ -281,18 +420,19 @@ class _Products:
 
 @dataclass(frozen=True)
 class _End:
-    """Eigenvalues at one end of the spectrum, and by how much products at a smaller step differ."""
+    """Eigenvalues at one end of the spectrum, how much products at a smaller step differ, and H times the vectors."""
 
     values: np.ndarray
     residuals: np.ndarray
     vectors: np.ndarray
     changed: float
+    images: np.ndarray
 
 
 def _spectrum(
-    products: _Products, n: int, whole: bool, probes: int, rng: np.random.Generator, tolerance: float
+    products: _Products, n: int, whole: bool, rng: np.random.Generator, tolerance: float
 ) -> tuple[list[tuple[np.ndarray, np.ndarray]], tuple[float, float], bool]:
-    """Eigenvalues and vectors of both ends, the trace and its error, and whether a last look found no others."""
+    """Eigenvalues and vectors of both ends, the trace if all are known, and whether a last look found no others."""
     x, zero = products.x, products.zero
     if whole:
         everything, modes = products.differences.whole_spectrum(x, zero)
@@ -322,23 +462,25 @@ def _spectrum(
             eigenvalues, vectors, seen = _repeated(scaled, which, zero, *ends[k], most, rng, tolerance)
             ends[k] = (eigenvalues, vectors)
             complete &= seen
-    trace, error = _trace(products, rng, probes, D)
-    return [(size * eigenvalues, vectors) for eigenvalues, vectors in ends], (trace, error), complete
+    return [(size * eigenvalues, vectors) for eigenvalues, vectors in ends], (float("nan"), float("nan")), complete
 
 
 def _verified(products: _Products, eigenvalues: np.ndarray, vectors: np.ndarray) -> _End:
-    """Residuals by products at the step and at a smaller one."""
+    """Residuals by exact products, or by those at the step and at a smaller one."""
     if not len(vectors):
-        return _End(eigenvalues, np.zeros(0), vectors, 0.0)
+        return _End(eigenvalues, np.zeros(0), vectors, 0.0, vectors)
     step = products.differences.step
-    at_step, finer = products.at(vectors, step), products.at(vectors, step / FINER)
+    at_step = products.at(vectors, step)
+    finer = at_step if isinstance(products.differences, Exact) else products.at(vectors, step / FINER)
     residuals = [np.linalg.norm(Hv - eigenvalues[:, None] * vectors, axis=1) for Hv in (at_step, finer)]
     changed = float(np.linalg.norm(finer - at_step, axis=1).max())
-    return _End(eigenvalues, np.maximum(*residuals), vectors, changed)
+    return _End(eigenvalues, np.maximum(*residuals), vectors, changed, at_step)
 
 
-def whole_spectrum(landscape: Any, point: np.ndarray, n: int) -> bool:
-    """Whether :func:`curvature` computes all of the spectrum at a point (D,), so that nothing is random."""
+def whole_spectrum(landscape: Any, point: np.ndarray, n: int, whole_vector: bool = True) -> bool:
+    """Whether :func:`curvature` computes all of the spectrum, of a point (D,) or a block: nothing is random then."""
+    if not whole_vector:  # zero modes belong to the whole vector
+        return _whole(point.size, n)
     land = as_landscape(landscape, point.size)
     return _whole(point.size - len(Differences(land, 1.0).zero_modes(point.astype(np.float64))), n)
 
@@ -456,14 +598,35 @@ def _repeated(
     return values, vectors, False
 
 
-def _trace(
-    products: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator, probes: int, size: int
-) -> tuple[float, float]:
-    samples = []
-    for _ in range(probes):
-        v = rng.choice([-1.0, 1.0], size)
-        samples.append(float(v @ products(v[None])[0]))
-    if not samples:
+def _trace(products: _Products, found: Sequence[_End], rng: np.random.Generator, probes: int) -> tuple[float, float]:
+    """The trace and its standard error from so many products, by Hutch++ beside the eigenvectors that are known."""
+    if not probes:
         return float("nan"), float("nan")
-    error = np.std(samples, ddof=1) / np.sqrt(probes) if probes > 1 else float("nan")
-    return float(np.mean(samples)), float(error)
+
+    def times(rows: np.ndarray) -> np.ndarray:
+        return np.concatenate([products(row[None]) for row in rows]) if len(rows) else rows
+
+    vectors = np.concatenate([end.vectors for end in found])
+    images = np.concatenate([end.images for end in found])
+    size, a_third = products.x.size, probes // 3 if probes >= 3 else 0
+    # tr(Qᵀ H Q) for an orthonormal basis Q of the rows' span, whatever rows span it.
+    trace = float(np.trace(np.linalg.pinv(vectors @ vectors.T, hermitian=True) @ (vectors @ images.T)))
+    basis = _orthonormal_rows(vectors)
+    if a_third:
+        sketch = times(rng.choice([-1.0, 1.0], (a_third, size)))
+        sketch = _orthonormal_rows(sketch - (sketch @ basis.T) @ basis)
+        sketch = _orthonormal_rows(sketch - (sketch @ basis.T) @ basis)
+        trace += float((sketch * times(sketch)).sum())
+        basis = np.concatenate([basis, sketch])
+    rest = rng.choice([-1.0, 1.0], (probes - 2 * a_third, size))
+    rest -= (rest @ basis.T) @ basis
+    samples = (rest * times(rest)).sum(axis=1)
+    error = np.std(samples, ddof=1) / np.sqrt(len(samples)) if len(samples) > 1 else float("nan")
+    return trace + float(samples.mean()), float(error)
+
+
+def _orthonormal_rows(rows: np.ndarray) -> np.ndarray:
+    """An orthonormal basis of the rows' span."""
+    _, sizes, basis = np.linalg.svd(rows, full_matrices=False)
+    found: np.ndarray = basis[sizes > 1e-10 * sizes.max(initial=0)]
+    return found

@@ -1,0 +1,202 @@
+"""Spectral densities, traces and blocks against full Hessians, and against curvlinops where it is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minilandscape as ml
+
+
+def quadratic(eigenvalues: np.ndarray) -> Any:
+    Q = np.linalg.qr(np.random.default_rng(3).standard_normal((eigenvalues.size, eigenvalues.size)))[0]
+    H = Q.T * eigenvalues @ Q
+    return lambda x: (0.5 * x @ H @ x, H @ x)
+
+
+def test_moments_and_ends_of_a_known_spectrum() -> None:
+    eigenvalues = np.concatenate([np.full(90, 0.01), np.linspace(-1, 2, 28), [10.0, 30.0]])
+    found = ml.spectral_density(quadratic(eigenvalues), np.ones(eigenvalues.size), probes=20, steps=30)
+    assert found.size == eigenvalues.size
+    for k in (0, 1, 2, 3):
+        moment, error = found.moment(k)
+        assert abs(moment - np.mean(eigenvalues**k)) <= 4 * error + 1e-6
+    assert found.highest == pytest.approx(30, rel=1e-6)
+    assert found.lowest == pytest.approx(-1, rel=1e-2)
+    x = np.linspace(-5, 40, 20001)
+    assert np.trapezoid(found.density(x), x) == pytest.approx(1, rel=1e-4) if hasattr(np, "trapezoid") else True
+    # Three in four eigenvalues lie in one place.
+    assert found.density([0.01], 0.1)[0] == pytest.approx(90 / 120 / (0.1 * np.sqrt(2 * np.pi)), rel=0.15)
+    assert not found.exact
+    assert found.evaluations.gradients > 2 * found.products
+
+
+def test_an_invariant_subspace_ends_the_iterations() -> None:
+    found = ml.spectral_density(quadratic(np.repeat([1.0, 3.0], 20)), np.ones(40), probes=30, steps=20)
+    assert found.moment(1)[0] == pytest.approx(2, abs=4 * found.moment(1)[1])
+    assert np.unique(np.round(found.nodes[found.weights > 1e-8], 6)).tolist() == [1.0, 3.0]
+    with pytest.raises(ValueError, match="probes is 0; expected a whole number, at least 1"):
+        ml.spectral_density(quadratic(np.ones(3)), np.ones(3), probes=0)
+
+
+def test_zero_modes_are_left_out(tmp_path: Path) -> None:
+    from minilandscape.potentials import LennardJones
+
+    land, x = LennardJones(4), 2 ** (1 / 6) / 8**0.5 * np.array([1.0, 1, 1, 1, -1, -1, -1, 1, -1, -1, -1, 1])
+    exact = ml.curvature(land, x, 2)
+    found = ml.spectral_density(land, x, probes=60, steps=6)
+    assert (found.zero_modes, found.size) == (6, 6)
+    assert found.lowest == pytest.approx(exact.lowest[0], rel=1e-4)
+    assert found.size * found.moment(1)[0] == pytest.approx(exact.trace, abs=4 * found.size * found.moment(1)[1])
+    found.save(tmp_path / "d.npz")
+    again = ml.load_spectral_density(tmp_path / "d.npz")
+    assert np.array_equal(again.nodes, found.nodes)
+    assert (again.moment(2), again.products, again.evaluations) == (found.moment(2), found.products, found.evaluations)
+    assert again.plot().get_yscale() == "log"
+
+
+def test_a_block_by_differences() -> None:
+    class Named:
+        size = 6
+        blocks = (SimpleNamespace(name="a.w", shape=(4,), start=0, stop=4), SimpleNamespace(name="b", start=4, stop=6))
+
+        def values_and_gradients(self, points: Any) -> Any:
+            return np.exp(points).sum(axis=1) + points.prod(axis=1), np.exp(points) + points.prod(axis=1)[
+                :, None
+            ] / points
+
+    x = np.arange(1.0, 7)
+    found = ml.curvature(Named(), x, 2, block="b")
+    product = x.prod()
+    own = np.array([[np.exp(5), product / 30], [product / 30, np.exp(6)]])
+    assert (found.block, found.point.tolist()) == ("b", [5.0, 6.0])
+    assert found.lowest == pytest.approx(np.linalg.eigvalsh(own), rel=1e-6)
+    assert found.trace == pytest.approx(np.trace(own), rel=1e-6)
+    assert ml.curvature(Named(), x, 2, block=["a.*", "b"]).trace == pytest.approx(np.exp(x).sum(), rel=1e-6)
+    with pytest.raises(ValueError, match=r"block is 'c\.\*'; the landscape has a\.w, b"):
+        ml.curvature(Named(), x, block="c.*")
+    with pytest.raises(ValueError, match="the landscape has no named parts"):
+        ml.spectral_density(quadratic(np.ones(3)), np.ones(3), block="fc1")
+
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+
+from minilandscape.adapters.torch import TorchLandscape  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(6, 2, 6, dropout=0.0, batch_first=True)
+        self.out = nn.Linear(6, 3)
+
+    def forward(self, x: Any) -> Any:
+        return self.out(self.layer(x).mean(1))
+
+
+class Residual(nn.Module):
+    """Two convolutions with batch normalisation in evaluation mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.conv = nn.Conv1d(4, 4, 3, padding=1), nn.Conv1d(4, 4, 3, padding=1)
+        self.norm, self.out = nn.BatchNorm1d(4), nn.Linear(4, 3)
+
+    def forward(self, x: Any) -> Any:
+        x = torch.relu(self.stem(x.transpose(1, 2)[:, :4]))
+        return self.out(torch.relu(x + self.norm(self.conv(x))).mean(2))
+
+
+@cache
+def case(name: str, dtype: Any = torch.float64) -> tuple[TorchLandscape, np.ndarray]:
+    """The landscape of a module some steps from its start, and its full Hessian by PyTorch's double backward."""
+    torch.manual_seed(0)
+    module = {"attention": Attention, "residual": Residual}[name]().to(dtype)
+    x, y = torch.randn(24, 4, 6).to(dtype), torch.arange(24) % 3
+    optimizer = torch.optim.Adam(module.parameters(), lr=1e-2)
+    for _ in range(15):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(module(x), y).backward()
+        optimizer.step()
+    land = TorchLandscape(module.eval(), nn.functional.cross_entropy, x, y, batch=100)
+
+    def value(flat: Any) -> Any:
+        return land._one(flat, {}, *land._samples.rows(slice(None)))
+
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        return land, torch.autograd.functional.hessian(value, torch.tensor(land.vector()), vectorize=True).numpy()
+
+
+@pytest.mark.parametrize("name", ["attention", "residual"])
+def test_eigenvalues_trace_and_density_of_modules(name: str) -> None:
+    """Networks of ReLUs, where differences of gradients step over kinks."""
+    land, H = case(name)
+    exact = np.linalg.eigvalsh(H)
+    found = ml.curvature(land, land.vector(), 3, probes=45)
+    assert found.exact
+    assert found.converged, found.reason
+    assert found.piecewise
+    assert found.step == 0
+    assert found.lowest == pytest.approx(exact[:3], rel=1e-4)
+    assert found.highest == pytest.approx(exact[::-1][:3], rel=1e-4)
+    assert abs(found.trace - exact.sum()) < 4 * found.trace_error < 0.3 * abs(exact.sum())
+    density = ml.spectral_density(land, land.vector(), probes=6, steps=20)
+    assert density.exact
+    assert density.highest == pytest.approx(exact[-1], rel=1e-4)
+    for k in (1, 2):
+        moment, error = density.moment(k)
+        assert abs(moment - np.mean(exact**k)) < 4 * error
+
+
+def test_a_smooth_module_is_not_called_piecewise() -> None:
+    torch.manual_seed(0)
+    for dtype in (torch.float32, torch.float64):
+        module = nn.Sequential(nn.Linear(5, 12), nn.Tanh(), nn.Linear(12, 2)).to(dtype)
+        x, y = torch.randn(30, 5).to(dtype), torch.arange(30) % 2
+        land = TorchLandscape(module, nn.functional.cross_entropy, x, y)
+        assert not ml.curvature(land, land.vector(), 2).piecewise
+
+
+def test_a_block_of_a_module() -> None:
+    land, H = case("attention")
+    (block,) = (b for b in land.blocks if b.name == "layer.linear1.weight")
+    own = np.linalg.eigvalsh(H[block.start : block.stop, block.start : block.stop])
+    found = ml.curvature(land, land.vector(), 2, block="layer.linear1.weight")
+    assert found.exact
+    assert found.lowest == pytest.approx(own[:2], rel=1e-4, abs=1e-4 * own[-1])
+    assert found.highest == pytest.approx(own[::-1][:2], rel=1e-4)
+    every = ml.spectral_density(land, land.vector(), block="layer.*", probes=2, steps=5)
+    assert every.size == sum(b.stop - b.start for b in land.blocks if b.name.startswith("layer."))
+
+
+@pytest.mark.parametrize("name", ["attention", "residual"])
+def test_beside_curvlinops(name: str) -> None:
+    curvlinops = pytest.importorskip("curvlinops")
+    land, _ = case(name)
+    module = land.load(land.vector())
+    data = [(land._samples.inputs, land._samples.targets)]
+    parameters = list(module.parameters())
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        operator = curvlinops.HessianLinearOperator(module, nn.CrossEntropyLoss(), parameters, data)
+        V = torch.randn(land.size, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        theirs = (operator @ V).T.detach().numpy()
+    products = land.hessian_products(land.vector(), V.T.numpy())
+    # curvlinops 3.0.1 has other rows for the weights of a LayerNorm, of a matrix that is not symmetric.
+    rows = [k for block in land.blocks if "layer.norm" not in block.name for k in range(block.start, block.stop)]
+    assert np.abs(products - theirs)[:, rows].max() < 1e-10 * np.abs(theirs).max()
