@@ -434,10 +434,64 @@ class TestLosses:
 def test_a_surface_says_whether_its_directions_are_filter_normalised(small_mnist: Any) -> None:
     land = landscape(plain())
     x = land.vector()
-    assert ml.surface(land, x, n=2).facts["filter_normalised"] is False
+    found = ml.surface(land, x, n=2)
+    assert found.facts["filter_normalised"] is True
+    assert found.facts["held"] == ["0.bias", "2.bias"]
     assert ml.surface(land, np.stack([x, x + 1, -x + np.arange(x.size)]), n=2).facts["filter_normalised"] is None
     network = ml.network_landscape("fcp", small_mnist.train[:10])
     assert ml.surface(network, ml.initial_vector("fcp", 0), n=2).facts["filter_normalised"] is True
+
+
+def convolutional() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 6)), nn.Conv1d(1, 4, 3), nn.BatchNorm1d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 8),
+        nn.ReLU(), nn.Linear(8, 3),
+    ).double()  # fmt: skip
+
+
+def test_a_plane_is_that_of_li_et_al() -> None:
+    """Against their recipe parameter by parameter: random tensors, each filter scaled, biases and norms ignored."""
+    module = convolutional()
+    land = TorchLandscape(module, cross_entropy, X.double(), Y)
+    found = ml.surface(land, land.vector(), n=5, seed=3)
+    rng = np.random.default_rng(3)
+    directions = []
+    for _ in range(2):
+        direction = []
+        draws = np.split(rng.standard_normal(land.size), np.cumsum([p.numel() for p in module.parameters()])[:-1])
+        for p, draw in zip(module.parameters(), draws, strict=True):
+            d = torch.tensor(draw).reshape(p.shape)
+            if d.dim() <= 1:
+                d.fill_(0)
+            else:
+                for row, weights in zip(d, p.detach(), strict=True):
+                    row.mul_(weights.norm() / (row.norm() + 1e-10))
+            direction.append(d)
+        directions.append(direction)
+    for i, beta in enumerate(np.linspace(-1, 1, 5)):
+        for k, alpha in enumerate(np.linspace(-1, 1, 5)):
+            moved = copy.deepcopy(module)
+            with torch.no_grad():
+                for p, a, b in zip(moved.parameters(), *directions, strict=True):
+                    p.add_(alpha * a + beta * b)
+            loss = value_of(moved, X.double())
+            assert found.values[i, k] == pytest.approx(loss, rel=1e-8)
+    assert found.x == pytest.approx(np.linspace(-1, 1, 5))
+
+
+def test_a_plane_does_not_depend_on_the_scale_of_layers() -> None:
+    """One layer of ReLUs by 10, with its bias, and the next divided by 10: the same function."""
+    module, scaled = convolutional(), convolutional()
+    with torch.no_grad():
+        scaled[5].weight.mul_(10)
+        scaled[5].bias.mul_(10)
+        scaled[7].weight.div_(10)
+    planes = [
+        ml.surface(land, land.vector(), n=7).values
+        for land in (TorchLandscape(m, cross_entropy, X.double(), Y) for m in (module, scaled))
+    ]
+    assert planes[1] == pytest.approx(planes[0], rel=1e-9)
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])

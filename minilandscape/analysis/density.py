@@ -194,8 +194,8 @@ def spectral_density(
     zero = differences.zero_modes(x)
     free, rng = x.size - len(zero), np.random.default_rng(seed)
     nodes, weights = np.zeros((probes, min(steps, free))), np.zeros((probes, min(steps, free)))
-    done = 0
-    least = BREAKDOWN if isinstance(differences, Exact) else BREAKDOWN_OF_DIFFERENCES
+    done: int = 0
+    least: float = BREAKDOWN if isinstance(differences, Exact) else BREAKDOWN_OF_DIFFERENCES
 
     def product(v: np.ndarray) -> np.ndarray:
         nonlocal done

@@ -15,6 +15,7 @@ from ..backend import to_host
 from ..files import read_result, write_result
 from ..landscape import LandscapeError, as_landscape, vector
 from ..paths.result import Path
+from .blocks import blocks_of
 
 #: Contours are drawn up to this quantile of the values: landscapes of molecules rise without bound.
 HIGHEST_DRAWN = 0.9
@@ -35,7 +36,8 @@ class Surface:
     Attributes
     ----------
     origin, axes
-        (D,) and (2, D), orthonormal: the points are ``origin + x axes[0] + y axes[1]``.
+        (D,) and (2, D): the points are ``origin + x axes[0] + y axes[1]``. Orthonormal, but around one point with
+        filter-normalised directions, which are the axes themselves: coordinates are in lengths of the filters.
     x, y, values
         (nx,), (ny,) and (ny, nx); NaN where the landscape could not be evaluated.
     marks
@@ -45,7 +47,8 @@ class Surface:
     curve_distance
         How far the path leaves the plane at most.
     facts
-        Options and data; ``filter_normalised`` says whether random directions are, None where none are random.
+        Options and data; ``filter_normalised`` says whether random directions are, None where none are random, and
+        ``held`` the names of the biases and other parameters of one dimension, which stay where they are then.
     """
 
     origin: np.ndarray
@@ -105,7 +108,8 @@ class Surface:
             axes.annotate(
                 label, mark, (6, 6), textcoords="offset points", color="w", weight="bold", path_effects=outlined
             )
-        axes.set(xlabel="distance along the first direction", ylabel="along the second", aspect="equal")
+        unit = "in lengths of the filters" if np.abs(np.linalg.norm(self.axes, axis=1) - 1).max() > 1e-6 else "distance"
+        axes.set(xlabel=f"{unit}, along the first direction", ylabel="along the second", aspect="equal")
         return axes
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -136,12 +140,13 @@ def surface(
     Three points span a plane (Garipov et al., 2018). What is missing is filled up. Where there is a path, a single
     point is joined by those of the path's ends that it is not, and two by the point of the path that stands highest, or
     farthest from the straight line where the highest stands on it. Else, and where all of these lie on one line, by
-    random directions. On a network these are normalised filter by filter (Li et al., 2018): the weights that lead into
-    a unit or channel have the length of the point's own, and biases stay. Where all weights are 0 they would vanish,
-    and directions of length 1 in all parameters take their place, as on any other landscape, PyTorch modules included:
-    there the plane depends on the scale of each layer. In a periodic cell a path is followed from point to point. The
-    first direction leads from the first point to the
-    second; the second is orthogonal to it.
+    random directions. On a network, and on any landscape that names the parts of its vectors, as PyTorch modules do,
+    these are normalised filter by filter (Li et al., 2018): the weights that lead into a unit or channel have the
+    length of the point's own, and biases and other parameters of one dimension stay. Multiplying a layer of ReLUs by a
+    number and dividing the next by it then changes nothing. Where all weights are 0 they would vanish, and directions
+    of length 1 in all parameters take their place, as on any other landscape. In a periodic cell a path is followed
+    from point to point. The first direction leads from the first point to the second; the second is orthogonal to it,
+    unless both are filter-normalised around one point.
 
     Parameters
     ----------
@@ -156,8 +161,8 @@ def surface(
     margin
         Room around several points or a path, as a part of the plane's larger extent; None takes 0.25.
     radius
-        Of the grid around a single point without a path, along random directions: in lengths of the normalised
-        directions on a network, as a distance elsewhere and where all weights are 0; None takes 1.
+        Of the grid around a single point without a path, along random directions: in lengths of the filters where
+        directions are filter-normalised, as a distance elsewhere; None takes 1.
     seed
         Of random directions, 0 if None. Refused where no direction is random.
     callback
@@ -200,13 +205,16 @@ def surface(
     random = [direction for direction, _ in found]
     # Of the given direction's length, or a random one would seem to lie on its line where distances are large.
     lengths = [_length(directions[0]) / _length(r) if directions else 1.0 for r in random]
+    by_filters = alone and all(normalised for _, normalised in found)
     axes = _orthonormal([*directions, *(scale * r for scale, r in zip(lengths, random, strict=True))])
+    if by_filters:  # at right angles to each other they would depend on the scale of each layer
+        axes = np.stack(random)
     marks = np.concatenate([np.zeros((1, 2)), np.array(offsets).reshape(-1, X.shape[1]) @ axes.T])
     marks[np.abs(marks) < 1e-12 * np.abs(marks).max()] = 0  # what rounding has left
     shadow = np.zeros((0, 2)) if on_path is None else on_path @ axes.T
     off = 0.0 if on_path is None else float(_lengths(on_path - shadow @ axes).max())
     if alone:
-        reach = (1.0 if radius is None else radius) * np.linalg.norm(random, axis=1)
+        reach = np.full(2, 1.0 if radius is None else radius)
         low, high = -reach, reach
     else:
         seen = np.concatenate([marks, shadow])
@@ -238,6 +246,8 @@ def surface(
     own = np.zeros(0) if path is None else np.asarray(path.values, dtype=np.float64)
     normalised = found[0][1] if random else None
     facts = {"n": n, "seed": (seed or 0) if random else None, "filter_normalised": normalised}
+    if normalised:
+        facts["held"] = [block.name for block in blocks_of(land) if len(block.shape) < 2]
     return Surface(X[0], axes, x, y, values, marks, shadow, own, off, facts)
 
 
@@ -316,13 +326,13 @@ def _aside(path: Path, on_path: np.ndarray, line: np.ndarray) -> np.ndarray:
 
 
 def _random_direction(land: Any, x: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, bool]:
-    """A random direction, and whether it is filter-normalised, as on networks, biases left out; else of length 1."""
+    """A random direction, and whether it is filter-normalised, biases left out; else of length 1."""
     direction = rng.standard_normal(x.size)
     plain = direction / np.linalg.norm(direction)
-    network = getattr(land, "network", None)
-    if network is None:
+    blocks = blocks_of(land)
+    if not blocks:
         return plain, False
-    for block in network.layout.blocks:
+    for block in blocks:
         part = direction[block.start : block.stop]
         if len(block.shape) < 2:
             part[:] = 0
