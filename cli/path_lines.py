@@ -26,6 +26,7 @@ def path_document(path: Any) -> dict[str, Any]:
         "under_resolved": path.under_resolved,
         "best_step": path.best_step,
         "evaluations": vars(path.evaluations).copy(),
+        "rounds": path.rounds,
         "converged": path.converged,
         "reason": path.reason,
     }
@@ -56,7 +57,7 @@ def print_path(path: Any, facts: dict[str, Any]) -> None:
         )
         print(f"converged    no    {why}: the barrier is an upper bound;")
         print(f"                   {_advice(path)}")
-    print(f"cost         {counts.gradients} gradient and {counts.values} value evaluations")
+    print(f"cost         {counts.gradients} gradient and {counts.values} value evaluations in {path.rounds} batches")
     if "n_images" in facts:
         print(f"images       {_images(facts)}")
     if walls := path.metadata.get("walls"):
@@ -134,6 +135,7 @@ def comparison_row(result: Any, label: str) -> dict[str, Any]:
         "length": path.length,
         "steps": len(path.history["height"]) - 1,
         "evaluations": vars(path.evaluations).copy(),
+        "rounds": path.rounds,
         "converged": path.converged,
         "reason": path.reason,
         "error": None,

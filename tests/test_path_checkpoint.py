@@ -65,7 +65,7 @@ def assert_same(a: Any, b: Any) -> None:
         assert np.array_equal(getattr(a, name), getattr(b, name)), name
     for name, curve in a.history.items():
         assert np.array_equal(curve, b.history[name]), name
-    for name in ("best_step", "reason", "evaluations", "maximum", "maximum_t", "height_linear", "metadata"):
+    for name in ("best_step", "reason", "evaluations", "maximum", "maximum_t", "height_linear", "metadata", "rounds"):
         assert getattr(a, name) == getattr(b, name), name
 
 

@@ -110,6 +110,7 @@ def test_a_path_is_what_it_says(name: str, options: dict[str, Any], small_mnist:
     ends = [end.copy() for end in case.ends]
     path = find_path(case.land, *case.ends, **options)
     assert path.evaluations == case.counted
+    assert 2 <= path.rounds <= path.evaluations.values + path.evaluations.gradients
     if "budget" in options:
         assert path.evaluations.values + path.evaluations.gradients <= options["budget"] + after_the_search(path)
     check(path, case)
@@ -161,7 +162,7 @@ def assert_same(a: Path, b: Path) -> None:
     for name, curve in a.history.items():
         assert np.array_equal(curve, b.history[name]), name
     names = ("height", "height_linear", "length", "maximum", "maximum_t", "best_step", "converged", "reason")
-    for name in (*names, "under_resolved", "evaluations", "metadata", "basis", "barrier"):
+    for name in (*names, "under_resolved", "evaluations", "rounds", "metadata", "basis", "barrier"):
         assert getattr(a, name) == getattr(b, name), name
     assert type(a.reason) is type(b.reason)
 
@@ -213,4 +214,4 @@ def test_a_search_begins_from_a_path_of_any_kind(kind: str, method: str) -> None
     path = find_path(ring, *ends, method, initial=given, **options)
     assert path.points(0.5)[0, 1] > 0.9
     assert path.maximum == pytest.approx(0.1973, abs=2e-3)  # the saddle near (0, 0.974)
-    assert find_path(ring, *ends, method, **options).points(0.5)[0, 1] < -0.9
+    assert find_path(ring, *ends, method, **options).points(0.5)[0, 1] < -0.5

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..backend import to_device, to_host
-from ..landscape import Evaluations
+from ..landscape import Evaluations, LandscapeError
+from ..optimizers import two_loop
 from .curve import Curve
 from .endings import Ending
 from .meter import placing, refuse_not_finite
@@ -26,12 +27,14 @@ STILL_FORCE = 2e-3
 LEAST_RISE = 1e-3
 #: Steps without a lower force after which a band is as relaxed as it gets: it may rest where a tangent jumps from the
 #: one neighbour to the other, and the forces with it.
-PATIENCE = 50
+PATIENCE = 20
+#: How often a move into a wall is halved.
+HALVINGS = 8
+#: The longest first move of an image, as a part of the distance between the endpoints; pairs of L-BFGS, and the cosine
+#: below which one says nothing.
+FIRST_MOVE, PAIRS, LEAST_COSINE = 0.01, 20, 1e-3
 #: Inner images that a growing band begins with.
 FIRST_IMAGES = 3
-#: The part of its former largest force that FIRE forgets from step to step, so that a clash at the start does not slow
-#: it down for good.
-FORGETS = 0.005
 
 
 class Band:
@@ -91,6 +94,27 @@ class Band:
         refuse_not_finite("gradient", gradients, t, inner)
         self.values[1:-1], self.gradients[1:-1] = values, gradients / self.scale
 
+    def moved(self, move: np.ndarray) -> bool:
+        """Moves the inner images (K, D), or by a part of that where there is a wall; whether it went all the way.
+
+        Raises
+        ------
+        LandscapeError
+            If no part of the way can be evaluated.
+        """
+        before, meter = self.images.copy(), self.problem.meter
+        for halved in range(HALVINGS + 1):
+            self.images[1:-1] = before[1:-1] + 0.5**halved * move
+            try:
+                self.evaluate()
+            except LandscapeError as error:
+                if halved == HALVINGS:
+                    raise
+                meter.note_wall(str(error))
+            else:
+                break
+        return halved == 0
+
     def forces(self, climb: bool) -> np.ndarray:
         """(K, D): the gradient across the band, springs along it; uphill along it for the highest inner image.
 
@@ -120,7 +144,20 @@ class Band:
             forces[k] = -g[k] + 2 * along[k] * tangents[k]
         return forces
 
-    def insert(self) -> None:
+    def grown(self, move: np.ndarray) -> None:
+        """Moves the inner images (K, D), unless that leads into a wall, and adds another."""
+        before = self.images.copy(), self.values.copy(), self.gradients.copy()
+        try:
+            self.images[1:-1] += move
+            self._insert()
+            self.evaluate()
+        except LandscapeError as error:
+            self.problem.meter.note_wall(str(error))
+            self.images, self.values, self.gradients = before
+            self._insert()
+            self.evaluate()
+
+    def _insert(self) -> None:
         """Adds an image halfway between the two neighbours whose values differ most: most may stand unseen there."""
         k = int(np.abs(np.diff(self.values)).argmax())
         self.images = np.insert(self.images, k + 1, 0.5 * (self.images[k] + self.images[k + 1]), axis=0)
@@ -153,6 +190,7 @@ def piecewise_linear(
         penalty=0.0,
         length=float(np.linalg.norm(np.diff(images, axis=0), axis=1).sum()),
         evaluations=problem.meter.evaluations + Evaluations(),
+        rounds=problem.meter.rounds,
         reason=reason,
         slope=slope,
     )
@@ -164,9 +202,41 @@ def with_images(problem: PathProblem, n_images: int) -> PathProblem:
     return problem if n_images == len(problem.curve.t) else replace(problem, curve=curve, line=None)
 
 
+class LbfgsMoves:
+    """Moves of images by L-BFGS on all of them at once, without a line search: a band has no function that falls."""
+
+    def __init__(self, distance: float) -> None:
+        self.distance = distance
+        self.forget()
+
+    def __call__(self, images: np.ndarray, forces: np.ndarray, longest: float) -> np.ndarray:
+        """(K, D): how far to move, no image further than ``longest``."""
+        inner = images[1:-1].copy()
+        if self.last is not None:
+            ds, dy = inner - self.last[0], self.last[1] - forces
+            if float((ds * dy).sum()) > LEAST_COSINE * norm(ds) * norm(dy):
+                self.pairs = (*self.pairs, (ds, dy))[-PAIRS:]
+            else:
+                self.pairs = ()
+        self.last = inner, forces.copy()
+        if self.pairs:
+            s, y = zip(*self.pairs, strict=True)
+            move = two_loop(forces, s, y)
+        else:
+            move = forces * (FIRST_MOVE * self.distance / (_longest(forces) or 1.0))
+        shorter = min(1.0, longest / max(_longest(move), np.finfo(float).tiny))
+        result: np.ndarray = move * shorter
+        return result
+
+    def forget(self) -> None:
+        """Begins anew, along the forces."""
+        self.last: tuple[np.ndarray, np.ndarray] | None = None
+        self.pairs: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+
+
 @dataclass(frozen=True)
-class Fire:
-    """A band relaxed by FIRE (Bitzek et al., 2006), whose highest inner image climbs in the end.
+class Relaxed:
+    """A band whose images move by their forces until these vanish, and whose highest inner image climbs in the end.
 
     A band is relaxed once its forces are a tenth of what they were or too small to move it, once they fall no more, and
     in any case after half of the steps. Then its highest inner image climbs, if it lies above both endpoints: below the
@@ -196,56 +266,65 @@ class Fire:
             The last has a reason where the band is converged, or where there is no barrier to climb.
         """
         steps = self.most_steps if last is None else last
-        n_images = problem.curve.n_terms
-        images = _images(problem, to_host(b).astype(np.float64))
+        images, n_images = _images(problem, to_host(b).astype(np.float64)), problem.curve.n_terms
         grows = self.grows and not to_host(b).any()
         band = Band(problem, images if not grows else _straight(images, min(FIRST_IMAGES, n_images) + 2))
         band.evaluate()
-        each = max(1, steps // (2 * max(1, n_images - FIRST_IMAGES)))
-        first, largest, lowest, waited, inserted = 0.0, 0.0, float("inf"), 0, 0
-        velocity, dt, mix, uphill_free = np.zeros_like(band.images[1:-1]), 0.1, 0.1, 0
+        moves, rest = LbfgsMoves(band.distance), _Rest(steps, max(1, steps // (2 * max(1, n_images - FIRST_IMAGES))))
+        climbed = False
         for step in range(steps + 1):
             complete = len(band.images) - 2 == n_images
             forces, still = band.forces(climb=False), STILL_FORCE * band.rise / band.distance
-            size = float(np.abs(forces).max())
-            first = first or size
-            if size < lowest:
-                lowest, waited = size, 0
-            else:
-                waited += 1
-            relaxed = size <= max(0.1 * first, still) or waited >= PATIENCE or step >= steps // 2
-            climbs = self.climb and complete and band.above and relaxed
-            if climbs:
+            relaxed = rest.reached(step, float(np.abs(forces).max()), still)
+            if complete and relaxed and not band.above:
+                yield band.state(step, Ending.NO_BARRIER)
+                return
+            if climbs := self.climb and complete and relaxed:
                 forces = band.forces(climb=True)
-                size = float(np.abs(forces).max())
-            if complete and size <= still and (climbs or not (self.climb and band.above)):
-                yield band.state(step, Ending.CONVERGED if band.above else Ending.NO_BARRIER, size)
+            size = float(np.abs(forces).max())
+            if complete and size <= still and climbs == self.climb:
+                yield band.state(step, Ending.CONVERGED, size)
                 return
             yield band.state(step)
             if step == steps:
                 return
-            # FIRE in units in which the largest force moves an image by a hundredth of the distance.
-            largest = max((1 - FORGETS) * largest, size)
-            pulls = forces * (band.distance / max(largest, np.finfo(float).tiny))
-            if float((pulls * velocity).sum()) > 0:
-                velocity = (1 - mix) * velocity + mix * norm(velocity) / (norm(pulls) or 1.0) * pulls
-                uphill_free += 1
-                if uphill_free > 5:
-                    dt, mix = min(1.1 * dt, 0.5), 0.99 * mix
-            else:
-                velocity, dt, mix, uphill_free = np.zeros_like(forces), 0.5 * dt, 0.1, 0
-            velocity = velocity + dt * pulls
-            move = dt * velocity
-            longest = float(np.linalg.norm(move, axis=1).max())
-            most = LONGEST_MOVE * band.distance / (len(band.images) - 1)
-            if longest > most:
-                move *= most / longest
-                velocity *= most / longest
-            band.images[1:-1] += move
-            if not complete and (relaxed or step + 1 - inserted >= each):
-                band.insert()
-                velocity, inserted, lowest, waited = np.zeros_like(band.images[1:-1]), step + 1, float("inf"), 0
-            band.evaluate()
+            if climbs and not climbed:
+                moves.forget()
+            climbed = climbs
+            move = moves(band.images, forces, LONGEST_MOVE * band.distance / (len(band.images) - 1))
+            if not complete and (relaxed or rest.overdue(step)):
+                band.grown(move)
+                moves.forget()
+                rest.begin_again(step + 1)
+            elif not band.moved(move):
+                moves.forget()
+
+
+class _Rest:
+    """Whether a band is relaxed."""
+
+    def __init__(self, steps: int, each: int) -> None:
+        self.half, self.each = steps // 2, each
+        self.first = 0.0
+        self.begin_again(0)
+
+    def begin_again(self, step: int) -> None:
+        """With another image."""
+        self.lowest, self.waited, self.since = float("inf"), 0, step
+
+    def reached(self, step: int, size: float, still: float) -> bool:
+        """Takes the largest force after a step into account."""
+        self.first = self.first or size
+        self.lowest, self.waited = (size, 0) if size < self.lowest else (self.lowest, self.waited + 1)
+        return size <= max(0.1 * self.first, still) or self.waited >= PATIENCE or step >= self.half
+
+    def overdue(self, step: int) -> bool:
+        """Whether it is time for another image in any case."""
+        return step + 1 - self.since >= self.each
+
+
+def _longest(moves: np.ndarray) -> float:
+    return float(np.linalg.norm(moves, axis=1).max())
 
 
 def _images(problem: PathProblem, b: np.ndarray) -> np.ndarray:

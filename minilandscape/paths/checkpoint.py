@@ -35,6 +35,7 @@ _NUMBERS = (
     "slope",
     "decrement",
     "beta",
+    "rounds",
 )
 
 
@@ -106,7 +107,7 @@ class Checkpoint:
         record.resumed(last)
         rule.lowest, rule.last_lower, rule.best = arrays["lowest"].tolist(), facts["last_lower"], states["best"]
         rule.reference = max(rule.reference, rule.lowest[0])
-        problem.meter.evaluations = last.evaluations + Evaluations()
+        problem.meter.evaluations, problem.meter.rounds = last.evaluations + Evaluations(), last.rounds
         return last
 
 

@@ -175,7 +175,7 @@ def compare_methods(
     ...     print(f"{label:27} {path.maximum:8.3f}")
     linear                        12.676
     Neb(images=7)                -40.665
-    Neb(images=7, climb=False)   -39.718
+    Neb(images=7, climb=False)   -39.704
     """
     asked = planned(landscape, budget, methods, options)
     found = PathComparison({}, {})

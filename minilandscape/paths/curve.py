@@ -78,9 +78,16 @@ class Curve:
         return array_module(b).asarray(pull, dtype=b.dtype) @ V
 
     def kinks(self) -> np.ndarray:
-        """(K,): the t between 0 and 1 where curves of this family have no direction: the vertices of a polygon."""
+        """(K,): the t between 0 and 1 where curves of this family have no direction: the vertices of a polygon.
+
+        Sample points that stand there but for rounding are meant themselves.
+        """
         n = self.n_terms
-        return np.arange(1, n + 1) / (n + 1) if self.basis == "hat" else np.zeros(0)
+        if self.basis != "hat":
+            return np.zeros(0)
+        vertices = np.arange(1, n + 1) / (n + 1)
+        nearest = self.t[np.abs(self.t - vertices[:, None]).argmin(axis=1)]
+        return np.where(np.abs(nearest - vertices) < 1e-9, nearest, vertices)
 
     def bump(self, t: float) -> np.ndarray:
         """(N,): coefficients of a smooth shape that is 1 at t and 0 at both endpoints."""

@@ -89,7 +89,7 @@ def look_across(problem: PathProblem, top: Top) -> tuple[float, SecondMode | Non
             break
         v = new / norm(new)
         V = np.concatenate([V, v[None]])
-        Hv = (_gradient(problem, top.x + h * v) - top.gradient) / h
+        Hv = _product(problem, top, v, h)
         HV = np.concatenate([HV, _across(Hv, top.zero, unit=False)[None]])
         T = V @ HV.T
         values, y = np.linalg.eigh(0.5 * (T + T.T))
@@ -97,6 +97,15 @@ def look_across(problem: PathProblem, top: Top) -> tuple[float, SecondMode | Non
             break
         before = values[1] if k else np.inf
     return _fall(top.gradient, V, HV), _second_mode(problem, top, V, values, y)
+
+
+def _product(problem: PathProblem, top: Top, v: np.ndarray, h: float) -> np.ndarray:
+    """H v by a finite difference, on the other side where there is a wall."""
+    try:
+        return (_gradient(problem, top.x + h * v) - top.gradient) / h
+    except LandscapeError as error:
+        problem.meter.note_wall(str(error))
+        return (top.gradient - _gradient(problem, top.x - h * v)) / h
 
 
 def _starts(top: Top) -> list[np.ndarray]:

@@ -26,6 +26,8 @@ class Meter:
         Of these, points that are kept for what comes next.
     evaluations
         The points so far.
+    rounds
+        How many batches they came in: points of one batch may be evaluated side by side.
     failures
         Trial points that could not be evaluated, or whose values are not finite: walls, which a search goes around.
     last_failure
@@ -35,6 +37,7 @@ class Meter:
     def __init__(self, budget: int | None = None) -> None:
         self.budget, self.reserved = budget, 0
         self.evaluations = Evaluations()
+        self.rounds = 0
         self.failures = 0
         self.last_failure = ""
 
@@ -73,14 +76,15 @@ class Meter:
     @contextmanager
     def uncounted(self) -> Iterator[None]:
         """Evaluates again what has been counted before."""
-        before = self.evaluations + Evaluations()
+        before = self.evaluations + Evaluations(), self.rounds
         with self.unlimited():
             yield
-        self.evaluations = before
+        self.evaluations, self.rounds = before
 
     def count(self, n_gradients: int) -> None:
-        """Adds points that were evaluated with their gradients elsewhere."""
+        """Adds a batch of points that were evaluated with their gradients elsewhere."""
         self.evaluations += Evaluations(0, n_gradients)
+        self.rounds += 1
 
     @contextmanager
     def _counting(self, span: Span) -> Iterator[None]:
@@ -89,18 +93,22 @@ class Meter:
             yield
         finally:
             self.evaluations += span.evaluations - before
+            self.rounds += 1
 
     def walled(self, evaluate: Callable[[], np.ndarray], n_points: int) -> np.ndarray:
         """Values (P,) of a trial step: all infinite where the landscape raises, so that the step is refused."""
         try:
             values = evaluate()
         except LandscapeError as error:
-            self.failures, self.last_failure = self.failures + 1, str(error)
+            self.note_wall(str(error))
             return np.full(n_points, np.inf)
         if not (finite := np.isfinite(values)).all():
-            self.failures += int((~finite).sum())
-            self.last_failure = f"a value is {values[~finite][0]}"
+            self.note_wall(f"a value is {values[~finite][0]}", int((~finite).sum()))
         return values
+
+    def note_wall(self, said: str, n_points: int = 1) -> None:
+        """Takes into account that some trial points could not be evaluated."""
+        self.failures, self.last_failure = self.failures + n_points, said
 
 
 def refuse_not_finite(what: str, numbers: np.ndarray, t: np.ndarray, points: np.ndarray) -> None:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from ..landscape import PATH_DEFAULTS
-from .bands import Fire
+from .bands import Relaxed
 from .curve import Curve
 from .meter import Meter
 from .method import Choice, Method, Number, Switch, Whole, objective_on, option, own_default
@@ -309,8 +309,8 @@ class _Band(Method):
         return PathProblem.of(landscape, start, end, curve, objective_on(landscape), Meter()).with_line()
 
     def moves(self) -> Solver:
-        """FIRE."""
-        return Fire(grows=self.grows, climb=self.climb)
+        """L-BFGS on all images at once."""
+        return Relaxed(grows=self.grows, climb=self.climb)
 
     @property
     def keeps(self) -> Keeps:
@@ -327,7 +327,7 @@ class _Band(Method):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Neb(_Band):
-    """The nudged elastic band, with improved tangents and a climbing image (Henkelman et al., 2000), relaxed by FIRE.
+    """The nudged elastic band, with improved tangents and a climbing image (Henkelman et al., 2000), relaxed by L-BFGS.
 
     Parameters
     ----------

@@ -36,8 +36,8 @@ class PathState:
         L, Eq. (4), the penalty included.
     cumulative_loss, height, penalty, length
         Σ f, max f, the part of L that no value enters (λ Σ |Δω|²), and Σ |Δω| of this path.
-    evaluations
-        Points evaluated since the start.
+    evaluations, rounds
+        Points evaluated since the start, and the batches that they came in.
     reason
         Why the solver ends here; None while it goes on.
     stage
@@ -71,6 +71,7 @@ class PathState:
     memory: Any = None
     maximum: tuple[float, float] | None = None
     beta: float = 0.0
+    rounds: int = 0
 
     @property
     def top(self) -> float:
@@ -347,6 +348,7 @@ class PathProblem:
             penalty=terms.penalty,
             length=float(lengths.sum()),
             evaluations=self.meter.evaluations + Evaluations(),
+            rounds=self.meter.rounds,
             reason=reason,
             slope=slope,
             memory=memory,

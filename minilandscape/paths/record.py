@@ -172,6 +172,7 @@ class Record:
             under_resolved=self._under_resolved(state, line),
             metadata=dict(metadata),
             basis=problem.curve.basis,
+            rounds=problem.meter.rounds,
         )
 
     def _given_is_lower(self, state: PathState) -> bool:

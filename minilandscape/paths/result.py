@@ -45,6 +45,9 @@ class Path:
         images. NaN for the t of a search that was interrupted, which has seen the sample points alone.
     evaluations
         Points evaluated.
+    rounds
+        Batches that they were evaluated in; points of one batch may be evaluated side by side. None in files of
+        version 0.1.
     converged
         Whether the path is a measured optimum: ``reason.converged``.
     reason
@@ -76,6 +79,7 @@ class Path:
     under_resolved: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
     basis: str = "sine"
+    rounds: int | None = None
 
     def __repr__(self) -> str:
         """One line: the barrier, the maximum, and whether the path is converged."""
@@ -157,6 +161,7 @@ class Path:
             "under_resolved",
             "metadata",
             "basis",
+            "rounds",
         )
         described = {name: getattr(self, name) for name in names}
         counts = {"values": self.evaluations.values, "gradients": self.evaluations.gradients}

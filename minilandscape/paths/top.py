@@ -159,7 +159,7 @@ class Top:
         try:
             values, gradients = land.values_and_gradients(to_device(x[None], land.device, land.dtype))
         except LandscapeError as error:
-            meter.failures, meter.last_failure = meter.failures + 1, str(error)
+            meter.note_wall(str(error))
             return None
         gradient = to_host(gradients)[0].astype(np.float64)
         return (float(values[0]), gradient) if np.isfinite(values[0]) and np.isfinite(gradient).all() else None
