@@ -120,6 +120,8 @@ def reproduce(
     given |= {"iterations": iterations, "steps": steps, "initial": initial, "pairing": pairing}
     if scheduler is not None:
         refuse_given(context, ("workers",), "of processes here, while --scheduler has workers of its own")
+    if scale == "smoke":
+        refuse_given(context, ("target_losses",), "without effect on --scale smoke, whose runs reach none")
     check_outputs(out / "plan.json")
     names = tuple(name.strip() for name in only.split(",")) if only else ()
     overrides = _overrides(config, {name: value for name, value in given.items() if value is not None})

@@ -193,11 +193,11 @@ def test_a_worker_that_is_killed_loses_only_its_task(times: int, survives: bool,
 def test_a_task_that_kills_its_process_takes_no_other_with_it(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     deadly = Task("deadly", "campaign_tasks:dies", {"k": 0, "log": str(tmp_path / "log"), "times": 9})
-    beside = Task("beside", "campaign_tasks:square", {"k": 1, "seconds": 1.5})
+    beside = Task("beside", "campaign_tasks:square", {"k": 1, "seconds": 1.0})
     apart = Task("apart", "campaign_tasks:square", {"k": 2})
     claim = store.claimed(apart)  # by another command, which is alive
     assert claim.__enter__()
-    over = threading.Timer(4, claim.__exit__, (None, None, None))
+    over = threading.Timer(2.5, claim.__exit__, (None, None, None))
     over.start()
     summary = run_tasks([beside, deadly, apart], store, workers=2)
     over.join()
@@ -220,7 +220,7 @@ from pathlib import Path
 from test_campaign import squares
 from minilandscape.campaign import Store, run_tasks
 folder = Path(sys.argv[1])
-run_tasks(squares(8, log=str(folder / "log"), seconds=0.3), Store(folder / "store"), workers=2)
+run_tasks(squares(8, log=str(folder / "log"), seconds=0.2), Store(folder / "store"), workers=2)
 """
 
 
@@ -243,9 +243,9 @@ def test_a_parent_that_is_killed_leaves_no_orphan_and_nothing_is_lost(tmp_path: 
     process.wait()
     time.sleep(2)
     kept = contents(tmp_path / "store")
-    time.sleep(1)
+    time.sleep(0.5)
     assert contents(tmp_path / "store") == kept, "an orphan goes on writing"
-    tasks = squares(8, log=str(tmp_path / "log"), seconds=0.3)
+    tasks = squares(8, log=str(tmp_path / "log"), seconds=0.2)
     store = Store(tmp_path / "store")
     assert not any(store.running(task) for task in tasks)
     assert len(summarize(tasks, store).left) == 9 - len(kept)
@@ -354,7 +354,7 @@ def test_dask_loses_nothing_when_a_worker_is_killed_and_one_is_added(
     """With workers that see the store's folder, and with workers that send their results back."""
     pytest.importorskip("distributed")
     address = f"tcp://127.0.0.1:{free_port()}"
-    tasks = squares(8, log=str(tmp_path / "log"), seconds=0.5)
+    tasks = squares(8, log=str(tmp_path / "log"), seconds=0.25)
     if not seen:
         monkeypatch.setattr(dask_module, "_mark", lambda folder: tmp_path / "nowhere")
     worker = ("worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(tmp_path))

@@ -758,7 +758,7 @@ def test_smoke_is_killed_again_and_again_and_comes_to_the_same_files(
     data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = "from minilandscape_cli.main import main; main()"
-    common = ["reproduce", "--scale", "smoke", "--data", str(data_file), "--workers", "2"]
+    common = ["reproduce", "--scale", "smoke", "--data", str(data_file), "--train-size", "64", "--workers", "2"]
     environment = {**os.environ, "PYTHONWARNINGS": "error::RuntimeWarning"}
 
     def start(out: str, *options: str) -> subprocess.Popen[str]:

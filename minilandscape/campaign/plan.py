@@ -368,6 +368,8 @@ def load_plan(store: Store) -> Plan:
         If it holds none.
     """
     path = store.folder / "plan.json"
+    if not path.exists() and (store.folder / "barriers.json").exists():
+        raise ValueError(f"{store.folder} holds barriers of sets, no campaign; their command resumes and shows them")
     if not path.exists():
         raise ValueError(f"{store.folder} holds no campaign; minilandscape reproduce --out {store.folder} makes one")
     try:

@@ -41,7 +41,7 @@ def plot_answer(axes: Any, network: Mapping[str, Any], title: str = "") -> Any:
         )
         x = np.array(places) + ASIDE[optimizer]
         bars = np.subtract(middle, low), np.subtract(high, middle)
-        label = f"{label} ({len(shown[0])} paths)"
+        label = f"{label} ({len(shown[0])} path{'' if len(shown[0]) == 1 else 's'})"
         axes.errorbar(x, middle, bars, fmt="o-", color=colour, ms=5, lw=1.2, capsize=3, label=label)
     axes.set_yscale("log")
     axes.set_ylim(bottom=LEAST_BARRIER / 2)

@@ -161,12 +161,10 @@ def _answer(plan: Mapping[str, Any], networks: Mapping[str, Any], figures: Mappi
     named = [(f"{NAMES[model]}, at {sizes[model]} images", network) for model, network in networks.items()]
     parts = [_figure(FIRST, figures[FIRST])] if FIRST in figures else []
     text = (
-        f"Variant {plan['variant']}. The verdict, and the two numbers it compares: L-BFGS-GSS's, SGD's; of kernel PCA "
+        f"Variant {plan['variant']}. After each verdict the two numbers that it compares: L-BFGS-GSS's and SGD's; of "
     )
-    text += (
-        "the area under the ROC curve and the distance of the medians; of centroids half their distance and the mean "
-    )
-    text += "distance from the own centroid."
+    text += "kernel PCA the area under the ROC curve and the distance of the medians; of centroids half their distance "
+    text += "and the mean distance of vectors from their own centroid."
     return [*parts, f"<p>{escape(text)}</p>", _table(*tables.headlines(named), text=range(len(named) + 1))]
 
 
