@@ -12,7 +12,7 @@ import typer
 
 from minilandscape.paths.methods import METHODS
 
-from .inputs import read_path
+from .inputs import Vector, read_path
 from .landscapes import Landscape, Limit, Split, Where, check_own
 from .methods import MethodName, check_on, method_given, with_counts, with_method_options
 from .options import Data, Device, Dtype, Json, Model, TrainSize, UsageError, Variant, usage
@@ -86,7 +86,9 @@ def connect(
     before = None if initial is None else read_path(initial)
     land, facts, (a, b) = where.open((start, end))
     check_on(land, asked)
-    ends = a.values, _aligned(land, facts, a.values, b.values) if align else b.values
+    ends = a.values, b.values
+    if align:
+        land, ends = _aligned(land, facts, a, b)
     search = {"method": asked, "steps": steps if total is None else total}
     path = _searched(land, ends, {**search, "initial": before}, facts, out)
     pieces = _split(land, path, search, out) if split_at_minima else []
@@ -155,22 +157,27 @@ def _keep(best: Any, out: Path | None) -> None:
     note(f"the best path so far is in {out}; --from {shlex.quote(str(out))} resumes from it")
 
 
-def _aligned(land: Any, facts: dict[str, Any], a: Any, b: Any) -> Any:
-    """b near to a; says on standard error how far it came."""
+def _aligned(land: Any, facts: dict[str, Any], a: Vector, b: Vector) -> tuple[Any, tuple[Any, Any]]:
+    """The landscape, a, and b near to a; says on standard error how far it came."""
     from minilandscape.analysis.symmetry import align, align_atoms
     from minilandscape.potentials import LennardJones
 
+    start, end = a.values, b.values
     if "model" in facts:
-        nearer = align(facts["model"], a, b)
+        nearer = align(facts["model"], start, end)
+    elif getattr(land, "interpolates", False):  # buffers are permuted too, which no vector holds
+        state = land.align(a.file, b.file)
+        land = land.between(a.file, state)
+        nearer = land.vector(state)
     elif hasattr(land, "align"):
-        nearer = land.align(a, b)
+        nearer = land.align(start, end)
     elif isinstance(land, LennardJones):
-        nearer = align_atoms(a, b)
+        nearer = align_atoms(start, end)
     else:
         raise ValueError("--align: the landscape has no method align(a, b), which says what its symmetries are")
-    note(f"aligned: {np.linalg.norm(nearer - a):.5g} apart, {np.linalg.norm(b - a):.5g} before")
+    note(f"aligned: {np.linalg.norm(nearer - start):.5g} apart, {np.linalg.norm(end - start):.5g} before")
     facts["aligned"] = True
-    return nearer
+    return land, (start, nearer)
 
 
 def _certified(land: Any, path: Any, search: dict[str, Any]) -> list[dict[str, Any]]:

@@ -214,3 +214,13 @@ def test_curvature_with_density_and_block(modules: Any, capsys: pytest.CaptureFi
     assert "mean eigenvalue" in shown
     assert run(*point, "--block", "9.*") == 1
     assert "block is '9.*'; the landscape has 0.weight" in capsys.readouterr().err
+
+
+def test_connect_aligned(modules: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    ends = ("connect", "a.pt", "b.pt", "--method", "linear", "--points", "5")
+    for factory in ("make", "recomputed"):
+        found = run_json(capsys, *ends, "--landscape", own(factory), "--align")
+        before = run_json(capsys, *ends, "--landscape", own(factory))
+        assert found["data"]["aligned"]
+        assert found["length"] < before["length"]
+        assert found["height_ends"] == pytest.approx(before["height_ends"], rel=1e-4)

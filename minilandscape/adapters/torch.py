@@ -18,6 +18,7 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from ..landscape import LandscapeDefaults, LandscapeError, describe_point, read_stack, real_numbers
 from ..networks.parameters import Block
+from .torch_align import aligned
 from .torch_along import LOSS, TEST, AlongPath, check_metrics, usual_metrics
 from .torch_buffers import Folded, Interpolated, Recomputed, counts_batches
 from .torch_data import Batches, arguments, joined, read_samples
@@ -38,6 +39,8 @@ from .torch_trial import Trial, loss_of
 
 #: Samples on which second derivatives are tried.
 FEW = 4
+#: Samples whose outputs prove that an alignment leaves the function unchanged.
+PROOF = 16
 
 State = Mapping[str, Any] | torch.nn.Module | str | Path
 
@@ -286,6 +289,49 @@ class TorchLandscape(LandscapeDefaults):
         self._refuse_other_constants("the module", {}, not_persistent(inside))
         inside.load_state_dict(under_keys_of(inside, filled.state_dict()))
         return module
+
+    def align(self, a: Any, b: Any, axes: Mapping[str, Any] | None = None) -> Any:
+        """b with its hidden units in the order that brings it near to a; the function of the module stays the same.
+
+        Weight matching (Ainsworth, Hayase and Srinivasa, 2023) of the units that the module's traced graph shows: those
+        of linear and convolutional layers, whole heads of attention, residual streams, with normalisations and
+        embeddings. Outputs on a few samples prove that the function is unchanged.
+
+        Parameters
+        ----------
+        a, b
+            Both vectors (D,), or both checkpoints as :meth:`vector` takes them, whose buffers are permuted too.
+        axes
+            For a module that cannot be traced, or is traced in part: name of a parameter or buffer -> for each axis
+            None, the name of its group of units, or (name, outer, inner) of an axis of length outer · n · inner.
+
+        Returns
+        -------
+        array or dict
+            A vector of two vectors, a ``state_dict`` of two checkpoints.
+
+        Raises
+        ------
+        ValueError
+            If the module cannot be traced, the table does not fit, the outputs change, or buffers that no vector holds
+            would have to be permuted.
+        """
+        vectors = [isinstance(x, (np.ndarray, torch.Tensor, list)) for x in (a, b)]
+        if vectors[0] != vectors[1]:
+            raise ValueError("one of a and b is a vector and the other a checkpoint; expected two of a kind")
+        first, second = (self.state_dict(x) if vectors[0] else self._loaded(x).state_dict() for x in (a, b))
+        with _differentiable_kernels():
+            found = aligned(self._module, first, second, self._samples.rows(slice(0, PROOF))[0], axes)
+        if not vectors[0]:
+            return found
+        try:
+            return self.vector(found)
+        except ValueError as error:
+            raise ValueError(
+                "the units of layers with buffers, such as running statistics, or with parameters that are no "
+                "coordinates, cannot be permuted in a vector: align the checkpoints, land.align(state_a, state_b), or "
+                f"make the landscape with buffers='recompute' ({error})"
+            ) from error
 
     def values(self, points: Any) -> np.ndarray:
         """(P, D) -> (P,)."""

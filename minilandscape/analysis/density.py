@@ -195,7 +195,7 @@ def spectral_density(
     free, rng = x.size - len(zero), np.random.default_rng(seed)
     nodes, weights = np.zeros((probes, min(steps, free))), np.zeros((probes, min(steps, free)))
     done: int = 0
-    least: float = BREAKDOWN if isinstance(differences, Exact) else BREAKDOWN_OF_DIFFERENCES
+    breakdown = BREAKDOWN if isinstance(differences, Exact) else BREAKDOWN_OF_DIFFERENCES
 
     def product(v: np.ndarray) -> np.ndarray:
         nonlocal done
@@ -210,7 +210,7 @@ def spectral_density(
 
     for k in range(probes):
         v = rng.standard_normal(x.size)
-        found = _lanczos(product, v - zero.T @ (zero @ v), nodes.shape[1], least)
+        found = _lanczos(product, v - zero.T @ (zero @ v), nodes.shape[1], breakdown)
         nodes[k, : len(found[0])], weights[k, : len(found[0])] = found
         nodes[k, len(found[0]) :] = found[0][-1]
     return SpectralDensity(

@@ -118,7 +118,7 @@ def _check_finite(name: str, numbers: np.ndarray) -> None:
         )
 
 
-def align(model: str, a: Any, b: Any) -> np.ndarray:
+def align(model: Any, a: Any, b: Any) -> Any:
     """b with its hidden units in the order that brings it near to a; the function that it computes stays the same.
 
     Weight matching (Ainsworth, Hayase and Srinivasa, 2023): one group of units after another is assigned to the
@@ -128,9 +128,10 @@ def align(model: str, a: Any, b: Any) -> np.ndarray:
     Parameters
     ----------
     model
-        ``"fcp"``, ``"lenet"``, ``"autoencoder"`` or ``"lstm"``.
+        ``"fcp"``, ``"lenet"``, ``"autoencoder"`` or ``"lstm"``; or a landscape with a method ``align(a, b)``, such as
+        that of a PyTorch module, which is called.
     a, b
-        (D,).
+        (D,), or what that method takes.
 
     Raises
     ------
@@ -139,6 +140,8 @@ def align(model: str, a: Any, b: Any) -> np.ndarray:
     TypeError
         If a vector holds no real numbers.
     """
+    if not isinstance(model, str) and hasattr(model, "align"):
+        return model.align(a, b)
     if model not in UNITS:
         raise ValueError(f"model is {model!r}; expected one of {', '.join(UNITS)}")
     a, b = vector("a", a, None), vector("b", b, None)
