@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -110,3 +110,96 @@ def test_hessian_products_are_exact(double: bool) -> None:
             products = land.hessian_products(x, V)
             assert products.dtype == land.dtype
             assert products == pytest.approx(V @ H, rel=1e-12 if double else 1e-4, abs=1e-12 if double else 1e-5)
+
+
+class TestTrees:
+    TREE: ClassVar[dict[str, Any]] = {
+        "dense": {"kernel": jnp.arange(6.0).reshape(2, 3), "bias": jnp.ones(3)},
+        "steps": 3,
+        "name": "net",
+    }
+    X = np.random.default_rng(1).standard_normal((7, 2))
+
+    def loss(self, tree: Any) -> Any:
+        hidden = jnp.tanh(self.X @ tree["dense"]["kernel"] + tree["dense"]["bias"])
+        return jnp.mean(hidden**2) * tree["steps"]
+
+    def test_there_and_back(self) -> None:
+        with in_double_precision(False):
+            land = JaxLandscape(self.loss, self.TREE)
+            x = land.vector()
+            assert x.dtype == np.float32
+            assert [block.name for block in land.blocks] == ["['dense']['bias']", "['dense']['kernel']"]
+            assert np.array_equal(land.vector(self.TREE), x)
+            tree = land.tree(x + 1)
+            assert (tree["steps"], tree["name"]) == (3, "net")
+            assert np.array_equal(land.vector(tree), x + 1)
+            assert land.values(x[None])[0] == pytest.approx(float(self.loss(self.TREE)), rel=1e-6)
+
+    def test_gradients_and_products(self) -> None:
+        with in_double_precision():
+            land = JaxLandscape(self.loss, self.TREE)
+            x = land.vector()
+            assert x.dtype == np.float64
+            gradients = land.values_and_gradients(x[None])[1]
+            E = 1e-6 * np.eye(land.size)
+            differences = (land.values(x + E) - land.values(x - E)) / 2e-6
+            assert gradients[0] == pytest.approx(differences, abs=1e-8)
+            slopes = land.values_and_gradients(x + E)[1] - land.values_and_gradients(x - E)[1]
+            assert land.hessian_products(x, np.eye(land.size)) == pytest.approx(slopes / 2e-6, abs=1e-7)
+            found = ml.curvature(land, x, 2)
+            assert found.exact
+            assert found.converged
+
+    @pytest.mark.parametrize(
+        ("tree", "message"),
+        [
+            ({"dense": {"kernel": np.ones((2, 3)), "bias": np.ones(3)}, "steps": 3}, r"missing \[\"\['name'\]"),
+            ({**TREE, "dense": {"kernel": np.ones((3, 2)), "bias": np.ones(3)}}, r"kernel'\] has shape \(3, 2\)"),
+            ({**TREE, "steps": 4}, r"\['steps'\] is no coordinate"),
+        ],
+    )
+    def test_other_trees_are_refused(self, tree: Any, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            JaxLandscape(self.loss, self.TREE).vector(tree)
+        with pytest.raises(ValueError, match="holds no floating array"):
+            JaxLandscape(self.loss, {"steps": 3})
+        with pytest.raises(TypeError, match="of a function of a vector"):
+            JaxLandscape(f, 3).vector(tree)
+
+    def test_planes_are_normalised_by_flax_filters(self) -> None:
+        """Columns of a kernel (in, out), whose scale does not change the plane."""
+        found = ml.surface(JaxLandscape(self.loss, self.TREE), JaxLandscape(self.loss, self.TREE).vector(), n=2)
+        kernel = np.asarray(self.TREE["dense"]["kernel"])
+        for axis in found.axes:
+            assert np.linalg.norm(axis[3:].reshape(2, 3), axis=0) == pytest.approx(np.linalg.norm(kernel, axis=0))
+            assert not axis[:3].any()
+
+
+def test_flax_parameters() -> None:
+    linen = pytest.importorskip("flax.linen")
+    net = linen.Sequential([linen.Dense(4), jnp.tanh, linen.Dense(2)])
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((9, 3)), dtype=jnp.float32)
+    parameters = net.init(jax.random.PRNGKey(0), x)["params"]
+
+    def loss(parameters: Any) -> Any:
+        return jnp.mean(net.apply({"params": parameters}, x) ** 2)
+
+    land = JaxLandscape(loss, parameters)
+    assert land.size == 3 * 4 + 4 + 4 * 2 + 2
+    assert land.values(land.vector()[None])[0] == pytest.approx(float(loss(parameters)), rel=1e-5)
+
+
+def test_an_equinox_module() -> None:
+    equinox = pytest.importorskip("equinox")
+    net = equinox.nn.MLP(3, 2, 4, 1, key=jax.random.PRNGKey(0))
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((9, 3)), dtype=jnp.float32)
+
+    def loss(net: Any) -> Any:
+        return jnp.mean(jax.vmap(net)(x) ** 2)
+
+    land = JaxLandscape(loss, net)
+    assert land.size == 3 * 4 + 4 + 4 * 2 + 2
+    assert land.values(land.vector()[None])[0] == pytest.approx(float(loss(net)), rel=1e-5)
+    moved = land.tree(land.vector() + 0.1)
+    assert land.values(land.vector(moved)[None])[0] == pytest.approx(float(loss(moved)), rel=1e-5)

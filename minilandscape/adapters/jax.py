@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -11,20 +12,98 @@ import numpy as np
 from ..landscape import LandscapeDefaults, LandscapeError, describe_point, read_stack
 
 
+@dataclass(frozen=True)
+class Part:
+    """One array of a tree: its place in a vector, and the axis that counts its filters."""
+
+    name: str
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+    filter_axis: int
+
+
+class Tree:
+    """A tree of parameters as a vector of its floating arrays.
+
+    Attributes
+    ----------
+    size, blocks
+        D, and the arrays in their order.
+    """
+
+    def __init__(self, tree: Any) -> None:
+        with_paths, self._structure = jax.tree_util.tree_flatten_with_path(tree)
+        self._names = [jax.tree_util.keystr(path) for path, _ in with_paths]
+        self._leaves = [np.array(leaf) if _floating(leaf) else leaf for _, leaf in with_paths]
+        blocks, start = [], 0
+        for name, leaf in zip(self._names, self._leaves, strict=True):
+            if _floating(leaf):
+                last = name.rstrip("']").endswith("kernel")  # flax has (…, in, out), others (out, in, …)
+                blocks.append(Part(name, leaf.shape, start, start + leaf.size, -1 if last else 0))
+                start += leaf.size
+        if not start:
+            raise ValueError(f"{type(tree).__name__} holds no floating array; expected a tree of parameters")
+        self.size, self.blocks = start, tuple(blocks)
+
+    def vector(self, tree: Any) -> np.ndarray:
+        """(D,)."""
+        leaves = self._leaves if tree is None else self._checked(tree)
+        return np.concatenate([np.asarray(leaf, dtype=np.float64).ravel() for leaf in leaves if _floating(leaf)])
+
+    def _checked(self, tree: Any) -> list[Any]:
+        structure: Any
+        with_paths, structure = jax.tree_util.tree_flatten_with_path(tree)
+        names = [jax.tree_util.keystr(path) for path, _ in with_paths]
+        if names != self._names or structure != self._structure:
+            missing = [name for name in self._names if name not in names]
+            more = [name for name in names if name not in self._names]
+            what = f"missing {missing[:4]}, unexpected {more[:4]}" if missing or more else "another structure"
+            raise ValueError(f"the tree is not the landscape's: {what}")
+        for name, own, (_, leaf) in zip(names, self._leaves, with_paths, strict=True):
+            if _floating(own):
+                if not _floating(leaf) or np.shape(leaf) != own.shape:
+                    raise ValueError(f"{name} has shape {np.shape(leaf)}; expected {own.shape}, of floating numbers")
+            elif not (own is leaf or np.array_equal(own, leaf)):
+                raise ValueError(f"{name} is no coordinate, and not the landscape's; the value would be another")
+        return [leaf for _, leaf in with_paths]
+
+    def filled(self, x: Any, exact: bool = True) -> Any:
+        """The tree of a vector (D,), in the vector's precision, or in that which each array had."""
+        leaves, blocks = list(self._leaves), iter(self.blocks)
+        for k, leaf in enumerate(self._leaves):
+            if _floating(leaf):
+                block = next(blocks)
+                part = x[block.start : block.stop].reshape(block.shape)
+                leaves[k] = part if exact else jax.numpy.asarray(part, dtype=leaf.dtype)
+        return jax.tree_util.tree_unflatten(self._structure, leaves)
+
+
+def _floating(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and hasattr(leaf, "shape") and jax.numpy.issubdtype(leaf.dtype, jax.numpy.floating)
+
+
 class JaxLandscape(LandscapeDefaults):
     """``f(x) -> value`` written with ``jax.numpy``, over stacks of points.
 
     Parameters
     ----------
     f
-        A function of one point (D,), which JAX can differentiate and compile. It returns one real number.
+        A function of one point (D,), or of a tree of parameters, which JAX can differentiate and compile. It returns
+        one real number.
     size
-        D.
+        D; or a tree of parameters, such as flax's ``variables["params"]`` or an equinox module, whose floating arrays
+        are the coordinates in the order of ``jax.tree_util.tree_leaves``. What else is in it stays as it is.
+
+    Attributes
+    ----------
+    blocks
+        The arrays of the tree: ``name``, ``shape``, ``start`` and ``stop`` of each; none of a function of a vector.
 
     Raises
     ------
     ValueError
-        If the size is no whole number from 1 on.
+        If the size is no whole number from 1 on, or the tree holds no floating array.
     TypeError
         If f is no function.
     LandscapeError
@@ -44,17 +123,59 @@ class JaxLandscape(LandscapeDefaults):
     >>> land = JaxLandscape(lambda x: jnp.sum(x**2), size=3)
     >>> land.values(np.ones((2, 3)))
     array([3., 3.])
+
+    Of a tree of parameters:
+
+    >>> tree = {"w": jnp.ones((2, 3)), "b": jnp.zeros(3)}
+    >>> land = JaxLandscape(lambda p: jnp.sum(p["w"] ** 2) + jnp.sum(p["b"]), tree)
+    >>> land.vector(tree)
+    array([0., 0., 0., 1., 1., 1., 1., 1., 1.], dtype=float32)
+    >>> land.tree(np.ones(9))["w"].shape
+    (2, 3)
     """
 
     names_points = True
 
-    def __init__(self, f: Callable[[Any], Any], size: int) -> None:
+    def __init__(self, f: Callable[[Any], Any], size: Any) -> None:
         if not callable(f):
             raise TypeError(f"f is {type(f).__name__}; expected a function of a point")
-        if not isinstance(size, (int, np.integer)) or size < 1:
-            raise ValueError(f"size is {size!r}; expected the number of coordinates, a whole number from 1 on")
-        self.size, self._f = int(size), f
+        self._tree = None if isinstance(size, (int, float, np.number)) else Tree(size)
+        if self._tree is not None:
+            self.size, self.blocks = self._tree.size, self._tree.blocks
+        elif isinstance(size, (int, np.integer)) and size >= 1:
+            self.size, self.blocks = int(size), ()
+        else:
+            raise ValueError(
+                f"size is {size!r}; expected the number of coordinates, a whole number from 1 on, or a tree"
+            )
+        self._f = f
         self.forget()
+
+    def vector(self, tree: Any = None) -> np.ndarray:
+        """(D,) from a tree of parameters; None takes the one that the landscape was made with.
+
+        Raises
+        ------
+        ValueError
+            If its names or shapes are not those of the landscape's tree, or what is no coordinate in it differs.
+        TypeError
+            If the landscape is of a function of a vector.
+        """
+        return self._own_tree().vector(tree).astype(self.dtype)
+
+    def tree(self, vector: Any) -> Any:
+        """The tree of parameters of a vector (D,), each in the precision that it had."""
+        return self._own_tree().filled(read_stack(np.asarray(vector)[None], self.size, self.dtype)[0], exact=False)
+
+    def _own_tree(self) -> Tree:
+        if self._tree is None:
+            raise TypeError(
+                "the landscape is of a function of a vector; give a tree of parameters in place of the size"
+            )
+        return self._tree
+
+    def _value(self, x: Any) -> Any:
+        return self._f(x if self._tree is None else self._tree.filled(x))
 
     @property
     def dtype(self) -> np.dtype:  # type: ignore[override]
@@ -66,11 +187,11 @@ class JaxLandscape(LandscapeDefaults):
         if hasattr(self._f, "clear_cache"):  # compiled by jax.jit already
             self._f.clear_cache()
         # Functions of their own: JAX keeps what it compiled by function.
-        self._values = jax.jit(jax.vmap(lambda x: self._f(x)))
-        self._both = jax.jit(jax.vmap(jax.value_and_grad(lambda x: self._f(x))))
+        self._values = jax.jit(jax.vmap(lambda x: self._value(x)))
+        self._both = jax.jit(jax.vmap(jax.value_and_grad(lambda x: self._value(x))))
 
         def product(x: Any, v: Any) -> Any:
-            return jax.jvp(jax.grad(lambda x: self._f(x)), (x,), (v,))[1]
+            return jax.jvp(jax.grad(lambda x: self._value(x)), (x,), (v,))[1]
 
         self._products = jax.jit(jax.vmap(product, in_axes=(None, 0)))
 

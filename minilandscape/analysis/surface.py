@@ -337,8 +337,12 @@ def _random_direction(land: Any, x: np.ndarray, rng: np.random.Generator) -> tup
         if len(block.shape) < 2:
             part[:] = 0
             continue
-        rows, own = part.reshape(block.shape[0], -1), x[block.start : block.stop].reshape(block.shape[0], -1)
-        rows *= np.linalg.norm(own, axis=1, keepdims=True) / np.linalg.norm(rows, axis=1, keepdims=True)
+        rows, own = (
+            np.moveaxis(v.reshape(block.shape), getattr(block, "filter_axis", 0), 0)
+            for v in (part, x[block.start : block.stop])
+        )
+        axes = tuple(range(1, rows.ndim))
+        rows *= np.sqrt((own**2).sum(axis=axes, keepdims=True) / (rows**2).sum(axis=axes, keepdims=True))
     # Where all weights are 0, nothing is left.
     return (direction, True) if direction.any() else (plain, False)
 
