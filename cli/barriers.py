@@ -12,17 +12,35 @@ import typer
 
 from minilandscape.paths.methods import Fourier
 
-from .inputs import read_vector_file
-from .landscapes import Landscape, Limit, Split, Where, check_own
+from .inputs import Vector, read_vector_file
+from .landscapes import Landscape, Limit, Split, Where, check_own, of_module
 from .methods import with_counts
-from .options import Data, Device, Dtype, Json, Model, TrainSize, UsageError, Variant, one_of, refuse_given
+from .options import (
+    Data,
+    Device,
+    Dtype,
+    Json,
+    Model,
+    TrainSize,
+    UsageError,
+    Variant,
+    file_and_row,
+    one_of,
+    refuse_given,
+)
 from .output import check_outputs, note, print_json, progress_bar
 
 
 @with_counts(Fourier)
 def barriers(
     context: typer.Context,
-    files: Annotated[list[str], typer.Argument(help="Sets of vectors, (K, D) each.", metavar="A.npy [B.npy …]")],
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            help="Sets of vectors, (K, D) each; checkpoints of a module of your own make one set.",
+            metavar="A.npy [B.npy …]",
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for results, barriers.csv and barriers.png.")],
     pairs: Annotated[int, typer.Option(min=1, help="Random distinct pairs of each set.")] = 10,
     search: Annotated[
@@ -71,14 +89,17 @@ def barriers(
     check_outputs(out / "barriers.csv", inputs=(*files, data))
     if len(set(files)) < len(files):
         raise UsageError("a file is given twice; give each set once")
-    sets = {file: read_vector_file(file) for file in files}
-    for file, vectors in sets.items():
-        if len(vectors) < 2:
-            raise ValueError(f"{file} is one vector; expected a set of at least two, (K, D)")
-    arrays = {file: np.stack([vector.values for vector in vectors]) for file, vectors in sets.items()}
     where = Where(landscape, model, variant, data, train_size, split, limit, device, dtype)
-    recipe: Any = None if landscape is None else NamedRecipe(landscape, os.getcwd())
-    _, facts = where.landscape([vector for vectors in sets.values() for vector in vectors])
+    land = None if landscape is None else where.landscape([])[0]
+    sets = _sets(files, land)
+    for name, vectors in sets.items():
+        if len(vectors) < 2:
+            raise ValueError(f"{name} is one vector; expected a set of at least two, (K, D)")
+    arrays = {name: np.stack([vector.values for vector in vectors]) for name, vectors in sets.items()}
+    recipe: Any = None if landscape is None else NamedRecipe(landscape, os.getcwd(), of_module)
+    facts: dict[str, Any] = {"landscape": landscape}
+    if landscape is None:
+        _, facts = where.landscape([vector for vectors in sets.values() for vector in vectors])
     if recipe is None:
         place = data if not Path(data).exists() else str(Path(data).resolve())
         names = ("model", "variant", "split", "n_images")
@@ -89,9 +110,9 @@ def barriers(
         workers = 1
     n_workers = workers or thread_count()
     searches = SEARCHES if search == "both" else (search,)
-    total = len(files) + sum(min(pairs, len(v) * (len(v) - 1) // 2) for v in sets.values()) * len(searches)
+    n_paths = sum(min(pairs, len(v) * (len(v) - 1) // 2) for v in sets.values()) * len(searches)
     processes = f"{n_workers} process{'es' if n_workers > 1 else ''}"
-    note(f"{total - len(files)} paths on {f'the scheduler {scheduler}' if scheduler else processes}")
+    note(f"{n_paths} paths on {f'the scheduler {scheduler}' if scheduler else processes}")
     try:
         with progress_bar("barriers", None) as advance:
 
@@ -117,12 +138,29 @@ def barriers(
         command = shlex.join(["minilandscape", *context.obj])
         note(f"{kept} results are finished and kept; the same command resumes: {command}")
         raise
-    _print(found, files, facts, out, as_json)
+    _print(found, list(sets), facts, out, as_json)
     if failed := found.summary.failed:
         raise RuntimeError(
-            f"{len(failed)} of {total - len(files)} paths failed, the first: {found.summary.reasons[failed[0]]}; "
+            f"{len(failed)} of {n_paths} paths failed, the first: {found.summary.reasons[failed[0]]}; "
             "--retry-failed runs them again"
         )
+
+
+def _sets(files: list[str], land: Any) -> dict[str, list[Vector]]:
+    """The sets by name: each .npy file is one, and all files that a landscape of one's own reads itself make one."""
+    if not hasattr(land, "read"):
+        return {file: read_vector_file(file) for file in files}
+    own = [file for file in files if not file_and_row(file)[0].endswith(".npy")]
+    if own and getattr(land, "interpolates", False):
+        raise ValueError(
+            "the landscape interpolates buffers between two checkpoints, which barriers of many have not; choose "
+            "buffers='recompute', or connect them two by two"
+        )
+    sets = {file: read_vector_file(file) for file in files if file not in own}
+    if own:
+        name = own[0] if len(own) == 1 else f"{own[0]} to {own[-1]}"
+        sets[name] = [Vector(file, None, land.read(file)) for file in own]
+    return sets
 
 
 def _print(found: Any, files: list[str], facts: dict[str, Any], out: Path, as_json: bool) -> None:

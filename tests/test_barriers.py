@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import itertools
 import json
 import os
@@ -17,12 +18,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from minilandscape_cli.landscapes import of_module
 from minilandscape_cli.main import main
 
 import minilandscape as ml
 from minilandscape.campaign.sets import NamedRecipe, NetworkRecipe
 from minilandscape.data import Mnist, load_mnist
 from minilandscape.figures.barriers import barriers_figure
+from minilandscape.landscape.named import named_landscape
 
 WELLS = """
 import numpy as np
@@ -163,6 +166,45 @@ def test_an_energy_of_ones_own_goes_by_its_name(
     ):
         assert ended(*options) == code
         assert message in capsys.readouterr().err
+
+
+NET = """
+import torch
+
+def make():
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2)).double()
+    x = torch.randn(20, 3, dtype=torch.float64)
+    return net, torch.nn.functional.cross_entropy, x, (x[:, 0] > 0).long()
+"""
+
+
+def test_a_module_of_ones_own_is_made_in_the_worker_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch = pytest.importorskip("torch")
+    (tmp_path / "my_net_of_barriers.py").write_text(NET)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    my_net_of_barriers = importlib.import_module("my_net_of_barriers")
+    rng = np.random.default_rng(0)
+    np.save("net.npy", 0.3 * rng.standard_normal((3, 26)))
+    states = ["a.pt", "b.pt"]
+    for vector, state in zip(np.load("net.npy"), states, strict=False):
+        net = my_net_of_barriers.make()[0]
+        torch.nn.utils.vector_to_parameters(torch.as_tensor(vector), net.parameters())
+        torch.save(net.state_dict(), state)
+    command = ["barriers", "net.npy", *states, "--landscape", "my_net_of_barriers:make", "--pairs", "1", "--steps", "5"]
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--search", "adam", "--workers", "1", "--out", "out", "--json"])
+    assert not ended.value.code
+    row, of_states = json.loads(capsys.readouterr().out)["rows"]
+    assert (row["set"], of_states["set"]) == ("net.npy", "a.pt to b.pt")
+    land = named_landscape("my_net_of_barriers:make", str(tmp_path), of_module)
+    ends = np.load("net.npy")[[row["i"], row["j"]]]
+    assert [row["value_i"], row["value_j"]] == pytest.approx(land.values(ends), rel=1e-9)
+    values = sorted(land.values(np.load("net.npy")[:2]))
+    assert sorted([of_states["value_i"], of_states["value_j"]]) == pytest.approx(values, rel=1e-9)
 
 
 def test_a_set_of_the_lstm_is_killed_and_resumed_with_the_same_bits(small_mnist: Mnist, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -56,10 +57,17 @@ class NetworkRecipe:
 
 @dataclass(frozen=True)
 class NamedRecipe:
-    """A landscape of one's own, MODULE:NAME, looked for in a folder first."""
+    """A landscape of one's own, MODULE:NAME, looked for in a folder first.
+
+    Attributes
+    ----------
+    convert
+        Of :func:`~minilandscape.landscape.named.named_landscape`; a function that other processes can import.
+    """
 
     name: str
     folder: str = ""
+    convert: Callable[[Any], Any] | None = None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -73,7 +81,8 @@ class NamedRecipe:
 
 @lru_cache(maxsize=2)
 def _named(recipe: NamedRecipe) -> Any:
-    return named_landscape(recipe.name, recipe.folder)
+    more = {} if recipe.convert is None else {"convert": recipe.convert}
+    return named_landscape(recipe.name, recipe.folder, **more)
 
 
 @dataclass(frozen=True, eq=False)
