@@ -10,7 +10,7 @@ import typer
 
 from .inputs import Vector, read_path
 from .landscapes import Landscape, Limit, Split, Where, check_own
-from .options import Data, Device, Dtype, Json, Model, TrainSize, UsageError, Variant, refuse_given
+from .options import Data, Device, Dtype, Json, Model, TrainSize, UsageError, Variant, refuse_given, usage
 from .output import check_outputs, check_pictures, print_json, progress_bar, save_figure
 
 
@@ -72,7 +72,8 @@ def curvature(
     rows: list[dict[str, Any]] = []
     row: dict[str, Any]
     for vector in vectors:
-        part = vector.values if block is None else vector.values[coordinates_of(land, block)]
+        with usage():
+            part = vector.values if block is None else vector.values[coordinates_of(land, block)]
         if not density and whole_spectrum(land, part, eigenvalues, block is None):
             refuse_given(
                 context, ("probes", "seed"), "of random vectors; all of this spectrum is computed without them"

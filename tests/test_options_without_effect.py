@@ -81,6 +81,7 @@ ELSEWHERE = {"barriers", "demo", "reproduce", "status", "report"}
 VALUES: dict[str, str | dict[str, str]] = {
     "align": "",
     "batch_size": "32",
+    "block": "conv1.*",
     "budget": "100",
     "centroids": "s.npy s.npy",
     "climb": "",
@@ -88,6 +89,7 @@ VALUES: dict[str, str | dict[str, str]] = {
     "components": "1",
     "data": "other.npz",
     "degree": "2",
+    "density": "",
     "dtype": {"curvature": "float32", "": "float64"},
     "eigenvalues": "2",
     "epochs": "3",
