@@ -36,9 +36,9 @@ class Found:
     value
         The energy of the saddle; None where there is none.
     calls
-        Points evaluated until the saddle was there.
+        Points evaluated until the first stationary point was there.
     verified
-        Points evaluated until it was verified as well; None where that is not done.
+        Points evaluated until it was verified, with the rest of the chain; None where that is not done.
     rounds
         Requests that wait for each other: images of a band are evaluated side by side.
     converged
@@ -88,19 +88,19 @@ def band(optimizer: str) -> Callable[[System, Any], Found]:
         from ase.mep.neb import NEB, NEBOptimizer
 
         images = _images(system, land, IMAGES.get(system.group, 7))
-        # ASE's springs are made for barriers of about 1 eV over some Å.
+        # ASE's own are made for barriers of about 1 eV over some Å.
         springs = system.barrier if system.group == "analytic" else 0.1
-        neb = NEB(images, springs, method="improvedtangent", climb=True)
+        neb = NEB(images, springs, climb=True, method="improvedtangent")
         if _is_free(system):
             neb.interpolate("idpp")
         for image in images:
             image.calc = _forces(land)
-        run = (
-            NEBOptimizer(neb, logfile=None)
-            if optimizer == "ODE"
-            else getattr(ase.optimize, optimizer)(neb, logfile=None)
-        )
-        run.run(fmax=system.tolerance, steps=MOST_CALLS // (len(images) - 2))
+        kind = NEBOptimizer if optimizer == "ODE" else getattr(ase.optimize, optimizer)
+        run = kind(neb, logfile=None)
+        try:
+            run.run(fmax=system.tolerance, steps=MOST_CALLS // (len(images) - 2))
+        except Exception as error:  # of the calculator, or too many calls
+            return Found(None, land.calls, run.nsteps + 2, False, reason=f"{type(error).__name__}: {error}")
         converged = bool(neb.get_residual() <= system.tolerance)  # NEBOptimizer returns True when its steps are over
         highest = max(image.get_potential_energy() for image in images[1:-1])
         reason = "converged" if converged else "steps"

@@ -2,7 +2,7 @@
 computed, for this project and for others.
 
 A search is right if its own criterion is met and its barrier is the known one, within what forces of the tolerance do
-over 0.2 Å (2 meV at 0.01 eV/Å, 10 meV at 0.05); where there are no atoms, within 1e-4 of it. With ``--out`` every
+over 0.3 Å (3 meV at 0.01 eV/Å, 15 meV at 0.05); where there are no atoms, within 1e-4 of it. With ``--out`` every
 search is stored once it has finished, and is not repeated.
 """
 

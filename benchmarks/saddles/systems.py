@@ -26,9 +26,9 @@ from minilandscape.potentials import (
 
 #: Energies of saddles above the start that no formula gives: name -> {"barrier", "from"}.
 KNOWN: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("known.json").read_text())
-#: A barrier is the known one within what forces of the tolerance do over so many Å (or σ): 2 meV at 0.01 eV/Å. Where
+#: A barrier is the known one within what forces of the tolerance do over so many Å (or σ): 3 meV at 0.01 eV/Å. Where
 #: there are no atoms, within this part of it.
-WITHIN_LENGTH, WITHIN = 0.2, 1e-4
+WITHIN_LENGTH, WITHIN = 0.3, 1e-4
 POTENTIALS = {
     "muller-brown": MullerBrown,
     "leps": Leps,
