@@ -124,6 +124,8 @@ def draw(target: Path) -> None:
     axes = figure.subplots(2, 2, sharey=True)
     for ax, (label, model, plan, _, network) in zip(axes.flat, found, strict=True):
         plot_answer(ax, network, f"{label}, {image_counts(plan, model)['train']:,} images")
+    highest = max(ax.dataLim.ymax for ax in axes.flat)
+    axes.flat[0].set_ylim(top=4 * highest)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
     write_atomic(target, buffer.getvalue())

@@ -99,7 +99,12 @@ def _short(entry: Mapping[str, Any] | None) -> str:
         return "–"
     if None in (entry["first"], entry["second"]):
         return str(entry["here"])
-    return f"{entry['here']}: {entry['first']:.2g}, {entry['second']:.2g}"
+    return f"{entry['here']}: {_plain(entry['first'])}, {_plain(entry['second'])}"
+
+
+def _plain(value: float) -> str:
+    """Two digits, and whole numbers up to thousands as they are read."""
+    return f"{value:.0f}" if 10 <= abs(value) < 10_000 else f"{value:.2g}"
 
 
 def statements(networks: Networks) -> Table:
