@@ -35,6 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs what the arguments ask for; 1 where the sides disagree."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["saddles"]:
+        # Small systems: threads would wait for each other longer than they work.
+        os.environ["OMP_NUM_THREADS"] = "1"
         return saddles(arguments[1:])
     parser = _parser()
     options = parser.parse_args(arguments)

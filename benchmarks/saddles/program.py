@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import os
 import platform
 import time
 from collections.abc import Iterable
@@ -39,18 +38,19 @@ def main(arguments: list[str]) -> int:
         parser.error(f"--data {options.data} is no folder")
     wanted = _chosen(QUICK if options.quick else names(options.data, options.lj38), options.only)
     if not wanted:
-        parser.error(f"no system is called {' or '.join(options.only)}")
+        parser.error(f"no system is called {' or '.join(options.only)}: see --list; --data FOLDER adds those of files")
     if options.list:
         _list(wanted, options.data)
         return 0
-    methods = _methods([OURS] if options.quick else options.method)
+    methods = _methods(options.method or ([OURS] if options.quick else None))
     if not methods:
         parser.error(f"nothing here is called {' or '.join(options.method)}; methods: {'; '.join(METHODS)}")
-    record = _record(options.out)
+    try:
+        record = _record(options.out)
+    except ValueError as error:
+        parser.error(str(error))
     print(", ".join(f"{name} {number}" for name, number in record["versions"].items()))
     print(f"\n{'':26}{'':18}{'calls':>7}{'verified':>9}{'rounds':>8}{'barrier':>12}  verdict")
-    # Small systems: threads would wait for each other longer than they work.
-    os.environ["OMP_NUM_THREADS"] = "1"  # for what is loaded from here on
     with threadpool_limits(1):
         results = {name: _run(system(name, options.data), methods, record, options.out) for name in wanted}
     if not any(results.values()):
@@ -95,8 +95,10 @@ def _methods(only: list[str] | None) -> dict[str, Method]:
 
 
 def _record(out: Path | None) -> dict[str, Any]:
-    """What is stored, or an empty record, with the versions of today."""
+    """What is stored, or an empty record, with the versions of today; ValueError where the file is another."""
     record = read_json(out) if out is not None and out.is_file() else {"results": {}}
+    if not isinstance(record, dict) or "results" not in record:
+        raise ValueError(f"{out} holds other JSON than results of saddles; expected what --out has written before")
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -116,7 +118,8 @@ def _run(found: System, methods: dict[str, Method], record: dict[str, Any], out:
             stored[name] = _outcome(found, method)
             if out is not None:
                 write_json(out, record)
-        results[name] = stored[name] | {"group": found.group, "verdict": _verdict(found, stored[name])}
+        judged = {"group": found.group, "known": found.barrier is not None, "verdict": _verdict(found, stored[name])}
+        results[name] = stored[name] | judged
         print(_line(found.name, name, results[name]), flush=True)
     return results
 
@@ -156,7 +159,7 @@ def _line(name: str, method: str, result: dict[str, Any]) -> str:
 
 
 def _print_medians(results: dict[str, dict[str, Any]], methods: Iterable[str]) -> None:
-    """For each group and method: how many are right, and medians over all its systems, whatever was found."""
+    """For each group and method: how many of the known ones are right, medians over all systems, whatever was found."""
     print(f"\n{'medians':26}{'':18}{'calls':>7}{'verified':>9}{'rounds':>8}{'right':>12}  converged")
     groups = dict.fromkeys(r["group"] for of_system in results.values() for r in of_system.values())
     for group in groups:
@@ -166,9 +169,9 @@ def _print_medians(results: dict[str, dict[str, Any]], methods: Iterable[str]) -
                 continue
             verified = [row["verified"] for row in rows if row["verified"] is not None]
             cells = f"{median(r['calls'] for r in rows):>7g}{median(verified) if verified else '–':>9}"
-            right, converged = (sum(r["verdict"] == "right" for r in rows), sum(r["converged"] for r in rows))
-            rounds = median(r["rounds"] for r in rows)
-            print(f"{group:26}{method:18}{cells}{rounds:>8g}{f'{right} of {len(rows)}':>12}  {converged}")
+            right = f"{sum(r['verdict'] == 'right' for r in rows)} of {sum(r['known'] for r in rows)}"
+            converged = f"{sum(r['converged'] for r in rows)} of {len(rows)}"
+            print(f"{group:26}{method:18}{cells}{median(r['rounds'] for r in rows):>8g}{right:>12}  {converged}")
 
 
 def _list(wanted: list[str], data: Path | None) -> None:
