@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..analysis.curvature import curvature
+from ..backend import to_host
 from ..landscape import FunctionLandscape
 from .task import Result
 from .work import landscape_over
@@ -67,7 +68,7 @@ def relative(land: Any, omega: np.ndarray) -> FunctionLandscape:
 
     def function(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         values, gradients = land.values_and_gradients(omega + units * y)
-        return values, units * gradients
+        return values, units * to_host(gradients)
 
     return FunctionLandscape(function, size=omega.size, batched=True)
 
