@@ -1,7 +1,8 @@
 """``python -m benchmarks``: this project's work against PyTorch's, JAX's and the authors', side by side.
 
 ``table`` (the default) prints the comparison, ``scaling`` how cost and memory grow, ``profile`` where our time goes,
-``saddles`` what the saddle between two minima costs, with options of its own (``saddles --help``).
+``saddles`` what the saddle between two minima costs, ``paths`` what a converged path does, with options of their own
+(``saddles --help``).
 Times are medians over alternating blocks in one process, ranges the extremes. Every form of every side is checked
 against minilandscape's results first.
 """
@@ -21,6 +22,7 @@ from typing import Any
 from minilandscape.backend import DeviceError, device_description
 
 from . import profile, scaling
+from .paths import main as paths
 from .rows import TOLERANCES, Disagreement, Outcome, Row, all_rows, measure
 from .saddles.program import main as saddles
 from .sides import SIDES, available
@@ -38,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
         # Small systems: threads would wait for each other longer than they work.
         os.environ["OMP_NUM_THREADS"] = "1"
         return saddles(arguments[1:])
+    if arguments[:1] == ["paths"]:
+        return paths(arguments[1:])
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.what == "profile" and options.device == "gpu":

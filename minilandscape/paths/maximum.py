@@ -25,11 +25,11 @@ MOST_SAMPLES = 5
 def path_maximum(problem: PathProblem, b: Any, values: np.ndarray) -> tuple[float, float]:
     """The largest value along the path b, and its t, from the values (M,) at the sample points.
 
-    Steps that are long, or in which the highest term may turn, are looked into. Then new samples are taken at the
-    maxima of polynomials through the samples beside high peaks, until what two polynomials promise above the samples
-    is the same, and nothing. Between samples a peak stands at most a quarter as far above the highest one as that
-    stands above its neighbours, if the peak is a parabola there; four times as much is allowed for. A peak narrower
-    than that may be missed. No polynomial goes across a vertex of a piecewise-linear path.
+    Steps that are long, or in which the highest term may turn, are looked into, as are both beside a high peak. Then
+    new samples are taken at the maxima of polynomials through the samples beside high peaks, until what two polynomials
+    promise above the samples is the same, and nothing. Between samples a peak stands at most a quarter as far above the
+    highest one as that stands above its neighbours, if the peak is a parabola there; four times as much is allowed for.
+    A peak narrower than that may be missed. No polynomial goes across a vertex of a piecewise-linear path.
     """
     curve, span = problem.curve, problem.span()
     if curve.n_terms:
@@ -37,10 +37,8 @@ def path_maximum(problem: PathProblem, b: Any, values: np.ndarray) -> tuple[floa
     t, kinks = curve.t, curve.kinks()
     eps = float(np.finfo(problem.landscape.dtype).eps)
     tolerance = max(TOLERANCE * float(np.ptp(values)), 4 * eps * float(np.abs(values).max()))
-    new = np.append(_between(t, _cuts(problem, b)), kinks)
-    if kinks.size:  # a sample at a kink may stand above one that stands beside something higher
-        new = np.append(new, _beside_peaks(t, values, kinks[:0], tolerance, halve=True))
-    new = np.setdiff1d(new, t)
+    both_sides = _beside_peaks(t, values, kinks[:0], tolerance, halve=True)
+    new = np.setdiff1d(np.concatenate([_between(t, _cuts(problem, b)), kinks, both_sides]), t)
     for done in range(ROUNDS):
         if new.size:
             more = problem.values(span, curve.at(new), new)

@@ -78,15 +78,18 @@ class Record:
                 return state
             if last.step == state.step:  # the same path, with the reason why there is no other
                 return state
-        if last is not None and last.step == state.step:  # a new stage sees the path of the step before anew
-            for entries in self.history.values():
-                entries.pop()
-        for name, entries in self.history.items():
-            entries.append(getattr(state, name))
+        self._note(state, again=last is not None and last.step == state.step)
         new_stage = last is not None and last.stage != state.stage
         if self.best is None or new_stage or self.keeps is Keeps.LAST or state.objective < self.best.objective:
             self.best = state
         return state
+
+    def _note(self, state: PathState, again: bool) -> None:
+        """Writes the history, anew where a new stage sees the path of the step before."""
+        for name, entries in self.history.items():
+            if again:
+                entries.pop()
+            entries.append(getattr(state, name))
 
     def resumed(self, last: PathState) -> None:
         """Goes on after a state that has been taken into account before."""

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from ..backend import to_host
-from .bounded import BoundedSteps
+from .bounded import BoundedSteps, Pairs, power_of_two
 from .endings import Ending
 from .maximum import with_maximum
 from .objectives import SoftTop
 from .problem import AT_REST, PathProblem, PathState
 from .rules import STILL_ABOVE, Rule
 from .solvers import Solver
-from .top import Top
+from .top import lowered
 
 #: β stages at most, and how little a stage has to lower the maximum, in units of the objective's scale, to be the last.
 MOST_STAGES, STILL_MAXIMUM = 12, 1e-4
 
 
+#: By so small a part of what is left above the chord the last step of a stage lowered L, where the top outweighs the
+#: rest.
+LITTLE = 1e-3
 #: A maximum that was lowered is that of the path where both differ by less than this part of its rise.
 SAME_TOP = 1e-4
 
@@ -88,7 +93,9 @@ class _TopSearch:
                 assert self.last is not None
                 gained = self.last.objective - state.objective
             self.last = state
-            over = problem.stationary(state) and (gained <= AT_REST * problem.left(state) or state.slope == 0)
+            left = problem.left(state)
+            little = LITTLE if self.steps.objective.weighs_the_top(left) else AT_REST
+            over = problem.stationary(state) and (gained <= little * left or state.slope == 0)
             if over or state.reason is not None:
                 break
             yield state
@@ -99,13 +106,9 @@ class _TopSearch:
 
     def polished(self) -> Iterator[PathState]:
         """The path whose maximum was lowered on its own account."""
-        steps, meter = self.steps, self.steps.problem.meter
+        steps = self.steps
         assert self.best is not None
-        meter.reserved = len(steps.problem.curve.t) - 2
-        try:
-            b, top, settled = Top(steps.problem, self.best, steps.pairs).lowered()
-        finally:
-            meter.reserved = 0
+        b, top, settled = lowered(steps.problem, self.best, steps.pairs)
         state = steps.jump(b)
         if state is None:
             return
@@ -125,17 +128,13 @@ class _TopSearch:
         """Why there is no other stage."""
         assert self.best is not None
         assert self.last is not None
-        problem, objective, rise = self.steps.problem, self.steps.objective, self._rise
+        problem = self.steps.problem
         if self.best.top <= float(problem.ends.max()):
             return Ending.NO_BARRIER
         if self.settled:
             return Ending.CONVERGED
-        if self.last.reason is Ending.LINE_SEARCH:
-            return Ending.LINE_SEARCH
-        fell = float("inf") if self.before is None else self.before.top - self.best.top
-        if objective.weighs_the_top(rise) and fell <= min(STILL_MAXIMUM * objective.scale, STILL_ABOVE * rise):
-            return Ending.CONVERGED if problem.stationary(self.last) else Ending.STALLED
-        return None
+        still = _fell(self.before, self.best) <= _small(problem, self.last)
+        return _verdict(problem, self.last, self.last, still, problem.stationary(self.last))
 
     def sharpen(self) -> None:
         """Begins the next stage, with the best path of this one."""
@@ -195,46 +194,104 @@ class Staged:
         t, so that is what has to fall from stage to stage. A path that is given is one of those that are kept.
         """
         assert isinstance(problem.objective, SoftTop)
-        step, ending, settled = 0, Ending.STAGES, False
+        step, settled, ending = 0, False, None
         lowest: PathState | None = None
         top_of_b: tuple[float, float] | None = None
-        objective = problem.objective
+        at_stage = problem
         for stage in range(MOST_STAGES):
-            at_stage = replace(problem, objective=objective)
-            best: PathState | None = None
-            before = lowest
-            for state in _stage(self.solver, at_stage, b):
-                state = replace(state, step=step + state.step, stage=stage, beta=objective.beta, memory=None)
-                if best is None and stage == 0 and bool(to_host(b).any()):
-                    lowest = before = state = with_maximum(at_stage, state)
-                elif best is None and stage > 0:
-                    state = replace(state, maximum=top_of_b)
-                if best is not None and state.step == best.step:  # the same path, whose slope is now known
-                    state = replace(state, maximum=best.maximum)
-                if best is None or state.step == best.step or state.objective < best.objective:
-                    best = state
-                yield replace(state, reason=None)
-            assert best is not None
-            step, best = state.step, with_maximum(at_stage, best)
-            rise = at_stage.left(best)
-            small = min(STILL_MAXIMUM * objective.scale, STILL_ABOVE * rise)
-            fell = float("inf") if before is None else before.top - best.top
+            given = stage == 0 and bool(to_host(b).any())
+            first, last_of_stage, best = yield from self._stage(at_stage, b, (step, stage), top_of_b, given)
+            lowest = before = first if given else lowest
+            step, best = last_of_stage.step, with_maximum(at_stage, best)
+            small, fell = _small(at_stage, best), _fell(before, best)
             if lowest is None or fell > 0:
                 lowest, settled = best, at_stage.stationary(best)
             elif fell >= -small:
                 settled = settled or at_stage.stationary(best)
-            if state.reason in (Ending.LINE_SEARCH, Ending.NOT_FINITE):
-                ending = state.reason
+            ending = _verdict(at_stage, last_of_stage, best, fell <= small, settled)
+            if ending is not None:
                 break
-            if fell <= small and objective.weighs_the_top(rise):
-                ending = Ending.CONVERGED if settled else Ending.STALLED
-                break
-            b, top_of_b, objective = best.coefficients, best.maximum, objective.sharper(rise)
+            b, top_of_b = best.coefficients, best.maximum
+            at_stage = _sharper(at_stage, best)
         assert lowest is not None
-        yield replace(lowest, reason=ending)
+        if ending is Ending.CONVERGED and lowest.top > float(problem.ends.max()):
+            polished = _polished(at_stage, replace(lowest, step=step + 1))
+            if polished is not None:
+                yield polished
+                lowest = min(lowest, polished, key=lambda state: state.top)
+        yield replace(lowest, reason=ending or Ending.STAGES)
+
+    def _stage(
+        self,
+        problem: PathProblem,
+        b: Any,
+        since: tuple[int, int],
+        top_of_b: tuple[float, float] | None,
+        given: bool,
+    ) -> Generator[PathState, None, tuple[PathState, PathState, PathState]]:
+        """The states at one β; the first, the last, and the one with the lowest L."""
+        step, stage = since
+        first: PathState | None = None
+        best: PathState | None = None
+        for state in _at_one(self.solver, problem, b):
+            state = replace(state, step=step + state.step, stage=stage, beta=_beta(problem), memory=None)
+            if first is None:
+                first = state = with_maximum(problem, state) if given else replace(state, maximum=top_of_b)
+            if best is not None and state.step == best.step:  # the same path, whose slope is now known
+                state = replace(state, maximum=best.maximum)
+            if best is None or state.step == best.step or state.objective < best.objective:
+                best = state
+            yield replace(state, reason=None)
+        assert first is not None
+        assert best is not None
+        return first, state, best
 
 
-def _stage(solver: Solver, problem: PathProblem, b: Any) -> Iterator[PathState]:
+def _polished(problem: PathProblem, state: PathState) -> PathState | None:
+    """The path whose maximum was lowered on its own account; None where it cannot be evaluated."""
+    assert isinstance(problem.objective, SoftTop)
+    unit = power_of_two(problem.objective.scale / problem.distance()) or 1.0
+    b = lowered(problem, state, Pairs(unit=unit))[0]
+    span = problem.span()
+    span.replace(problem.curve.rows, b)
+    values = problem.trial_values(span, problem.curve.C)
+    if not np.isfinite(values).all():
+        return None
+    found = problem.state(state.step, b, values)
+    return with_maximum(problem, replace(found, stage=state.stage, beta=state.beta))
+
+
+def _beta(problem: PathProblem) -> float:
+    assert isinstance(problem.objective, SoftTop)
+    return problem.objective.beta
+
+
+def _sharper(problem: PathProblem, best: PathState) -> PathProblem:
+    assert isinstance(problem.objective, SoftTop)
+    return replace(problem, objective=problem.objective.sharper(problem.left(best)))
+
+
+def _small(problem: PathProblem, best: PathState) -> float:
+    """So little the maximum has to fall in the last stage."""
+    assert isinstance(problem.objective, SoftTop)
+    return min(STILL_MAXIMUM * problem.objective.scale, STILL_ABOVE * problem.left(best))
+
+
+def _fell(before: PathState | None, best: PathState) -> float:
+    return float("inf") if before is None else before.top - best.top
+
+
+def _verdict(problem: PathProblem, last: PathState, best: PathState, still: bool, settled: bool) -> Ending | None:
+    """Why there is no other stage; None where there is."""
+    assert isinstance(problem.objective, SoftTop)
+    if last.reason in (Ending.LINE_SEARCH, Ending.NOT_FINITE):
+        return last.reason
+    if still and problem.objective.weighs_the_top(problem.left(best)):
+        return Ending.CONVERGED if settled else Ending.STALLED
+    return None
+
+
+def _at_one(solver: Solver, problem: PathProblem, b: Any) -> Iterator[PathState]:
     """The states at one β, until L has little left to gain or the solver knows no next step."""
     assert problem.line is not None
     rule = Rule(problem, solver, problem.straight(problem.line))

@@ -54,6 +54,19 @@ class _Spent(Exception):
     """There are no more gradients."""
 
 
+def lowered(problem: PathProblem, state: PathState, pairs: Pairs) -> tuple[Any, float, bool]:
+    """b (N, D) of a path with a lower maximum than that of a state, the maximum, and whether it falls no more.
+
+    Of the budget, enough is kept to look at all sample points of the path. What the pairs know of the Hessian of L
+    says how far to move at first.
+    """
+    problem.meter.reserved = len(problem.curve.t) - 2
+    try:
+        return Top(problem, state, pairs).lowered()
+    finally:
+        problem.meter.reserved = 0
+
+
 class Top:
     """Lowers the maximum over continuous t of a path.
 
