@@ -24,7 +24,7 @@ def relaxed(shift):
 
 start, end = relaxed(0), relaxed(slab.cell.lengths()[0] / 2)
 land = AseLandscape(slab, EMT)
-path = ml.find_path(land, land.vector(start), land.vector(end), n_terms=2, n_points=7, solver="lbfgs-gss", steps=8)
+path = ml.find_path(land, land.vector(start), land.vector(end), n_terms=2, n_points=7)
 saddle = ml.refine_saddle(land, path)
 calls = land.evaluations  # of every search so far
 print(f"barrier {saddle.value - start.get_potential_energy():.4f} eV, converged {saddle.converged}: {saddle.reason}")
