@@ -207,7 +207,8 @@ class LbfgsMoves:
 
     def __init__(self, distance: float) -> None:
         self.distance = distance
-        self.forget()
+        self.last: tuple[np.ndarray, np.ndarray] | None = None
+        self.pairs: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
 
     def __call__(self, images: np.ndarray, forces: np.ndarray, longest: float) -> np.ndarray:
         """(K, D): how far to move, no image further than ``longest``."""
@@ -230,8 +231,7 @@ class LbfgsMoves:
 
     def forget(self) -> None:
         """Begins anew, along the forces."""
-        self.last: tuple[np.ndarray, np.ndarray] | None = None
-        self.pairs: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+        self.last, self.pairs = None, ()
 
 
 @dataclass(frozen=True)
