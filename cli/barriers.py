@@ -78,6 +78,7 @@ def barriers(
     from minilandscape.campaign.sets import NamedRecipe, NetworkRecipe
     from minilandscape.campaign.store import Store
     from minilandscape.campaign.task import Task
+    from minilandscape.data import WORDS
     from minilandscape.set_barriers import SEARCHES
     from minilandscape.set_barriers import barriers as run
 
@@ -101,7 +102,7 @@ def barriers(
     if landscape is None:
         _, facts = where.landscape([vector for vectors in sets.values() for vector in vectors])
     if recipe is None:
-        place = data if not Path(data).exists() else str(Path(data).resolve())
+        place = data if data in WORDS else str(Path(data).expanduser().resolve())
         names = ("model", "variant", "split", "n_images")
         recipe = NetworkRecipe(
             **{name: facts[name] for name in names}, data=place, data_key=facts["key"], device=device, dtype=dtype

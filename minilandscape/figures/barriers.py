@@ -19,6 +19,11 @@ COLOURS = ("navy", "gold", "lightskyblue", "lightcoral", "tab:green", "tab:purpl
 PART = 1e-8
 
 
+def _power_of_ten(value: float) -> float:
+    """The largest power of ten up to a value; 0 where it is not above 0."""
+    return float(10.0 ** np.floor(np.log10(value))) if value > 0 else 0.0
+
+
 def barriers_figure(found: Barriers, names: Sequence[str]) -> Any:
     """Draw height, maximum and barrier of every path, a row for each search and a colour for each set."""
     from matplotlib.figure import Figure
@@ -35,7 +40,7 @@ def barriers_figure(found: Barriers, names: Sequence[str]) -> Any:
                 entries.append(entry | {w: [p[w] for p in paths] for w in ("height", "maximum", "barrier")})
                 lines += [p["height_linear"] - max(p["value_i"], p["value_j"]) for p in paths]
         finite = [line for line in lines if np.isfinite(line)]
-        least = min(LEAST_BARRIER, PART * max(finite)) or LEAST_BARRIER
+        least = min(LEAST_BARRIER, _power_of_ten(PART * max(finite))) or LEAST_BARRIER
         for ax, what in zip(row, ("height", "maximum", "barrier"), strict=True):
             plot_heights(ax, entries, text, what=what, least=least)
     return figure

@@ -81,7 +81,7 @@ def plot_heights(
         low, high = float(values.min()), float(values.max())
         if what == "barrier" and low < least:
             shown = [np.maximum(numbers, least) for numbers in shown]
-            label += f" (up to {least:g} in one bar)"
+            label = f"barrier (up to {least:g} in one bar)"
             low, high = least, max(high, 100 * least)
         if low > 0 and high > 30 * low:
             edges = np.geomspace(low * 0.98, high * 1.02, bins + 1)
