@@ -554,3 +554,42 @@ def test_wrong_arguments_are_refused(module: Any, options: dict[str, Any], error
     given = {"loss": cross_entropy, "inputs": X, "targets": Y, **options}
     with pytest.raises(error, match=message):
         TorchLandscape(module(), given.pop("loss"), given.pop("inputs"), given.pop("targets"), **given)
+
+
+class Viewed(nn.Module):
+    """Flattens by view, which wants the usual order of an image's numbers."""
+
+    def __init__(self, flatten: str) -> None:
+        super().__init__()
+        self.conv, self.out, self.flatten = nn.Conv2d(2, 6, 3), nn.Linear(24, 3), flatten
+
+    def forward(self, x: Any) -> Any:
+        x = torch.relu(self.conv(x))
+        return self.out(x.view(len(x), -1) if self.flatten == "view" else x.flatten(1))
+
+
+@pytest.mark.parametrize("flatten", ["view", "flatten"])
+@pytest.mark.parametrize("points", [None, 1, 3])
+def test_the_order_of_numbers_in_memory_changes_no_result(flatten: str, points: Any) -> None:
+    torch.manual_seed(0)
+    module, images = Viewed(flatten), torch.randn(N, 2, 4, 4)
+    land = TorchLandscape(module, cross_entropy, images, Y, batch=50, points=points)
+    land._points = points or 1
+    x = np.stack([land.vector(), land.vector() + 0.1])
+    values, gradients = land.values_and_gradients(x)
+    for k, point in enumerate(x):
+        own = land.load(point)
+        cross_entropy(own(images), Y).backward()
+        assert values[k] == pytest.approx(value_of(own, images), rel=1e-5)
+        expected = np.concatenate([p.grad.numpy().ravel() for p in own.parameters()])
+        assert np.abs(gradients[k] - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+def test_points_go_together_where_they_are_small() -> None:
+    assert landscape(plain(), points=None)._points == 8
+    wide = nn.Sequential(nn.Linear(6, 4000), nn.Tanh(), nn.Linear(4000, 3))
+    land = landscape(wide, points=None, batch=1000)
+    assert land._points < 8
+    many = TorchLandscape(wide, cross_entropy, X.repeat(20, 1), Y.repeat(20), batch=2400)
+    assert many._points == 1
+    assert max(np.diff(many._batches.bounds)) < 2400

@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from math import prod
@@ -21,9 +22,10 @@ from ..networks.parameters import Block
 from .torch_align import aligned
 from .torch_along import LOSS, TEST, AlongPath, check_metrics, usual_metrics
 from .torch_buffers import Folded, Interpolated, Recomputed, counts_batches
-from .torch_data import Batches, arguments, joined, read_samples
+from .torch_data import Batches, arguments, joined, mapped, read_samples
 from .torch_kinks import kinks_of
 from .torch_second import HessianProducts
+from .torch_speed import at_a_time, bytes_kept, channels_last, together
 from .torch_states import (
     copied,
     equal,
@@ -35,7 +37,7 @@ from .torch_states import (
     under_keys_of,
     unwrapped,
 )
-from .torch_trial import Trial, loss_of
+from .torch_trial import TRIED, Trial, loss_of
 
 #: Samples on which second derivatives are tried.
 FEW = 4
@@ -67,10 +69,11 @@ class TorchLandscape(LandscapeDefaults):
     targets
         A tensor, or a tuple or dictionary of tensors; None where ``inputs`` holds them, or the loss needs none.
     batch
-        Samples at a time, over all points together; bounds the memory.
+        Samples at a time at most, over all points together; bounds the memory.
     points
-        Points at a time under ``torch.func.vmap``, each with ``batch / points`` samples; 1 turns it off. Modules that
-        it cannot take are evaluated point by point, with a warning.
+        Points at a time under ``torch.func.vmap``, each with ``batch / points`` samples; 1 turns it off. None takes as
+        many, and as few samples, as the processor's caches hold. Modules that vmap cannot take are evaluated point by
+        point, with a warning.
     buffers
         What becomes of buffers, such as the running statistics of batch normalisation, that are not those of the
         module. None refuses states that have others. ``"interpolate"`` takes them linearly between ``states``.
@@ -127,7 +130,7 @@ class TorchLandscape(LandscapeDefaults):
         targets: Any = None,
         *,
         batch: int = 1000,
-        points: int = 8,
+        points: int | None = None,
         buffers: str | None = None,
         states: Sequence[State] = (),
         parameters: str | Sequence[str] | None = None,
@@ -140,7 +143,7 @@ class TorchLandscape(LandscapeDefaults):
             raise ValueError("module is compiled by torch.jit; give the module that it was made of")
         if not (callable(loss) or loss is None):
             raise TypeError(f"loss is {type(loss).__name__}; expected a function of outputs and targets")
-        for name, number in (("batch", batch), ("points", points)):
+        for name, number in (("batch", batch), ("points", 1 if points is None else points)):
             if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < 1:
                 raise ValueError(f"{name} is {number!r}; expected a whole number, at least 1")
         if buffers not in (None, "interpolate", "recompute"):
@@ -164,16 +167,18 @@ class TorchLandscape(LandscapeDefaults):
         self._recomputed = Recomputed(self._module) if buffers == "recompute" else None
         self._interpolated: Interpolated | None = None
         self._folded = Folded(self._called)
-        self._points = 1 if self._recomputed else int(points)
+        self._points, divide, micro, self._channels_last = 1, 1, int(batch), False
+        if not self._recomputed:
+            divide, micro = self._divided(int(batch), points)
         self._one_by_one: set[bool] = set()
         check_metrics(metrics)
         self._metrics = metrics
         with _differentiable_kernels():
-            self._batches = Trial(self._called, self._loss, self._samples, int(batch), self._points).run()
+            self._batches = Trial(self._called, self._loss, self._samples, int(batch), divide, micro).run()
             self._test: Batches | None = None
             if test is not None:
                 samples = read_samples(*_pair(test), first.device, half)
-                self._test = Trial(self._called, self._loss, samples, int(batch), self._points).run()
+                self._test = Trial(self._called, self._loss, samples, int(batch), divide, micro).run()
         self._second: HessianProducts | None = None
         if len(states):
             self._interpolated = self.between(*states)._interpolated
@@ -448,6 +453,42 @@ class TorchLandscape(LandscapeDefaults):
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.tensor(array, dtype=self._torch_dtype, device=self._torch_device)
 
+    def _divided(self, batch: int, points: int | None) -> tuple[int, int]:
+        """Into how many parts a batch is divided, and the samples of a part; settles how many points go together."""
+        samples, device = self._samples, self._torch_device
+        if points is not None:
+            self._points = int(points)
+            return self._points, max(1, batch // self._points)
+        n = min(samples.n, TRIED)
+        kept = bytes_kept(
+            lambda: self._one(self._tensor(self.vector()).requires_grad_(), {}, *samples.rows(slice(0, n))), n
+        )
+        self._points = together(kept, min(samples.n, batch), device)
+        micro = batch if self._points > 1 else at_a_time(kept, batch, device)
+        if self._points == 1 and device.type == "cpu":
+            self._try_channels_last(slice(0, min(n, FEW)))
+        return 1, micro
+
+    def _try_channels_last(self, few: slice) -> None:
+        """Orders images by pixel where the module has convolutions and gives the same loss and gradient."""
+        if not any(isinstance(part, torch.nn.Conv2d) for part in self._module.modules()):
+            return
+        plain, found = self._samples, []
+        ordered = replace(plain, inputs=mapped(channels_last, plain.inputs))
+        try:
+            for self._channels_last, self._samples in ((False, plain), (True, ordered)):
+                x = self._tensor(self.vector()).requires_grad_()
+                with torch.enable_grad():
+                    value = self._one(x, {}, *self._samples.rows(few), ordered=self._channels_last)
+                found.append((value.detach(), torch.autograd.grad(value, x)[0]))
+            (a, slope), (b, other) = found
+            part = torch.finfo(x.dtype).eps ** 0.5
+            fits = bool((a - b).abs() <= part * a.abs() and (slope - other).norm() <= part * slope.norm())
+        except Exception:  # such as of view(), which wants the usual order
+            fits = False
+        if not fits:
+            self._channels_last, self._samples = False, plain
+
     def _flattened(self, module: torch.nn.Module) -> np.ndarray:
         parameters = dict(module.named_parameters())
         flat = torch.cat([parameters[block.name].detach().reshape(-1) for block in self.blocks])
@@ -526,16 +567,22 @@ class TorchLandscape(LandscapeDefaults):
     def _unflatten(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
         return {block.name: flat[block.start : block.stop].reshape(block.shape) for block in self.blocks}
 
-    def _state(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _state(self, flat: torch.Tensor, ordered: bool = False) -> dict[str, torch.Tensor]:
         between = self._interpolated.at(flat) if self._interpolated else {}
-        return {**self._unflatten(flat), **between}
+        parts = self._unflatten(flat)
+        return {**(mapped(channels_last, parts) if ordered else parts), **between}
 
     def _one(
-        self, flat: torch.Tensor, statistics: Mapping[str, torch.Tensor], inputs: Any, targets: Any
+        self,
+        flat: torch.Tensor,
+        statistics: Mapping[str, torch.Tensor],
+        inputs: Any,
+        targets: Any,
+        ordered: bool = False,
     ) -> torch.Tensor:
         """The loss of some samples at one point (D,), with batch-normalisation statistics."""
         args, kwargs = arguments(inputs)
-        state = {**self._state(flat), **statistics}
+        state = {**self._state(flat, ordered), **statistics}
         outputs = functional_call(self._called, self._folded(state) if self._buffers else state, args, kwargs)
         result: torch.Tensor = loss_of(self._loss, outputs, targets)
         return result
@@ -619,7 +666,7 @@ class TorchLandscape(LandscapeDefaults):
         slopes = [torch.zeros_like(leaf) for leaf in leaves] if gradient else []
         for share, _, inputs, targets in self._batches(1):
             with torch.set_grad_enabled(gradient):
-                found = self._one(x, statistics, inputs, targets)
+                found = self._one(x, statistics, inputs, targets, ordered=self._channels_last)
             value += share * found.detach()
             if gradient:
                 parts = torch.autograd.grad(found, leaves, allow_unused=True)

@@ -1,4 +1,4 @@
-"""Products with the Hessian of a module's loss, exact: forward over reverse, or reverse over reverse."""
+"""Products with the Hessian of a module's loss, exact: reverse over reverse, or forward over reverse."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class HessianProducts:
         statistics: Callable[[torch.Tensor, Any], Statistics] | None = None,
     ) -> None:
         self._loss, self._batches, self._together, self._of_batch = loss, batches, together, statistics
-        self._ways = [self._forward, *([] if statistics else [self._twice])]
+        self._ways = [*([] if statistics else [self._twice]), self._forward]
 
     def tried(self, x: torch.Tensor, inputs: Any, targets: Any) -> HessianProducts:
         """Itself, without the ways that fail at a point with a few samples, or give other products than they should.

@@ -29,11 +29,15 @@ class Trial:
     ----------
     batch, points
         Samples at a time, over so many points.
+    micro
+        Samples at a time of one point.
     """
 
-    def __init__(self, module: torch.nn.Module, loss: Any, samples: Samples, batch: int, points: int) -> None:
+    def __init__(
+        self, module: torch.nn.Module, loss: Any, samples: Samples, batch: int, points: int, micro: int
+    ) -> None:
         self.module, self.loss, self.samples, self.batch, self.points = module, loss, samples, batch, points
-        self.micro = max(1, batch // points)
+        self.micro = micro
         # A loss may be one of all samples together where these are a batch.
         device = leaves(samples.inputs)[0].device
         self.everything = torch.arange(samples.n, device=device)
