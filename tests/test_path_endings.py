@@ -203,6 +203,19 @@ def test_a_band_goes_around_a_wall(method: str, error: type[Exception]) -> None:
     assert path.metadata["walls"] >= land.outside > 0
 
 
+def test_a_band_with_forces_that_do_not_vanish_ends() -> None:
+    """Errors of the forces beyond what counts as none."""
+    land, rng = MullerBrown(), np.random.default_rng(0)
+
+    def f(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        values, gradients = land.values_and_gradients(points)
+        return values, gradients + rng.normal(size=gradients.shape)
+
+    path = find_path(FunctionLandscape(f, size=2, batched=True), *land.minima[:2], "neb", n_points=7)
+    assert path.reason is Ending.STALLED
+    assert path.maximum == pytest.approx(land.values(land.saddles[:1])[0], abs=0.5)
+
+
 def as_object(land: Any) -> Any:
     """A landscape of another package, which knows nothing of ours."""
 

@@ -28,6 +28,8 @@ LEAST_RISE = 1e-3
 #: Steps without a lower force after which a band is as relaxed as it gets: it may rest where a tangent jumps from the
 #: one neighbour to the other, and the forces with it.
 PATIENCE = 20
+#: Steps without a lower force after which a band that is relaxed, and climbs if it is to, gets no further.
+STUCK = 300
 #: How often a move into a wall is halved.
 HALVINGS = 8
 #: The longest first move of an image, as a part of the distance between the endpoints; pairs of L-BFGS, and the cosine
@@ -276,17 +278,13 @@ class Relaxed:
             complete = len(band.images) - 2 == n_images
             forces, still = band.forces(climb=False), STILL_FORCE * band.rise / band.distance
             relaxed = rest.reached(step, float(np.abs(forces).max()), still)
-            if complete and relaxed and not band.above:
-                yield band.state(step, Ending.NO_BARRIER)
-                return
-            if climbs := self.climb and complete and relaxed:
+            climbs = self.climb and complete and relaxed and band.above
+            if climbs:
                 forces = band.forces(climb=True)
             size = float(np.abs(forces).max())
-            if complete and size <= still and climbs == self.climb:
-                yield band.state(step, Ending.CONVERGED, size)
-                return
-            yield band.state(step)
-            if step == steps:
+            ending = self._ending(band, rest, relaxed, climbs, size <= still, size) if complete else None
+            yield band.state(step) if ending is None else band.state(step, ending, size)
+            if ending is not None or step == steps:
                 return
             if climbs and not climbed:
                 moves.forget()
@@ -299,13 +297,23 @@ class Relaxed:
             elif not band.moved(move):
                 moves.forget()
 
+    def _ending(self, band: Band, rest: _Rest, relaxed: bool, climbs: bool, still: bool, size: float) -> Ending | None:
+        """Why a band of all its images moves no more."""
+        if relaxed and not band.above:
+            return Ending.NO_BARRIER
+        if climbs != self.climb:
+            return None
+        if still:
+            return Ending.CONVERGED
+        return Ending.STALLED if rest.stuck(size) else None
+
 
 class _Rest:
     """Whether a band is relaxed."""
 
     def __init__(self, steps: int, each: int) -> None:
         self.half, self.each = steps // 2, each
-        self.first = 0.0
+        self.first, self.last_lowest, self.stood = 0.0, float("inf"), 0
         self.begin_again(0)
 
     def begin_again(self, step: int) -> None:
@@ -317,6 +325,11 @@ class _Rest:
         self.first = self.first or size
         self.lowest, self.waited = (size, 0) if size < self.lowest else (self.lowest, self.waited + 1)
         return size <= max(0.1 * self.first, still) or self.waited >= PATIENCE or step >= self.half
+
+    def stuck(self, size: float) -> bool:
+        """Whether the last forces, those of a climbing image included, have not fallen for long."""
+        self.last_lowest, self.stood = (size, 0) if size < self.last_lowest else (self.last_lowest, self.stood + 1)
+        return self.stood >= STUCK
 
     def overdue(self, step: int) -> bool:
         """Whether it is time for another image in any case."""
