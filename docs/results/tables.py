@@ -131,6 +131,32 @@ def draw(target: Path) -> None:
     write_atomic(target, buffer.getvalue())
 
 
+def draw_courses(target: Path) -> None:
+    """Barriers against the cost of the searches, of all results here that have them."""
+    from matplotlib.figure import Figure
+
+    from minilandscape.figures.answer import plot_courses
+
+    shown = []
+    for path in sorted(HERE.glob("*.json")):
+        facts = json.loads(path.read_text())
+        (model,) = facts["plan"]["networks"]
+        if facts[model].get("courses"):
+            label = NAMES[model] + (", paper" if facts["plan"]["variant"] == "paper" else "")
+            shown.append((f"{label}, {image_counts(facts['plan'], model)['train']:,} images", facts[model]))
+    columns = min(2, len(shown))
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(6.2 * columns, 4.2 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for ax, (label, network) in zip(axes.flat, shown, strict=False):
+        plot_courses(ax, network, label)
+    for ax in axes.flat[len(shown) :]:
+        ax.axis("off")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    write_atomic(target, buffer.getvalue())
+
+
 def _csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([head, *rows])
@@ -220,6 +246,7 @@ def main() -> None:
     for name, text in files().items():
         write_atomic(HERE / name, text.encode())
     draw(HERE / "answer.png")
+    draw_courses(HERE / "steps.png")
     write_atomic(PAGE, with_tables(PAGE.read_text(encoding="utf-8")).encode())
     print(f"wrote {PAGE}, its figure, and tables in {HERE}")
 
