@@ -208,11 +208,11 @@ def test_curvature_with_density_and_block(modules: Any, capsys: pytest.CaptureFi
     block = run_json(capsys, *point, "--block", "3.*")["points"][0]
     assert block["block"] == "3.*"
     assert block["highest"][0] <= found["highest"][0] * (1 + 1e-4)
-    assert run(*point, "--density") == 0
+    assert run(*point, "--density", "--block", "3.bias") == 0
     shown = capsys.readouterr().out
     assert "exact" in shown
     assert "mean eigenvalue" in shown
-    assert run(*point, "--block", "9.*") == 1
+    assert run(*point, "--block", "9.*") == 2
     assert "block is '9.*'; the landscape has 0.weight" in capsys.readouterr().err
 
 

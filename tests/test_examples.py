@@ -115,3 +115,15 @@ def test_topsearch_potential(tmp_path: Path) -> None:
 def test_lj6_tree(tmp_path: Path) -> None:
     assert numbers(output("lj6_tree.py", tmp_path)) == pytest.approx([-12.712062, -12.302928, -12.079031], abs=1e-5)
     assert (tmp_path / "lj6.png").exists()
+
+
+@pytest.mark.long
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
+@pytest.mark.parametrize("name", ["torch_resnet", "torch_transformer"])
+def test_two_trainings_of_a_module(name: str, tmp_path: Path) -> None:
+    """Alignment lowers the barrier of the straight line, and a path removes it."""
+    straight, aligned, path, *more = numbers(output(f"{name}.py", tmp_path))
+    assert path < 0.1 * straight
+    assert aligned < straight
+    assert min(more[:1]) > 0.5
+    assert (tmp_path / f"{name}.png").exists()

@@ -166,7 +166,7 @@ def test_the_barrier_with_and_without_recomputation() -> None:
     assert max(np.abs(np.subtract(*expected.values()))) > 0.1
 
 
-@pytest.mark.parametrize(("buffers", "batch"), [("interpolate", 90), ("recompute", 90), ("recompute", N)])
+@pytest.mark.parametrize(("buffers", "batch"), [("interpolate", 90), ("recompute", 90)])
 def test_gradients_and_hessian_products_are_those_of_the_value(buffers: str, batch: int) -> None:
     """Where buffers depend on the point, by differences in double precision, of softplus in place of ReLU."""
     module = trained(0, torch.float64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -601,24 +601,22 @@ class TorchLandscape(LandscapeDefaults):
         points = read_stack(points, self.size, self.dtype)
         values, gradients = np.zeros(len(points)), np.zeros_like(points, dtype=self.dtype) if gradient else None
         start = 0
-        with _differentiable_kernels():
-            while start < len(points):
-                together = self._points > 1 and gradient not in self._one_by_one
-                value, slope = self._stack(
-                    points[start : start + (self._points if together else 1)], gradient, together
-                )
-                part = slice(start, start + len(value))
-                values[part] = value
-                if gradients is not None:
-                    gradients[part] = slope
-                start = part.stop
+        while start < len(points):
+            vmapped = self._points > 1 and gradient not in self._one_by_one
+            value, slope = self._stack(points[start : start + (self._points if vmapped else 1)], gradient, vmapped)
+            part = slice(start, start + len(value))
+            values[part] = value
+            if gradients is not None:
+                gradients[part] = slope
+            start = part.stop
         return values, gradients
 
     def _stack(self, points: np.ndarray, gradient: bool, together: bool) -> tuple[np.ndarray, np.ndarray | None]:
         """Values and gradients of a few points under vmap, or of one; of the first alone where vmap cannot take it."""
         try:
             flat = self._tensor(points)
-            value, slope = (self._vmapped if together else self._plain)(flat, gradient)
+            with _differentiable_kernels(often=together):
+                value, slope = (self._vmapped if together else self._plain)(flat, gradient)
             return value.cpu().numpy(), None if slope is None else slope.cpu().numpy()
         except Exception as error:
             # Whatever PyTorch raises: it has no common kind of error for what vmap does not know.
@@ -692,13 +690,15 @@ class TorchLandscape(LandscapeDefaults):
 
 
 @contextmanager
-def _differentiable_kernels() -> Iterator[None]:
-    """Attention by kernels that vmap and second derivatives take; evaluation mode has a faster one for values alone,
-    whose rounding is another."""
+def _differentiable_kernels(often: bool = True) -> Iterator[None]:
+    """Attention by kernels that take a gradient; if ``often``, by those that vmap and second derivatives take too.
+
+    Evaluation mode has a faster one for values alone, whose rounding is another.
+    """
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH) if often else nullcontext():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)

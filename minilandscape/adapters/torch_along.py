@@ -100,7 +100,8 @@ class AlongPath:
         if others:
             right.set_ylabel(", ".join(dict.fromkeys(name.removeprefix(TEST) for name in others)))
         hollow = axes.plot([], [], "o", color="0.4", mfc="none", label="average of the endpoints")
-        axes.legend(handles=[*lines, *hollow], frameon=False, fontsize="small")
+        above: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 3}
+        axes.legend(handles=[*lines, *hollow], frameon=False, fontsize="small", **above)
         return axes
 
     def save(self, path: str | os.PathLike[str]) -> None:
