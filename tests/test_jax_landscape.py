@@ -41,7 +41,8 @@ def test_the_precision_is_that_of_the_call() -> None:
                 error = np.abs(found - exact).max()
                 assert error < 1e-14 if double else 1e-9 < error < 1e-5
             assert gradients == pytest.approx(slopes, rel=1e-12 if double else 1e-5)
-            assert ml.find_path(land, POINTS[0], POINTS[1], n_points=5, steps=1).start.dtype == land.dtype
+            path = ml.find_path(land, POINTS[0], POINTS[1], n_points=5, steps=1)
+            assert path.start.dtype == path.points(0.3).dtype == land.dtype
 
 
 @pytest.mark.parametrize("compiled", [False, True])

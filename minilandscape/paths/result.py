@@ -125,13 +125,17 @@ class Path:
         return float(np.nanmax(f - (1 - t) * start - t * end))
 
     def points(self, t: Any) -> np.ndarray:
-        """ω(t), Eq. (3) for the sine basis: (n,) -> (n, D); ValueError where a t lies outside [0, 1]."""
+        """ω(t), Eq. (3) for the sine basis: (n,) -> (n, D) in the endpoints' precision.
+
+        ValueError where a t lies outside [0, 1].
+        """
         t = np.atleast_1d(np.asarray(t, dtype=np.float64))
         outside = t[~((t >= 0) & (t <= 1))]
         if outside.size:
             raise ValueError(f"t is {outside[0]}; expected numbers from 0, the start, to 1, the end")
         C = BASES[self.basis](t, len(self.coefficients))
-        return C[:, :1] * self.start + C[:, 1:2] * self.end + C[:, 2:] @ self.coefficients
+        points = C[:, :1] * self.start + C[:, 1:2] * self.end + C[:, 2:] @ self.coefficients
+        return points.astype(self.start.dtype, copy=False)
 
     def plot(self, axes: Any = None) -> Any:
         """Draws the values along t on some axes, new ones if None; returns them."""
