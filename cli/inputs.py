@@ -12,6 +12,10 @@ from .options import file_and_row
 from .output import note
 
 
+#: What files of PyTorch modules end in.
+CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
+
+
 @dataclass(frozen=True)
 class Vector:
     """One vector of a file.
@@ -41,6 +45,11 @@ def read_vector_file(argument: str) -> list[Vector]:
     file, row = file_and_row(argument)
     if not Path(file).exists():
         raise FileNotFoundError(f"{file} does not exist")
+    if Path(file).suffix in CHECKPOINTS:
+        raise ValueError(
+            f"{file} is a checkpoint of a module of your own: name what makes the module, with its loss and data, as "
+            "--landscape my_net:make"
+        )
     array = read_vectors(file)
     if array.ndim == 1:
         if row not in (None, 0):

@@ -182,7 +182,7 @@ def test_a_factory_may_return_a_module_with_its_loss_and_data(
         (("evaluate", "a.pt", "--landscape", "wrong"), "a dictionary with 'epochs'; expected names of data, module"),
         (("evaluate", "a.pt", "--landscape", "none"), "a dictionary without inputs"),
         (("evaluate", "nowhere.pt", "--landscape", "make"), "nowhere.pt does not exist"),
-        (("evaluate", "a.pt"), "a.pt is not a .npy file"),
+        (("evaluate", "a.pt"), "a.pt is a checkpoint of a module of your own: name what makes"),
         (("evaluate", "other.pt", "--landscape", "make"), "other.pt holds x; expected the keys"),
     ],
 )
