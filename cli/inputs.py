@@ -11,7 +11,6 @@ import numpy as np
 from .options import file_and_row
 from .output import note
 
-
 #: What files of PyTorch modules end in.
 CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
 
