@@ -799,8 +799,9 @@ def test_smoke_is_killed_again_and_again_and_comes_to_the_same_files(
     for network in results["networks"].values():
         assert len(network["heights"]) == 12
         assert all(entry["height"] for entry in network["heights"])
+    figures = paper_figures(results)
     for name in ("answer", "figure6"):
-        for kind, content in draw(paper_figures(results)[name], name).items():
+        for kind, content in draw(figures[name], name).items():
             assert (killed / "figures" / f"{name}.{kind}").read_bytes() == content
     assert len(list(killed.glob("figures/*.svg"))) >= 22
     page = (killed / "report.html").read_text()

@@ -101,14 +101,20 @@ def plot_heights(
     return axes
 
 
+#: Numbers whose ratio is larger are drawn without minor ticks.
+MOST_MINOR = 1e4
+
+
 def _log_axis(axes: Any, ratio: float) -> None:
     """A logarithmic axis whose numbers stand clear of each other, over one decade or many."""
-    from matplotlib.ticker import LogLocator, NullFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
     axes.set_xscale("log")
     if ratio < 300:
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if ratio > 60 else (1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
+    if ratio > MOST_MINOR:  # over many decades they only cost time
+        axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
