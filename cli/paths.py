@@ -182,7 +182,8 @@ def _aligned(land: Any, facts: dict[str, Any], a: Vector, b: Vector) -> tuple[An
 
 def _certified(land: Any, path: Any, search: dict[str, Any]) -> list[dict[str, Any]]:
     """The pieces of a path between the minima that it passes through, each with its saddle's certificate."""
-    from minilandscape.paths import find_path, refine_saddle, split_at_minima
+    from minilandscape.connect import refine_saddle, split_at_minima
+    from minilandscape.paths import find_path
 
     chain = split_at_minima(land, path)
     pieces = []

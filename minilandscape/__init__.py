@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .analysis.surface import Surface, load_surface, surface
     from .analysis.symmetry import align, align_atoms, closest_approach
     from .backend import DeviceError, set_threads
+    from .connect import Connection, find_saddle, load_connection, refine_saddle, split_at_minima
     from .data import DataError, load_mnist
     from .landscape import Evaluations, FunctionLandscape, LandscapeError, as_landscape, check_gradient
     from .networks import initial_vector, network_landscape
@@ -38,14 +39,11 @@ if TYPE_CHECKING:
         Path,
         PathComparison,
         Polyline,
-        Saddle,
         compare_methods,
         find_path,
         load_path,
-        load_saddle,
-        refine_saddle,
-        split_at_minima,
     )
+    from .saddles import Saddle, load_saddle
     from .set_barriers import Barriers, barriers
     from .training import Run, load_runs, train, train_to_folder, train_together
 
@@ -104,12 +102,15 @@ _HOMES = {
     "Path": "paths",
     "PathComparison": "paths",
     "compare_methods": "paths",
-    "Saddle": "paths",
+    "Saddle": "saddles",
     "find_path": "paths",
     "load_path": "paths",
-    "load_saddle": "paths",
-    "refine_saddle": "paths",
-    "split_at_minima": "paths",
+    "load_saddle": "saddles",
+    "Connection": "connect",
+    "find_saddle": "connect",
+    "load_connection": "connect",
+    "refine_saddle": "connect",
+    "split_at_minima": "connect",
     "Run": "training",
     "load_runs": "training",
     "train": "training",
@@ -121,6 +122,7 @@ __all__ = [
     "AutoNeb",
     "Barriers",
     "Bezier",
+    "Connection",
     "Curvature",
     "DataError",
     "DeviceError",
@@ -156,8 +158,10 @@ __all__ = [
     "curvature",
     "disconnectivity_graph",
     "find_path",
+    "find_saddle",
     "initial_vector",
     "kernel_pca",
+    "load_connection",
     "load_curvature",
     "load_kernel_pca",
     "load_mnist",

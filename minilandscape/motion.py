@@ -25,7 +25,14 @@ RIGID = 1e-6
 def distance_without_zero_modes(
     landscape: Any, a: np.ndarray, b: np.ndarray, zero_modes: Callable[[np.ndarray], np.ndarray]
 ) -> float:
-    """Measure the distance of two points after b was moved along the zero modes, in full, as near to a as it gets.
+    """Measure the distance of two points after b was moved along the zero modes, as :func:`moved_near` does it."""
+    return float(np.linalg.norm(moved_near(landscape, a, b, zero_modes)))
+
+
+def moved_near(
+    landscape: Any, a: np.ndarray, b: np.ndarray, zero_modes: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Find the displacement (D,) from a to b after b was moved along the zero modes, in full, as near to a as it gets.
 
     Where the zero modes are the rigid motions of free atoms, that is a superposition (Kabsch, 1976). Elsewhere, as with
     frozen atoms, the point follows b' = P(b) (a − b), P(b) being the projection on the zero modes at b, by the
@@ -60,19 +67,24 @@ def distance_without_zero_modes(
             x = x + STEP / 6 * (k1 + 2 * k2 + 2 * k3 + along(x + STEP * k3))
         return x
 
-    plain = float(np.linalg.norm(away(b)))
+    found = -away(b)
+    plain = float(np.linalg.norm(found))
     Z = zero_modes(b)
     if not len(Z) or plain == 0:
-        return plain
-    if np.array_equal(away(b), a - b) and _are_rigid(Z, b):
-        return min(plain, _superposed(a, b))
-    found = float(np.linalg.norm(away(follow(b))))
+        return found
+    if np.array_equal(-found, a - b) and _are_rigid(Z, b):
+        return _nearer(found, _superposed(a, b) - a)
+    found = _nearer(found, -away(follow(b)))
     # A turn by 180° stands where the distance is greatest, and every way leads down from there.
-    if found > (1 - STUCK) * plain:
+    if np.linalg.norm(found) > (1 - STUCK) * plain:
         kick = np.random.default_rng(0).standard_normal(len(Z))
         kick *= KICK * plain / (np.linalg.norm(kick) or 1.0)
-        found = min(found, float(np.linalg.norm(away(follow(b + Z.T @ kick)))))
-    return min(plain, found)
+        found = _nearer(found, -away(follow(b + Z.T @ kick)))
+    return found
+
+
+def _nearer(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return other if np.linalg.norm(other) < np.linalg.norm(one) else one
 
 
 def _are_rigid(Z: np.ndarray, x: np.ndarray) -> bool:
@@ -88,13 +100,15 @@ def _are_rigid(Z: np.ndarray, x: np.ndarray) -> bool:
     return bool(spanned and len(Z) <= np.linalg.matrix_rank(units, tol=RIGID))
 
 
-def _superposed(a: np.ndarray, b: np.ndarray) -> float:
-    """The distance of atoms at a and b (3n,) after a translation and a proper rotation."""
+def _superposed(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Atoms at b (3n,) after the translation and proper rotation that bring them nearest to those at a."""
     from scipy.spatial.transform import Rotation
 
-    p, q = (x.reshape(-1, 3) - x.reshape(-1, 3).mean(axis=0) for x in (a, b))
+    middle = a.reshape(-1, 3).mean(axis=0)
+    p, q = a.reshape(-1, 3) - middle, b.reshape(-1, 3) - b.reshape(-1, 3).mean(axis=0)
     size = float(np.abs(p).max()) or 1.0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of atoms on a line any turn about it will do
         rotation, _ = Rotation.align_vectors(p / size, q / size)
-    return float(np.linalg.norm(p - rotation.apply(q)))
+    moved: np.ndarray = (rotation.apply(q) + middle).ravel()
+    return moved

@@ -28,6 +28,8 @@ MOST_TABLES, FINER, COARSER = 8, 100, 10
 BENT = 0.1
 #: The least finite-difference step, as a part of the length over which the curvature changes.
 LEAST_STEP = 1e-4
+#: The least one of one-sided differences: longer, so that jumps of a gradient, as of a cutoff, matter less.
+LEAST_ONE_SIDED = 3e-4
 #: That length is no more than this part of the one that is given.
 REACH = 1 / 3
 #: A change of the curvature over more than so many spacings is looked for with coarser tables, at most so many.
@@ -180,13 +182,28 @@ def product_step(noise: Noise, scale: float | None = None) -> tuple[float, float
     step, error
         h, and the expected norm of the error of H v: a v with a curvature smaller than that has no sign.
     """
+    length = bending_length(noise, scale)
+    spread = sqrt(noise.size) * noise.gradient
+    step = length * min(max((2 * _relative(noise, length)) ** (1 / 3), LEAST_STEP), 1.0)
+    return step, spread / (sqrt(2) * step) + noise.curvature * (step / length) ** 2 / 6
+
+
+def one_sided_step(noise: Noise, scale: float | None = None) -> float:
+    """Choose the step h of products by [∇f(x + h v) − ∇f(x)] / h, whose error is √(2D) σ / h + |H v| h / 2l."""
+    length = bending_length(noise, scale)
+    return length * min(max(2 * sqrt(_relative(noise, length)), LEAST_ONE_SIDED), 1.0)
+
+
+def bending_length(noise: Noise, scale: float | None = None) -> float:
+    """Estimate l, the length over which the curvature changes by its own size along any direction."""
     reach = noise.scale if scale is None else min(noise.scale, float(scale))
     # A motion of few coordinates bends sooner than the one of all that was probed.
-    length = min(REACH * reach, noise.length / sqrt(noise.size))
-    spread = sqrt(noise.size) * noise.gradient
-    relative = spread / (noise.curvature * length) if noise.curvature > 0 else 0.0
-    step = length * min(max((2 * relative) ** (1 / 3), LEAST_STEP), 1.0)
-    return step, spread / (sqrt(2) * step) + noise.curvature * (step / length) ** 2 / 6
+    return min(REACH * reach, noise.length / sqrt(noise.size))
+
+
+def _relative(noise: Noise, length: float) -> float:
+    """The gradient's noise, as a part of its change over a length."""
+    return sqrt(noise.size) * noise.gradient / (noise.curvature * length) if noise.curvature > 0 else 0.0
 
 
 @dataclass(frozen=True)

@@ -254,7 +254,7 @@ def test_an_interrupt_among_the_saddles_keeps_the_whole_path(
     (folder / "dish.py").write_text("def f(x): return float(x @ x), 2 * x\n")
     np.save("a.npy", np.array([-1.0, 0.3]))
     np.save("b.npy", np.array([1.0, -0.2]))
-    monkeypatch.setattr("minilandscape.paths.split_at_minima", interrupted)
+    monkeypatch.setattr("minilandscape.connect.split_at_minima", interrupted)
     ends = ("connect", "a.npy", "b.npy", "--landscape", "dish:f", "--steps", "2", "--split-at-minima")
     assert run(*ends, "--out", "p.npz") == 130
     assert "the best path so far is in p.npz" in capsys.readouterr().err

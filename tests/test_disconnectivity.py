@@ -13,7 +13,8 @@ from scipy.cluster.hierarchy import cophenet, linkage
 from scipy.spatial.distance import squareform
 
 from minilandscape.analysis.disconnectivity import disconnectivity_graph
-from minilandscape.paths import find_path, refine_saddle, split_at_minima
+from minilandscape.connect import refine_saddle, split_at_minima
+from minilandscape.paths import find_path
 from minilandscape.potentials import MullerBrown
 
 

@@ -18,11 +18,12 @@ LAYERS = (
     ("potentials", "data", "formats"),
     ("networks",),
     ("optimizers",),
-    ("paths",),
+    ("paths", "saddles"),
+    ("connect",),
     ("analysis",),
     ("training",),
     ("campaign",),
-    ("figures",),
+    ("figures", "set_barriers"),
     ("demo", "reproduce", "adapters"),
 )
 HEIGHT = {name: height for height, names in enumerate(LAYERS) for name in names}

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from minilandscape.connect import refine_saddle
 from minilandscape.landscape import FunctionLandscape, LandscapeDefaults, LandscapeError
 from minilandscape.networks import network_landscape
-from minilandscape.paths import Ending, SearchInterrupted, find_path, refine_saddle
+from minilandscape.paths import Ending, SearchInterrupted, find_path
 from minilandscape.potentials import Camelback, Fig3, LennardJones, Leps, MullerBrown
 from minilandscape.training import train
 

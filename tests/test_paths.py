@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from minilandscape.connect import refine_saddle
 from minilandscape.figures.figure3 import figure3
 from minilandscape.files import read_result, write_result
 from minilandscape.landscape import Evaluations, FunctionLandscape, LandscapeError, check_gradient
@@ -24,7 +25,6 @@ from minilandscape.paths import (
     find_path,
     load_path,
     maximum,
-    refine_saddle,
     stages,
 )
 from minilandscape.paths.bases import BASES, sine_basis

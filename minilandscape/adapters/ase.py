@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
+from ase.data import covalent_radii
 from ase.geometry import find_mic
 from ase.io import write
+from ase.neighborlist import neighbor_list
 
 from ..analysis.symmetry import align_atoms
 from ..landscape import FunctionLandscape, LandscapeError, describe_point
@@ -21,6 +24,12 @@ from ..potentials import rigid_motions
 
 #: Å by which cells and frozen atoms may differ, as rounding in files does.
 SAME = 1e-6
+
+
+#: Images of a first path, and how much closer two atoms may come on the straight line than at its ends.
+IMAGES, CLOSER = 9, 0.8
+#: Atoms that move along one line are moved aside by so much, Å.
+ASIDE = 0.3
 
 
 class AseLandscape(FunctionLandscape):
@@ -175,6 +184,37 @@ class AseLandscape(FunctionLandscape):
         aligned = align_atoms(ours, theirs, self._atoms.numbers, cell=cell, pbc=pbc, frozen=frozen)
         return np.array(aligned[self._free].ravel())
 
+    def initial_path(self, start: Any, end: Any) -> np.ndarray | None:
+        """Points (K, D) of a path without clashes: of the image dependent pair potential (IDPP), as ASE has it.
+
+        None for the straight line, which serves where atoms are frozen or a cell is periodic, unless two atoms come
+        closer on it than at its ends by a fifth.
+
+        References
+        ----------
+        .. [1] S. Smidstrup et al., "Improved initial guess for minimum energy path calculations", J. Chem. Phys. 140,
+           214106 (2014).
+        """
+        from ase.mep.neb import idpp_interpolate
+
+        way = np.asarray(end, dtype=np.float64) - np.asarray(start, dtype=np.float64)
+        t = np.linspace(0, 1, IMAGES)
+        line = start + t[:, None] * way
+        nearest = np.array([_nearest_relative(self.atoms(point)) for point in line])
+        if (len(self._frozen) or self._atoms.pbc.any()) and nearest[1:-1].min() > CLOSER * nearest[[0, -1]].min():
+            return None
+        if _on_a_line(line.reshape(-1, 3)):  # where atoms run through each other nothing tells them which way to go
+            line = line + np.outer(np.sin(np.pi * t), ASIDE * np.random.default_rng(0).standard_normal(self.size))
+        images = [self.atoms(point) for point in line]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the band's default method, which is ASE's to choose here
+            idpp_interpolate(images, traj=None, log=None, fmax=0.1, mic=bool(self._atoms.pbc.any()), steps=200)
+        return np.array([image.positions[self._free].ravel() for image in images])
+
+    def residual(self, gradient: Any) -> float:
+        """The largest force of a free atom, ASE's fmax, of a gradient (D,)."""
+        return float(np.linalg.norm(self._rows(gradient), axis=1).max())
+
     def zero_modes(self, point: Any) -> np.ndarray:
         """(Z, D), orthonormal: the motions of all atoms together that leave the energy alone.
 
@@ -275,3 +315,16 @@ def _refuse_another_state(atoms: Atoms, ours: Atoms) -> None:
         named, known = np.asarray(atoms.info.get(name, default)), np.asarray(ours.info.get(name, default))
         if not np.array_equal(named, known):
             raise ValueError(f"the atoms have {named} for info[{name!r}]; expected the landscape's, {known}: {advice}")
+
+
+def _nearest_relative(atoms: Atoms) -> float:
+    """The smallest distance of two atoms over the sum of their covalent radii."""
+    radii = covalent_radii[atoms.numbers]
+    i, j, d = neighbor_list("ijd", atoms, 3.0)
+    return float((d / (radii[i] + radii[j])).min(initial=np.inf))
+
+
+def _on_a_line(positions: np.ndarray) -> bool:
+    """Whether positions (n, 3) lie on one line, within a hundredth of how far they reach."""
+    sizes = np.linalg.svd(positions - positions.mean(axis=0), compute_uv=False)
+    return bool(sizes[1] < 0.01 * sizes[0])

@@ -19,6 +19,9 @@ from .protocol import (
     describe_point,
 )
 
+#: Attributes and methods that are taken as they are, where there are such.
+_TAKEN = ("size", "dtype", "device", "path_defaults", "zero_modes", "residual", "forget")
+
 
 class _Completed(LandscapeDefaults):
     """An object that has the required methods of a landscape, with the defaults for what it lacks.
@@ -30,7 +33,7 @@ class _Completed(LandscapeDefaults):
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
-        for name in ("size", "dtype", "device", "path_defaults", "zero_modes", "forget"):
+        for name in _TAKEN:
             if hasattr(inner, name):
                 setattr(self, name, getattr(inner, name))
         if isinstance(self.size, bool) or not isinstance(self.size, (int, np.integer)) or self.size < 1:

@@ -125,8 +125,8 @@ class Landscape(Protocol):
     Notes
     -----
     Optional, with defaults that :func:`as_landscape` adds: ``values``, ``dtype`` and ``device`` (float64 on the host)
-    in which points arrive, ``span``, ``displacement``, ``zero_modes``, ``forget`` and ``path_defaults``; see
-    :class:`LandscapeDefaults`.
+    in which points arrive, ``span``, ``displacement``, ``zero_modes``, ``residual``, ``forget`` and ``path_defaults``;
+    see :class:`LandscapeDefaults`.
 
     Optional, without a default: ``hessian_products(point, vectors)``, (D,) and (V, D) -> (V, D), the exact products of
     the Hessian at a point with some vectors; where it is missing, or None, finite differences of gradients take its
@@ -178,6 +178,10 @@ class LandscapeDefaults:
     def zero_modes(self, point: Any) -> Any:
         """(Z, D): directions that leave the value alone; none."""
         return array_module(point).zeros((0, self.size), dtype=self.dtype)
+
+    def residual(self, gradient: Any) -> float:
+        """How large a gradient (D,) is: its largest component; of atoms, the largest force."""
+        return float(np.abs(to_host(gradient)).max(initial=0))
 
     def forget(self) -> None:
         """Drops remembered results; nothing where none are kept."""

@@ -1,4 +1,4 @@
-"""Path finders: low paths between two points of any landscape, and the saddles on them."""
+"""Path finders: low paths between two points of any landscape."""
 
 from .compare import ComparisonInterrupted, PathComparison, compare_methods
 from .drive import SearchInterrupted
@@ -7,7 +7,6 @@ from .fourier import FourierPathFinder
 from .methods import AutoNeb, Bezier, Fourier, Linear, Neb, Polyline
 from .problem import PathState
 from .result import Path, load_path
-from .saddle import Saddle, load_saddle, refine_saddle, split_at_minima
 from .search import find_path
 
 __all__ = [
@@ -23,12 +22,8 @@ __all__ = [
     "PathComparison",
     "PathState",
     "Polyline",
-    "Saddle",
     "SearchInterrupted",
     "compare_methods",
     "find_path",
     "load_path",
-    "load_saddle",
-    "refine_saddle",
-    "split_at_minima",
 ]

@@ -150,8 +150,8 @@ class Path:
         axes.legend(frameon=False)
         return axes
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes an ``.npz`` that :func:`load_path` reads."""
+    def document(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Arrays and the rest by name, as they are stored."""
         arrays = {name: getattr(self, name) for name in ("start", "end", "coefficients", "t", "values")}
         arrays |= {f"history_{name}": self.history[name] for name in HISTORY}
         names = (
@@ -169,7 +169,11 @@ class Path:
         )
         described = {name: getattr(self, name) for name in names}
         counts = {"values": self.evaluations.values, "gradients": self.evaluations.gradients}
-        write_result(path, "path", arrays, {"height": self.height, **described, "evaluations": counts})
+        return arrays, {"height": self.height, **described, "evaluations": counts}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes an ``.npz`` that :func:`load_path` reads."""
+        write_result(path, "path", *self.document())
 
 
 def under_resolved(maximum: float, height: float, end: float, line: float, eps: float) -> bool:
@@ -183,7 +187,11 @@ def under_resolved(maximum: float, height: float, end: float, line: float, eps: 
 
 def load_path(path: str | os.PathLike[str]) -> Path:
     """Reads what :meth:`Path.save` wrote; ValueError names the file where it is damaged."""
-    arrays, described = read_result(path, "path")
+    return path_of(*read_result(path, "path"))
+
+
+def path_of(arrays: dict[str, Any], described: dict[str, Any]) -> Path:
+    """The path of a :meth:`Path.document`."""
     history = {name: arrays.pop(f"history_{name}") for name in HISTORY}
     counts = Evaluations(**described.pop("evaluations"))
     # As version 0.1 called them.

@@ -1,0 +1,32 @@
+"""The minimum that lies downhill from a point."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..landscape import LandscapeError
+from ..saddles import Descent, Known, Minimum, Model, Seen, Surface
+
+#: The distance between gradients that are subtracted to learn a curvature, as a part of the scale.
+APART = 1e-3
+
+
+def minimum_below(
+    surface: Surface, x: np.ndarray, direction: np.ndarray, reach: float, tolerance: float, known: Known
+) -> Minimum:
+    """Follow the value downhill from x to a minimum, or say why there is none.
+
+    ``direction`` is one in which a first curvature is learnt, ``reach`` what steps are measured by.
+    """
+    assert surface.scale is not None
+    here = Seen.at(surface, x)
+    beside = Seen.at(surface, x + APART * surface.scale * direction / np.linalg.norm(direction))
+    if not (here.finite and beside.finite):
+        return Minimum(x, here.value, reason="the landscape cannot be evaluated there")
+    try:
+        if surface.noise is None:
+            surface.measure(here.x, here.value, here.whole)
+        model = Model.of(beside.x - here.x, beside.g - here.g).positive()
+        return Descent(surface, here, model, reach, np.inf, tolerance, known).run()
+    except LandscapeError as error:
+        return Minimum(x, here.value, reason=str(error))

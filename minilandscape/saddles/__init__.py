@@ -1,0 +1,26 @@
+"""Saddles: the search from a start, the proof of the index, the descents. Knows landscapes and points, no paths."""
+
+from .descent import REACHED, Descent, Known, Minimum
+from .model import Model
+from .refine import Refinement, Start
+from .result import Saddle, load_saddle
+from .search import Climb, Seen
+from .spectrum import Spectrum, examine
+from .surface import Surface
+
+__all__ = [
+    "REACHED",
+    "Climb",
+    "Descent",
+    "Known",
+    "Minimum",
+    "Model",
+    "Refinement",
+    "Saddle",
+    "Seen",
+    "Spectrum",
+    "Start",
+    "Surface",
+    "examine",
+    "load_saddle",
+]

@@ -1,0 +1,130 @@
+"""What a saddle search sees of a landscape: gradients, products with the Hessian, and their noise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backend import to_device, to_host
+from ..hessian import Differences
+from ..landscape import LandscapeError
+from ..noise import Noise, bending_length, measure_noise, one_sided_step, product_step
+
+#: An eigenvalue below so many times the expected error of a product has no sign.
+UNSURE = 3
+#: A gradient component below so many times the noise of the noisiest one may be zero.
+UNSEEN = 3
+#: A value below so many times its noise is not told from zero.
+LEVEL = 4
+#: Rounding errors of exact products, in units of the precision.
+ROUNDING = 1e3
+
+
+class Surface(Differences):
+    """A landscape with counts, in float64 on the host.
+
+    Attributes
+    ----------
+    scale
+        The length over which it varies; None until it is known.
+    noise
+        As measured where :meth:`measure` was last called; None before.
+    measured_at
+        Where that was.
+    rounds
+        Batches evaluated: what counts where the points of one are evaluated side by side.
+    """
+
+    def __init__(self, landscape: Any, scale: float | None = None) -> None:
+        super().__init__(landscape, 0.0)
+        self.scale = scale
+        self.noise: Noise | None = None
+        self.measured_at: np.ndarray | None = None
+        self.rounds = 0
+        self._length, self._one_sided_step = 1.0, 0.0
+
+    def stack(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Values (P,) and gradients (P, D)."""
+        self.rounds += 1
+        return super().stack(points)
+
+    def residual(self, gradient: np.ndarray) -> float:
+        """How large a gradient is: its largest component, or what the landscape says (the largest force of an atom)."""
+        return float(self.landscape.residual(gradient))
+
+    def measure(self, x: np.ndarray, value: float, gradient: np.ndarray, direction: np.ndarray | None = None) -> Noise:
+        """Measures the noise at x, and chooses the steps of the products by it."""
+        counted, self.measured_at = _Counted(self), x
+        self.noise = measure_noise(counted, x, scale=self.scale, direction=direction, known=(value, gradient))
+        self.step, _ = product_step(self.noise, self.scale)
+        self._length = bending_length(self.noise, self.scale)
+        self._one_sided_step = one_sided_step(self.noise, self.scale)
+        return self.noise
+
+    @property
+    def unseen(self) -> float:
+        """The largest gradient component that may be noise alone; 0 until the noise was measured."""
+        return 0.0 if self.noise is None else UNSEEN * self.noise.gradient_largest
+
+    @property
+    def level(self) -> float:
+        """The largest difference of two values that may be noise alone; 0 until the noise was measured."""
+        return 0.0 if self.noise is None else LEVEL * self.noise.value
+
+    @property
+    def exact(self) -> bool:
+        """Whether the landscape gives products with its Hessian."""
+        return getattr(self.landscape, "hessian_products", None) is not None
+
+    def error(self, stiffest: float, asymmetry: float, few: bool, one_sided: bool) -> float:
+        """Eigenvalues smaller than this may be zero: noise, and the truncation of finite differences.
+
+        ``asymmetry`` is what the difference of the products from their transpose explains, which holds both where the
+        vectors are not ``few``; ``stiffest`` the largest curvature that is known.
+        """
+        assert self.noise is not None
+        stiffest = max(stiffest, self.noise.curvature)
+        if self.exact:
+            return ROUNDING * float(np.finfo(self.landscape.dtype).eps) * stiffest
+        step = self._one_sided_step if one_sided else self.step
+        noisy = max(self.noise.gradient * (2**0.5 if one_sided else 0.5**0.5) / step, asymmetry)
+        bent = 0.5 * step / self._length if one_sided else (step / self._length) ** 2 / 6
+        return UNSURE * (noisy + bent * stiffest * few)
+
+    def multiply(self, x: np.ndarray, directions: np.ndarray, gradient: np.ndarray | None) -> np.ndarray:
+        """H v for rows v (n, D), by one gradient each beside the one at x where that is given, else by two.
+
+        Raises
+        ------
+        LandscapeError
+            If the landscape cannot be evaluated beside x.
+        """
+        if self.exact:
+            self.evaluations.gradients += 2 * len(directions)
+            self.rounds += 1
+            there = (to_device(a, self.landscape.device, self.landscape.dtype) for a in (x, directions))
+            products = to_host(self.landscape.hessian_products(*there)).astype(np.float64)
+        else:
+            both, self.known = self.step, gradient
+            self.step = both if gradient is None else self._one_sided_step
+            try:
+                products = self.products(x, directions)
+            finally:
+                self.step, self.known = both, None
+        if not np.isfinite(products).all():
+            raise LandscapeError("the gradient is not finite beside it", x)
+        return products
+
+
+class _Counted:
+    """The landscape of a surface, whose counts include what is evaluated here."""
+
+    def __init__(self, surface: Surface) -> None:
+        self.surface, inner = surface, surface.landscape
+        self.size, self.dtype, self.device = inner.size, inner.dtype, inner.device
+
+    def values_and_gradients(self, points: Any) -> Any:
+        self.surface.evaluations.gradients += len(points)
+        self.surface.rounds += 1
+        return self.surface.landscape.values_and_gradients(points)

@@ -1,0 +1,315 @@
+"""The barrier between two minima in one call: right saddles, chains, walls, noise, turned ends, honest refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+import minilandscape as ml
+from minilandscape.analysis.symmetry import align_atoms
+from minilandscape.connect import find_saddle, load_connection
+from minilandscape.landscape import FunctionLandscape, LandscapeDefaults
+from minilandscape.potentials import AnaPot, Camelback, Fig3, LennardJones, Leps, LepsOscillator, MullerBrown
+
+
+class Counting(LandscapeDefaults):
+    """A landscape that counts the points and the batches that it is asked for."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner, self.size = inner, inner.size
+        self.points = self.rounds = 0
+
+    def values_and_gradients(self, points: Any) -> Any:
+        self.points += len(points)
+        self.rounds += 1
+        return self.inner.values_and_gradients(points)
+
+    def zero_modes(self, point: Any) -> Any:
+        return self.inner.zero_modes(point)
+
+
+def is_minimum(land: Any, x: np.ndarray, gradient: float) -> bool:
+    """Whether the gradient is small and the dense Hessian has no negative eigenvalue but for zero modes."""
+    h = 1e-5 * np.eye(x.size)
+    hessian = (land.values_and_gradients(x + h)[1] - land.values_and_gradients(x - h)[1]) / 2e-5
+    small = np.abs(land.values_and_gradients(x[None])[1]).max() <= gradient
+    return bool(small and np.linalg.eigvalsh(0.5 * (hessian + hessian.T))[0] > -1e-3)
+
+
+@pytest.mark.parametrize("potential", [AnaPot, Camelback, Fig3, Leps, LepsOscillator, MullerBrown])
+def test_known_barriers(potential: Any, tmp_path: Path) -> None:
+    land = Counting(potential())
+    start, end = land.inner.minima[:2]
+    found = find_saddle(land, start, end)
+    assert found.converged, found.reason
+    assert found.saddle is not None
+    low, high = land.inner.values(np.stack([start, land.inner.saddles[0]]))
+    assert found.saddle.value == pytest.approx(high, rel=1e-6)
+    assert found.barrier_forward == pytest.approx(high - low, rel=1e-6)
+    assert found.saddle.converged
+    assert found.calls["total"] == land.points == sum(n for stage, n in found.calls.items() if stage != "total")
+    assert found.rounds == land.rounds
+    assert (found.minima[0] == start).all()
+    for minimum, value in zip(found.minima, found.minima_values, strict=True):
+        assert is_minimum(land.inner, minimum, max(10 * found.saddle.tolerance, 1e-3))
+        assert value == pytest.approx(land.inner.values(minimum[None])[0])
+    path = found.path
+    assert path is not None
+    assert path.maximum == pytest.approx(found.saddle.value, rel=1e-9)
+    assert path.values == pytest.approx(land.inner.values(path.points(path.t)), rel=1e-9, abs=1e-9)
+    found.save(tmp_path / "found.npz")
+    again = load_connection(tmp_path / "found.npz")
+    assert repr(again) == repr(found)
+    assert np.array_equal(again.minima, found.minima)
+    assert again.path is not None
+    assert np.array_equal(again.path.coefficients, path.coefficients)
+    assert again.calls == found.calls
+
+
+def test_a_chain_through_other_minima() -> None:
+    """Müller–Brown passes a third minimum: by default its lower saddle is left alone, for the path stays below."""
+    land = MullerBrown()
+    first = find_saddle(land, *land.minima[:2])
+    assert [saddle.value for saddle in first.saddles] == pytest.approx([-40.66484351], abs=1e-3)
+    assert first.minima == pytest.approx(land.minima[[0, 2, 1]], abs=1e-3)
+    both = find_saddle(land, *land.minima[:2], every=True)
+    assert both.converged, both.reason
+    assert [saddle.value for saddle in both.saddles] == pytest.approx([-40.66484351, -72.24894012], abs=1e-3)
+    assert both.calls["pieces"] > first.calls["pieces"]
+    back = find_saddle(land, land.minima[1], land.minima[0], every=True)
+    assert [saddle.value for saddle in back.saddles] == pytest.approx([-72.24894012, -40.66484351], abs=1e-3)
+    assert back.barrier_forward == pytest.approx(both.barrier_reverse, abs=1e-3)
+
+
+def test_without_verification_nothing_is_claimed() -> None:
+    land = MullerBrown()
+    found = find_saddle(land, *land.minima[:2], verify=False)
+    assert found.saddle is not None
+    assert found.saddle.value == pytest.approx(-40.66484351, abs=1e-3)
+    assert not found.converged
+    assert found.reason == "not verified"
+    assert not found.saddle.converged
+    assert found.saddle.eigenvalues.size == 0
+    assert found.calls["verification"] == 0
+
+
+@pytest.mark.parametrize("initial", ["points", "function", "path"])
+def test_a_path_to_begin_from(initial: str) -> None:
+    """Of two saddles, at y = ±1, the one on the side of the path that is given."""
+
+    def f(X: Any) -> Any:
+        x, y = X.T
+        value = (x**2 + y**2 - 1) ** 2 + 0.1 * y**2
+        return value, np.stack([4 * x * (x**2 + y**2 - 1), 4 * y * (x**2 + y**2 - 1) + 0.2 * y], axis=1)
+
+    land, ends = FunctionLandscape(f, size=2, batched=True), np.array([[-1.0, 0], [1.0, 0]])
+    for side in (1, -1):
+        given: dict[str, Any] = {
+            "points": np.array([ends[0], [-0.6, 0.7 * side], [0, 0.9 * side], [0.6, 0.7 * side], ends[1]]),
+            "function": lambda t, side=side: np.array([-np.cos(np.pi * t), side * np.sin(np.pi * t)]),
+        }
+        given["path"] = ml.find_path(land, *ends, initial=given["points"], steps=2)
+        found = find_saddle(land, *ends, initial=given[initial])
+        assert found.converged, found.reason
+        assert found.saddle is not None
+        assert found.saddle.point == pytest.approx([0, side * 0.95**0.5], abs=1e-3)
+        assert found.barrier_forward == pytest.approx(0.0975, abs=1e-6)
+
+
+def test_symmetry_is_left() -> None:
+    """The top of the straight line is a maximum in every direction, where the gradient is exactly zero."""
+
+    def ring(X: Any) -> Any:
+        x, y = X.T
+        value = (x**2 + y**2 - 1) ** 2 + 0.1 * y**2
+        return value, np.stack([4 * x * (x**2 + y**2 - 1), 4 * y * (x**2 + y**2 - 1) + 0.2 * y], axis=1)
+
+    found = find_saddle(FunctionLandscape(ring, size=2, batched=True), [-1.0, 0.0], [1.0, 0.0])
+    assert found.converged, found.reason
+    assert found.barrier_forward == pytest.approx(0.0975, abs=1e-6)
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_straight_line_through_a_wall(raises: bool) -> None:
+    """Everything within 0.3 of the middle cannot be evaluated; the saddles lie beside it."""
+
+    def f(r: Any) -> Any:
+        x, y = r
+        if x**2 + y**2 < 0.09:
+            if raises:
+                raise RuntimeError("no energy there")
+            return np.nan, np.full(2, np.nan)
+        s = x**2 + y**2 - 1
+        return s**2 + 0.1 * y**2, np.array([4 * x * s, 4 * y * s + 0.2 * y])
+
+    found = find_saddle(FunctionLandscape(f, size=2), [-1.0, 0.0], [1.0, 0.0])
+    assert found.converged, found.reason
+    assert found.barrier_forward == pytest.approx(0.0975, abs=1e-6)
+
+
+def test_ends_that_are_none_are_refused() -> None:
+    land = MullerBrown()
+    a, b = land.minima[:2]
+    with pytest.raises(ValueError, match="the start is no minimum: its gradient of"):
+        find_saddle(land, a + 0.5, b)
+    with pytest.raises(ValueError, match="start and end are equal"):
+        find_saddle(land, a, a)
+    with pytest.raises(ValueError, match=r"shapes \(2,\) and \(3,\)"):
+        find_saddle(land, a, np.zeros(3))
+    with pytest.raises(ValueError, match="not finite"):
+        find_saddle(land, a, [np.nan, 0])
+    with pytest.raises(ValueError, match="expected a positive, finite number"):
+        find_saddle(land, a, b, tolerance=0)
+    with pytest.raises(TypeError, match="expected a positive, finite number"):
+        find_saddle(land, a, b, tolerance="0.1")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"initial has shape \(3, 3\)"):
+        find_saddle(land, a, b, initial=np.zeros((3, 3)))
+
+
+@pytest.fixture(scope="module")
+def lj6() -> tuple[np.ndarray, np.ndarray]:
+    land = LennardJones(6)
+    octahedron = 0.79 * np.concatenate([np.eye(3), -np.eye(3)]).ravel()
+    capped = [[0.56, 0, 0], [-0.28, 0.49, 0], [-0.28, -0.49, 0], [0, 0, 0.9], [0, 0, -0.9], [0.75, 0.75, 0.8]]
+
+    def relaxed(x: np.ndarray) -> np.ndarray:
+        from scipy.optimize import minimize
+
+        def f(x: np.ndarray) -> Any:
+            values, gradients = land.values_and_gradients(x[None])
+            return values[0], gradients[0]
+
+        point: np.ndarray = minimize(f, x, jac=True, method="BFGS", options={"gtol": 1e-8}).x
+        return point
+
+    start = relaxed(octahedron)
+    return start, align_atoms(start, relaxed(np.array(capped).ravel()), warn=False)
+
+
+class Disturbed(Counting):
+    """LJ6 in single precision, or with random errors of the forces."""
+
+    def __init__(self, sigma: float | None) -> None:
+        super().__init__(LennardJones(6))
+        self.sigma, self.rng = sigma, np.random.default_rng(3)
+
+    def values_and_gradients(self, points: Any) -> Any:
+        values, gradients = super().values_and_gradients(points)
+        if self.sigma is None:
+            return (a.astype(np.float32).astype(np.float64) for a in (values, gradients))
+        return (a + self.sigma * self.rng.standard_normal(a.shape) for a in (values, gradients))
+
+
+@pytest.mark.parametrize("sigma", [0.0, None, 1e-5, 1e-4])
+@pytest.mark.parametrize("angle", [0.0, 0.7])
+def test_noise_and_turned_ends(lj6: Any, sigma: float | None, angle: float) -> None:
+    start, end = lj6
+    end = Rotation.from_rotvec([angle, -angle, 0.3 * angle]).apply(end.reshape(-1, 3)).ravel()
+    found = find_saddle(Disturbed(sigma), start, end)
+    assert found.converged, found.reason
+    assert found.saddle is not None
+    assert found.saddle.value == pytest.approx(-12.079031275, abs=2e-5 if sigma is None else 1e-5 + 3 * sigma)
+    assert found.barrier_forward == pytest.approx(0.633030982, abs=2e-5 if sigma is None else 1e-5 + 6 * sigma)
+    assert found.saddle.connects_ends
+
+
+def test_exact_products_are_used() -> None:
+    """f = (x² − 1)² + ½ Σ c y², whose products are known: none is formed by differences of gradients."""
+    c = np.geomspace(1, 50, 29)
+
+    class Exact(LandscapeDefaults):
+        size, products = 30, 0
+
+        def values_and_gradients(self, points: Any) -> Any:
+            x, y = points[:, 0], points[:, 1:]
+            value = (x**2 - 1) ** 2 + 0.5 * (c * y**2).sum(axis=1)
+            return value, np.concatenate([(4 * x * (x**2 - 1))[:, None], c * y], axis=1)
+
+        def hessian_products(self, point: Any, vectors: Any) -> Any:
+            self.products += len(vectors)
+            return vectors * np.r_[12 * point[0] ** 2 - 4, c]
+
+    land, end = Exact(), np.eye(30)[0]
+    found = find_saddle(land, -end, end)
+    assert found.converged, found.reason
+    assert found.saddle is not None
+    assert land.products >= found.saddle.products > 0
+    assert found.saddle.eigenvalues[0] == pytest.approx(-4, rel=1e-6)
+
+
+def test_few_calls_however_many_coordinates() -> None:
+    """The chance to miss a second negative eigenvalue is said, and the products that made it so."""
+    rng = np.random.default_rng(0)
+    Q = np.linalg.qr(rng.standard_normal((300, 300)))[0]
+    c = np.geomspace(0.5, 50, 299)
+
+    def f(X: Any) -> Any:
+        Y = X @ Q
+        x, y = Y[:, 0], Y[:, 1:]
+        value = (x**2 - 1) ** 2 + 0.5 * (c * y**2).sum(axis=1)
+        return value, np.concatenate([(4 * x * (x**2 - 1))[:, None], c * y], axis=1) @ Q.T
+
+    found = find_saddle(FunctionLandscape(f, size=300, batched=True), -Q[:, 0], Q[:, 0])
+    assert found.converged, found.reason
+    assert found.saddle is not None
+    assert 0 < found.saddle.chance <= 1e-3
+    assert found.saddle.products < 300
+    assert found.barrier_forward == pytest.approx(1, abs=1e-6)
+
+
+def test_an_adatom_that_hops_diagonally_takes_two_hops() -> None:
+    """On Al(100) with ASE's EMT, whose own band calls the on-top site a saddle: two bridge hops by way of a hollow."""
+    pytest.importorskip("ase")
+    from ase.build import add_adsorbate, fcc100
+    from ase.calculators.emt import EMT
+    from ase.constraints import FixAtoms
+    from ase.optimize import BFGS
+
+    from minilandscape.adapters.ase import AseLandscape
+
+    slab = fcc100("Al", size=(2, 2, 3))
+    add_adsorbate(slab, "Al", 1.7, "hollow")
+    slab.center(axis=2, vacuum=4.0)
+    slab.set_constraint(FixAtoms(mask=slab.get_tags() > 1))
+    slab.calc = EMT()
+    ends = []
+    for shift in (np.zeros(3), slab.cell[0] / 2, (slab.cell[0] + slab.cell[1]) / 2):
+        moved = slab.copy()
+        moved.calc = EMT()
+        moved.positions[-1] += shift
+        BFGS(moved, logfile=None).run(fmax=0.01)
+        ends.append(moved)
+    land = AseLandscape(slab)
+    start, hop, diagonal = (land.vector(atoms) for atoms in ends)
+    one = find_saddle(land, start, hop, tolerance=0.01)
+    assert one.converged, one.reason
+    assert one.barrier_forward == pytest.approx(0.2364, abs=2e-4)
+    two = find_saddle(land, start, diagonal, tolerance=0.01)
+    assert two.converged, two.reason
+    assert two.barrier_forward == pytest.approx(0.2364, abs=3e-4)
+
+
+def test_hydrogen_goes_around_carbon_and_nitrogen() -> None:
+    """HCN to HNC with GFN2-xTB at its default accuracy; on the straight line hydrogen runs through both atoms."""
+    pytest.importorskip("tblite")
+    from ase import Atoms
+    from ase.optimize import BFGS
+    from tblite.ase import TBLite
+
+    from minilandscape.adapters.ase import AseLandscape
+
+    ends = []
+    for hydrogen in (1.57, -1.65):
+        atoms = Atoms("CNH", [(0, 0, 0.5), (0, 0, -0.65), (0, 0, hydrogen)], calculator=TBLite(verbosity=0))
+        BFGS(atoms, logfile=None).run(fmax=0.005)
+        ends.append(atoms)
+    land = AseLandscape(ends[0], ends[0].calc)
+    found = find_saddle(land, *(land.vector(atoms) for atoms in ends), tolerance=0.05)
+    assert found.converged, found.reason
+    assert found.saddle is not None
+    assert found.barrier_forward == pytest.approx(3.175, abs=3e-3)
+    assert found.saddle.connects_ends
