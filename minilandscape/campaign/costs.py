@@ -28,7 +28,7 @@ class Ends:
     iterations
         Of L-BFGS-GSS, until it is at its own.
     still
-        Gradients of L until a search between vectors of L-BFGS-GSS stands still, a value of L counted as 0.4 of one:
+        Gradients of L until a search between vectors of L-BFGS-GSS converges, a value of L counted as 0.4 of one:
         training weights on the training landscape, test weights on it, test weights on the test landscape.
     """
 
@@ -49,7 +49,7 @@ FULL_ITERATIONS = {"fcp": 300, "lenet": 690, "autoencoder": 1000, "lstm": 660}
 FULL_ENDS = {
     model: replace(ends, updates=UPDATES, iterations=FULL_ITERATIONS[model]) for model, ends in SMALL_ENDS.items()
 }
-#: Gradients of L until a search between vectors of SGD stands still: it mostly finds no barrier after its least steps.
+#: Gradients of L until a search between vectors of SGD converges: it mostly finds no barrier after its least steps.
 SGD_STILL = 40
 #: Of L, a step of the quasi-Newton solver, a value counted as 0.4 of one: 1.2 in long searches, 2 to 3 in short ones.
 GRADIENTS_A_STEP = 2

@@ -32,7 +32,7 @@ NAMED = {"initial": INITIAL, "pairing": PAIRING}
 CURVATURES = 8
 #: Updates of SGD: 75 epochs of 60,000 images.
 UPDATES = 70_000
-#: From so many steps on a search ends when L stands still, which it mostly does before; with fewer it takes them all.
+#: From so many steps on a search ends when it converges, which it mostly does before; with fewer it takes them all.
 STILL = 500
 
 
