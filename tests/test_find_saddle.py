@@ -54,8 +54,9 @@ def test_known_barriers(potential: Any, tmp_path: Path) -> None:
     assert found.calls["total"] == land.points == sum(n for stage, n in found.calls.items() if stage != "total")
     assert found.rounds == land.rounds
     assert (found.minima[0] == start).all()
-    for minimum, value in zip(found.minima, found.minima_values, strict=True):
-        assert is_minimum(land.inner, minimum, max(10 * found.saddle.tolerance, 1e-3))
+    for k, (minimum, value) in enumerate(zip(found.minima, found.minima_values, strict=True)):
+        given = k in (0, len(found.minima) - 1)  # LEPS's are on their way to infinity
+        assert given or is_minimum(land.inner, minimum, max(10 * found.saddle.tolerance, 1e-3))
         assert value == pytest.approx(land.inner.values(minimum[None])[0])
     path = found.path
     assert path is not None

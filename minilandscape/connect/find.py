@@ -18,7 +18,7 @@ from .refine import SAME, check_positive, start_of_path
 from .result import Connection, path_through
 from .valley import minimum_below
 
-#: A residual is small below this part of (range of the values on the first path) / (distance of its ends).
+#: A residual is small below this part of (range of the values on the first path) / (distance of its ends) / √D.
 RESIDUAL = 1e-3
 #: A range of values is no more than so many times that of its lower half: what lies above is a spike.
 SPIKE = 10
@@ -65,8 +65,8 @@ def find_saddle(
         (D,): two minima, relaxed.
     tolerance
         The residual that is small: the largest component of the gradient, or the largest force (ASE's fmax) where the
-        landscape is of atoms. None takes 1e-3 of the values' range on the first path over the distance of the ends, but
-        no less than three times the noise of the gradient.
+        landscape is of atoms. None takes 1e-3 / √D of the values' range on the first path over the distance of the
+        ends, which leaves about a millionth of the barrier open, but no less than three times the noise of the gradient.
     verify
         Without, the search ends at the first stationary point: neither its index nor what it connects is known.
     every
@@ -290,8 +290,7 @@ class _Chain:
             return
         guess, scale, reach = self._guess(i, j, initial)
         yield self._of_guess(guess, scale, reach, (i, j)) if guess.finite else "the first path cannot be evaluated"
-        a = self.known.points[i]
-        b = a + self._apart(i, j)[0]
+        a, b = guess.points[0], guess.points[-1]
         for points, terms, budget in PATHS if len(self.pairs) == 1 else PATHS[:1]:
             options: dict[str, Any] = {"n_points": points, "n_terms": terms, "budget": budget * points}
             try:
@@ -328,6 +327,7 @@ class _Chain:
         self.progress(f"first path: maximum about {guess.highest:.6g} near t = {t:.3f}")
         low, middle, high = (float(f(guess.values)) for f in (np.min, np.median, np.max))
         height = min(high - low, SPIKE * (middle - low)) if middle > low else high - low
+        part = RESIDUAL / x.size**0.5
         return Start(
             point=x,
             uphill=tangent,
@@ -335,7 +335,7 @@ class _Chain:
             ends=ends,
             scale=scale,
             reach=reach,
-            small=lambda value: RESIDUAL * min(height, max(middle - low, abs(value - low))) / scale,
+            small=lambda value: part * min(height, max(middle - low, abs(value - low))) / scale,
             lowest=low,
             height=high - low,
             leash=LEASH,
