@@ -66,7 +66,7 @@ def find_saddle(
     tolerance
         The residual that is small: the largest component of the gradient, or the largest force (ASE's fmax) where the
         landscape is of atoms. None takes 1e-3 / √D of the values' range on the first path over the distance of the
-        ends, which leaves about a millionth of the barrier open, but no less than three times the noise of the gradient.
+        ends, which leaves about a millionth of the barrier open; but no less than three times the gradient's noise.
     verify
         Without, the search ends at the first stationary point: neither its index nor what it connects is known.
     every
