@@ -114,6 +114,7 @@ def test_interpolated_buffers_belong_to_the_endpoints() -> None:
     assert own_loss(loaded) == pytest.approx(values[2], rel=1e-5)
     assert torch.allclose(loaded[1].running_mean, middle[1].running_mean, rtol=1e-5)
     assert land.vector(loaded) == pytest.approx(0.5 * (start + end), abs=1e-7)
+    assert land.hessian_products is not None
     # Beyond the endpoints they stay: a running variance would become negative.
     assert torch.equal(land.load(3 * end - 2 * start)[1].running_var, b[1].running_var)
     with pytest.raises(ValueError, match=r"Name all states .* land\.between"):

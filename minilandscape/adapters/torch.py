@@ -445,7 +445,7 @@ class TorchLandscape(LandscapeDefaults):
         recomputed = self._recomputed
         statistics = None if recomputed is None else lambda x, inputs: recomputed.of_batch(self._state(x), inputs)
         few = self._samples.rows(slice(0, FEW))
-        x = self._tensor(self.vector())
+        x = self._tensor(self.vector() if self._interpolated is None else self._interpolated.middle)
         with _differentiable_kernels(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             return HessianProducts(self._one, self._batches, self._points, statistics).tried(x, *few)

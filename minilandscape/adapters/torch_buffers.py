@@ -36,6 +36,13 @@ class Interpolated:
     like
         A parameter, whose precision and device the buffers' weights have.
 
+    Attributes
+    ----------
+    names
+        The buffers that differ from the module's.
+    middle
+        (D,): the mean of the points, where the landscape has no kink of its own.
+
     Raises
     ------
     ValueError
@@ -66,6 +73,7 @@ class Interpolated:
                 "its own; give two states with different parameters, or three that span a plane"
             )
         self.names = differ
+        self.middle = points.mean(axis=0)
         self._origin, self._inverse = (
             torch.tensor(a, dtype=like.dtype, device=like.device) for a in (points[0], inverse)
         )

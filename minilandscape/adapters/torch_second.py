@@ -10,7 +10,7 @@ import torch
 from torch.func import grad, jvp, vjp, vmap
 
 #: A product and one by differences, which step over kinks, agree within this part.
-ROUGHLY = 0.2
+ROUGHLY = 0.3
 #: Steps of such differences, as parts of the length of the point.
 STEPS = (1e-2, 1e-3, 1e-4, 1e-5)
 #: Statistics of batch normalisation by name.
@@ -45,8 +45,8 @@ class HessianProducts:
     def tried(self, x: torch.Tensor, inputs: Any, targets: Any) -> HessianProducts:
         """Itself, without the ways that fail at a point with a few samples, or give other products than they should.
 
-        Of two ways that work and differ, the one stays that is nearer to differences of gradients; one that is not near
-        to these at all is left out. Functions with a backward pass of their own may give zeros for second derivatives
+        Two ways that agree stay. Else the one stays that is nearer to differences of gradients, unless it is not near
+        to these at all. Functions with a backward pass of their own may give zeros for second derivatives
         without a word.
         """
         batches, self._batches = self._batches, lambda n: iter([(1.0, 1.0, inputs, targets)])
@@ -60,10 +60,11 @@ class HessianProducts:
                 # Whatever PyTorch raises: it has no common kind of error for what has no rule.
                 continue
         self._batches = batches
-        off = [self._off(x, V[0], product, inputs, targets) for _, product in found]
         alike = len(found) > 1 and _distance(found[0][1], found[1][1]) <= torch.finfo(x.dtype).eps ** 0.4
-        order = range(len(found)) if alike else np.argsort(off)[:1]
-        self._ways = [found[k][0] for k in order if off[k] <= ROUGHLY]
+        if not alike:
+            off = [self._off(x, V[0], product, inputs, targets) for _, product in found]
+            found = [found[k] for k in np.argsort(off)[:1] if off[k] <= ROUGHLY]
+        self._ways = [way for way, _ in found]
         return self
 
     def _off(self, x: torch.Tensor, v: torch.Tensor, product: torch.Tensor, inputs: Any, targets: Any) -> float:
