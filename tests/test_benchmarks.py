@@ -145,8 +145,9 @@ def test_quick_saddles_are_right_and_stored(tmp_path: Path, capsys: Any, monkeyp
     stored = json.loads(file.read_text())["results"]
     for name in program.QUICK:
         result = stored[name]["minilandscape"]
-        assert result["barrier"] == pytest.approx(system(name).barrier, rel=1e-6), name
-        assert 0 < result["rounds"] <= result["calls"] <= result["verified"], name
+        assert result["barrier"] == pytest.approx(system(name).barrier, rel=1e-3), name
+        assert 0 < result["calls"] < result["verified"] < 200, name
+        assert 0 < result["rounds"] <= result["verified"], name
         assert f"{name:26}minilandscape" in printed
 
     def fails(*_: Any) -> Found:
@@ -181,4 +182,4 @@ def test_bands_and_this_project_come_to_the_saddle_of_lj6() -> None:
         start = land.values(found.start[None])[0]
         assert result.converged, name
         assert result.value - start == pytest.approx(found.barrier, rel=5e-3), name
-        assert result.calls == land.calls - 1, name
+        assert (result.verified or result.calls) == land.calls - 1, name

@@ -72,12 +72,19 @@ class Method:
         return [name for name in self.packages if importlib.util.find_spec(name) is None]
 
 
-def ours(system: System, land: Any) -> Found:
+def ours(verify: bool) -> Callable[[System, Any], Found]:
     """This project's."""
-    path = ml.find_path(land, system.start, system.end, solver="auto", n_points=7, n_terms=4)
-    saddle = ml.refine_saddle(land, path)
-    verified = land.calls if saddle.converged else None
-    return Found(saddle.value, land.calls, land.rounds, saddle.converged, verified, saddle.connects_ends, saddle.reason)
+
+    def search(system: System, land: Any) -> Found:
+        found = ml.find_saddle(land, system.start, system.end, tolerance=system.tolerance, verify=verify)
+        value = None if found.saddle is None else found.saddle.value
+        calls = found.calls["path"] + found.calls["search"]
+        if verify:
+            return Found(value, calls, found.rounds, found.converged, land.calls, found.converged, found.reason)
+        converged = value is not None and found.saddle.residual <= system.tolerance
+        return Found(value, calls, found.rounds, converged, reason=found.reason)
+
+    return search
 
 
 def band(optimizer: str) -> Callable[[System, Any], Found]:
@@ -231,7 +238,8 @@ def _interpolated(system: System, land: Any, n: int) -> np.ndarray:
 
 
 METHODS = {
-    "minilandscape": Method(ours),
+    "minilandscape": Method(ours(verify=True)),
+    "not verified": Method(ours(verify=False)),
     "ASE NEB, LBFGS": Method(band("LBFGS"), ("ase",)),
     "ASE NEB, BFGS": Method(band("BFGS"), ("ase",), lambda s: s.start.size * IMAGES.get(s.group, 7) <= DENSE),
     "ASE NEB, FIRE": Method(band("FIRE"), ("ase",)),
