@@ -179,33 +179,43 @@ class Descent:
                 small = max(self.tolerance, self.surface.unseen)
                 if not _negative(look, small, self.surface):
                     return _minimum(self.here, look, self.model)
-                reason = self._leave(look.vectors[0], again)
+                enclosed = self._leave(look.vectors[0], again)
             except (LandscapeError, np.linalg.LinAlgError) as error:
                 reason = f"the Hessian where a descent ended could not be examined: {error}"
-            if reason is not None:
                 return Minimum(self.here.x, self.here.value, reason=reason)
+            if enclosed is not None:
+                return enclosed
         reason = f"a descent met {SADDLES} points with a negative eigenvalue and no minimum"
         return Minimum(self.here.x, self.here.value, reason=reason)
 
-    def _leave(self, mode: np.ndarray, again: int) -> str | None:
-        """Goes to the lower side of a point with a negative mode; why that is not possible, or None.
+    def _leave(self, mode: np.ndarray, again: int) -> Minimum | None:
+        """Goes to the lower side of a point with a negative mode.
 
         Symmetry leads from a saddle to the next one as well as to a minimum; a large tolerance ends beside the first.
+        Where both sides are higher, as in a flat valley whose curvature changes its sign, the minimum lies between.
         """
         assert self.surface.scale is not None
         push = 2**again * PUSH * self.surface.scale
         sides = [Seen.at(self.surface, self.here.x + side * push * mode) for side in (1, -1)]
         lower = [seen for seen in sides if seen.finite and seen.value < self.here.value + self.surface.level]
         if not lower:
-            return (
+            here = self.here
+            if all(seen.finite and self._uphill(seen) for seen in sides):
+                return Minimum(here.x, here.value, float(np.linalg.norm(here.g)) * push, push)
+            reason = (
                 "a descent ended where an eigenvalue is negative and nothing lower lies beside: the valley levels off, "
                 "or the gradient is not that of the values"
             )
+            return Minimum(here.x, here.value, reason=reason)
         self.here = min(lower, key=lambda seen: seen.value)
         self.way.append(self.here)
         self.tolerance /= CLOSER
         self.trust = FIRST * self.reach
         return None
+
+    def _uphill(self, seen: Seen) -> bool:
+        """Whether the gradient at a point beside leads away from here, as the values do."""
+        return float(seen.g @ (seen.x - self.here.x)) > 0
 
     def _relax(self) -> Minimum | str | None:
         """Goes down until the gradient is small: None. A known minimum may be met before, or a reason to give up."""

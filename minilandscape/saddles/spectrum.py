@@ -28,6 +28,8 @@ MOST_VECTORS, MOST_MEMORY = 1500, 2**30
 ENOUGH = 6
 #: A vector of which less than this part is new adds nothing.
 NEW = 1e-3
+#: Modes without a sign that are looked at anew, at most.
+MOST_OPEN = 4
 #: Proofs at most: one may fail because the mode put aside was not close enough.
 PROOFS = 4
 #: Products that a sign is looked for with, once a proof has failed.
@@ -71,6 +73,11 @@ class Spectrum:
         return int((self.values < -self.error).sum())
 
     @property
+    def open(self) -> int:
+        """How many of the lowest are not known to be above the error, those that are negative beyond it included."""
+        return int((self.values <= self.error).sum())
+
+    @property
     def unclear(self) -> bool:
         """Whether one of the two lowest has no sign."""
         return bool((np.abs(self.values[:2]) <= self.error).any())
@@ -87,12 +94,15 @@ def examine(
     """The lowest modes at a stationary point.
 
     ``guess`` is the mode along which a negative eigenvalue is expected; None expects none, as at a minimum. Products
-    by one-sided differences cost half as much, and are used where they tell the signs.
+    by one-sided differences cost half as much. Where they leave signs open, the modes in question are looked at with
+    two-sided ones; where those do as well, everything is.
     """
     if not surface.exact and (guess is None or x.size - len(zero) > VERY_FEW):
         found = _Examination(surface, x, zero, model, gradient).run(guess)
+        if found.proved and (guess is not None or found.unclear) and found.open <= MOST_OPEN:
+            found = _refined(surface, x, zero, found)
         if found.proved and not found.unclear and found.negative == (guess is not None):
-            return found if guess is None else _refined(surface, x, zero, found)
+            return found
     return _Examination(surface, x, zero, model, None).run(guess)
 
 
@@ -109,12 +119,19 @@ def softest_mode(
 
 
 def _refined(surface: Surface, x: np.ndarray, zero: np.ndarray, found: Spectrum) -> Spectrum:
-    """The same with the two lowest eigenvalues by two-sided differences along their modes."""
-    two = found.vectors[: min(2, found.sure)]
-    products = surface.multiply(x, two, None)
-    values = found.values.copy()
-    values[: len(two)] = np.einsum("vd,vd->v", two, products)
-    return replace(found, values=values, products=found.products + len(two))
+    """The same with the lowest eigenvalues, those without a sign included, by two-sided differences.
+
+    The others stay above the error of one-sided differences, as was proved.
+    """
+    n = max(found.open, min(2, found.sure))
+    modes = found.vectors[:n]
+    products = surface.multiply(x, modes, None)
+    H = modes @ products.T
+    low, y = np.linalg.eigh(0.5 * (H + H.T))
+    asymmetry = float(np.abs(H - H.T).max())
+    error = surface.error(found.stiffest, asymmetry, few=True, one_sided=False)
+    values, vectors = np.concatenate([low, found.values[n:]]), np.concatenate([y.T @ modes, found.vectors[n:]])
+    return replace(found, values=values, vectors=vectors, error=error, products=found.products + n)
 
 
 class _Ritz(NamedTuple):
