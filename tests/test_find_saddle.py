@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 import minilandscape as ml
 from minilandscape.analysis.symmetry import align_atoms
-from minilandscape.connect import find_saddle, load_connection
+from minilandscape.connect import ConnectionInterrupted, find_saddle, load_connection
 from minilandscape.landscape import FunctionLandscape, LandscapeDefaults
 from minilandscape.potentials import AnaPot, Camelback, Fig3, LennardJones, Leps, LepsOscillator, MullerBrown
 
@@ -77,6 +77,7 @@ def test_a_chain_through_other_minima() -> None:
     first = find_saddle(land, *land.minima[:2])
     assert [saddle.value for saddle in first.saddles] == pytest.approx([-40.66484351], abs=1e-3)
     assert first.minima == pytest.approx(land.minima[[0, 2, 1]], abs=1e-3)
+    assert first.reason.startswith("converged; one pair of the chain not searched")
     both = find_saddle(land, *land.minima[:2], every=True)
     assert both.converged, both.reason
     assert [saddle.value for saddle in both.saddles] == pytest.approx([-40.66484351, -72.24894012], abs=1e-3)
@@ -119,6 +120,106 @@ def test_a_path_to_begin_from(initial: str) -> None:
         assert found.saddle is not None
         assert found.saddle.point == pytest.approx([0, side * 0.95**0.5], abs=1e-3)
         assert found.barrier_forward == pytest.approx(0.0975, abs=1e-6)
+
+
+def quadratic(X: Any) -> Any:
+    return 0.5 * (X**2).sum(axis=1), X.copy()
+
+
+def line(f: Any) -> Counting:
+    """A landscape of one coordinate, of (value, slope)."""
+    return Counting(FunctionLandscape(lambda X: (f(X[:, 0])[0], f(X)[1]), size=1, batched=True))
+
+
+def double_well(x: Any) -> Any:
+    return (x**2 - 1) ** 2, 4 * x * (x**2 - 1)
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_minima_of_a_lattice(every: bool) -> None:
+    """All five points lie in minima; the highest of the four peaks is one of those between."""
+
+    def f(x: Any) -> Any:
+        high, wave = 1 + 0.5 * np.exp(-((x - 1.5) ** 2)), np.sin(np.pi * x) ** 2
+        return high * wave, -2 * (x - 1.5) * (high - 1) * wave + high * np.pi * np.sin(2 * np.pi * x)
+
+    land = line(f)
+    found = find_saddle(land, [0.0], [4.0], every=every)
+    peaks = [f(np.linspace(k, k + 1, 10001))[0].max() for k in range(4)]
+    assert found.converged, found.reason
+    assert found.barrier_forward == pytest.approx(1.5, rel=1e-6)
+    assert (found.calls["total"], found.rounds) == (land.points, land.rounds)
+    if every:
+        assert [saddle.value for saddle in found.saddles] == pytest.approx(peaks, rel=1e-5)
+        assert found.minima[:, 0] == pytest.approx([0, 1, 2, 3, 4], abs=1e-3)
+        assert found.reason == "converged"
+
+
+@pytest.mark.parametrize("width", [0.05, 0.02])
+def test_two_minima_without_a_rise_between_are_searched(width: float) -> None:
+    """A peak beside the points that a coarse path is looked at: nothing rises there, and still the two are minima."""
+
+    def f(x: Any) -> Any:
+        (well, slope), peak = double_well(x), 3 * np.exp(-((x - 0.37) ** 2) / (2 * width**2))
+        return 0.05 * well + peak, 0.05 * slope - (x - 0.37) / width**2 * peak
+
+    land = line(f)
+    found = find_saddle(land, [-1.0], [1.0])
+    assert found.converged, found.reason
+    assert found.barrier_forward == pytest.approx(f(np.linspace(-1, 1, 100001))[0].max(), rel=1e-5)
+    assert (found.calls["total"], found.rounds) == (land.points, land.rounds)
+
+
+def test_the_barrier_is_that_above_the_minimum_where_an_end_was_hardly_relaxed() -> None:
+    found = find_saddle(line(double_well), [-1.0], [0.94])
+    assert found.converged, found.reason
+    assert found.minima[[0, -1], 0] == pytest.approx([-1, 1], abs=1e-3)
+    assert found.barrier_reverse == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-120, 1e120])
+def test_energies_whose_squares_are_no_numbers(unit: float) -> None:
+    land = line(lambda x: tuple(unit * a for a in double_well(x)))
+    found = find_saddle(land, [-1.0], [1.0])
+    assert found.converged, found.reason
+    assert found.barrier_forward / unit == pytest.approx(1, rel=1e-6)
+    assert found.saddle is not None
+    assert found.saddle.connects_ends
+    assert found.minima_values / unit == pytest.approx([0, 0], abs=1e-6)
+    assert (found.calls["total"], found.rounds) == (land.points, land.rounds)
+    assert found.path is not None
+    assert found.path.values.max() / unit == pytest.approx(1, rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", [2, 5])
+def test_noise_as_large_as_the_barrier_claims_nothing(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+
+    def f(x: Any) -> Any:
+        value, slope = double_well(x[0])
+        noise = 0.1 * rng.standard_normal(3)
+        return value + 0.5 * x[1] ** 2 + noise[0], np.array([slope, x[1]]) + noise[1:]
+
+    found = find_saddle(FunctionLandscape(f, size=2, memory=0), [-1.0, 0.0], [1.0, 0.0])
+    assert not found.converged or found.barrier_forward == pytest.approx(1, abs=0.5)
+    assert "zero_modes" not in found.reason
+
+
+def test_an_interruption_carries_the_chain_so_far() -> None:
+    land, lines = MullerBrown(), []
+
+    def progress(said: str) -> None:
+        lines.append(said)
+        if len(lines) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(ConnectionInterrupted) as stopped:
+        find_saddle(land, *land.minima[:2], every=True, progress=progress)
+    best = stopped.value.best
+    assert not best.converged
+    assert best.reason == "the chain is not whole: interrupted"
+    assert [saddle.value for saddle in best.saddles] == pytest.approx([-40.66484351], abs=1e-3)
+    assert best.minima == pytest.approx(land.minima[[0, 2, 1]], abs=1e-3)
 
 
 def test_symmetry_is_left() -> None:
@@ -167,8 +268,45 @@ def test_ends_that_are_none_are_refused() -> None:
         find_saddle(land, a, b, tolerance=0)
     with pytest.raises(TypeError, match="expected a positive, finite number"):
         find_saddle(land, a, b, tolerance="0.1")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"initial has shape \(3, 3\)"):
-        find_saddle(land, a, b, initial=np.zeros((3, 3)))
+
+
+def test_a_first_path_between_other_ends_is_refused() -> None:
+    """Its ends would else be taken for start and end, and the barrier be counted from them."""
+    land = MullerBrown()
+    a, b, c = land.minima[:3]
+    there, space = np.linspace(a, b, 5), FunctionLandscape(quadratic, size=3, batched=True)
+    given: list[tuple[Any, str]] = [
+        (there[::-1], "initial has another start"),
+        (there[1:-1], "initial has another start"),
+        (lambda t: a + t * (c - a), "initial has another end"),
+        (ml.find_path(land, a, c, steps=1), "initial has another end"),
+        (
+            ml.find_path(space, -np.ones(3), np.ones(3), "linear"),
+            "3 coord",
+        ),
+        (np.zeros((3, 3)), r"initial has shape \(3, 3\); expected a Path, points \(K, 2\)"),
+        (lambda t: np.zeros(3), r"initial has shape \(2, 3\)"),
+        (lambda t: a * np.nan, "not finite"),
+        ([[1, 2], [3]], "initial holds what is no point|initial has shape"),
+        ("neb", "initial is 'neb'; expected a Path"),
+        (3.0, "initial is 3.0; expected a Path"),
+    ]
+    for initial, message in given:
+        with pytest.raises(ValueError, match=message):
+            find_saddle(land, a, b, initial=initial)
+    assert find_saddle(land, a, b, initial=iter(there)).converged
+
+
+def test_what_the_function_raises_is_said() -> None:
+    def f(x: Any) -> Any:
+        if x[0] > 0.9:
+            raise RuntimeError("no convergence of the cycles")
+        return quadratic(x[None])[0][0], x
+
+    with pytest.raises(ml.LandscapeError, match=r"the end cannot be evaluated: .* no convergence of the cycles"):
+        find_saddle(FunctionLandscape(f, size=2), [-1.0, 0.0], [1.0, 0.0])
+    with pytest.raises(ml.LandscapeError, match=r"the start cannot be evaluated: .*expected \(value, gradient\)"):
+        find_saddle(lambda x: x[0] ** 2, [-1.0, 0.0], [1.0, 0.0])
 
 
 @pytest.fixture(scope="module")
@@ -292,6 +430,28 @@ def test_an_adatom_that_hops_diagonally_takes_two_hops() -> None:
     two = find_saddle(land, start, diagonal, tolerance=0.01)
     assert two.converged, two.reason
     assert two.barrier_forward == pytest.approx(0.2364, abs=3e-4)
+
+
+def test_atoms_that_change_places_go_around_each_other() -> None:
+    """On the straight line two of them coincide, beside frozen ones; there the pair potential has no gradient."""
+    pytest.importorskip("ase")
+    from ase.build import fcc100
+    from ase.calculators.emt import EMT
+    from ase.constraints import FixAtoms
+
+    from minilandscape.adapters.ase import AseLandscape
+
+    slab = fcc100("Al", size=(2, 2, 2), vacuum=4.0)
+    slab.set_constraint(FixAtoms(mask=slab.get_tags() > 1))
+    slab.calc = EMT()
+    land = AseLandscape(slab)
+    start = land.vector(slab)
+    end = start.reshape(-1, 3)[[1, 0, 2, 3]].ravel()
+    path = land.initial_path(start, end)
+    assert path is not None
+    assert np.isfinite(path).all()
+    away = np.linalg.norm(path[:, :3] - path[:, 3:6], axis=1)
+    assert away.min() > 1.5
 
 
 def test_hydrogen_goes_around_carbon_and_nitrogen() -> None:

@@ -28,7 +28,9 @@ SAME = 1e-6
 
 #: Images of a first path, and how much closer two atoms may come on the straight line than at its ends.
 IMAGES, CLOSER = 9, 0.8
-#: Atoms that move along one line are moved aside by so much, Å.
+#: Two atoms nearer than this part of the sum of their radii run through each other.
+THROUGH = 0.05
+#: Atoms that move along one line, or through each other, are moved aside by so much, Å.
 ASIDE = 0.3
 
 
@@ -203,7 +205,8 @@ class AseLandscape(FunctionLandscape):
         nearest = np.array([_nearest_relative(self.atoms(point)) for point in line])
         if (len(self._frozen) or self._atoms.pbc.any()) and nearest[1:-1].min() > CLOSER * nearest[[0, -1]].min():
             return None
-        if _on_a_line(line.reshape(-1, 3)):  # where atoms run through each other nothing tells them which way to go
+        # Where atoms run through each other nothing tells them which way to go.
+        if _on_a_line(line.reshape(-1, 3)) or nearest.min() < THROUGH:
             line = line + np.outer(np.sin(np.pi * t), ASIDE * np.random.default_rng(0).standard_normal(self.size))
         images = [self.atoms(point) for point in line]
         with warnings.catch_warnings():

@@ -3,9 +3,9 @@
 Joins paths and saddles, which know nothing of each other.
 """
 
-from .find import find_saddle
+from .find import ConnectionInterrupted, find_saddle
 from .refine import refine_saddle
 from .result import Connection, load_connection
 from .split import split_at_minima
 
-__all__ = ["Connection", "find_saddle", "load_connection", "refine_saddle", "split_at_minima"]
+__all__ = ["Connection", "ConnectionInterrupted", "find_saddle", "load_connection", "refine_saddle", "split_at_minima"]

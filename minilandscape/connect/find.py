@@ -12,7 +12,7 @@ from ..backend import to_host
 from ..landscape import LandscapeError, as_landscape, vector
 from ..motion import moved_near
 from ..paths import Path, find_path
-from ..saddles import Known, Minimum, Refinement, Saddle, Start, Surface
+from ..saddles import REACHED, Known, Minimum, Refinement, Saddle, Start, Surface
 from .guess import Guess, first_guess
 from .refine import SAME, check_positive, start_of_path
 from .result import Connection, path_through
@@ -25,6 +25,8 @@ SPIKE = 10
 #: A coarse path between two minima of the chain stays below its highest saddle if it does so by this part of what that
 #: rises above them.
 BELOW = 0.1
+#: A rise of less than this part of the highest saddle's is none.
+UNSEEN = 0.01
 #: An end whose gradient is larger than this part of the largest on the first path is no minimum.
 RELAXED = 0.3
 #: Where the first path leads nowhere, paths of so many points and terms are searched, with so many calls a point at
@@ -90,11 +92,16 @@ def find_saddle(
         If an endpoint is no vector of real numbers.
     LandscapeError
         If an end cannot be evaluated.
+    ConnectionInterrupted
+        At Ctrl-C: a KeyboardInterrupt, with the chain so far in ``best``.
 
     Notes
     -----
     The barrier of a chain is that of its highest saddle. Another chain may be lower: no search of this kind knows all
-    of them. That a pair needs no search is known as far as five points with their gradients tell.
+    of them. That a pair needs no search is known as far as five points with their gradients tell, nine where five show
+    no rise; ``reason`` says of how many pairs. A barrier narrower than a tenth of the distance of the ends may lie
+    between those points, and between the steps of a descent: the largest of
+    ``land.values(found.path.points(np.linspace(0, 1, 300)))`` looks for one along the chain.
 
     Examples
     --------
@@ -117,6 +124,14 @@ def find_saddle(
     if not np.any(np.asarray(land.displacement(a, b))):
         raise ValueError("start and end are equal; expected two different points")
     return _Chain(land, tolerance, verify, every, progress or (lambda line: None)).run(a, b, initial)
+
+
+class ConnectionInterrupted(KeyboardInterrupt):
+    """A search was interrupted; ``best`` is the chain so far, without the stage that was under way."""
+
+    def __init__(self, best: Connection) -> None:
+        super().__init__("interrupted")
+        self.best = best
 
 
 @dataclass(frozen=True)
@@ -181,6 +196,13 @@ class _Chain:
         """Finds the chain."""
         self.known.add(start, float("nan"))
         self.known.add(end, float("nan"))
+        try:
+            return self._result(self._searched(initial))
+        except KeyboardInterrupt as interrupt:
+            raise ConnectionInterrupted(self._result("interrupted")) from interrupt
+
+    def _searched(self, initial: Any) -> str | None:
+        """Searches until nothing of the chain is left to be found; why it is not whole, or None."""
         reason: str | None = None
         while None in self.links:
             k = self.links.index(None)
@@ -195,7 +217,7 @@ class _Chain:
                 self.links[k] = link
                 break
             self._insert(k, link)
-        return self._result(reason)
+        return reason
 
     @property
     def highest(self) -> float:
@@ -218,33 +240,48 @@ class _Chain:
     def _piece(self, k: int) -> tuple[_Link | None, str | None]:
         """What lies between a pair that is left beside a saddle."""
         i, j = self.pairs[k]
-        guess = self._guess(i, j, None)[0]
-        higher = max(self.known.values[i], self.known.values[j])
-        enough = higher if self.every else self.highest - BELOW * (self.highest - higher)
-        if guess.finite and guess.highest <= enough:
+        above = self.highest - max(self.known.values[i], self.known.values[j])
+        guess, scale, _ = self._guess(i, j, None, UNSEEN * above)
+        passed = _Link(None, passed=(guess.points[1:-1], guess.values[1:-1]))
+        seen = not guess.finite or guess.rise > UNSEEN * above
+        if seen and guess.finite and not self.every and guess.rise <= (1 - BELOW) * above:
             self.progress(f"between two minima of the chain the path stays below: {guess.highest:.6g}")
-            return _Link(None, passed=(guess.points[1:-1], guess.values[1:-1])), None
-        i, j = self._settled(i, j), self._settled(j, i)
-        self.pairs[k] = i, j
-        if i == j:
+            return passed, None
+        first, second = self._settled(i, j), self._settled(j, i)
+        if first == second:
+            self.pairs[k] = first, second
             return _Link(None, passed=(guess.points[:0], guess.values[:0])), None
-        return self._between(i, j, None)
+        # Between two minima lies a rise: where none is seen, one of them is none, or the points are blind.
+        if not seen and not (self._strict(first, scale) and self._strict(second, scale)):
+            self.progress("between two points of the chain the path does not rise")
+            return passed, None
+        self.pairs[k] = first, second
+        return self._between(first, second, None)
+
+    def _strict(self, k: int, scale: float) -> bool:
+        """Whether a point is known to be a minimum, and not one on its way to infinity."""
+        found = self.known.verified[k]
+        return found is not None and found.reason is None and found.away <= REACHED * scale
 
     def _settled(self, end: int, other: int) -> int:
         """The minimum in whose valley an end lies that no descent has reached, for it was not relaxed that far."""
-        if end > 1 or self.known.verified[end] is not None:
+        looked = self.known.verified[end]
+        if end > 1 or (looked is not None and looked.reason is None):
             return end
         way, scale, reach, _ = self._apart(end, other)
         surface, others = Surface(self.landscape, scale), self.known.without(end)
         found = minimum_below(surface, self.known.points[end], way, reach, FARTHER * self.smallest, others)
-        self._count(surface, pieces=surface.evaluations.gradients)
+        self._count(surface, "pieces")
         if found.reason is not None:
             return end
-        place = found.known if found.known is not None else others.at(surface, found)
+        place = found.known if found.known is not None else self.known.at(surface, found)
+        if place == end:
+            self.known.verified[end] = found
         if place is None:
             place = self.known.add(found.point, found.value, found)
         lower = self.known.values[end] - found.value
-        self.progress(f"the {('start', 'end')[end]} lies in the valley of a minimum that is {lower:.3g} lower")
+        if place != end:
+            self.progress(f"the {('start', 'end')[end]} lies in the valley of a minimum that is {lower:.3g} lower")
         return place
 
     # A pair ----------------------------------------------------------------------------------------------------------
@@ -261,7 +298,7 @@ class _Chain:
                 saddle = refinement.run()
             except LandscapeError as error:
                 reason = str(error)
-                self._count(refinement.surface, search=refinement.surface.evaluations.gradients)
+                self._count(refinement.surface, "search")
                 self.progress(f"saddle search: {reason}")
                 continue
             self.smallest, reason = saddle.tolerance, saddle.reason
@@ -296,6 +333,8 @@ class _Chain:
             try:
                 path = find_path(self.landscape, a, b, initial=guess.curve_at if guess.finite else None, **options)
             except LandscapeError as error:
+                if error.best is not None:
+                    self._count_path(error.best)
                 yield str(error)
                 continue
             self._count_path(path)
@@ -313,12 +352,14 @@ class _Chain:
         way = plain if same else way
         return way, float(np.linalg.norm(way)), float(np.abs(way).max()), same
 
-    def _guess(self, i: int, j: int, initial: Any) -> tuple[Guess, float, float]:
-        """A first path, evaluated, and its scale and reach."""
+    def _guess(self, i: int, j: int, initial: Any, unseen: float = 0.0) -> tuple[Guess, float, float]:
+        """A first path, evaluated, and its scale and reach; with a second look where its rise is unseen."""
         way, scale, reach, _ = self._apart(i, j)
         surface = Surface(self.landscape)
         guess = first_guess(surface, self.known.points[i], way, initial)
-        self._count(surface, **{"path" if len(self.pairs) == 1 else "pieces": surface.evaluations.gradients})
+        if guess.finite and (guess.rise <= unseen or (len(self.pairs) == 1 and _tells_little(surface, guess))):
+            guess = guess.looked_at_again(surface)
+        self._count(surface, "path")
         self._take_ends(surface, guess, i, j)
         return guess, scale, reach
 
@@ -344,33 +385,40 @@ class _Chain:
     def _take_ends(self, surface: Surface, guess: Guess, i: int, j: int) -> None:
         """Keeps the values at the ends, and refuses ends that are no minima."""
         largest = max((surface.residual(g) for g in guess.gradients if np.isfinite(g).all()), default=0.0)
-        for name, k, at in (("start", i, 0), ("end", j, -1)):
-            value, gradient = float(guess.values[at]), guess.gradients[at]
-            if not (np.isfinite(value) and np.isfinite(gradient).all()):
-                raise LandscapeError(f"the {name} cannot be evaluated ({value})", guess.points[at])
+        ends = [("start", i, 0), ("end", j, -1)]
+        for name, k, at in ends:
+            value = float(guess.values[at])
+            if not (np.isfinite(value) and np.isfinite(guess.gradients[at]).all()):
+                raise _not_evaluated(surface, name, guess.points[at], value)
             if np.isnan(self.known.values[k]):
                 self.known.values[k] = value
-            if len(self.pairs) == 1 and surface.residual(gradient) > RELAXED * largest:
+        for name, _, at in ends if len(self.pairs) == 1 else []:
+            residual = surface.residual(guess.gradients[at])
+            if residual > max(RELAXED * largest, self.tolerance or 0.0):
+                apart = float(np.linalg.norm(guess.points[-1] - guess.points[0]))
                 raise ValueError(
-                    f"the {name} is no minimum: its gradient of {surface.residual(gradient):.3g} is "
-                    f"{surface.residual(gradient) / largest:.0%} of the largest on the way; relax both ends first"
+                    f"the {name} is no minimum: its gradient of {residual:.3g} is {residual / largest:.0%} of the "
+                    f"largest on the way to the other end, {apart:.3g} away; relax both ends first"
                 )
 
     # The counts ------------------------------------------------------------------------------------------------------
 
-    def _count(self, surface: Surface, **calls: int) -> None:
-        for stage, n in calls.items():
-            self.calls[stage] += n
+    def _add(self, calls: int, stage: str) -> None:
+        self.calls[stage if len(self.pairs) == 1 else "pieces"] += calls
+
+    def _count(self, surface: Surface, stage: str) -> None:
+        self._add(surface.evaluations.gradients, stage)
         self.rounds += surface.rounds
 
     def _count_saddle(self, saddle: Saddle) -> None:
         assert saddle.calls is not None
         for stage, n in saddle.calls.items():
-            self.calls[stage if len(self.pairs) == 1 else "pieces"] += n
+            self._add(n, stage)
         self.rounds += saddle.rounds
 
     def _count_path(self, path: Path) -> None:
-        self.calls["path" if len(self.pairs) == 1 else "pieces"] += path.evaluations.values + path.evaluations.gradients
+        self._add(path.evaluations.values + path.evaluations.gradients, "path")
+        self.rounds += path.rounds or 0
         if len(self.pairs) == 1:
             self.path = path
 
@@ -384,6 +432,8 @@ class _Chain:
             reason = "not verified" if found else reason
         elif not whole:
             reason = f"the chain is not whole: {reason}"
+        else:
+            reason = self._what_it_rests_on()
         minima = [(self.known.points[k], self.known.values[k]) for k in chain]
         return Connection(
             saddles=tuple(link.saddle for link in found if link.saddle is not None),
@@ -393,8 +443,34 @@ class _Chain:
             calls={**self.calls, "total": sum(self.calls.values())},
             rounds=self.rounds,
             converged=whole,
-            reason="converged" if whole else str(reason),
+            reason=str(reason),
         )
+
+    def _what_it_rests_on(self) -> str:
+        """ "converged", and how it is known of pairs that no saddle was searched between."""
+        saddles = [link.saddle for link in self.links if link is not None and link.saddle is not None]
+        reason = max(saddles, key=lambda saddle: saddle.value).reason
+        alone = sum(link is not None and link.passed is not None and len(link.passed[0]) > 0 for link in self.links)
+        if not alone:
+            return reason
+        pairs = "one pair" if alone == 1 else f"{alone} pairs"
+        return f"{reason}; {pairs} of the chain not searched, for a coarse path between them stays below the saddle"
+
+
+def _tells_little(surface: Surface, guess: Guess) -> bool:
+    """Whether a first path does not rise, or is as steep at an end as anywhere: its points may all lie in minima."""
+    steep = [surface.residual(gradient) for gradient in guess.gradients]
+    flat = guess.rise <= UNSEEN * float(np.ptp(guess.values))
+    return flat or max(steep[0], steep[-1]) > RELAXED * max(steep)
+
+
+def _not_evaluated(surface: Surface, name: str, point: np.ndarray, value: float) -> LandscapeError:
+    """What the landscape says of an end that cannot be evaluated."""
+    try:
+        surface.stack(point[None])
+    except LandscapeError as error:
+        return LandscapeError(f"the {name} cannot be evaluated: {error}", point)
+    return LandscapeError(f"the value or the gradient at the {name} is not finite ({value})", point)
 
 
 def _stretch(link: _Link) -> list[tuple[np.ndarray, float]]:

@@ -10,12 +10,18 @@ from typing import Any
 import numpy as np
 from scipy.interpolate import CubicHermiteSpline, CubicSpline
 
-from ..landscape import LandscapeError
+from ..landscape import LandscapeError, real_numbers
+from ..motion import moved_near
 from ..paths import Path
 from ..saddles import Surface
 
 #: Points of a first path, both ends included.
 POINTS = 5
+#: Where between two of them a second look is taken, as a part of their distance: in no simple ratio to it, so that
+#: points which all lie in the minima of a lattice are followed by points which do not.
+AGAIN = 0.382
+#: A path that is given ends at a minimum if it does so within this part of the distance of the two.
+ENDS = 1e-3
 #: The direction of a path is that between points so far apart in t.
 STEP = 1e-4
 #: How far the middle of a bent line lies aside, as parts of the distance of the ends, where the straight one cannot be
@@ -53,6 +59,11 @@ class Guess:
         return bool(np.isfinite(self.values).all() and np.isfinite(self.gradients).all())
 
     @property
+    def rise(self) -> float:
+        """How far the path rises above its higher end."""
+        return self.highest - float(max(self.values[0], self.values[-1]))
+
+    @property
     def highest(self) -> float:
         """The highest value on the path: of the cubics between the points that have their values and slopes."""
         return float(self._cubic(self._candidates()).max())
@@ -63,6 +74,17 @@ class Guess:
         t = float(candidates[np.argmax(self._cubic(candidates))])
         around = self.curve(np.clip([t - 1e-3, t + 1e-3], 0, 1))
         return t, self.curve(np.array([t]))[0], around[1] - around[0]
+
+    def looked_at_again(self, surface: Surface) -> Guess:
+        """The same path, evaluated once more between all of its points."""
+        t = self.t[:-1] + AGAIN * np.diff(self.t)
+        more = _evaluated(surface, t, self.curve)
+        order = np.argsort(np.concatenate([self.t, t]))
+
+        def both(name: str) -> np.ndarray:
+            return np.concatenate([getattr(self, name), getattr(more, name)])[order]
+
+        return Guess(both("t"), both("points"), both("values"), both("gradients"), self.curve)
 
     @cached_property
     def _cubic(self) -> CubicHermiteSpline:
@@ -81,7 +103,8 @@ def first_guess(surface: Surface, start: np.ndarray, displacement: np.ndarray, i
     t = np.linspace(0, 1, POINTS)
     curve = _curve(surface, start, displacement, initial)
     guess = _evaluated(surface, t, curve)
-    if guess.finite or initial is not None:
+    ends = np.isfinite(guess.values[[0, -1]]).all() and np.isfinite(guess.gradients[[0, -1]]).all()
+    if guess.finite or initial is not None or start.size == 1 or not ends:
         return guess
     rng = np.random.default_rng(0)
     for _ in range(DIRECTIONS):
@@ -103,24 +126,61 @@ def _curve(
     surface: Surface, start: np.ndarray, displacement: np.ndarray, initial: Any
 ) -> Callable[[np.ndarray], np.ndarray]:
     """ω(t) of a path that is given in any way."""
-    if isinstance(initial, Path):
-        return lambda t: initial.points(t).astype(np.float64)
-    if callable(initial):
-        return lambda t: np.array([np.asarray(initial(float(s)), dtype=np.float64) for s in t])
     if initial is None:
         own = getattr(surface.landscape, "initial_path", None)
-        initial = None if own is None else own(start, start + displacement)
-    if initial is None:
-        return lambda t: start + t[:, None] * displacement
-    points = np.asarray(initial, dtype=np.float64)
-    if points.ndim != 2 or points.shape[1] != start.size or len(points) < 2 or not np.isfinite(points).all():
-        raise ValueError(
-            f"initial has shape {points.shape}; expected finite points (K, {start.size}), the ends included"
-        )
+        points = None if own is None else own(start, start + displacement)
+        if points is None or not np.isfinite(points).all():
+            return lambda t: start + t[:, None] * displacement
+        return _through(np.asarray(points, dtype=np.float64))
+    if isinstance(initial, Path):
+        curve: Callable[[np.ndarray], np.ndarray] = lambda t: initial.points(t).astype(np.float64)  # noqa: E731
+    elif callable(initial):
+        curve = lambda t: _stacked((initial(float(s)) for s in t), start.size)  # noqa: E731
+    else:
+        curve = _through(_stacked(initial, start.size))
+    _check_ends(surface, curve(np.array([0.0, 1.0])), start, displacement)
+    return curve
+
+
+def _through(points: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """The smooth curve through points (K, D), by arc length."""
     lengths = np.linalg.norm(np.diff(points, axis=0), axis=1)
-    t = np.concatenate([[0.0], np.cumsum(lengths)]) / lengths.sum()
+    whole = float(lengths.sum()) or 1.0
+    t = np.concatenate([[0.0], np.cumsum(lengths) / whole])
+    t[-1] = 1.0
     kept = np.concatenate([[True], np.diff(t) > 0])
-    return CubicSpline(t[kept], points[kept]) if kept.sum() > 2 else lambda t: start + t[:, None] * displacement
+    if kept.sum() > 2:
+        return CubicSpline(t[kept], points[kept])
+    return lambda t: points[0] + t[:, None] * (points[-1] - points[0])
+
+
+def _stacked(given: Any, size: int) -> np.ndarray:
+    """(K, D): points that were given; ValueError where they are none."""
+    expected = f"expected a Path, points (K, {size}) with both ends, or a function of t that returns one"
+    if isinstance(given, (str, bytes)) or not np.iterable(given):
+        raise ValueError(f"initial is {given!r}; {expected}")
+    try:
+        points = np.array([real_numbers(point) for point in given], dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"initial holds what is no point: {error}; {expected}") from None
+    if points.ndim != 2 or points.shape[1] != size:
+        raise ValueError(f"initial has shape {points.shape}; {expected}")
+    if not np.isfinite(points).all():
+        raise ValueError("initial holds points that are not finite")
+    return points
+
+
+def _check_ends(surface: Surface, ends: np.ndarray, start: np.ndarray, displacement: np.ndarray) -> None:
+    """Raises where a path that is given lies between other points, zero modes left out."""
+    if ends.shape[1] != start.size:
+        raise ValueError(f"initial is a path in {ends.shape[1]} coordinates; the ends have {start.size}")
+    for name, theirs, ours in zip(("start", "end"), ends, (start, start + displacement), strict=True):
+        away = float(np.linalg.norm(moved_near(surface.landscape, ours, theirs, surface.zero_modes)))
+        if not away <= ENDS * float(np.linalg.norm(displacement)):
+            raise ValueError(
+                f"initial has another {name}, {away:.3g} away from the one that is given; expected a path between the "
+                "same two points"
+            )
 
 
 def _evaluated(surface: Surface, t: np.ndarray, curve: Callable[[np.ndarray], np.ndarray]) -> Guess:

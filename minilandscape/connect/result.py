@@ -29,7 +29,7 @@ class Connection:
         (K, D), (K,): start, what lies between, end; or the minimum below an end that was not relaxed that far.
     path
         Through all of them, the ways down from the saddles included, where the chain is whole; else the path that was
-        searched, or None.
+        searched, or None. Its ``maximum`` is that of its points, nothing being evaluated between them.
     calls
         Points evaluated: ``"path"``, ``"search"`` and ``"verification"`` of the first saddle, ``"pieces"`` for the rest
         of the chain, and ``"total"``.
@@ -38,7 +38,8 @@ class Connection:
     converged
         Whether the chain leads from start to end over saddles that are verified, and paths that stay below them.
     reason
-        Why not; ``"converged"`` if so.
+        Why not; ``"converged"`` if so, with more after it where the noise has set the tolerance, or where pairs of the
+        chain were not searched since a coarse path between them stays below the saddle.
     """
 
     saddles: tuple[Saddle, ...]

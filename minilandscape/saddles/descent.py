@@ -9,7 +9,7 @@ import numpy as np
 from ..landscape import LandscapeError
 from ..motion import moved_near
 from .model import Model
-from .search import MOST_TRUST, Seen
+from .search import LEAST_TRUST, MOST_TRUST, Seen
 from .spectrum import Spectrum, examine
 from .surface import Surface
 
@@ -62,6 +62,11 @@ class Minimum:
     known: int | None = None
     way: tuple[np.ndarray, np.ndarray] | None = None
 
+    def times(self, unit: float) -> Minimum:
+        """The same with values so many times as large."""
+        way = None if self.way is None else (self.way[0], self.way[1] * unit)
+        return replace(self, value=self.value * unit, uncertainty=self.uncertainty * unit, way=way)
+
 
 @dataclass
 class Known:
@@ -85,6 +90,11 @@ class Known:
         self.values.append(value)
         self.verified.append(verified)
         return len(self.points) - 1
+
+    def times(self, unit: float) -> Known:
+        """The same points with values so many times as large."""
+        verified = [None if found is None else found.times(unit) for found in self.verified]
+        return Known(list(self.points), [value * unit for value in self.values], verified)
 
     def without(self, k: int) -> Known:
         """The others at their places, with nothing at the k-th."""
@@ -252,7 +262,7 @@ class Descent:
         """Takes a step down; why there is none, or None."""
         surface, here = self.surface, self.here
         full = min(FIRST * self.reach, float(np.abs(self.model.step(here.g, np.inf)).max()))
-        for _ in range(TRIALS):
+        for _ in range(TRIALS if self.trust > LEAST_TRUST * self.reach else 0):
             step = self.model.step(here.g, self.trust)
             there = Seen.at(surface, here.x + step)
             if there.finite:

@@ -213,16 +213,23 @@ class Refinement:
             height=start.height / unit,
         )
         residual = None if self.residual is None else self.residual / unit
-        known = Known()
-        for point, value in zip(self.known.points, self.known.values, strict=True):
-            known.add(point, value / unit)
-        inner = Refinement(_Rescaled(self.landscape, unit), scaled_start, residual, known, self.verify)
-        found = inner.run()
+        inner = Refinement(
+            _Rescaled(self.landscape, unit), scaled_start, residual, self.known.times(1 / unit), self.verify
+        )
+        try:
+            found = inner.run()
+        finally:
+            self.surface.evaluations += inner.surface.evaluations
+            self.surface.rounds += inner.surface.rounds
+        back = inner.known.times(unit)
+        self.known.points[:], self.known.values[:], self.known.verified[:] = back.points, back.values, back.verified
+        self.sides = tuple(side.times(unit) for side in inner.sides)
         words = found.reason if found.reason == "converged" else f"{found.reason} (values in units of {unit:.6g})"
         scaled = {name: getattr(found, name) * unit for name in ("value", "residual", "eigenvalues", "minima_values")}
         scaled |= {name: getattr(found, name) * unit for name in ("tolerance", "noise")}
-        spent = self.surface.evaluations + found.evaluations
-        return replace(found, **scaled, reason=words, evaluations=spent, rounds=self.surface.rounds + found.rounds)
+        spent, calls = self.surface.evaluations + Evaluations(), dict(found.calls or {})
+        calls["search"] = spent.gradients - calls.get("verification", 0)
+        return replace(found, **scaled, reason=words, evaluations=spent, calls=calls, rounds=self.surface.rounds)
 
     # The search ------------------------------------------------------------------------------------------------------
 
@@ -294,6 +301,11 @@ class Refinement:
 
     def _doubt(self, climb: Climb, look: Spectrum) -> str | None:
         """Why the stationary point is no saddle that can be told from others; None if it is one."""
+        if look.unclear and climb.within_noise:
+            return (
+                f"an eigenvalue is zero within its error of {look.error:.3g}, to which the gradient's noise of "
+                f"{climb.noise:.3g} adds: less noise is needed to tell its sign, unless the surface is flat there"
+            )
         if look.unclear:
             return (
                 f"an eigenvalue is zero within its error of {look.error:.3g}: the surface is flat or degenerate there; "
@@ -357,7 +369,7 @@ class Refinement:
             minima, minima_values = np.stack([m.point for m in found]), np.array([m.value for m in found])
         elif reason is None:
             reason = "not verified: its index and the minima beside it were not looked at"
-        noise = float("nan") if surface.noise is None else surface.noise.gradient_largest
+        noise = climb.noise
         reached = "converged"
         if climb.within_noise:
             reached += (

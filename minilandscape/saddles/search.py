@@ -121,6 +121,11 @@ class Climb:
         return asked if self.strict else max(asked, self.surface.unseen)
 
     @property
+    def noise(self) -> float:
+        """That of the noisiest component of the gradient; NaN until it was measured."""
+        return float("nan") if self.surface.noise is None else self.surface.noise.gradient_largest
+
+    @property
     def within_noise(self) -> bool:
         """Whether the noise, not what was asked for, sets the residual that is small here."""
         return self.tolerance > self.small(self.here.value)
