@@ -10,9 +10,33 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
+#: The option of K=V, as many as follow it.
+WORDS = "--calculator-options"
+
+
+def spread_options(arguments: Iterable[str]) -> list[str]:
+    """The arguments with ``--calculator-options`` before each K=V that follows it."""
+    spread: list[str] = []
+    following = False
+    for argument in arguments:
+        if following and "=" in argument and not argument.startswith("-") and spread[-1] != WORDS:
+            spread.append(WORDS)
+        else:
+            following = following and spread[-1] == WORDS
+        following = following or argument == WORDS
+        spread.append(argument)
+    return spread
+
 
 class PanelledCommand(typer.core.TyperCommand):
-    """A command whose help shows its options in their panels, in plain text."""
+    """A command whose help shows its options in their panels, in plain text.
+
+    An option of K=V takes all that follow it.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Reads the arguments."""
+        return list(super().parse_args(ctx, spread_options(args)))
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Arguments, the options of no panel, then those of each."""

@@ -26,6 +26,16 @@ from .path_lines import (
     print_path,
     print_pieces,
 )
+from .structures import (
+    CalculatorName,
+    CalculatorOptions,
+    Fmax,
+    Images,
+    Match,
+    Relax,
+    Structures,
+    check_structures,
+)
 
 
 @with_method_options
@@ -34,7 +44,8 @@ def connect(
     start: Annotated[
         str,
         typer.Argument(
-            help="Where the path starts (t = 0): A.npy, SET.npy:ROW, or a checkpoint of your own module (--landscape).",
+            help="Where the path starts (t = 0): A.npy, SET.npy:ROW, a checkpoint of your own module (--landscape), "
+            "or a structure, FILE or FILE@INDEX (--calculator).",
             metavar="A.npy",
         ),
     ],
@@ -68,15 +79,34 @@ def connect(
     train_size: TrainSize = None,
     device: Device = "cpu",
     dtype: Dtype = "float32",
-    out: Annotated[Path | None, typer.Option(help="Write the path here, PATH.npz.")] = None,
+    calculator: CalculatorName = None,
+    calculator_options: CalculatorOptions = None,
+    fmax: Fmax = 0.05,
+    relax: Relax = True,
+    match: Match = True,
+    images: Images = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the path here, PATH.npz; of structures the prefix of PREFIX_path and PREFIX_saddle, .traj and "
+            ".extxyz.",
+            metavar="PATH.npz",
+        ),
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the values along the path, PATH.png.")] = None,
     as_json: Json = False,
     **options: Any,
 ) -> None:
     """Connect two points by a path of low maximum value, and print the barrier.
 
-    On the loss of a network over images, or on any energy of your own (--landscape).
+    On the loss of a network over images, or on any energy of your own (--landscape). Between two structures
+    (--calculator) the saddle is searched and verified.
     """
+    if check_structures(context):
+        assert calculator is not None
+        structures = Structures(start, end, calculator, calculator_options or [], fmax, relax, match, images)
+        structures.connect(out, plot, as_json)
+        return
     check_own(context)
     asked, total = method_given(context, method, options), _number_of_steps(steps)
     inputs = (start, end, data)  # a path that is resumed may take the place of the one before, which is never better

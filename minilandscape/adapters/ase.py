@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,9 @@ from ..analysis.symmetry import align_atoms
 from ..landscape import FunctionLandscape, LandscapeError, describe_point
 from ..paths import Path
 from ..potentials import rigid_motions
+from .ase_barrier import Barrier, search
+
+__all__ = ["AseLandscape", "Barrier", "barrier"]
 
 #: Å by which cells and frozen atoms may differ, as rounding in files does.
 SAME = 1e-6
@@ -89,6 +94,11 @@ class AseLandscape(FunctionLandscape):
         self._free, self._frozen = np.flatnonzero(~fixed), np.flatnonzero(fixed)
         self._calculators = _Calculators(calculator, makes)
         super().__init__(self._evaluate, size=3 * len(self._free), workers=workers)
+
+    @property
+    def free(self) -> np.ndarray:
+        """(D / 3,): the indices of the atoms whose positions are coordinates."""
+        return self._free
 
     def vector(self, atoms: Atoms) -> np.ndarray:
         """(D,): the free positions of other atoms of the same system.
@@ -248,6 +258,89 @@ class AseLandscape(FunctionLandscape):
     def write(self, file: str | os.PathLike[str], path: Path, n: int | None = None) -> None:
         """Writes :meth:`images` to a trajectory that ASE's viewer and ``NEBTools`` read."""
         write(os.fspath(file), self.images(path, n))
+
+
+def barrier(
+    start: Atoms,
+    end: Atoms,
+    calculator: Any = None,
+    *,
+    fmax: float = 0.05,
+    relax: bool = True,
+    match: bool = True,
+    images: Sequence[Atoms] | None = None,
+    verify: bool = True,
+    workers: int = 1,
+    progress: Callable[[str], None] | None = None,
+) -> Barrier:
+    """Find the verified saddle between two structures, and the barrier both ways.
+
+    Both ends are relaxed (ASE's BFGS, to a fifth of ``fmax``), the end is matched and moved onto the start, and
+    :func:`~minilandscape.find_saddle` searches the saddle and verifies it. The imaginary frequency there is that of the
+    mass-weighted Hessian, from a few products with it.
+
+    Parameters
+    ----------
+    start, end
+        The same atoms in two structures, in any order, with the same cell and FixAtoms.
+    calculator
+        As in :class:`AseLandscape`: best a function that makes one, such as ``EMT``. None takes the start's own.
+    fmax
+        The largest force that is small at the saddle, eV/Å.
+    relax
+        Whether to relax the ends. Without, barriers count from the ends as they are.
+    match
+        Whether like atoms may be exchanged and the end moved and turned onto the start. Without, the order of the atoms
+        is kept.
+    images
+        A path to begin from, as the images of a band with both ends, in the start's order of atoms.
+    verify
+        Without, the search ends at the first stationary point, of which neither the mode nor the minima are known.
+    workers
+        Calculations side by side, in threads.
+    progress
+        Called with a line of text at every stage.
+
+    Returns
+    -------
+    Barrier
+        ``converged`` only if the saddle is verified and leads from start to end.
+
+    Raises
+    ------
+    ValueError
+        If the ends are not the same system, are not relaxed, or relax into one minimum.
+    LandscapeError
+        If the calculator fails at an end.
+
+    Examples
+    --------
+    >>> from ase.build import add_adsorbate, fcc100
+    >>> from ase.calculators.emt import EMT
+    >>> from ase.constraints import FixAtoms
+    >>> start = fcc100("Al", (2, 2, 2), vacuum=5.0)
+    >>> start.set_constraint(FixAtoms(range(8)))
+    >>> end = start.copy()
+    >>> add_adsorbate(start, "Al", 1.7, "hollow")
+    >>> add_adsorbate(end, "Al", 1.7, "hollow", offset=(1, 0))
+    >>> found = barrier(start, end, EMT)
+    >>> round(found.barrier_forward, 3), found.connects
+    (0.42, 'start and end')
+    """
+    if not fmax > 0:
+        raise ValueError(f"fmax is {fmax}; expected a force above 0, in eV/Å")
+    calculator = start.calc if calculator is None and isinstance(start, Atoms) else calculator
+    return search(
+        partial(AseLandscape, calculator=calculator, workers=workers),
+        start,
+        end,
+        fmax=float(fmax),
+        relax=relax,
+        match=match,
+        images=images,
+        verify=verify,
+        progress=progress or (lambda line: None),
+    )
 
 
 class _Calculators:

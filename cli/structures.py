@@ -1,0 +1,213 @@
+"""The barrier between two structures, by an ASE calculator: options of connect, and what it prints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isnan
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .options import UsageError, refuse_given
+from .output import check_outputs, check_pictures, note, print_json, progress_bar, save_figure
+
+#: The panel of the options of structures.
+STRUCTURES = "Structures and their calculator"
+#: Names of files that hold vectors or checkpoints, as opposed to structures.
+VECTORS = (".npy", ".npz", ".pt", ".pth", ".ckpt", ".safetensors", ".bin", "")
+
+CalculatorName = Annotated[
+    str | None,
+    typer.Option(
+        "--calculator",
+        help="Of two structures that ASE reads: emt, lj, gfn2-xtb, or MODULE:CLASS of ASE's convention, as "
+        "tblite.ase:TBLite.",
+        metavar="NAME",
+        rich_help_panel=STRUCTURES,
+    ),
+]
+CalculatorOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--calculator-options",
+        help="Passed to the calculator, as charge=1 multiplicity=2; as many as follow.",
+        metavar="K=V…",
+        rich_help_panel=STRUCTURES,
+    ),
+]
+Fmax = Annotated[
+    float,
+    typer.Option(
+        help="The largest force that is small at the saddle, eV/Å; the ends are relaxed to a fifth of it.",
+        rich_help_panel=STRUCTURES,
+    ),
+]
+Relax = Annotated[bool, typer.Option(help="Relax both ends first.", rich_help_panel=STRUCTURES)]
+Match = Annotated[
+    bool,
+    typer.Option(
+        help="Match like atoms of the end with the start's, and move the end onto the start.",
+        rich_help_panel=STRUCTURES,
+    ),
+]
+Images = Annotated[
+    str | None,
+    typer.Option(
+        help="A path to begin from: the images of a band, both ends among them, as neb.traj@-7: for its last seven.",
+        metavar="FILE",
+        rich_help_panel=STRUCTURES,
+    ),
+]
+#: Options of structures alone, and those that searches between structures and all others share.
+OF_STRUCTURES = ("calculator_options", "fmax", "relax", "match", "images")
+SHARED = ("start", "end", "calculator", "out", "plot", "as_json")
+
+
+@dataclass(frozen=True)
+class Structures:
+    """What connect was given for two structures."""
+
+    start: str
+    end: str
+    calculator: str
+    options: list[str]
+    fmax: float
+    relax: bool
+    match: bool
+    images: str | None
+
+    def connect(self, out: Path | None, plot: Path | None, as_json: bool) -> None:
+        """Finds the barrier, prints it, and writes what was asked for."""
+        try:
+            from minilandscape.adapters.ase import barrier
+        except ModuleNotFoundError as error:
+            raise ValueError(f"--calculator requires ASE ({error}); pip install ase") from None
+        from minilandscape.adapters.ase_barrier import files_of
+        from minilandscape.adapters.ase_calculators import named_calculator, options_of
+
+        if not self.fmax > 0:
+            raise UsageError(f"--fmax is {self.fmax}; expected a force above 0, in eV/Å")
+        inputs = [_file_and_index(name)[0] for name in (self.start, self.end, self.images) if name is not None]
+        if out is not None:
+            check_outputs(*(Path(file) for file in files_of(out)), inputs=inputs)
+        check_pictures(plot, inputs=inputs)
+        start, end = read_structure(self.start), read_structure(self.end)
+        images = None if self.images is None else read_images(self.images)
+        make = named_calculator(self.calculator, options_of(self.options))
+        with progress_bar("barrier", None) as advance:
+            found = barrier(
+                start,
+                end,
+                make,
+                fmax=self.fmax,
+                relax=self.relax,
+                match=self.match,
+                images=images,
+                progress=lambda line: advance(0, line),
+            )
+        written = [] if out is None else found.write(out)
+        if plot is not None and found.images:
+            save_figure(found.plot().figure, plot)
+            written.append(str(plot))
+        for remark in found.remarks:
+            note(remark)
+        if as_json:
+            data: dict[str, Any] = {"start": self.start, "end": self.end, "calculator": self.calculator}
+            data |= {"calculator_options": self.options}
+            print_json({**found.document(), "data": data, "wrote": written})
+            return
+        _print(found)
+        if written:
+            print(f"wrote        {', '.join(written)}")
+
+
+def check_structures(context: typer.Context) -> bool:
+    """Whether the command is given two structures; refuses options that would then, or else, have no effect."""
+    given = context.params
+    if given["calculator"] is not None:
+        others = [name for name in given if name not in (*OF_STRUCTURES, *SHARED)]
+        refuse_given(context, others, "without effect on structures with --calculator")
+        return True
+    refuse_given(context, OF_STRUCTURES, "of structures, without effect where no --calculator is given")
+    for file in (given["start"], given["end"]):
+        name = _file_and_index(file)[0]
+        if given["landscape"] is None and Path(name).suffix.lower() not in VECTORS and Path(name).is_file():
+            raise UsageError(
+                f"{name} is no .npy file: a structure that ASE reads is connected with --calculator emt, lj, gfn2-xtb "
+                "or MODULE:CLASS, a checkpoint or other file of your own with --landscape MODULE:NAME"
+            )
+    return False
+
+
+def read_structure(name: str) -> Any:
+    """The one structure of FILE (its last) or FILE@INDEX."""
+    from ase import Atoms
+
+    found = _read(name, -1)
+    if not isinstance(found, Atoms):
+        raise ValueError(f"{name} names {len(found)} structures; expected one, as {_file_and_index(name)[0]}@0")
+    return found
+
+
+def read_images(name: str) -> list[Any]:
+    """The structures of FILE, all of them, or FILE@SLICE."""
+    found = _read(name, ":")
+    return list(found) if isinstance(found, list) else [found]
+
+
+def _read(name: str, default: Any) -> Any:
+    """What ASE reads of a file; ValueError in one line where it cannot."""
+    from ase.io import read
+
+    file, index = _file_and_index(name)
+    path = Path(file)
+    if path.is_dir() or not path.exists():
+        raise ValueError(f"{file} is {'a folder' if path.is_dir() else 'missing'}; expected a file that ASE reads")
+    try:
+        return read(file, index=default if index is None else index)
+    except Exception as error:  # the readers of a hundred formats raise anything
+        if index is not None and (n := _number_of_structures(file)):
+            raise ValueError(f"{file} holds {n} structures, counted from 0; there is no @{index}") from None
+        why = " ".join(str(error).split())
+        raise ValueError(f"{file} cannot be read by ASE: {type(error).__name__}{': ' * bool(why)}{why}") from error
+
+
+def _number_of_structures(file: str) -> int:
+    """How many a file holds; 0 where it cannot be read."""
+    from ase.io import read
+
+    try:
+        return len(read(file, index=":"))
+    except Exception:
+        return 0
+
+
+def _file_and_index(name: str) -> tuple[str, str | None]:
+    """FILE and INDEX of FILE@INDEX; a file whose own name looks like that comes first."""
+    file, at, index = name.rpartition("@")
+    if not at or Path(name).exists() or not index or set(index) - set("-:0123456789"):
+        return name, None
+    return file, index
+
+
+def _print(found: Any) -> None:
+    """What a person wants to know of a barrier, a line each."""
+    print(f"barrier      {found.barrier_forward:.4f} eV forward, {found.barrier_reverse:.4f} eV reverse")
+    print(f"reaction     {found.reaction_energy:+.4f} eV from start to end")
+    if found.saddle is None:
+        print("saddle       none")
+    else:
+        small = f"(small below {found.tolerance:.3g})"
+        print(f"saddle       {found.saddle_energy:.6f} eV, fmax {found.fmax:.3g} eV/Å {small}")
+    if not isnan(found.frequency):
+        digits = 0 if found.frequency >= 100 else 1
+        print(f"frequency    {found.frequency:.{digits}f}i cm⁻¹, of the mass-weighted Hessian")
+    print(f"connects     {found.connects}")
+    calls = found.calls
+    stages = ", ".join(f"{name} {calls[name]}" for name in ("path", "search", "verification", "pieces", "frequency"))
+    print(f"calls        {stages}; relaxation {calls['relaxation']}; {calls['total']} calculations in all")
+    if found.converged:
+        print("converged    yes")
+    else:
+        print(f"converged    no    {found.reason}")

@@ -1,0 +1,96 @@
+"""Calculators of ASE's convention by name: MODULE:CLASS with options, and short names."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
+from inspect import signature
+from typing import Any
+
+from ase.calculators.calculator import Calculator, FileIOCalculator
+
+#: Short names, each with the options that it stands for.
+SHORT: dict[str, tuple[str, dict[str, Any]]] = {
+    "emt": ("ase.calculators.emt:EMT", {}),
+    "lj": ("ase.calculators.lj:LennardJones", {}),
+    "gfn2-xtb": ("tblite.ase:TBLite", {"method": "GFN2-xTB"}),
+}
+#: Options without which a calculator prints.
+QUIET: dict[str, dict[str, Any]] = {"tblite.ase:TBLite": {"verbosity": 0}}
+
+
+def named_calculator(name: str, options: dict[str, Any] | None = None) -> Callable[[], Any]:
+    """A function that makes the calculator of a name.
+
+    Parameters
+    ----------
+    name
+        ``emt``, ``lj``, ``gfn2-xtb``, or MODULE:CLASS, searched in the current folder first.
+    options
+        Passed to the class by name.
+
+    Raises
+    ------
+    ValueError
+        If there is no such calculator, or it cannot be made with the options.
+    """
+    spec, defaults = SHORT.get(name.lower(), (name, {}))
+    module, colon, attribute = spec.partition(":")
+    if not colon or not attribute or not all(part.isidentifier() for part in module.split(".")):
+        raise ValueError(
+            f"the calculator is {name!r}; expected {', '.join(SHORT)}, or MODULE:CLASS, as tblite.ase:TBLite"
+        )
+    if "" not in sys.path[:1]:
+        sys.path.insert(0, "")
+    try:
+        loaded = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ValueError(f"calculator {name}: no module named {error.name!r} here or installed") from None
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"calculator {name}: {module} raised {type(error).__name__}: {error}") from error
+    if not callable(made := getattr(loaded, attribute, None)):
+        raise ValueError(f"calculator {name}: {module} has no {attribute!r} to make a calculator with")
+    _check_options(name, made, options or {})
+    make = partial(made, **{**QUIET.get(spec, {}), **defaults, **(options or {})})
+    try:
+        first = make()
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"calculator {name}: {attribute} raised {type(error).__name__}: {error}") from error
+    if not hasattr(first, "get_potential_energy"):
+        raise ValueError(f"calculator {name}: {attribute} made a {type(first).__name__}; expected an ASE calculator")
+    return make
+
+
+def _check_options(name: str, made: Any, options: dict[str, Any]) -> None:
+    """ValueError where an option is none of the calculator's: ASE's own base class keeps any without a word.
+
+    Calculators that write input files take whatever their program knows.
+    """
+    if not (isinstance(made, type) and issubclass(made, Calculator)) or issubclass(made, FileIOCalculator):
+        return
+    known = dict.fromkeys(made.default_parameters)
+    for base in made.__mro__:
+        if "__init__" in vars(base):
+            of_base = signature(base).parameters.items()
+            known |= {key: None for key, kind in of_base if kind.kind is not kind.VAR_KEYWORD}
+    for key in options:
+        if key not in known and made.default_parameters:
+            own = ", ".join(made.default_parameters)
+            raise ValueError(f"calculator {name}: {made.__name__} has no option {key!r}; expected one of {own}")
+
+
+def options_of(words: Iterable[str]) -> dict[str, Any]:
+    """The options of words k=v: Python's numbers, lists and names where v reads so, else text."""
+    options: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key.isidentifier():
+            raise ValueError(f"{word!r} is no option of a calculator; expected NAME=VALUE, as charge=1")
+        try:
+            options[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            options[key] = {"true": True, "false": False, "none": None}.get(value.lower(), value)
+    return options

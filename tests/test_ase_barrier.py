@@ -1,0 +1,268 @@
+"""Barriers between two structures: by the command and in Python, whatever the order and the images of the atoms."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from minilandscape_cli.main import main
+from minilandscape_cli.options import spread_options
+
+ase = pytest.importorskip("ase")
+
+from ase import Atoms  # noqa: E402
+from ase.build import add_adsorbate, fcc100  # noqa: E402
+from ase.calculators.calculator import Calculator, all_changes  # noqa: E402
+from ase.calculators.emt import EMT  # noqa: E402
+from ase.constraints import FixAtoms, FixCartesian  # noqa: E402
+from ase.io import read, write  # noqa: E402
+from ase.optimize import BFGS  # noqa: E402
+from ase.vibrations import Vibrations  # noqa: E402
+
+from minilandscape.adapters.ase import AseLandscape, barrier  # noqa: E402
+from minilandscape.adapters.ase_calculators import named_calculator, options_of  # noqa: E402
+from minilandscape.adapters.ase_modes import wavenumber  # noqa: E402
+
+
+def hop() -> tuple[Atoms, Atoms]:
+    """An adatom on Al(100) that moves to the next hollow; one layer is frozen."""
+    start = fcc100("Al", (2, 2, 2), vacuum=5.0)
+    start.set_constraint(FixAtoms([atom.index for atom in start if atom.tag == 2]))
+    add_adsorbate(start, "Al", 1.7, "hollow")
+    start.info = {}  # where the sites are, which no file holds
+    start.set_tags(None)
+    end = start.copy()
+    end.positions[-1, 0] += start.cell[0, 0] / 2
+    return start, end
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def found() -> Any:
+    return barrier(*hop(), EMT, fmax=0.01)
+
+
+def test_a_hop_by_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], found: Any
+) -> None:
+    """Barrier as in Python, though the end's atoms come in another order and one lies beyond the cell's edge."""
+    monkeypatch.chdir(tmp_path)
+    start, end = hop()
+    order = np.array([0, 1, 2, 3, 8, 5, 6, 7, 4])  # the adatom and one of the upper layer
+    end = end[order]
+    end.positions[5] += end.cell[0] - end.cell[1]
+    write("start.traj", start)
+    write("both.extxyz", [start, end])
+    line = ("connect", "start.traj", "both.extxyz@1", "--calculator", "emt", "--fmax", "0.01")
+    assert run(*line, "--out", "new/hop", "--plot", "hop.svg") == 0
+    printed, said = capsys.readouterr()
+    for name in ("barrier", "reaction", "saddle", "frequency", "connects", "calls", "converged", "wrote"):
+        assert f"\n{name} " in f"\n{printed}"
+    assert float(printed.split()[1]) == pytest.approx(found.barrier_forward, abs=2e-4)
+    assert "connects     start and end\n" in printed
+    assert "like atoms were exchanged" in said
+    assert Path("hop.svg").stat().st_size > 0
+    images = read("new/hop_path.traj", ":")
+    energies = [image.get_potential_energy() for image in images]
+    assert max(energies) - energies[0] == pytest.approx(found.barrier_forward, rel=1e-3)
+    saddle = read("new/hop_saddle.extxyz")
+    assert np.abs(saddle.get_forces()).max() <= 0.01
+    assert run(*line, "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["converged"]
+    assert document["barrier_reverse"] == pytest.approx(found.barrier_reverse, rel=1e-3)
+    assert document["calls"]["total"] >= document["calls"]["relaxation"]
+
+
+def test_the_numbers_are_those_of_the_structures(found: Any, tmp_path: Path) -> None:
+    assert found.converged
+    assert found.connects == "start and end"
+    for atoms in (found.start, found.saddle, found.end):
+        again = atoms.copy()
+        again.calc = EMT()
+        assert again.get_potential_energy(force_consistent=True) == pytest.approx(
+            atoms.get_potential_energy(), rel=1e-12
+        )
+        assert np.linalg.norm(again.get_forces(), axis=1).max() <= 0.01
+    energies = [atoms.get_potential_energy() for atoms in (found.start, found.saddle, found.end)]
+    assert found.barrier_forward == pytest.approx(energies[1] - energies[0], rel=1e-9)
+    assert found.barrier_reverse == pytest.approx(energies[1] - energies[2], rel=1e-9)
+    assert found.reaction_energy == pytest.approx(energies[2] - energies[0], abs=1e-9)
+    stages = sum(n for stage, n in found.calls.items() if stage != "total")
+    assert stages - 8 <= found.calls["total"] <= stages  # the relaxed ends come up again
+    saddle = found.saddle.copy()
+    saddle.calc = EMT()
+    vibrations = Vibrations(saddle, indices=range(4, 9), name=str(tmp_path / "modes"), nfree=4, delta=0.01)
+    vibrations.run()
+    frequencies = vibrations.get_frequencies()
+    assert found.frequency == pytest.approx(frequencies[0].imag, rel=0.01)
+    assert frequencies[1].imag < 1
+    axes = found.plot()
+    assert axes.get_xlabel() == "path length (Å)"
+    assert max(axes.lines[0].get_ydata()) == pytest.approx(found.barrier_forward, rel=1e-6)
+
+
+def test_every_calculation_is_counted() -> None:
+    calls = 0
+
+    class Counted(EMT):
+        def calculate(self, *args: Any, **kwargs: Any) -> None:
+            nonlocal calls
+            calls += 1
+            super().calculate(*args, **kwargs)
+
+    assert barrier(*hop(), Counted, fmax=0.1).calls["total"] == calls
+
+
+class Springs(Calculator):
+    """A quadratic form over all coordinates."""
+
+    implemented_properties: ClassVar = ["energy", "forces"]
+    hessian: ClassVar = np.zeros(0)
+
+    def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = all_changes) -> None:
+        super().calculate(atoms, properties, system_changes)
+        x = self.atoms.positions.ravel()
+        self.results = {"energy": 0.5 * x @ self.hessian @ x, "forces": -(self.hessian @ x).reshape(-1, 3)}
+
+
+def test_the_imaginary_frequency_is_of_the_mass_weighted_hessian(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against the dense eigenvalues, where the Cartesian mode is far from that one."""
+    rng = np.random.default_rng(1)
+    atoms = Atoms("HCNOAu", positions=3 * rng.standard_normal((5, 3)), pbc=True, cell=[30, 30, 30])
+    atoms.set_constraint(FixAtoms([1]))
+    free = np.setdiff1d(np.arange(15), [3, 4, 5])
+    q = np.linalg.qr(rng.standard_normal((15, 15)))[0]
+    hessian = q @ np.diag([-6.0, *np.linspace(2, 60, 14)]) @ q.T
+    shifted = atoms.positions.ravel()
+    monkeypatch.setattr(Springs, "hessian", hessian)
+    land = AseLandscape(atoms, Springs)
+    root = np.sqrt(np.repeat(atoms.get_masses(), 3)[free])
+    dense = np.linalg.eigvalsh(hessian[np.ix_(free, free)] / np.outer(root, root))
+    values, vectors = np.linalg.eigh(hessian[np.ix_(free, free)])
+    assert values[0] < 0
+    assert dense[0] < 0
+    frequency, error, calls = wavenumber(land, shifted[free], vectors[:, 0], 0.01)
+    right = 521.4709 * np.sqrt(-dense[0])  # cm^-1 of 1 eV/(Å² amu)
+    assert frequency == pytest.approx(right, rel=1e-3)
+    assert abs(frequency - right) <= error + 1e-4 * right
+    assert calls == land.evaluations.gradients <= 2 * len(free)
+
+
+def test_exchanges_that_would_make_another_reaction_are_not_made() -> None:
+    """A rotation about a bond is one, though the nearest pairing of like atoms would break bonds."""
+    from minilandscape.adapters.ase_barrier import _bonds, _matched
+
+    gauche = Atoms("CCCC", [[0.72, 0.55, 0.13], [-0.72, 0.55, -0.13], [1.53, -0.49, -0.09], [-1.53, -0.49, 0.09]])
+    trans = Atoms("CCCC", [[-0.61, -0.40, 0], [0.61, 0.40, 0], [-1.84, 0.11, 0], [1.84, -0.11, 0]])
+    for first, second in ((gauche, trans), (trans, gauche)):
+        land = AseLandscape(first, EMT)
+        near, _ = _matched(land, land.vector(first), land.vector(second))
+        assert _bonds(land.atoms(near)) == _bonds(first)
+        near, did = _matched(land, land.vector(first), land.vector(second[[2, 1, 0, 3]]))
+        assert _bonds(land.atoms(near)) == _bonds(first)
+        assert "like atoms were exchanged" in did[0]
+
+
+def test_ends_that_are_no_two_minima_are_refused() -> None:
+    start, end = hop()
+    near = start.copy()
+    near.positions[-1] += [0.3, 0.2, 0.1]
+    with pytest.raises(ValueError, match="both ends relax into one minimum"):
+        barrier(start, near, EMT)
+    with pytest.raises(ValueError, match="start and end are one structure"):
+        barrier(start, start, EMT, relax=False)
+    with pytest.raises(ValueError, match="is Al9, the end Al8; expected the same atoms"):
+        barrier(start, end[:-1], EMT)
+    with pytest.raises(ValueError, match="4 atoms of the start are frozen, 0 of the end"):
+        barrier(start, Atoms(end, constraint=[]), EMT)
+    for atoms in (start, end):
+        atoms.set_constraint(FixCartesian([0], mask=[True, False, False]))
+    with pytest.raises(ValueError, match="the start has a constraint FixCartesian; expected FixAtoms alone"):
+        barrier(start, end, EMT)
+
+
+def test_a_path_of_ones_own(found: Any) -> None:
+    """The images of a band, which go over the bridge beside the straight line's, or over an atom."""
+    images = [image.copy() for image in found.images[:: max(1, len(found.images) // 6)]]
+    images = [*images[:-1], found.end.copy()]
+    again = barrier(*hop(), EMT, images=images, fmax=0.02)
+    assert again.barrier_forward == pytest.approx(found.barrier_forward, abs=2e-3)
+    assert "begins from" in again.remarks[0]
+    with pytest.raises(ValueError, match="2 images were given"):
+        barrier(*hop(), EMT, images=images[:2])
+
+
+def test_a_calculator_that_fails_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    start, end = hop()
+    write("a.xyz", start)
+    write("b.xyz", end)
+    write("x.xyz", Atoms("XeAl", [[0, 0, 0], [3, 0, 0]]))
+    line = ("connect", "a.xyz", "b.xyz")
+    assert run(*line) == 2
+    assert "with --calculator emt, lj, gfn2-xtb or MODULE:CLASS" in capsys.readouterr().err
+    for more, code, said in (
+        (("--calculator", "foo"), 1, "expected emt, lj, gfn2-xtb, or MODULE:CLASS"),
+        (("--calculator", "no_such:Thing"), 1, "no module named 'no_such'"),
+        (("--calculator", "ase.calculators.emt:Nothing"), 1, "has no 'Nothing'"),
+        (("--calculator", "emt", "--calculator-options", "speed=9"), 1, "EMT has no option 'speed'"),
+        (("--calculator", "emt", "--calculator-options", "charge"), 1, "'charge' is no option of a calculator"),
+        (("--calculator", "emt", "--steps", "5"), 2, "--steps: without effect"),
+        (("--calculator", "emt", "--fmax", "0"), 2, "--fmax is 0.0"),
+        (("--no-relax",), 2, "--no-relax"),
+    ):
+        assert run(*line, *more) == code, more
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert said in error or said == "--no-relax", error
+    assert run("connect", "a.xyz@0", "b.xyz@3", "--calculator", "emt") == 1
+    assert "b.xyz holds 1 structures, counted from 0; there is no @3" in capsys.readouterr().err
+    assert run("connect", "x.xyz", "x.xyz", "--calculator", "emt") == 1
+    assert "Xe" in capsys.readouterr().err
+
+
+def test_options_of_a_calculator() -> None:
+    assert options_of(["charge=-1", "method=GFN1-xTB", "a=[1, 2]", "on=true", "file=a=b"]) == {
+        "charge": -1,
+        "method": "GFN1-xTB",
+        "a": [1, 2],
+        "on": True,
+        "file": "a=b",
+    }
+    spread = spread_options(["a", "b", "--calculator-options", "k=v", "c=d", "--out", "x"])
+    assert spread == ["a", "b", "--calculator-options", "k=v", "--calculator-options", "c=d", "--out", "x"]
+    assert spread_options(["--calculator-options=k=v", "x=y"]) == ["--calculator-options=k=v", "x=y"]
+
+
+def test_hydrogen_moves_round_a_molecule() -> None:
+    """HCN to HNC, where on the straight line nuclei run through each other."""
+    pytest.importorskip("tblite")
+    start = Atoms("CNH", [[0, 0, 0.50], [0, 0, -0.65], [0, 0, 1.57]])
+    end = Atoms("HNC", [[0, 0, -1.43], [0, 0, -0.43], [0, 0, 0.74]])
+    reaction = barrier(start, end, named_calculator("gfn2-xtb"), fmax=0.02)
+    assert reaction.converged
+    assert reaction.connects == "start and end"
+    assert reaction.saddle is not None
+    h, c, n = (reaction.saddle.positions[reaction.saddle.symbols.index(name)] for name in ("H", "C", "N"))
+    bend = np.degrees(np.arccos((h - c) @ (n - c) / np.linalg.norm(h - c) / np.linalg.norm(n - c)))
+    assert 30 < bend < 110
+    assert reaction.barrier_forward == pytest.approx(3.175, abs=0.002)
+    assert reaction.reaction_energy == pytest.approx(0.868, abs=0.002)
+    assert reaction.frequency == pytest.approx(1421.5, rel=0.01)
+
+
+def test_the_end_is_what_ases_optimisers_find(found: Any) -> None:
+    start = hop()[0]
+    start.calc = EMT()
+    BFGS(start, logfile=None).run(fmax=0.002)
+    assert found.start.get_potential_energy() == pytest.approx(start.get_potential_energy(), abs=1e-5)
