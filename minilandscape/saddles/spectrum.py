@@ -28,6 +28,8 @@ MOST_VECTORS, MOST_MEMORY = 1500, 2**30
 ENOUGH = 6
 #: A vector of which less than this part is new adds nothing.
 NEW = 1e-3
+#: Its product is kept where at least this part is: the error of the product grows by the inverse of the part.
+FRESH = 0.1
 #: Modes without a sign that are looked at anew, at most.
 MOST_OPEN = 4
 #: Proofs at most: one may fail because the mode put aside was not close enough.
@@ -186,7 +188,7 @@ class _Examination:
             part = self.rows @ new
             new, product = new - self.rows.T @ part, product - self.products.T @ part
         left = float(np.linalg.norm(new))
-        if left > NEW * float(np.linalg.norm(v)) and len(self.rows) < self.room:
+        if left > FRESH * float(np.linalg.norm(v)) and len(self.rows) < self.room:
             new, product = new[None] / left, product[None] / left
             column = np.concatenate([self.rows, new]) @ product.T
             self.projected = np.block([[self.projected, column[:-1]], [new @ self.products.T, column[-1:]]])
