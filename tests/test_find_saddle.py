@@ -153,6 +153,14 @@ def test_minima_of_a_lattice(every: bool) -> None:
         assert [saddle.value for saddle in found.saddles] == pytest.approx(peaks, rel=1e-5)
         assert found.minima[:, 0] == pytest.approx([0, 1, 2, 3, 4], abs=1e-3)
         assert found.reason == "converged"
+    assert found.path is not None
+    assert np.abs(np.diff(found.path.points(found.path.t)[:, 0])).min() > 0
+    split = ml.split_at_minima(land, found.path)
+    assert split[:, 0] == pytest.approx([0, 1, 2, 3, 4], abs=1e-3)
+    tiny = line(lambda x: tuple(1e-200 * a for a in f(x)))
+    assert ml.split_at_minima(tiny, found.path)[:, 0] == pytest.approx([0, 1, 2, 3, 4], abs=1e-3)
+    with pytest.raises(TypeError, match="path is Connection; expected a Path"):
+        ml.split_at_minima(land, found)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("width", [0.05, 0.02])
@@ -205,6 +213,12 @@ def test_noise_as_large_as_the_barrier_claims_nothing(seed: int) -> None:
     assert "zero_modes" not in found.reason
 
 
+def test_forces_given_for_gradients_are_suspected() -> None:
+    found = find_saddle(line(lambda x: (double_well(x)[0], -double_well(x)[1])), [-1.0], [1.0])
+    assert not found.converged
+    assert found.reason.endswith("is it the force, minus the gradient?")
+
+
 def test_an_interruption_carries_the_chain_so_far() -> None:
     land, lines = MullerBrown(), []
 
@@ -220,6 +234,31 @@ def test_an_interruption_carries_the_chain_so_far() -> None:
     assert best.reason == "the chain is not whole: interrupted"
     assert [saddle.value for saddle in best.saddles] == pytest.approx([-40.66484351], abs=1e-3)
     assert best.minima == pytest.approx(land.minima[[0, 2, 1]], abs=1e-3)
+    assert np.isnan([best.barrier_forward, best.barrier_reverse]).all()  # what is missing may be higher
+
+
+def test_the_path_through_a_chain_does_not_cross_the_cell() -> None:
+    """On a ring of length 1 the way to the third minimum is shorter around the other side; the path goes on."""
+
+    class Ring(LandscapeDefaults):
+        size = 2
+
+        def values_and_gradients(self, points: Any) -> Any:
+            x, y = 6 * np.pi * points[:, 0], points[:, 1]
+            value = 1 - np.cos(x) + 30 * y**2
+            return value, np.stack([6 * np.pi * np.sin(x), 60 * y], axis=1)
+
+        def displacement(self, a: Any, b: Any) -> Any:
+            way = np.asarray(b) - np.asarray(a)
+            return np.stack([way[..., 0] - np.round(way[..., 0]), way[..., 1]], axis=-1)
+
+    land = Ring()
+    found = find_saddle(land, [0.0, 0.0], [2 / 3, 0.0], initial=np.array([[0, 0], [0.2, 0], [0.4, 0], [2 / 3, 0]]))
+    assert found.path is not None
+    along = found.path.points(np.linspace(0, 1, 500))
+    assert found.minima.shape == (3, 2)
+    assert land.values(along).max() == pytest.approx(2, rel=1e-4)
+    assert np.abs(np.diff(along[:, 0])).max() < 0.02
 
 
 def test_symmetry_is_left() -> None:
@@ -295,6 +334,8 @@ def test_a_first_path_between_other_ends_is_refused() -> None:
         with pytest.raises(ValueError, match=message):
             find_saddle(land, a, b, initial=initial)
     assert find_saddle(land, a, b, initial=iter(there)).converged
+    with pytest.raises(TypeError, match="progress is True; expected a function"):
+        find_saddle(land, a, b, progress=True)  # type: ignore[arg-type]
 
 
 def test_what_the_function_raises_is_said() -> None:

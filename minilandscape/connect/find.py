@@ -89,7 +89,7 @@ def find_saddle(
     ValueError
         If the endpoints are no two different, finite vectors, or one of them is no minimum.
     TypeError
-        If an endpoint is no vector of real numbers.
+        If an endpoint is no vector of real numbers, or ``progress`` no function.
     LandscapeError
         If an end cannot be evaluated.
     ConnectionInterrupted
@@ -112,6 +112,8 @@ def find_saddle(
     >>> round(found.saddle.value, 4), round(found.barrier_forward, 3), found.converged
     (-40.6648, 106.035, True)
     """
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress is {progress!r}; expected a function of a line of text, such as print")
     if tolerance is not None:
         check_positive("tolerance", tolerance, "number")
         tolerance = float(tolerance)
@@ -177,6 +179,8 @@ class _Chain:
         In each stage; those of all pairs after the first saddle are ``"pieces"``.
     smallest
         The residual that was small at the last saddle.
+    against
+        Whether the gradients on the first path are opposed to its values.
     """
 
     landscape: Any
@@ -191,6 +195,7 @@ class _Chain:
     rounds: int = 0
     path: Path | None = None
     smallest: float = float("nan")
+    against: bool = False
 
     def run(self, start: np.ndarray, end: np.ndarray, initial: Any) -> Connection:
         """Finds the chain."""
@@ -326,6 +331,7 @@ class _Chain:
             )
             return
         guess, scale, reach = self._guess(i, j, initial)
+        self.against = self.against or (len(self.pairs) == 1 and guess.finite and guess.against)
         yield self._of_guess(guess, scale, reach, (i, j)) if guess.finite else "the first path cannot be evaluated"
         a, b = guess.points[0], guess.points[-1]
         for points, terms, budget in PATHS if len(self.pairs) == 1 else PATHS[:1]:
@@ -431,7 +437,12 @@ class _Chain:
         if not self.verify:
             reason = "not verified" if found else reason
         elif not whole:
-            reason = f"the chain is not whole: {reason}"
+            hint = (
+                "; the values rise where the gradient falls: is it the force, minus the gradient?"
+                if self.against
+                else ""
+            )
+            reason = f"the chain is not whole: {reason}{hint}"
         else:
             reason = self._what_it_rests_on()
         minima = [(self.known.points[k], self.known.values[k]) for k in chain]

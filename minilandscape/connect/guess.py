@@ -20,6 +20,8 @@ POINTS = 5
 #: Where between two of them a second look is taken, as a part of their distance: in no simple ratio to it, so that
 #: points which all lie in the minima of a lattice are followed by points which do not.
 AGAIN = 0.382
+#: Changes of the values and what the gradients say of them are opposed from this cosine on.
+AGAINST = 0.8
 #: A path that is given ends at a minimum if it does so within this part of the distance of the two.
 ENDS = 1e-3
 #: The direction of a path is that between points so far apart in t.
@@ -74,6 +76,13 @@ class Guess:
         t = float(candidates[np.argmax(self._cubic(candidates))])
         around = self.curve(np.clip([t - 1e-3, t + 1e-3], 0, 1))
         return t, self.curve(np.array([t]))[0], around[1] - around[0]
+
+    @property
+    def against(self) -> bool:
+        """Whether the values rise where the gradients say that they fall, and fall where these say that they rise."""
+        rises, slopes = np.diff(self.values), self._cubic(self.t, 1)
+        said = 0.5 * np.diff(self.t) * (slopes[:-1] + slopes[1:])
+        return bool(rises @ said < -AGAINST * np.linalg.norm(rises) * np.linalg.norm(said))
 
     def looked_at_again(self, surface: Surface) -> Guess:
         """The same path, evaluated once more between all of its points."""

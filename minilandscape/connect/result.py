@@ -16,6 +16,9 @@ from ..paths.result import HISTORY, path_of
 from ..saddles import Saddle, Surface
 from ..saddles.result import saddle_of
 
+#: Points of a chain's path nearer than this part of the distance of its ends are one.
+STANDS = 1e-9
+
 
 @dataclass(frozen=True, repr=False)
 class Connection:
@@ -32,7 +35,7 @@ class Connection:
         searched, or None. Its ``maximum`` is that of its points, nothing being evaluated between them.
     calls
         Points evaluated: ``"path"``, ``"search"`` and ``"verification"`` of the first saddle, ``"pieces"`` for the rest
-        of the chain, and ``"total"``.
+        of the chain, and ``"total"``. An exact product with the Hessian counts as two.
     rounds
         Batches that they went out in: what counts where the points of one are evaluated side by side.
     converged
@@ -58,13 +61,19 @@ class Connection:
 
     @property
     def barrier_forward(self) -> float:
-        """The highest saddle above the start; NaN without a saddle."""
-        return float("nan") if self.saddle is None else self.saddle.value - float(self.minima_values[0])
+        """The highest saddle above the start; NaN without one, or where a chain of verified saddles is not whole."""
+        return self._above(self.minima_values[0])
 
     @property
     def barrier_reverse(self) -> float:
-        """The highest saddle above the end; NaN without a saddle."""
-        return float("nan") if self.saddle is None else self.saddle.value - float(self.minima_values[-1])
+        """The highest saddle above the end; NaN as :attr:`barrier_forward`."""
+        return self._above(self.minima_values[-1])
+
+    def _above(self, value: float) -> float:
+        # What is missing of a chain may be higher than all that was found of it. Without verification there is none.
+        if self.saddle is None or (self.saddle.converged and not self.converged):
+            return float("nan")
+        return self.saddle.value - float(value)
 
     def __repr__(self) -> str:
         """One line: the barrier both ways, what it took, and whether it is verified."""
@@ -120,17 +129,16 @@ def path_through(
 ) -> Path:
     """The polygon from the first minimum to the last, through points with values between each of them and the next.
 
-    Where a descent has turned a molecule on its way, the polygon follows it, and the minima are turned likewise.
+    Each point is moved along the zero modes, and to the nearest image, as near as it gets to the one before: a descent
+    may have turned a molecule on its way, and the path to the next minimum may cross the cell on its other side.
     """
-    surface = Surface(landscape)
-
-    def turned(minimum: tuple[np.ndarray, float], beside: np.ndarray) -> tuple[np.ndarray, float]:
-        return beside + moved_near(landscape, beside, minimum[0], surface.zero_modes), minimum[1]
-
-    way: list[tuple[np.ndarray, float]] = []
-    for before, stretch, after in zip(minima[:-1], stretches, minima[1:], strict=True):
-        inner = stretch or [before]
-        way += [turned(before, inner[0][0]), *stretch, turned(after, inner[-1][0])]
+    surface, way = Surface(landscape), [minima[0]]
+    least = STANDS * float(np.linalg.norm(minima[-1][0] - minima[0][0]))
+    for stretch, after in zip(stretches, minima[1:], strict=True):
+        for point, value in (*stretch, after):
+            step = moved_near(landscape, way[-1][0], point, surface.zero_modes)
+            if np.linalg.norm(step) > least:
+                way.append((way[-1][0] + step, value))
     points, heights = [point for point, _ in way], [value for _, value in way]
     omega, f = np.array(points), np.array(heights)
     t = np.linspace(0, 1, len(omega))

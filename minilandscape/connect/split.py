@@ -43,6 +43,8 @@ def split_at_minima(landscape: Any, path: Path, *, least: float = 0.02) -> np.nd
     ------
     ValueError
         If ``least`` is not positive and finite.
+    TypeError
+        If ``path`` is no :class:`Path`.
 
     Warns
     -----
@@ -55,6 +57,10 @@ def split_at_minima(landscape: Any, path: Path, *, least: float = 0.02) -> np.nd
     minimum narrower than those is not seen; the certificate of the piece then does not connect its ends.
     """
     check_positive("least", least, "part of the values' range")
+    if not isinstance(path, Path):
+        raise TypeError(
+            f"path is {type(path).__name__}; expected a Path, of find_path or as a Connection has it in path"
+        )
     land = as_landscape(landscape, path.start.size)
     ends = np.stack([path.start, path.end]).astype(np.float64)
     scale, _, _ = distances(land, ends)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..landscape import LandscapeError
-from ..saddles import Descent, Known, Minimum, Model, Seen, Surface
+from ..saddles import Descent, Known, Minimum, Model, Rescaled, Seen, Surface, unit_of
 
 #: The distance between gradients that are subtracted to learn a curvature, as a part of the scale.
 APART = 1e-3
@@ -19,6 +19,12 @@ def minimum_below(
     ``direction`` is one in which a first curvature is learnt, ``reach`` what steps are measured by.
     """
     assert surface.scale is not None
+    if (unit := unit_of(tolerance * surface.scale)) != 1:
+        inner = Surface(Rescaled(surface.landscape, unit), surface.scale)
+        found = minimum_below(inner, x, direction, reach, tolerance / unit, known.times(1 / unit))
+        surface.evaluations += inner.evaluations
+        surface.rounds += inner.rounds
+        return found.times(unit)
     here = Seen.at(surface, x)
     beside = Seen.at(surface, x + APART * surface.scale * direction / np.linalg.norm(direction))
     if not (here.finite and beside.finite):

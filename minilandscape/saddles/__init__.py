@@ -2,7 +2,7 @@
 
 from .descent import REACHED, Descent, Known, Minimum
 from .model import Model
-from .refine import Refinement, Start
+from .refine import Refinement, Rescaled, Start, unit_of
 from .result import Saddle, load_saddle
 from .search import Climb, Seen
 from .spectrum import Spectrum, examine
@@ -16,6 +16,7 @@ __all__ = [
     "Minimum",
     "Model",
     "Refinement",
+    "Rescaled",
     "Saddle",
     "Seen",
     "Spectrum",
@@ -23,4 +24,5 @@ __all__ = [
     "Surface",
     "examine",
     "load_saddle",
+    "unit_of",
 ]

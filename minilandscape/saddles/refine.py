@@ -119,8 +119,8 @@ class Refinement:
         """Searches and verifies."""
         start, here = self.start, self._first()
         energy = self._energy(here)
-        if energy is not None and not EXTREME < energy < 1 / EXTREME and energy > 0:
-            return self._in_other_units(2.0 ** round(np.log2(energy)))
+        if energy is not None and (unit := unit_of(energy)) != 1:
+            return self._in_other_units(unit)
         climb = self._climb(here, energy)
         if start.same is not None and energy is not None and start.height <= FLAT * energy:
             return self._result(climb, start.same, None)
@@ -214,7 +214,7 @@ class Refinement:
         )
         residual = None if self.residual is None else self.residual / unit
         inner = Refinement(
-            _Rescaled(self.landscape, unit), scaled_start, residual, self.known.times(1 / unit), self.verify
+            Rescaled(self.landscape, unit), scaled_start, residual, self.known.times(1 / unit), self.verify
         )
         try:
             found = inner.run()
@@ -463,7 +463,13 @@ def _whatever_the_value(residual: float) -> Callable[[float], float]:
     return lambda value: residual
 
 
-class _Rescaled(LandscapeDefaults):
+def unit_of(energy: float) -> float:
+    """A power of two in which to take energies of this size: 1 unless their squares would be lost."""
+    ordinary = EXTREME < energy < 1 / EXTREME or not 0 < energy < float("inf")
+    return 1.0 if ordinary else 2.0 ** round(np.log2(energy))
+
+
+class Rescaled(LandscapeDefaults):
     """A landscape with its values in other units."""
 
     def __init__(self, landscape: Any, unit: float) -> None:
