@@ -199,6 +199,45 @@ def test_energies_whose_squares_are_no_numbers(unit: float) -> None:
     assert found.path.values.max() / unit == pytest.approx(1, rel=1e-6)
 
 
+@pytest.mark.parametrize("seed", [211, 312, 335, 366, 386])
+def test_rough_landscapes(seed: int) -> None:
+    """Descents whose steps are long beside the bumps: the gradient, which is right, is not blamed."""
+    rng = np.random.default_rng(seed)
+    centres, high, wide = rng.uniform(-1, 1, (25, 2)), rng.uniform(-1, 1, 25), rng.uniform(0.06, 0.25, 25)
+
+    def f(X: Any) -> Any:
+        away = X[:, None, :] - centres
+        bumps = high * np.exp(-(away**2).sum(axis=2) / (2 * wide**2))
+        r2 = (X**2).sum(axis=1)
+        slopes = -((bumps / wide**2)[:, :, None] * away).sum(axis=1) + 1.2 * r2[:, None] * X
+        return bumps.sum(axis=1) + 0.3 * r2**2, slopes
+
+    from scipy.optimize import minimize
+
+    land = FunctionLandscape(f, size=2, batched=True)
+    minima: list[np.ndarray] = []
+    for guess in rng.uniform(-1, 1, (8, 2)):
+        found = minimize(lambda x: f(x[None])[0][0], guess, jac=lambda x: f(x[None])[1][0], options={"gtol": 1e-9}).x
+        if all(np.linalg.norm(found - other) > 1e-3 for other in minima):
+            minima.append(found)
+    found = find_saddle(land, *minima[:2])
+    assert found.converged, found.reason
+    h = 1e-5 * np.eye(2)
+    for saddle in found.saddles:
+        hessian = (f(saddle.point + h)[1] - f(saddle.point - h)[1]) / 2e-5
+        low, high_one = np.linalg.eigvalsh(0.5 * (hessian + hessian.T))
+        assert low < 0 < high_one
+    assert found.path is not None
+    assert found.saddle is not None
+    assert f(found.path.points(np.linspace(0, 1, 1000)))[0].max() <= found.saddle.value + 0.02 * found.barrier_forward
+
+
+def test_a_wrong_gradient_is_said_to_be_wrong() -> None:
+    found = find_saddle(line(lambda x: (double_well(x)[0], 1.5 * double_well(x)[1])), [-1.0], [1.0])
+    assert not found.converged
+    assert "the gradient is not that of the values" in found.reason
+
+
 @pytest.mark.parametrize("seed", [2, 5])
 def test_noise_as_large_as_the_barrier_claims_nothing(seed: int) -> None:
     rng = np.random.default_rng(seed)
