@@ -232,6 +232,24 @@ def test_rough_landscapes(seed: int) -> None:
     assert f(found.path.points(np.linspace(0, 1, 1000)))[0].max() <= found.saddle.value + 0.02 * found.barrier_forward
 
 
+@pytest.mark.parametrize("a", [0.08, 0.3])
+def test_the_barrier_is_right_however_high_the_straight_line(a: float) -> None:
+    """A bent valley in ten dimensions, stiff on its sides, whose other end is far below."""
+    c = np.geomspace(0.1, 1000, 9)
+    # 10 (3 y⁴ − 4 (1 + a) y³ + 6 a y²) has minima at 0 and 1, and between them a maximum at a.
+    top = 10 * (2 * a**3 - a**4)
+
+    def f(X: Any) -> Any:
+        y, z = X[:, 0], X[:, 1:] - 0.3 * X[:, :1] ** 2
+        value = 10 * (3 * y**4 - 4 * (1 + a) * y**3 + 6 * a * y**2) + 0.5 * (c * z * z).sum(axis=1)
+        along = 120 * y * (y - a) * (y - 1) - 0.6 * y * (c * z).sum(axis=1)
+        return value, np.concatenate([along[:, None], c * z], axis=1)
+
+    found = find_saddle(FunctionLandscape(f, size=10, batched=True), np.zeros(10), np.r_[1.0, 0.3 * np.ones(9)])
+    assert found.converged, found.reason
+    assert found.barrier_forward == pytest.approx(top, rel=2e-6)
+
+
 def test_a_wrong_gradient_is_said_to_be_wrong() -> None:
     found = find_saddle(line(lambda x: (double_well(x)[0], 1.5 * double_well(x)[1])), [-1.0], [1.0])
     assert not found.converged

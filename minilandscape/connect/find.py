@@ -18,13 +18,15 @@ from .refine import SAME, check_positive, start_of_path
 from .result import Connection, path_through
 from .valley import minimum_below
 
-#: A residual is small below this part of (range of the values on the first path) / (distance of its ends) / √D.
+#: A residual is small below this part of (height above the higher end) / (distance of the ends) / √D.
 RESIDUAL = 1e-3
 #: A range of values is no more than so many times that of its lower half: what lies above is a spike.
 SPIKE = 10
 #: A coarse path between two minima of the chain stays below its highest saddle if it does so by this part of what that
 #: rises above them.
 BELOW = 0.1
+#: A search may pass points that are no higher than the ends: no less than this part of the path's range counts there.
+LEAST = 1e-3
 #: A rise of less than this part of the highest saddle's is none.
 UNSEEN = 0.01
 #: An end whose gradient is larger than this part of the largest on the first path is no minimum.
@@ -67,8 +69,9 @@ def find_saddle(
         (D,): two minima, relaxed.
     tolerance
         The residual that is small: the largest component of the gradient, or the largest force (ASE's fmax) where the
-        landscape is of atoms. None takes 1e-3 / √D of the values' range on the first path over the distance of the
-        ends, which leaves about a millionth of the barrier open; but no less than three times the gradient's noise.
+        landscape is of atoms. None takes 1e-3 / √D of the height above the higher end over the distance of the ends,
+        which leaves about a millionth of the barrier open, more only along modes that are far softer than the barrier's
+        own; but no less than three times the gradient's noise.
     verify
         Without, the search ends at the first stationary point: neither its index nor what it connects is known.
     every
@@ -374,7 +377,7 @@ class _Chain:
         self.progress(f"first path: maximum about {guess.highest:.6g} near t = {t:.3f}")
         low, middle, high = (float(f(guess.values)) for f in (np.min, np.median, np.max))
         height = min(high - low, SPIKE * (middle - low)) if middle > low else high - low
-        part = RESIDUAL / x.size**0.5
+        part, higher = RESIDUAL / x.size**0.5, max(guess.values[0], guess.values[-1])
         return Start(
             point=x,
             uphill=tangent,
@@ -382,7 +385,7 @@ class _Chain:
             ends=ends,
             scale=scale,
             reach=reach,
-            small=lambda value: part * min(height, max(middle - low, abs(value - low))) / scale,
+            small=lambda value: part * min(height, max(LEAST * height, value - higher)) / scale,
             lowest=low,
             height=high - low,
             leash=LEASH,
