@@ -92,6 +92,10 @@ class Structures:
         if out is not None:
             check_outputs(*(Path(file) for file in files_of(out)), inputs=inputs)
         check_pictures(plot, inputs=inputs)
+        if self.start == self.end:
+            n = _number_of_structures(self.start)
+            frames = f"; it holds {n} structures: {self.start}@0 to {self.start}@{n - 1}" if n > 1 else ""
+            raise UsageError(f"{self.start} is given for both ends{frames}")
         start, end = read_structure(self.start), read_structure(self.end)
         images = None if self.images is None else read_images(self.images)
         make = named_calculator(self.calculator, options_of(self.options))
@@ -193,7 +197,10 @@ def _file_and_index(name: str) -> tuple[str, str | None]:
 
 def _print(found: Any) -> None:
     """What a person wants to know of a barrier, a line each."""
-    print(f"barrier      {found.barrier_forward:.4f} eV forward, {found.barrier_reverse:.4f} eV reverse")
+    if isnan(found.barrier_forward):
+        print("barrier      none")
+    else:
+        print(f"barrier      {found.barrier_forward:.4f} eV forward, {found.barrier_reverse:.4f} eV reverse")
     print(f"reaction     {found.reaction_energy:+.4f} eV from start to end")
     if found.saddle is None:
         print("saddle       none")
@@ -208,6 +215,7 @@ def _print(found: Any) -> None:
     stages = ", ".join(f"{name} {calls[name]}" for name in ("path", "search", "verification", "pieces", "frequency"))
     print(f"calls        {stages}; relaxation {calls['relaxation']}; {calls['total']} calculations in all")
     if found.converged:
-        print("converged    yes")
+        _, _, more = found.reason.partition("; ")
+        print(f"converged    yes{'   ' if more else ''}{more}")
     else:
         print(f"converged    no    {found.reason}")

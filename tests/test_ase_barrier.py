@@ -25,6 +25,7 @@ from ase.vibrations import Vibrations  # noqa: E402
 from minilandscape.adapters.ase import AseLandscape, barrier  # noqa: E402
 from minilandscape.adapters.ase_calculators import named_calculator, options_of  # noqa: E402
 from minilandscape.adapters.ase_modes import wavenumber  # noqa: E402
+from minilandscape.landscape import LandscapeError  # noqa: E402
 
 
 def hop() -> tuple[Atoms, Atoms]:
@@ -172,6 +173,50 @@ def test_exchanges_that_would_make_another_reaction_are_not_made() -> None:
         assert "like atoms were exchanged" in did[0]
 
 
+class InBatches(EMT):
+    """A calculator that takes several structures in one call."""
+
+    batches: ClassVar[list[int]] = []
+
+    def calculate_batch(self, structures: list[Atoms]) -> tuple[list[float], list[np.ndarray]]:
+        self.batches.append(len(structures))
+        for atoms in structures:
+            atoms.calc = EMT()
+        energies = [atoms.get_potential_energy(force_consistent=True) for atoms in structures]
+        return energies, [atoms.get_forces() for atoms in structures]
+
+    def calculate(self, *_: Any, **__: Any) -> None:
+        raise AssertionError("one structure alone was asked for")
+
+
+def test_points_of_one_step_go_out_in_one_call(monkeypatch: pytest.MonkeyPatch, found: Any) -> None:
+    monkeypatch.setattr(InBatches, "batches", [])
+    batched = barrier(*hop(), InBatches, fmax=0.01)
+    assert batched.barrier_forward == pytest.approx(found.barrier_forward, rel=1e-9)
+    assert sum(InBatches.batches) == batched.calls["total"]
+    relaxation = batched.calls["relaxation"]
+    assert InBatches.batches[:relaxation] == [1] * relaxation
+    assert InBatches.batches[relaxation] in (3, 4, 5)  # of five points two are the ends, which may have been moved
+    assert len(InBatches.batches) - relaxation <= batched.connection.rounds + batched.calls["frequency"]
+
+
+def test_batches_of_another_shape_and_failures_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(InBatches, "calculate_batch", lambda self, structures: (np.zeros(1), np.zeros((1, 3))))
+    land = AseLandscape(hop()[0], InBatches)
+    point = land.vector(hop()[0])
+    with pytest.raises(
+        LandscapeError, match=r"shapes \(1,\) and \(1, 3\); expected energies \(1,\) and forces \(1, 9, 3\)"
+    ):
+        land.values(point[None])
+
+    def broken(self: Any, structures: Any) -> Any:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(InBatches, "calculate_batch", broken)
+    with pytest.raises(LandscapeError, match="calculate_batch raised RuntimeError with 2 structures: out of memory"):
+        land.values(np.stack([point, point + 0.1]))
+
+
 def test_ends_that_are_no_two_minima_are_refused() -> None:
     start, end = hop()
     near = start.copy()
@@ -227,7 +272,10 @@ def test_a_calculator_that_fails_is_one_sentence(
         assert said in error or said == "--no-relax", error
     assert run("connect", "a.xyz@0", "b.xyz@3", "--calculator", "emt") == 1
     assert "b.xyz holds 1 structures, counted from 0; there is no @3" in capsys.readouterr().err
-    assert run("connect", "x.xyz", "x.xyz", "--calculator", "emt") == 1
+    write("y.xyz", [start, end])
+    assert run("connect", "y.xyz", "y.xyz", "--calculator", "emt") == 2
+    assert "y.xyz is given for both ends; it holds 2 structures: y.xyz@0 to y.xyz@1" in capsys.readouterr().err
+    assert run("connect", "x.xyz", "x.xyz@0", "--calculator", "emt") == 1
     assert "Xe" in capsys.readouterr().err
 
 
@@ -252,6 +300,8 @@ def test_hydrogen_moves_round_a_molecule() -> None:
     reaction = barrier(start, end, named_calculator("gfn2-xtb"), fmax=0.02)
     assert reaction.converged
     assert reaction.connects == "start and end"
+    assert not any("exchanged" in remark for remark in reaction.remarks)
+    assert any("(IDPP)" in remark for remark in reaction.remarks)
     assert reaction.saddle is not None
     h, c, n = (reaction.saddle.positions[reaction.saddle.symbols.index(name)] for name in ("H", "C", "N"))
     bend = np.degrees(np.arccos((h - c) @ (n - c) / np.linalg.norm(h - c) / np.linalg.norm(n - c)))

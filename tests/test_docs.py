@@ -38,7 +38,10 @@ def test_files_links_functions_and_commands_exist(document: Path) -> None:
 
 
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-OPTIONS = {name: {flag for option in command.params for flag in option.opts} for name, command in COMMANDS.items()}
+OPTIONS = {
+    name: {flag for option in command.params for flag in (*option.opts, *option.secondary_opts)}
+    for name, command in COMMANDS.items()
+}
 #: What the documents' variables hold.
 HOLD = {"path": ml.Path, "saddle": ml.Saddle, "graph": ml.DisconnectivityGraph}
 

@@ -53,7 +53,9 @@ class AseLandscape(FunctionLandscape):
     calculator
         A function that makes a calculator, such as its class, which each worker calls for itself, since calculators are
         not thread-safe, and which is called once more after a calculation that failed, since some do not survive their
-        own failure. Or one calculator, whose ``reset()`` is called instead. None takes the atoms' own.
+        own failure. Or one calculator, whose ``reset()`` is called instead. None takes the atoms' own. A calculator
+        with a method ``calculate_batch(list_of_atoms) -> energies (P,), forces (P, n, 3)`` is given all points that
+        are evaluated together in one call; its energies are those that the forces belong to.
     workers
         How many points are evaluated side by side, in threads; more than 1 asks for a function that makes calculators.
 
@@ -157,7 +159,14 @@ class AseLandscape(FunctionLandscape):
             raise ValueError(f"the point has shape {x.shape}; expected ({self.size},), x, y and z of every free atom")
         return x.reshape(-1, 3)
 
-    def _evaluate(self, point: np.ndarray) -> tuple[float, np.ndarray]:
+    def _parts(self, points: np.ndarray) -> list[slice]:
+        """One call for all points where the calculator takes them."""
+        self._batched = self._workers == 1 and self._calculators.take_batches()
+        return super()._parts(points)
+
+    def _evaluate(self, point: np.ndarray) -> tuple[Any, np.ndarray]:
+        if point.ndim == 2:
+            return self._evaluate_batch(point)
         atoms = self._atoms.copy()
         atoms.positions[self._free] = point.reshape(-1, 3)
         try:
@@ -176,6 +185,28 @@ class AseLandscape(FunctionLandscape):
         if not (np.isfinite(energy) and np.isfinite(forces).all()):
             self._calculators.failed()
         return energy, -forces[self._free].ravel()
+
+    def _evaluate_batch(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Energies (P,) and gradients (P, D) by one call."""
+        structures = [self._atoms.copy() for _ in points]
+        for atoms, point in zip(structures, points, strict=True):
+            atoms.positions[self._free] = point.reshape(-1, 3)
+        try:
+            energies, forces = self._calculators.own().calculate_batch(structures)
+            energies, forces = (np.asarray(result, dtype=np.float64) for result in (energies, forces))
+        except Exception as error:
+            self._calculators.failed()
+            raise LandscapeError(
+                f"calculate_batch raised {type(error).__name__} with {len(points)} structures: {error}", points[0]
+            ) from error
+        expected = (len(points),), (len(points), len(self._atoms), 3)
+        if (energies.shape, forces.shape) != expected:
+            raise LandscapeError(
+                f"calculate_batch returned arrays of shapes {energies.shape} and {forces.shape}; expected energies "
+                f"{expected[0]} and forces {expected[1]}",
+                points[0],
+            )
+        return energies, -forces[:, self._free].reshape(points.shape)
 
     def displacement(self, a: Any, b: Any) -> np.ndarray:
         """b − a, each atom by the shortest way where the cell is periodic."""
@@ -367,6 +398,13 @@ class _Calculators:
                     )
                 self._by_thread[thread] = made
         return self._by_thread[thread]
+
+    def take_batches(self) -> bool:
+        """Whether this thread's calculator has ``calculate_batch``."""
+        try:
+            return callable(getattr(self.own(), "calculate_batch", None))
+        except Exception:  # which the evaluation tells with its point
+            return False
 
     def failed(self) -> None:
         """Puts this thread's calculator away after a calculation that failed."""

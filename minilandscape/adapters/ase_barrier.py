@@ -413,9 +413,12 @@ def _matched(land: Any, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, list[
     bonds = set(_bonds(land.atoms(a)))
     changed, changed_nearest = (len(bonds.symmetric_difference(_bonds(land.atoms(x)))) for x in (kept, nearest))
     before, apart, least = (float(np.linalg.norm(land.displacement(a, x))) for x in (b, kept, nearest))
-    if (changed_nearest, least) < (changed, (1 - SAME) * apart):
+    exchanged = not np.allclose(*(land.atoms(x).get_all_distances(mic=True) for x in (kept, nearest)), atol=SAME)
+    if exchanged and (changed_nearest, least) < (changed, (1 - SAME) * apart):
         did = f"like atoms were exchanged and the end moved onto the start: {least:.3g} Å apart, {before:.3g} before"
         return nearest, [did]
+    if not exchanged and least < apart:
+        kept, apart = nearest, least
     moved = apart < before - SAME
     return kept, [f"the end was moved onto the start: {apart:.3g} Å apart, {before:.3g} before"] if moved else []
 
