@@ -266,6 +266,11 @@ class _Chain:
         self.pairs[k] = first, second
         return self._between(first, second, None)
 
+    def _below(self, path: Path, i: int, j: int) -> bool:
+        """Whether a path between two minima of the chain stays below its highest saddle."""
+        above = self.highest - max(self.known.values[i], self.known.values[j])
+        return path.maximum <= self.highest - BELOW * above
+
     def _strict(self, k: int, scale: float) -> bool:
         """Whether a point is known to be a minimum, and not one on its way to infinity."""
         found = self.known.verified[k]
@@ -298,6 +303,8 @@ class _Chain:
         """The saddle between two minima, or one on the way; or why there is none."""
         reason: str | None = None
         for start in self._starts(i, j, initial):
+            if isinstance(start, _Link):
+                return start, None
             if isinstance(start, str):
                 reason = start
                 continue
@@ -325,8 +332,8 @@ class _Chain:
                 return link, None
         return None, reason
 
-    def _starts(self, i: int, j: int, initial: Any) -> Iterator[Start | str]:
-        """Where to search from, cheap ones first; a reason in words where a path gives no start."""
+    def _starts(self, i: int, j: int, initial: Any) -> Iterator[Start | str | _Link]:
+        """Where to search from, cheap ones first; why a path gives no start, in words; or a path that is enough."""
         if self._apart(i, j)[3]:
             yield (
                 "the endpoints are the same configuration, once the landscape's zero modes, such as rotations, are "
@@ -348,6 +355,9 @@ class _Chain:
                 continue
             self._count_path(path)
             self.progress(f"path: maximum {path.maximum:.6g}, {path.reason}")
+            if len(self.pairs) > 1 and not self.every and self._below(path, i, j):
+                yield _Link(None, passed=(path.points(path.t[1:-1]), path.values[1:-1]))
+                return
             yield start_of_path(self.landscape, path, (i, j))[1]
 
     def _apart(self, i: int, j: int) -> tuple[np.ndarray, float, float, bool]:
