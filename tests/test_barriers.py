@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from minilandscape_cli.landscapes import of_module
 from minilandscape_cli.main import main
+from threadpoolctl import threadpool_limits
 
 import minilandscape as ml
 from minilandscape.campaign.sets import NamedRecipe, NetworkRecipe
@@ -216,7 +217,12 @@ def test_a_set_of_the_lstm_is_killed_and_resumed_with_the_same_bits(small_mnist:
     code = "from minilandscape_cli.main import script; script()"
     command = [sys.executable, "-c", code, "barriers", "set.npy", "--pairs", "4", "--data", "digits.npz"]
     command += ["--limit", "16", "--points", "8", "--terms", "2", "--steps", "20", "--workers", "1", "--out"]
-    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    one = {
+        **os.environ,
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path, "env": one}
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     process = subprocess.Popen([*command, "killed"], **quiet)
     while process.poll() is None and len(list(killed.glob("results/[!.]*.npz"))) < 4:
@@ -227,7 +233,7 @@ def test_a_set_of_the_lstm_is_killed_and_resumed_with_the_same_bits(small_mnist:
     subprocess.run([*command, "killed"], check=True, **quiet)
     data = load_mnist(tmp_path / "digits.npz")
     recipe = NetworkRecipe("lstm", "paper", str(tmp_path / "digits.npz"), data.key, "train", 16)
-    with ThreadPoolExecutor(1) as threads:
+    with threadpool_limits(1), ThreadPoolExecutor(1) as threads:
         found = ml.barriers(
             recipe,
             {"set.npy": np.load(tmp_path / "set.npy")},
@@ -243,7 +249,8 @@ def test_a_set_of_the_lstm_is_killed_and_resumed_with_the_same_bits(small_mnist:
     row = found.rows[0]
     land = ml.network_landscape("lstm", data.train[:16])
     start, end = (np.load(tmp_path / "set.npy")[row[k]] for k in ("i", "j"))
-    alone = ml.find_path(land, start, end, n_points=8, n_terms=2, steps=20)
+    with threadpool_limits(1):
+        alone = ml.find_path(land, start, end, n_points=8, n_terms=2, steps=20)
     assert (row["height"], row["maximum"]) == (alone.height, alone.maximum)
     assert os.listdir(killed / "checkpoints") == []
 
