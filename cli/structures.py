@@ -83,7 +83,7 @@ class Structures:
             from minilandscape.adapters.ase import barrier
         except ModuleNotFoundError as error:
             raise ValueError(f"--calculator requires ASE ({error}); pip install ase") from None
-        from minilandscape.adapters.ase_barrier import files_of
+        from minilandscape.adapters.ase_barrier import BarrierInterrupted, files_of
         from minilandscape.adapters.ase_calculators import named_calculator, options_of
 
         if not self.fmax > 0:
@@ -93,23 +93,28 @@ class Structures:
             check_outputs(*(Path(file) for file in files_of(out)), inputs=inputs)
         check_pictures(plot, inputs=inputs)
         if self.start == self.end:
-            n = _number_of_structures(self.start)
-            frames = f"; it holds {n} structures: {self.start}@0 to {self.start}@{n - 1}" if n > 1 else ""
+            file = _file_and_index(self.start)[0]
+            n = _number_of_structures(file)
+            frames = f"; {file} holds {n} structures: {file}@0 to {file}@{n - 1}" if n > 1 else ""
             raise UsageError(f"{self.start} is given for both ends{frames}")
         start, end = read_structure(self.start), read_structure(self.end)
         images = None if self.images is None else read_images(self.images)
         make = named_calculator(self.calculator, options_of(self.options))
-        with progress_bar("barrier", None) as advance:
-            found = barrier(
-                start,
-                end,
-                make,
-                fmax=self.fmax,
-                relax=self.relax,
-                match=self.match,
-                images=images,
-                progress=lambda line: advance(0, line),
-            )
+        try:
+            with progress_bar("barrier", None) as advance:
+                found = barrier(
+                    start,
+                    end,
+                    make,
+                    fmax=self.fmax,
+                    relax=self.relax,
+                    match=self.match,
+                    images=images,
+                    progress=lambda line: advance(0, line),
+                )
+        except BarrierInterrupted as stopped:
+            _keep(stopped.ends, out)
+            raise
         written = [] if out is None else found.write(out)
         if plot is not None and found.images:
             save_figure(found.plot().figure, plot)
@@ -142,6 +147,19 @@ def check_structures(context: typer.Context) -> bool:
                 "or MODULE:CLASS, a checkpoint or other file of your own with --landscape MODULE:NAME"
             )
     return False
+
+
+def _keep(ends: Any, out: Path | None) -> None:
+    """Writes the ends of a search that was interrupted, and says how to go on from them."""
+    from ase.io import write
+
+    if out is None:
+        note("nothing is kept, since --out names no files")
+        return
+    file = f"{out}_ends.traj"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write(file, list(ends))
+    note(f"both ends, relaxed and matched, are in {file}: connect {file}@0 {file}@1 --no-relax resumes from them")
 
 
 def read_structure(name: str) -> Any:

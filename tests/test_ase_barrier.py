@@ -274,9 +274,36 @@ def test_a_calculator_that_fails_is_one_sentence(
     assert "b.xyz holds 1 structures, counted from 0; there is no @3" in capsys.readouterr().err
     write("y.xyz", [start, end])
     assert run("connect", "y.xyz", "y.xyz", "--calculator", "emt") == 2
-    assert "y.xyz is given for both ends; it holds 2 structures: y.xyz@0 to y.xyz@1" in capsys.readouterr().err
+    assert "y.xyz is given for both ends; y.xyz holds 2 structures: y.xyz@0 to y.xyz@1" in capsys.readouterr().err
     assert run("connect", "x.xyz", "x.xyz@0", "--calculator", "emt") == 1
     assert "Xe" in capsys.readouterr().err
+
+
+def test_an_interrupt_keeps_the_relaxed_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], found: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    start, end = hop()
+    write("a.traj", [start, end])
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    line = ("--calculator", "emt", "--fmax", "0.01", "--out", "new/hop")
+    with monkeypatch.context() as patched:
+        patched.setattr("minilandscape.adapters.ase_barrier.find_saddle", interrupted)
+        assert run("connect", "a.traj@0", "a.traj@1", *line[:-2]) == 130
+        assert "nothing is kept" in capsys.readouterr().err
+        assert run("connect", "a.traj@0", "a.traj@1", *line) == 130
+    said = capsys.readouterr().err.splitlines()[-2]
+    more = said.partition(": connect ")[2].removesuffix(" resumes from them").split()
+    assert run("connect", *more, *line, "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["barrier_forward"] == pytest.approx(found.barrier_forward, rel=1e-3)
+    assert document["calls"]["relaxation"] == 0
+    assert document["remarks"] == []
+    assert run("connect", "a.traj@0", "a.traj@1", "--calculator", "emt", "--no-relax") == 0
+    assert "the forces are not small at the start (" in capsys.readouterr().err
 
 
 def test_options_of_a_calculator() -> None:

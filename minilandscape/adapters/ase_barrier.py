@@ -189,6 +189,20 @@ class Barrier:
         }
 
 
+class BarrierInterrupted(KeyboardInterrupt):
+    """Ctrl-C in a search of a saddle.
+
+    Attributes
+    ----------
+    ends
+        Both ends, relaxed and matched.
+    """
+
+    def __init__(self, ends: tuple[Atoms, Atoms]) -> None:
+        super().__init__("the search of the saddle was interrupted")
+        self.ends = ends
+
+
 #: Files that are written of a path and of a saddle.
 ENDINGS = (".traj", ".extxyz")
 
@@ -234,7 +248,12 @@ def search(
         remarks += did
     if images is None:
         remarks += _what_clashes(land, a, a + moved_near(land, a, b, land.zero_modes))
-    found = find_saddle(land, a, b, tolerance=fmax, verify=verify, initial=initial, progress=progress)
+    if not relax:
+        remarks += _what_is_not_relaxed(land, a, b, fmax)
+    try:
+        found = find_saddle(land, a, b, tolerance=fmax, verify=verify, initial=initial, progress=progress)
+    except KeyboardInterrupt as stopped:
+        raise BarrierInterrupted((land.atoms(a), land.atoms(b))) from stopped
     calls = {"relaxation": relaxation, **found.calls, "frequency": 0}
     frequency, error = float("nan"), float("nan")
     saddle = found.saddle
@@ -413,7 +432,8 @@ def _matched(land: Any, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, list[
     bonds = set(_bonds(land.atoms(a)))
     changed, changed_nearest = (len(bonds.symmetric_difference(_bonds(land.atoms(x)))) for x in (kept, nearest))
     before, apart, least = (float(np.linalg.norm(land.displacement(a, x))) for x in (b, kept, nearest))
-    exchanged = not np.allclose(*(land.atoms(x).get_all_distances(mic=True) for x in (kept, nearest)), atol=SAME)
+    distances, others = (land.atoms(x).get_all_distances(mic=True) for x in (kept, nearest))
+    exchanged = not np.allclose(distances, others, atol=SAME)
     if exchanged and (changed_nearest, least) < (changed, (1 - SAME) * apart):
         did = f"like atoms were exchanged and the end moved onto the start: {least:.3g} Å apart, {before:.3g} before"
         return nearest, [did]
@@ -421,6 +441,20 @@ def _matched(land: Any, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, list[
         kept, apart = nearest, least
     moved = apart < before - SAME
     return kept, [f"the end was moved onto the start: {apart:.3g} Å apart, {before:.3g} before"] if moved else []
+
+
+def _what_is_not_relaxed(land: Any, a: np.ndarray, b: np.ndarray, fmax: float) -> list[str]:
+    """The forces at ends that are taken as they are, where they are not small."""
+    _, gradients = land.values_and_gradients(np.stack([a, b]))
+    largest = [land.residual(gradient) for gradient in gradients]
+    names = [
+        f"{name} ({force:.2g} eV/Å)" for name, force in zip(("start", "end"), largest, strict=True) if force > fmax
+    ]
+    if not names:
+        return []
+    return [
+        f"the forces are not small at the {' and the '.join(names)}: barriers count from the structures as they are"
+    ]
 
 
 def _what_clashes(land: Any, a: np.ndarray, b: np.ndarray) -> list[str]:
