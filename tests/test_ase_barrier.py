@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 from pathlib import Path
 from typing import Any, ClassVar
@@ -336,6 +337,14 @@ def test_hydrogen_moves_round_a_molecule() -> None:
     assert reaction.barrier_forward == pytest.approx(3.175, abs=0.002)
     assert reaction.reaction_energy == pytest.approx(0.868, abs=0.002)
     assert reaction.frequency == pytest.approx(1421.5, rel=0.01)
+
+
+def test_the_example_prints_what_it_says() -> None:
+    import minilandscape.adapters.ase as adapter
+
+    found = doctest.testmod(adapter)
+    assert found.attempted > 5
+    assert not found.failed
 
 
 def test_the_end_is_what_ases_optimisers_find(found: Any) -> None:

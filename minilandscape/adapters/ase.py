@@ -356,7 +356,7 @@ def barrier(
     >>> add_adsorbate(end, "Al", 1.7, "hollow", offset=(1, 0))
     >>> found = barrier(start, end, EMT)
     >>> round(found.barrier_forward, 3), found.connects
-    (0.42, 'start and end')
+    (0.257, 'start and end')
     """
     if not fmax > 0:
         raise ValueError(f"fmax is {fmax}; expected a force above 0, in eV/Å")
