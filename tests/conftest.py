@@ -18,7 +18,8 @@ from minilandscape.data import Images, Mnist
 
 #: Modules whose tests take long and say nothing of NumPy's version: processes, signals, pages, devices, words.
 ONCE = ("benchmarks", "campaign", "cuda", "devices", "docs", "examples", "options_without_effect", "packaging")
-ONCE += ("path_checkpoint", "readme", "reproduce", "strict_cupy", "words", "workers")
+ONCE += ("path_checkpoint", "readme", "reproduce", "strict_cupy", "words", "workers", "barriers", "cli", "layers")
+ONCE += ("methods", "path_options", "ase_barrier")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
