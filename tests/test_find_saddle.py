@@ -572,3 +572,16 @@ def test_hydrogen_goes_around_carbon_and_nitrogen() -> None:
     assert found.saddle is not None
     assert found.barrier_forward == pytest.approx(3.175, abs=3e-3)
     assert found.saddle.connects_ends
+
+
+def test_a_batch_trades_calls_for_rounds(lj6: Any) -> None:
+    few, many = (find_saddle(Counting(LennardJones(6)), *lj6, batch=batch) for batch in (0, 12))
+    for found in (few, many):
+        assert found.converged, found.reason
+        assert found.barrier_forward == pytest.approx(0.633030982, abs=1e-5)
+    assert many.rounds < few.rounds
+    assert few.saddle is not None
+    assert many.saddle is not None
+    assert many.saddle.chance == 0
+    with pytest.raises(ValueError, match=r"batch is 1\.5; expected a whole number"):
+        find_saddle(LennardJones(6), *lj6, batch=1.5)  # type: ignore[arg-type]

@@ -50,6 +50,7 @@ def find_saddle(
     tolerance: float | None = None,
     verify: bool = True,
     every: bool = False,
+    batch: int = 12,
     initial: Any = None,
     progress: Callable[[str], None] | None = None,
 ) -> Connection:
@@ -76,6 +77,10 @@ def find_saddle(
         Without, the search ends at the first stationary point: neither its index nor what it connects is known.
     every
         Whether the saddles of all pairs of the chain are searched, not only those that may be the highest.
+    batch
+        With so many free coordinates or fewer, the products that prove an index go out as one batch, one for each
+        coordinate: more calls, in far fewer rounds. What pays where as many points are evaluated side by side, by
+        workers or a landscape that takes stacks; 0 makes the fewest calls.
     initial
         The path to begin from: a :class:`Path`, points (K, D) with both ends, or a function of t. None takes the
         straight line, or what the landscape has as ``initial_path(start, end)``.
@@ -117,6 +122,8 @@ def find_saddle(
     """
     if progress is not None and not callable(progress):
         raise TypeError(f"progress is {progress!r}; expected a function of a line of text, such as print")
+    if not isinstance(batch, (int, np.integer)) or batch < 0:
+        raise ValueError(f"batch is {batch!r}; expected a whole number of at least 0")
     if tolerance is not None:
         check_positive("tolerance", tolerance, "number")
         tolerance = float(tolerance)
@@ -128,7 +135,7 @@ def find_saddle(
     land = as_landscape(landscape, a.size)
     if not np.any(np.asarray(land.displacement(a, b))):
         raise ValueError("start and end are equal; expected two different points")
-    return _Chain(land, tolerance, verify, every, progress or (lambda line: None)).run(a, b, initial)
+    return _Chain(land, tolerance, verify, every, batch, progress or (lambda line: None)).run(a, b, initial)
 
 
 class ConnectionInterrupted(KeyboardInterrupt):
@@ -190,6 +197,7 @@ class _Chain:
     tolerance: float | None
     verify: bool
     every: bool
+    batch: int
     progress: Callable[[str], None]
     known: Known = field(default_factory=Known)
     pairs: list[tuple[int, int]] = field(default_factory=lambda: [(0, 1)])
@@ -308,7 +316,7 @@ class _Chain:
             if isinstance(start, str):
                 reason = start
                 continue
-            refinement = Refinement(self.landscape, start, self.tolerance, self.known, self.verify)
+            refinement = Refinement(self.landscape, start, self.tolerance, self.known, self.verify, self.batch)
             try:
                 saddle = refinement.run()
             except LandscapeError as error:

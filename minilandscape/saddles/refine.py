@@ -14,7 +14,7 @@ from .model import Model
 from .result import Saddle
 from .search import FIRST_TRUST, Climb, Seen
 from .spectrum import Spectrum, examine
-from .surface import Surface
+from .surface import FEW, Surface
 
 #: From a point, the landscape varies over so many of the lengths over which its curvature changes.
 LENGTHS = 5
@@ -99,6 +99,8 @@ class Refinement:
         The residual that was asked for; None where it follows from the start and the noise.
     known
         Minima that descents may end at.
+    batch
+        With so many free coordinates or fewer the products with all unit vectors go out together.
     sides
         The minima beside the saddle, in the order of the result.
     """
@@ -108,12 +110,14 @@ class Refinement:
     residual: float | None = None
     known: Known = field(default_factory=Known)
     verify: bool = True
+    batch: int = FEW
     surface: Surface = field(init=False)
     searched: int = field(init=False, default=0)
     sides: tuple[Minimum, ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
         self.surface = Surface(self.landscape, self.start.scale)
+        self.surface.batch = self.batch
 
     def run(self) -> Saddle:
         """Searches and verifies."""
@@ -214,7 +218,7 @@ class Refinement:
         )
         residual = None if self.residual is None else self.residual / unit
         inner = Refinement(
-            Rescaled(self.landscape, unit), scaled_start, residual, self.known.times(1 / unit), self.verify
+            Rescaled(self.landscape, unit), scaled_start, residual, self.known.times(1 / unit), self.verify, self.batch
         )
         try:
             found = inner.run()

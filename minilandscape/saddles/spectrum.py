@@ -15,9 +15,8 @@ from ..landscape import LandscapeError
 from .model import Model
 from .surface import Surface
 
-#: Up to so many coordinates the products with all unit vectors give the whole spectrum, and up to so many of them
-#: two-sided differences cost no more than one-sided ones and a second look.
-FEW, VERY_FEW = 12, 4
+#: Up to so many coordinates two-sided differences cost no more than one-sided ones and a second look.
+VERY_FEW = 4
 #: The chance to miss an eigenvalue below the floor.
 MISSED = 1e-3
 #: A mode is close where its residual is below this part of its eigenvalue; products at most to make it so.
@@ -165,7 +164,7 @@ class _Examination:
         self.rows, self.products, self.projected = np.zeros((0, x.size)), np.zeros((0, x.size)), np.zeros((0, 0))
         self.count = 0
         self.room = x.size - len(zero)
-        self.most = min(self.room, MOST_VECTORS, max(FEW, MOST_MEMORY // (16 * x.size)))
+        self.most = min(self.room, MOST_VECTORS, max(surface.batch, MOST_MEMORY // (16 * x.size)))
 
     # The vectors -----------------------------------------------------------------------------------------------------
 
@@ -235,7 +234,7 @@ class _Examination:
     def run(self, guess: np.ndarray | None) -> Spectrum:
         """Gathers what tells the signs."""
         expected = 0 if guess is None else 1
-        if self.room <= FEW:
+        if self.room <= self.surface.batch:
             self.whole()
             return self.known(True, 0.0)
         if guess is not None:

@@ -17,6 +17,8 @@ UNSURE = 3
 UNSEEN = 3
 #: A value below so many times its noise is not told from zero.
 LEVEL = 4
+#: Up to so many coordinates the products with all unit vectors give the whole spectrum, by default.
+FEW = 12
 #: Rounding errors of exact products, in units of the precision.
 ROUNDING = 1e3
 
@@ -32,6 +34,8 @@ class Surface(Differences):
         As measured where :meth:`measure` was last called; None before.
     measured_at
         Where that was.
+    batch
+        With so many free coordinates or fewer the products with all unit vectors go out together.
     rounds
         Batches evaluated: what counts where the points of one are evaluated side by side.
     """
@@ -41,7 +45,7 @@ class Surface(Differences):
         self.scale = scale
         self.noise: Noise | None = None
         self.measured_at: np.ndarray | None = None
-        self.rounds = 0
+        self.batch, self.rounds = FEW, 0
         self._length, self._one_sided_step = 1.0, 0.0
 
     def stack(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
