@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -44,7 +44,7 @@ FEW = 4
 #: Samples whose outputs prove that an alignment leaves the function unchanged.
 PROOF = 16
 
-State = Mapping[str, Any] | torch.nn.Module | str | Path
+State: TypeAlias = Mapping[str, Any] | torch.nn.Module | str | Path
 
 
 class TorchLandscape(LandscapeDefaults):

@@ -392,15 +392,15 @@ class _Follower:
         return [None if k in which else axis for k, axis in enumerate(x) if keep or k not in which]
 
     def _turned(self, node: fx.Node, name: str, x: Axes) -> Axes | None:
-        order = list(node.args[1:])
+        order: list[Any] = list(node.args[1:])
         if len(order) == 1 and isinstance(order[0], (tuple, list)):
             order = list(order[0])
         if not order or not all(isinstance(k, int) for k in order):
             return None
         if name == "permute":
-            return [x[k] for k in order]  # type: ignore[index]
+            return [x[k] for k in order]
         a, b = order
-        x[a], x[b] = x[b], x[a]  # type: ignore[index]
+        x[a], x[b] = x[b], x[a]
         return x
 
     def _indexed(self, index: Any, x: Axes) -> Axes | None:
