@@ -20,20 +20,13 @@ class Differences:
     ----------
     step
         h, the distance between the gradients that are subtracted.
-    known
-        The gradient at the point of the next products, where they need not be exact: one gradient a product, not two.
     evaluations
         Points evaluated.
-    asymmetry
-        How much the entries of the last whole Hessian differed from its transpose's, root mean square over √2: what
-        noise and kinks leave in each.
     """
 
     def __init__(self, landscape: Any, step: float) -> None:
         self.landscape, self.step = landscape, step
-        self.known: np.ndarray | None = None
         self.evaluations = Evaluations()
-        self.asymmetry = 0.0
 
     def value_and_gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         """NaN where the landscape cannot be evaluated."""
@@ -51,18 +44,17 @@ class Differences:
         return values, to_host(gradients).astype(np.float64)
 
     def products(self, x: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """H v for rows v (n, D), all in one batch, by [∇f(x + h v) − ∇f(x − h v)] / 2h.
-
-        Where the gradient at x is known, and the product need not be exact, by [∇f(x + h v) − ∇f(x)] / h.
-        """
-        sizes = np.linalg.norm(directions, axis=1, keepdims=True)
-        units = np.divide(directions, sizes, out=np.zeros_like(directions), where=sizes > 0)
-        if self.known is not None:
-            _, gradients = self.stack(x + self.step * units)
-            return sizes * (gradients - self.known) / self.step
+        """H v for rows v (n, D), all in one batch, by [∇f(x + h v) − ∇f(x − h v)] / 2h."""
+        sizes, units = _units(directions)
         _, gradients = self.stack(np.concatenate([x + self.step * units, x - self.step * units]))
         ahead, behind = gradients[: len(units)], gradients[len(units) :]
         return sizes * (ahead - behind) / (2 * self.step)
+
+    def one_sided(self, x: np.ndarray, directions: np.ndarray, gradient: np.ndarray, step: float) -> np.ndarray:
+        """The same by [∇f(x + h v) − ∇f(x)] / h, from the gradient at x and an h of their own: half the gradients."""
+        sizes, units = _units(directions)
+        _, gradients = self.stack(x + step * units)
+        return sizes * (gradients - gradient) / step
 
     def zero_modes(self, x: np.ndarray) -> np.ndarray:
         """(Z, D), orthonormal; LandscapeError where what the landscape names cannot be, or is every direction."""
@@ -96,7 +88,6 @@ class Differences:
         H = basis @ self.products(x, basis).T
         if not np.isfinite(H).all():
             raise LandscapeError("the gradient is not finite beside it", x)
-        self.asymmetry = float(np.sqrt(np.mean((H - H.T) ** 2) * len(H) / max(len(H) - 1, 1) / 2))
         values, vectors = np.linalg.eigh(0.5 * (H + H.T))
         return values, vectors.T @ basis
 
@@ -117,5 +108,16 @@ class Exact(Differences):
     def products(self, x: np.ndarray, directions: np.ndarray) -> np.ndarray:
         """H v for rows v (n, D)."""
         self.done += len(directions)
-        point, rows = (to_device(a, self.landscape.device, self.landscape.dtype) for a in (x, directions))
-        return to_host(self.landscape.hessian_products(point, rows)).astype(np.float64)
+        return exact_products(self.landscape, x, directions)
+
+
+def exact_products(landscape: Any, x: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """H v for rows v (n, D), of a landscape that has a method for them, in float64 on the host."""
+    point, rows = (to_device(a, landscape.device, landscape.dtype) for a in (x, directions))
+    return to_host(landscape.hessian_products(point, rows)).astype(np.float64)
+
+
+def _units(directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The lengths (n, 1) of some rows, and the rows over them; a row of zeros stays one."""
+    sizes = np.linalg.norm(directions, axis=1, keepdims=True)
+    return sizes, np.divide(directions, sizes, out=np.zeros_like(directions), where=sizes > 0)

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import to_device, to_host
-from ..hessian import Differences
+from ..hessian import Differences, exact_products
 from ..landscape import LandscapeError
 from ..noise import Noise, bending_length, measure_noise, one_sided_step, product_step
 
@@ -107,15 +106,11 @@ class Surface(Differences):
         if self.exact:
             self.evaluations.gradients += 2 * len(directions)
             self.rounds += 1
-            there = (to_device(a, self.landscape.device, self.landscape.dtype) for a in (x, directions))
-            products = to_host(self.landscape.hessian_products(*there)).astype(np.float64)
+            products = exact_products(self.landscape, x, directions)
+        elif gradient is None:
+            products = self.products(x, directions)
         else:
-            both, self.known = self.step, gradient
-            self.step = both if gradient is None else self._one_sided_step
-            try:
-                products = self.products(x, directions)
-            finally:
-                self.step, self.known = both, None
+            products = self.one_sided(x, directions, gradient, self._one_sided_step)
         if not np.isfinite(products).all():
             raise LandscapeError("the gradient is not finite beside it", x)
         return products
