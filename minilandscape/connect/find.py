@@ -14,7 +14,7 @@ from ..motion import moved_near
 from ..paths import Path, find_path
 from ..saddles import REACHED, Known, Minimum, Refinement, Saddle, Start, Surface
 from .guess import Guess, first_guess
-from .refine import SAME, check_positive, start_of_path
+from .refine import SAME, check_positive, range_without_spike, start_of_path
 from .result import Connection, path_through
 from .valley import minimum_below
 
@@ -256,7 +256,7 @@ class _Chain:
     def _piece(self, k: int) -> tuple[_Link | None, str | None]:
         """What lies between a pair that is left beside a saddle."""
         i, j = self.pairs[k]
-        above = self.highest - max(self.known.values[i], self.known.values[j])
+        above = self._above(i, j)
         guess, scale, _ = self._guess(i, j, None, UNSEEN * above)
         passed = _Link(None, passed=(guess.points[1:-1], guess.values[1:-1]))
         seen = not guess.finite or guess.rise > UNSEEN * above
@@ -276,8 +276,11 @@ class _Chain:
 
     def _below(self, path: Path, i: int, j: int) -> bool:
         """Whether a path between two minima of the chain stays below its highest saddle."""
-        above = self.highest - max(self.known.values[i], self.known.values[j])
-        return path.maximum <= self.highest - BELOW * above
+        return path.maximum <= self.highest - BELOW * self._above(i, j)
+
+    def _above(self, i: int, j: int) -> float:
+        """How far the highest saddle lies above the higher of two minima."""
+        return self.highest - max(self.known.values[i], self.known.values[j])
 
     def _strict(self, k: int, scale: float) -> bool:
         """Whether a point is known to be a minimum, and not one on its way to infinity."""
@@ -393,8 +396,7 @@ class _Chain:
     def _of_guess(self, guess: Guess, scale: float, reach: float, ends: tuple[int, int]) -> Start:
         t, x, tangent = guess.top()
         self.progress(f"first path: maximum about {guess.highest:.6g} near t = {t:.3f}")
-        low, middle, high = (float(f(guess.values)) for f in (np.min, np.median, np.max))
-        height = min(high - low, SPIKE * (middle - low)) if middle > low else high - low
+        height = range_without_spike(guess.values, SPIKE)
         part, higher = RESIDUAL / x.size**0.5, max(guess.values[0], guess.values[-1])
         return Start(
             point=x,
@@ -404,8 +406,8 @@ class _Chain:
             scale=scale,
             reach=reach,
             small=lambda value: part * min(height, max(LEAST * height, value - higher)) / scale,
-            lowest=low,
-            height=high - low,
+            lowest=float(guess.values.min()),
+            height=float(np.ptp(guess.values)),
             leash=LEASH,
         )
 

@@ -168,6 +168,13 @@ def distances(land: Any, ends: np.ndarray) -> tuple[float, float, float]:
     return (least if SAME < least / plain < MOVED else plain), plain, least
 
 
+def range_without_spike(values: np.ndarray, most: float) -> float:
+    """The range of some values, but no more than so many times that of their lower half: what lies above is a spike."""
+    finite = values[np.isfinite(values)]
+    low, middle, high = (float(f(finite)) for f in (np.min, np.median, np.max))
+    return min(high - low, most * (middle - low)) if middle > low else high - low
+
+
 def check_positive(name: str, number: Any, what: str) -> None:
     """Raises where an option is no positive, finite number."""
     real = isinstance(number, (int, float, np.integer, np.floating)) and not isinstance(number, bool)

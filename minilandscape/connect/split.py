@@ -12,7 +12,7 @@ from ..landscape import as_landscape
 from ..motion import distance_without_zero_modes
 from ..paths import Path
 from ..saddles import REACHED, Known, Surface
-from .refine import RESIDUAL, check_positive, distances
+from .refine import RESIDUAL, check_positive, distances, range_without_spike
 from .valley import minimum_below
 
 #: A path's range of values is no more than so many times that of its lower half: what lies above is a spike.
@@ -65,12 +65,13 @@ def split_at_minima(landscape: Any, path: Path, *, least: float = 0.02) -> np.nd
     ends = np.stack([path.start, path.end]).astype(np.float64)
     scale, _, _ = distances(land, ends)
     t, values = _finely(land, path)
-    depth = least * _range(values)
+    height = range_without_spike(values, SPIKE)
+    depth = least * height
     surface, reach = Surface(land, scale), float(np.abs(path.end - path.start).max())
     chain, left_out = [ends[0]], []
     for k in _low_points(values, depth):
         x, before = path.points([t[k], t[k] - APART]).astype(np.float64)
-        found = minimum_below(surface, x, before - x, reach, RESIDUAL * _range(values) / scale, Known())
+        found = minimum_below(surface, x, before - x, reach, RESIDUAL * height / scale, Known())
         if found.reason is not None:
             left_out.append(f"t = {t[k]:.4g}: {found.reason}")
         elif all(
@@ -84,13 +85,6 @@ def split_at_minima(landscape: Any, path: Path, *, least: float = 0.02) -> np.nd
             stacklevel=2,
         )
     return np.stack([*chain, ends[1]])
-
-
-def _range(values: np.ndarray) -> float:
-    """The range of a path's values, without a spike."""
-    finite = values[np.isfinite(values)]
-    low, middle, high = (float(f(finite)) for f in (np.min, np.median, np.max))
-    return min(high - low, SPIKE * (middle - low)) if middle > low else high - low
 
 
 def _low_points(values: np.ndarray, depth: float) -> list[int]:
