@@ -257,7 +257,7 @@ class _Chain:
         """What lies between a pair that is left beside a saddle."""
         i, j = self.pairs[k]
         above = self._above(i, j)
-        guess, scale, _ = self._guess(i, j, None, UNSEEN * above)
+        guess, scale, reach = self._guess(i, j, None, UNSEEN * above)
         passed = _Link(None, passed=(guess.points[1:-1], guess.values[1:-1]))
         seen = not guess.finite or guess.rise > UNSEEN * above
         if seen and guess.finite and not self.every and guess.rise <= (1 - BELOW) * above:
@@ -272,7 +272,7 @@ class _Chain:
             self.progress("between two points of the chain the path does not rise")
             return passed, None
         self.pairs[k] = first, second
-        return self._between(first, second, None)
+        return self._between(first, second, None, (guess, scale, reach) if (first, second) == (i, j) else None)
 
     def _below(self, path: Path, i: int, j: int) -> bool:
         """Whether a path between two minima of the chain stays below its highest saddle."""
@@ -310,10 +310,12 @@ class _Chain:
 
     # A pair ----------------------------------------------------------------------------------------------------------
 
-    def _between(self, i: int, j: int, initial: Any) -> tuple[_Link | None, str | None]:
-        """The saddle between two minima, or one on the way; or why there is none."""
+    def _between(
+        self, i: int, j: int, initial: Any, seen: tuple[Guess, float, float] | None = None
+    ) -> tuple[_Link | None, str | None]:
+        """The saddle between two minima, or one on the way; or why there is none; ``seen`` is a first path."""
         reason: str | None = None
-        for start in self._starts(i, j, initial):
+        for start in self._starts(i, j, initial, seen):
             if isinstance(start, _Link):
                 return start, None
             if isinstance(start, str):
@@ -343,7 +345,9 @@ class _Chain:
                 return link, None
         return None, reason
 
-    def _starts(self, i: int, j: int, initial: Any) -> Iterator[Start | str | _Link]:
+    def _starts(
+        self, i: int, j: int, initial: Any, seen: tuple[Guess, float, float] | None
+    ) -> Iterator[Start | str | _Link]:
         """Where to search from, cheap ones first; why a path gives no start, in words; or a path that is enough."""
         if self._apart(i, j)[3]:
             yield (
@@ -351,7 +355,7 @@ class _Chain:
                 "taken out of their distance"
             )
             return
-        guess, scale, reach = self._guess(i, j, initial)
+        guess, scale, reach = seen or self._guess(i, j, initial)
         self.against = self.against or (len(self.pairs) == 1 and guess.finite and guess.against)
         yield self._of_guess(guess, scale, reach, (i, j)) if guess.finite else "the first path cannot be evaluated"
         a, b = guess.points[0], guess.points[-1]
