@@ -1,0 +1,145 @@
+"""Docstrings of the public names: complete sections, the names of the signature, and examples that run."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+import re
+from typing import Any
+
+import pytest
+
+import minilandscape as ml
+
+NAMES = sorted(set(ml.__all__) - {"__version__"})
+#: Names whose docstrings are not complete yet. A name leaves the list when its docstring is.
+INCOMPLETE = {
+    "AutoNeb",
+    "Barriers",
+    "Bezier",
+    "Connection",
+    "Curvature",
+    "DisconnectivityGraph",
+    "Evaluations",
+    "KernelPCA",
+    "Linear",
+    "Noise",
+    "Path",
+    "PathComparison",
+    "Polyline",
+    "Run",
+    "Saddle",
+    "SpectralDensity",
+    "StationaryPoints",
+    "Surface",
+    "align",
+    "as_landscape",
+    "barriers",
+    "check_gradient",
+    "compare_sets",
+    "component_statistics",
+    "disconnectivity_graph",
+    "initial_vector",
+    "kernel_pca",
+    "load_connection",
+    "load_curvature",
+    "load_kernel_pca",
+    "load_mnist",
+    "load_path",
+    "load_runs",
+    "load_saddle",
+    "load_spectral_density",
+    "load_stationary_points",
+    "load_surface",
+    "network_landscape",
+    "preferred_direction",
+    "product_step",
+    "read_pathsample",
+    "read_pele",
+    "read_topsearch",
+    "set_threads",
+    "shell_lengths",
+    "split_at_minima",
+    "surface",
+    "train",
+    "train_to_folder",
+    "train_together",
+}
+
+
+def sections(documented: Any) -> dict[str, list[str]]:
+    """Lines below each heading of a numpydoc docstring, and above the first one as ``""``."""
+    found: dict[str, list[str]] = {"": []}
+    lines, heading = inspect.cleandoc(documented.__doc__ or "").splitlines(), ""
+    for k, line in enumerate(lines):
+        underline = lines[k + 1] if k + 1 < len(lines) else ""
+        if line and re.fullmatch(r"-{3,}", underline):
+            heading = line
+            found[heading] = []
+        elif not re.fullmatch(r"-{3,}", line):
+            found[heading].append(line)
+    return found
+
+
+def names_in(lines: list[str]) -> list[str]:
+    """The names that a section of parameters or attributes describes."""
+    heads = [line.split(" : ")[0] for line in lines if line and not line.startswith(" ")]
+    return [name.strip().lstrip("*") for head in heads for name in head.split(",")]
+
+
+def parameters_of(documented: Any) -> list[str]:
+    try:
+        signature = inspect.signature(documented)
+    except ValueError:
+        return []
+    return [name for name in signature.parameters if name not in ("self", "args")]
+
+
+def missing(name: str) -> list[str]:
+    """Everything that a public docstring lacks, in words."""
+    documented = getattr(ml, name)
+    if inspect.isclass(documented) and issubclass(documented, BaseException):
+        return [] if documented.__doc__ else ["a docstring"]
+    found, lacks = sections(documented), []
+    described = names_in(found.get("Parameters", []))
+    if inspect.isclass(documented):
+        if not described and not names_in(found.get("Attributes", [])):
+            lacks.append("a section Parameters or Attributes")
+    else:
+        if parameters_of(documented) and not described:
+            lacks.append("a section Parameters")
+        if inspect.signature(documented).return_annotation not in (None, "None") and not found.get("Returns"):
+            lacks.append("a section Returns")
+    if described:
+        given = parameters_of(documented)
+        lacks += [f"the parameter {each}" for each in given if each not in (*described, "options")]
+        if "options" not in given:  # else keyword arguments that the signature does not name
+            lacks += [f"a parameter {each}, which is described" for each in described if each not in given]
+    if not any(line.startswith(">>> ") for line in found.get("Examples", [])):
+        lacks.append("an example")
+    if found[""] and not found[""][0].endswith((".", ":")):
+        lacks.append("a first line that is a sentence")
+    return lacks
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_docstring_is_complete(name: str) -> None:
+    lacks = missing(name)
+    if name in INCOMPLETE:
+        assert lacks, f"the docstring of ml.{name} is complete: remove the name from INCOMPLETE"
+    else:
+        assert not lacks, f"ml.{name} lacks {'; '.join(lacks)}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_examples_run(name: str) -> None:
+    documented = getattr(ml, name)
+    finder, runner = doctest.DocTestFinder(), doctest.DocTestRunner(verbose=False)
+    output: list[str] = []
+    for test in finder.find(documented, f"ml.{name}", globs={}):
+        runner.run(test, out=output.append)
+    assert not runner.failures, "".join(output)
+
+
+def test_the_list_of_incomplete_docstrings_holds_public_names() -> None:
+    assert set(NAMES) >= INCOMPLETE
