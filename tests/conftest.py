@@ -29,6 +29,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A process for each core; none beside pytest's own where a single file is asked for."""
+    asked = {argument.partition("::")[0] for argument in config.args}
+    if len(asked) == 1 and Path(*asked).is_file():
+        return 0
+    return backend.thread_count()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     reason = gpu_is_missing()
     if config.getoption("--arithmetic"):

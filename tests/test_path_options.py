@@ -48,7 +48,7 @@ def no_points() -> list[Any]:
 
 
 @pytest.mark.parametrize("method", ["fourier", "neb"])
-@pytest.mark.parametrize("given", no_points(), ids=repr)
+@pytest.mark.parametrize("given", no_points(), ids=lambda given: "function" if callable(given) else repr(given))
 def test_what_is_no_path_to_begin_from_is_refused(method: str, given: Any) -> None:
     with pytest.raises(ValueError, match=r"^initial .*expected a Path, points \(K, 2\), or a function of t"):
         find_path(LAND, *ENDS, method, n_points=9, steps=1, initial=given)
