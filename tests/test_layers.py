@@ -12,7 +12,7 @@ import minilandscape
 ROOT = Path(minilandscape.__file__).parent
 #: Lowest first: a module imports from its own line or from those before it.
 LAYERS = (
-    ("backend", "cuda", "files", "workers", "motion"),
+    ("backend", "cuda", "display", "files", "workers", "motion"),
     ("landscape",),
     ("hessian", "noise"),
     ("potentials", "data", "formats"),
