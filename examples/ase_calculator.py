@@ -1,4 +1,9 @@
-"""An adatom hops on Al(100), ASE's EMT: the barrier by a coarse path and a verified saddle."""
+"""
+An adatom on Al(100) with ASE
+=============================
+
+An adatom hops on Al(100), ASE's EMT: the barrier by a coarse path and a verified saddle.
+"""
 
 from ase.build import add_adsorbate, fcc100
 from ase.calculators.emt import EMT

@@ -1,4 +1,9 @@
-"""A function written with autograd.numpy needs no gradient of its own."""
+"""
+A function differentiated by autograd
+=====================================
+
+A function written with autograd.numpy needs no gradient of its own.
+"""
 
 import autograd.numpy as anp
 import numpy as np

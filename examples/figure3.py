@@ -1,4 +1,9 @@
-"""The paper's Fig. 3 as a picture."""
+"""
+The paper's Fig. 3
+==================
+
+The paper's Fig. 3 as a picture.
+"""
 
 from matplotlib.figure import Figure
 

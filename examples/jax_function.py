@@ -1,4 +1,9 @@
-"""The Müller-Brown surface written with jax.numpy, differentiated and compiled by JAX."""
+"""
+A function written in JAX
+=========================
+
+The Müller-Brown surface written with jax.numpy, differentiated and compiled by JAX.
+"""
 
 import jax
 import jax.numpy as jnp

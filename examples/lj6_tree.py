@@ -1,4 +1,9 @@
-"""The tree of the Lennard-Jones cluster of six atoms, from a search of our own: minima, saddles, where they merge."""
+"""
+The disconnectivity graph of LJ6
+================================
+
+The tree of the Lennard-Jones cluster of six atoms, from a search of our own: minima, saddles, where they merge.
+"""
 
 import numpy as np
 from scipy.optimize import minimize

@@ -1,4 +1,9 @@
-"""Connect two minima of a function of one's own: the Müller–Brown surface, value and gradient by hand."""
+"""
+The Müller–Brown surface
+========================
+
+Connect two minima of a function of one's own: the Müller–Brown surface, value and gradient by hand.
+"""
 
 import numpy as np
 

@@ -1,4 +1,9 @@
-"""A cluster of pele: its two lowest minima joined by our finder, the saddle verified, and put into pele's database."""
+"""
+A cluster from pele
+===================
+
+A cluster of pele: its two lowest minima joined by our finder, the saddle verified, and put into pele's database.
+"""
 
 import numpy as np
 from pele.optimize import lbfgs_cpp

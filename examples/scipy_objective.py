@@ -1,4 +1,9 @@
-"""Minima by SciPy, the barrier between them by a path and a verified saddle."""
+"""
+Minima by SciPy, barriers by minilandscape
+==========================================
+
+Minima by SciPy, the barrier between them by a path and a verified saddle.
+"""
 
 from itertools import pairwise
 

@@ -1,4 +1,9 @@
-"""A potential of topsearch, connected by our finder; and our Lennard-Jones cluster as a potential of topsearch."""
+"""
+A potential of topsearch
+========================
+
+A potential of topsearch, connected by our finder; and our Lennard-Jones cluster as a potential of topsearch.
+"""
 
 import numpy as np
 from topsearch.potentials.test_functions import Camelback

@@ -1,4 +1,9 @@
-"""Two PyTorch modules trained from different seeds, joined by a low path over their parameters."""
+"""
+Two PyTorch modules
+===================
+
+Two PyTorch modules trained from different seeds, joined by a low path over their parameters.
+"""
 
 import torch
 

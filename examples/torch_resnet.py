@@ -1,4 +1,8 @@
-"""A small ResNet with batch normalisation, trained twice: is there a barrier between the two?
+"""
+Two ResNets with batch normalisation
+====================================
+
+A small ResNet with batch normalisation, trained twice: is there a barrier between the two?
 
 Prints the barrier along the straight line, along the straight line to the second network with its units in the order
 of the first, and along a path; draws losses and accuracies along the path, with recomputed batch-normalisation

@@ -1,4 +1,8 @@
-"""A two-layer transformer, trained twice: barriers between the two, and how sharp they are.
+"""
+Two transformers
+================
+
+A two-layer transformer, trained twice: barriers between the two, and how sharp they are.
 
 The task: which of the first two symbols of a sequence occurs more often in the rest. Prints the barrier along the
 straight line, along the straight line after alignment (heads are permuted as wholes), and along a path; then the

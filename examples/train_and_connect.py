@@ -1,4 +1,9 @@
-"""Train two small runs of fcp and join them by a low path."""
+"""
+Two networks on MNIST
+=====================
+
+Train two small runs of fcp and join them by a low path.
+"""
 
 import minilandscape as ml
 

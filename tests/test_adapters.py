@@ -352,15 +352,14 @@ class TestPele:
             assert found.coords == pytest.approx(land.minima[0], abs=1e-4)
 
 
-def snippets(section: str) -> str:
-    """The Python of one section of docs/adapters.md."""
-    document = (Path(__file__).parent.parent / "docs" / "adapters.md").read_text(encoding="utf-8")
-    (text,) = (part for part in document.split("\n## ") if part.startswith(section))
-    return "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+def snippets(page: str) -> str:
+    """The Python of one page of docs/howto."""
+    document = (Path(__file__).parent.parent / "docs" / "howto" / page).read_text(encoding="utf-8")
+    return "\n".join(re.findall(r"```python\n(.*?)```", document, re.DOTALL))
 
 
 class TestDocument:
-    """docs/adapters.md runs as it stands, once its reader's own things are there."""
+    """The pages on other packages run as they stand, once its reader's own things are there."""
 
     def test_ase(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         build = pytest.importorskip("ase.build")
@@ -371,12 +370,12 @@ class TestDocument:
         atoms.set_constraint(FixAtoms([0, 1, 2]))
         start, end = atoms.copy(), atoms.copy()
         end.positions[-1, 2] += 0.5
-        exec(snippets("ASE"), {"ml": ml, "atoms": atoms, "start_atoms": start, "end_atoms": end})
+        exec(snippets("ase.md"), {"ml": ml, "atoms": atoms, "start_atoms": start, "end_atoms": end})
         assert (tmp_path / "path.traj").stat().st_size
 
     def test_scipy(self) -> None:
         names: dict[str, Any] = {"fun": lambda x: (rosen(x), rosen_der(x)), "D": 3, "x0": np.zeros(3)}
-        exec(snippets("SciPy"), names)
+        exec(snippets("scipy.md"), names)
         assert names["land"].size == 3
 
     def test_pele(self) -> None:
@@ -384,7 +383,7 @@ class TestDocument:
         from pele.potentials import LJ
 
         names: dict[str, Any] = {"potential": LJ(), "D": 18, "system": SimpleNamespace(get_potential=LJ)}
-        exec(snippets("pele"), names)
+        exec(snippets("pele-topsearch.md"), names)
         assert names["land"].zero_modes(lj6_minima()[0]).shape == (6, 18)
 
 

@@ -19,7 +19,7 @@ from minilandscape.paths.method import options_of
 from minilandscape.paths.methods import METHODS
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SOURCES = "\n".join(f.read_text(encoding="utf-8") for d in ("minilandscape", "cli") for f in (ROOT / d).rglob("*.py"))
 
 
@@ -77,11 +77,11 @@ def test_options_attributes_and_arguments_exist(document: Path) -> None:
 
 
 def test_the_tables_of_the_reproduction_are_those_of_its_results() -> None:
-    tables = runpy.run_path(str(ROOT / "docs" / "results" / "tables.py"))
-    page = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
-    assert tables["with_tables"](page) == page, "python docs/results/tables.py writes them anew"
+    tables = runpy.run_path(str(ROOT / "docs" / "paper" / "results" / "tables.py"))
+    page = (ROOT / "docs" / "paper" / "reproduction.md").read_text(encoding="utf-8")
+    assert tables["with_tables"](page) == page, "python docs/paper/results/tables.py writes them anew"
     for name, text in tables["files"]().items():
-        assert (ROOT / "docs" / "results" / name).read_text(encoding="utf-8") == text
+        assert (ROOT / "docs" / "paper" / "results" / name).read_text(encoding="utf-8") == text
     words = re.sub(r"^\|.*$", "", page, flags=re.MULTILINE).split()  # without the tables
     assert len(words) <= 2500
     with pytest.raises(ValueError, match="places for"):
@@ -90,7 +90,7 @@ def test_the_tables_of_the_reproduction_are_those_of_its_results() -> None:
 
 def test_every_reason_of_a_search_is_explained() -> None:
     """As the program itself says it."""
-    text = (ROOT / "docs" / "convergence.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "explanation" / "convergence.md").read_text(encoding="utf-8")
     for ending in Ending:
         advice = ending.advice or "–"
         assert f"| `{ending}` | {'yes' if ending.converged else 'no'} | {ending.meaning} | {advice} |" in text

@@ -1,7 +1,7 @@
-"""Puts the results beside this file into tables: those of docs/reproduction.md, its figure, and CSV files.
+"""Puts the results beside this file into tables: those of docs/paper/reproduction.md, its figure, and CSV files.
 
-python docs/results/tables.py            writes them
-python docs/results/tables.py CAMPAIGN   keeps a campaign's numbers here first, without vectors and curves
+python docs/paper/results/tables.py            writes them
+python docs/paper/results/tables.py CAMPAIGN   keeps a campaign's numbers here first, without vectors and curves
 """
 
 from __future__ import annotations
