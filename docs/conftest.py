@@ -1,0 +1,127 @@
+"""Runs the pages: every block of Python and every command, top to bottom, in an empty folder for each page.
+
+- ``python`` blocks share one namespace; an ``output`` block below one is what it prints.
+- ``console`` blocks hold commands after ``$``, each followed by what it prints.
+- ``shell`` blocks install, download or need other machines: they are shown, not run.
+- An HTML comment ``<!--- invisible-code: python ... --->`` runs and is not shown.
+
+Numbers may differ from the page's by two units of their last digit, and counts by a tenth; ``...`` stands for anything.
+Pages that need a package which is not installed are skipped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sybil import Sybil
+from sybil.evaluators.python import PythonEvaluator
+from sybil.example import Example
+from sybil.parsers.myst import CodeBlockParser, SkipParser
+
+#: What pages need besides the package itself.
+NEEDS = {"ase": ("ase", "tblite"), "pytorch": ("torch",), "jax": ("jax",), "pele-topsearch": ("pele",)}
+NUMBER = re.compile(r"[-+−]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?")
+run_python = PythonEvaluator()
+
+
+def run_block(example: Example) -> None:
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        run_python(example)
+    example.namespace["_printed"] = printed.getvalue()
+
+
+def check_output(example: Example) -> str | None:
+    return difference(example.parsed, example.namespace["_printed"])
+
+
+def run_commands(example: Example) -> str | None:
+    bin_first = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": bin_first, "COLUMNS": "120"}
+    for command, expected in re.findall(r"^\$ (.*(?:\\\n.*)*)\n((?:(?!\$ ).*\n?)*)", example.parsed, re.MULTILINE):
+        done = subprocess.run(
+            ["bash", "-c", command], env=environment, capture_output=True, text=True, check=False, timeout=300
+        )
+        if done.returncode != 0 and "..." not in expected and "error" not in expected.lower():
+            return f"$ {command}\nexit {done.returncode}\n{done.stdout}{done.stderr}"
+        if expected.strip() and (found := difference(expected, done.stdout + done.stderr)):
+            return f"$ {command}\n{found}"
+    return None
+
+
+def difference(expected: str, got: str) -> str | None:
+    """Compare a page's text with what was printed."""
+    if alike(expected, got):
+        return None
+    return f"the page says\n{expected}\nprinted was\n{got}"
+
+
+def alike(expected: str, got: str) -> bool:
+    pattern, numbers, last = "", [], 0
+    text = re.sub(r"[ \t]+", " ", expected.strip())
+    for found in re.finditer(rf"\.\.\.|{NUMBER.pattern}", text):
+        pattern += re.escape(text[last : found.start()])
+        if found[0] == "...":
+            pattern += r"[\s\S]*?"
+        else:
+            numbers.append(found[0])
+            pattern += f"({NUMBER.pattern})"
+        last = found.end()
+    pattern += re.escape(text[last:])
+    match = re.fullmatch(pattern, re.sub(r"[ \t]+", " ", got.strip()))
+    return match is not None and all(near(a, b) for a, b in zip(numbers, match.groups(), strict=True))
+
+
+def near(shown: str, printed: str) -> bool:
+    a, b = (float(n.replace(",", "").replace("−", "-")) for n in (shown, printed))
+    mantissa, _, exponent = shown.replace(",", "").lower().partition("e")
+    _, dot, decimals = mantissa.partition(".")
+    if not dot and not exponent:
+        return abs(a - b) <= 0.1 * abs(a)
+    return abs(a - b) <= 2.1 * 10.0 ** (int(exponent or 0) - len(decimals))
+
+
+@pytest.fixture(scope="module")
+def page_folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """An empty folder, the current one while a page runs; the page's packages are there."""
+    page = Path(request.node.path).stem
+    for package in NEEDS.get(page, ()):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    folder, before = tmp_path_factory.mktemp(page), Path.cwd()
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    yield folder
+    sys.path.remove(str(folder))
+    os.chdir(before)
+
+
+def start_page(namespace: dict[str, Any]) -> None:
+    import matplotlib
+
+    matplotlib.use("agg")
+    namespace["__name__"] = "__page__"
+
+
+pytest_collect_file = Sybil(
+    parsers=[
+        CodeBlockParser("python", run_block),
+        CodeBlockParser("output", check_output),
+        CodeBlockParser("console", run_commands),
+        SkipParser(),
+    ],
+    patterns=["tutorials/*.md"],
+    excludes=["_build/*", "gallery/*", "paper/results/*"],
+    fixtures=["page_folder"],
+    setup=start_page,
+).pytest()
