@@ -75,12 +75,11 @@ def barriers(
     added to those that are there.
     """
     from minilandscape.backend import thread_count
-    from minilandscape.campaign.sets import NamedRecipe, NetworkRecipe
-    from minilandscape.campaign.store import Store
-    from minilandscape.campaign.task import Task
     from minilandscape.data import WORDS
+    from minilandscape.pairs import NamedRecipe, NetworkRecipe
     from minilandscape.set_barriers import SEARCHES
     from minilandscape.set_barriers import barriers as run
+    from minilandscape.tasks import Store, Task
 
     check_own(context)
     if scheduler is not None:

@@ -31,7 +31,7 @@ def _cost(tasks: list[Any], model: str) -> float:
 
 def _overrides(config: Path | None, given: dict[str, Any]) -> dict[str, Any]:
     """The plan's numbers of a TOML file, and those of options, which go before what the file says of a network."""
-    from minilandscape.campaign.plan import read_overrides
+    from minilandscape.paper.plan import read_overrides
 
     overrides = read_overrides(config) if config is not None else {}
     for name, value in overrides.items():
@@ -108,13 +108,11 @@ def reproduce(
 ) -> None:
     """Every table and figure of the paper, from nothing but the data; resumes where it was stopped."""
     from minilandscape.backend import DeviceError, device_module, thread_count
-    from minilandscape.campaign.plan import Plan, combined, image_counts
-    from minilandscape.campaign.plan_tasks import plan_tasks
-    from minilandscape.campaign.run import Summary, summarize
-    from minilandscape.campaign.store import Store
-    from minilandscape.campaign.task import Task
-    from minilandscape.reproduce import estimate
-    from minilandscape.reproduce import reproduce as run
+    from minilandscape.paper.plan import Plan, combined, image_counts
+    from minilandscape.paper.plan_tasks import plan_tasks
+    from minilandscape.paper.reproduce import estimate
+    from minilandscape.paper.reproduce import reproduce as run
+    from minilandscape.tasks import Store, Summary, Task, summarize
 
     given: dict[str, Any] = {"runs": runs, "pairs": pairs, "train_size": train_size, "sgd_updates": sgd_updates}
     given |= {"iterations": iterations, "steps": steps, "initial": initial, "pairing": pairing}
@@ -225,7 +223,7 @@ def reproduce(
 
 def status(folder: Folder, as_json: Json = False) -> None:
     """What of a campaign is done, running, failed and left."""
-    from minilandscape.reproduce import campaign_status
+    from minilandscape.paper.reproduce import campaign_status
 
     _print(campaign_status(folder), None, as_json)
 
@@ -236,7 +234,7 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write report.html again from what is finished."""
-    from minilandscape.reproduce import write_report
+    from minilandscape.paper.reproduce import write_report
 
     with progress_bar("report", None):
         page = write_report(folder, data)

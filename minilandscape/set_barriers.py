@@ -14,17 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from .campaign.comparisons import Comparison, compare_runs, disjoint
-from .campaign.plan_tasks import draw_pairs
-from .campaign.run import Summary, run_tasks
-from .campaign.sets import GivenRecipe, NamedRecipe, NetworkRecipe, Recipe
-from .campaign.store import Store
-from .campaign.task import Task
+from .analysis.permutation import Comparison, compare_runs
 from .files import read_json, read_vectors, sha256, write_atomic, write_json
 from .landscape import as_landscape
+from .pairs import GivenRecipe, NamedRecipe, NetworkRecipe, Recipe, disjoint, draw_pairs
+from .pairs.connect import pair_task, set_task
 from .paths import Fourier
+from .tasks import Store, Summary, Task, run_tasks
 
-SETS = "minilandscape.campaign.sets"
 #: The searches: Algorithm 2 of the paper, and the one that runs to convergence.
 SEARCHES = ("adam", "converged")
 #: Adam's steps, as published.
@@ -115,7 +112,7 @@ def barriers(
     ----------
     landscape
         Anything that :func:`~minilandscape.landscape.as_landscape` takes; or a recipe of
-        `minilandscape/campaign/sets.py`, by which other processes make the landscape on their own.
+        `minilandscape/pairs/recipes.py`, by which other processes make the landscape on their own.
     sets
         Arrays (K, D) by name, or files of vectors.
     folder
@@ -132,7 +129,7 @@ def barriers(
     name
         Of a landscape that is given as it is: results of other names are others.
     executor, scheduler, workers, retry_failed
-        Of :func:`minilandscape.campaign.run_tasks`. A landscape that is given as it is and cannot be sent to other
+        Of :func:`minilandscape.tasks.run_tasks`. A landscape that is given as it is and cannot be sent to other
         processes needs an executor of threads.
     progress
         Called with each task that ends, how it ended, and how many have ended.
@@ -266,16 +263,14 @@ def _tasks(
     labels: dict[str, tuple[str, str]] = {}
     for name, array in vectors.items():
         short = re.sub(r"[^\w-]+", "-", Path(name).stem) or "set"
-        of_set = Task(f"{short}-vectors", f"{SETS}:stored_set", {"name": short, "sha256": sha256(array)})
+        of_set = set_task(short, sha256(array))
         if store.read(of_set) is None:
             store.write(of_set, ({"vectors": array}, {}), 0.0)
         tasks.append(of_set)
         chosen = draw_pairs(len(array), pairs, "random", np.random.default_rng([seed, int(sha256(array)[:8], 16)]))
         for search, path in paths.items():
             for k, pair in enumerate(chosen):
-                options = {"pair": list(pair), "path": path, **recipe.options}
-                hints = {"recipe": recipe}
-                task = Task(f"{short}-{search}-pair{k:04d}", f"{SETS}:connect_pair", options, (of_set,), hints)
+                task = pair_task(f"{short}-{search}-pair{k:04d}", of_set, pair, path, recipe)
                 tasks.append(task)
                 labels[task.id] = name, search
     return tasks, labels

@@ -23,10 +23,10 @@ from minilandscape_cli.main import main
 from threadpoolctl import threadpool_limits
 
 import minilandscape as ml
-from minilandscape.campaign.sets import NamedRecipe, NetworkRecipe
 from minilandscape.data import Mnist, load_mnist
 from minilandscape.figures.barriers import barriers_figure
 from minilandscape.landscape.named import named_landscape
+from minilandscape.pairs import NamedRecipe, NetworkRecipe
 
 WELLS = """
 import numpy as np

@@ -19,11 +19,10 @@ import numpy as np
 import pytest
 
 from minilandscape import files
-from minilandscape.campaign import Store, Task, run_tasks
-from minilandscape.campaign import dask as dask_module
-from minilandscape.campaign import run as run_module
-from minilandscape.campaign import store as store_module
-from minilandscape.campaign.run import summarize
+from minilandscape.tasks import Store, Task, run_tasks, summarize
+from minilandscape.tasks import dask as dask_module
+from minilandscape.tasks import run as run_module
+from minilandscape.tasks import store as store_module
 
 HERE = Path(__file__).parent
 
@@ -218,7 +217,7 @@ CAMPAIGN = """
 import sys
 from pathlib import Path
 from test_campaign import squares
-from minilandscape.campaign import Store, run_tasks
+from minilandscape.tasks import Store, run_tasks
 folder = Path(sys.argv[1])
 run_tasks(squares(8, log=str(folder / "log"), seconds=0.2), Store(folder / "store"), workers=2)
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ ROOT = Path(minilandscape.__file__).parent
 #: Lowest first: a module imports from its own line or from those before it.
 LAYERS = (
     ("backend", "cuda", "display", "files", "workers", "motion"),
+    ("tasks",),
     ("landscape",),
     ("hessian", "noise"),
     ("potentials", "data", "formats"),
@@ -22,9 +24,9 @@ LAYERS = (
     ("connect",),
     ("analysis",),
     ("training",),
-    ("campaign",),
+    ("pairs",),
     ("figures", "set_barriers"),
-    ("demo", "reproduce", "adapters"),
+    ("paper", "demo", "adapters"),
 )
 HEIGHT = {name: height for height, names in enumerate(LAYERS) for name in names}
 
@@ -51,6 +53,23 @@ def test_imports_point_one_way() -> None:
         for name in imports(file):
             if name[0] == "minilandscape" and len(name) > 1 and name[1] != own:
                 assert HEIGHT[name[1]] <= HEIGHT[own], f"{file.name} imports {'.'.join(name)}, which lies above it"
+
+
+def test_every_folder_says_what_it_may_import() -> None:
+    folders = [file.parent for file in ROOT.rglob("__init__.py") if file.parent != ROOT]
+    assert len(folders) > 10
+    for folder in folders:
+        text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""
+        head, found, rule = text.partition("May import ")
+        assert head.strip(), f"{folder.name} does not say what lives there"
+        assert found, f"{folder.name} does not say what it may import"
+        allowed = set(re.findall(r"`(\w+)`", rule))
+        assert all(HEIGHT[name] <= HEIGHT[folder.name] for name in allowed), folder.name
+        for file in folder.rglob("*.py"):
+            used = {name[1] for name in imports(file) if name[0] == "minilandscape" and len(name) > 1}
+            assert used <= allowed | {folder.name}, (
+                f"{file} imports {used - allowed}, which {folder.name} does not name"
+            )
 
 
 def test_only_backend_names_cupy() -> None:

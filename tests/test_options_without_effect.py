@@ -18,11 +18,10 @@ import pytest
 import typer
 from minilandscape_cli.main import app, main
 
-from minilandscape.campaign.run import run_tasks
-from minilandscape.campaign.store import Store
 from minilandscape.landscape import FunctionLandscape
 from minilandscape.networks import initial_vector
 from minilandscape.paths import compare_methods, find_path
+from minilandscape.tasks import Store, run_tasks
 from minilandscape.training import train
 
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minilandscape.campaign import work
 from minilandscape.files import read_result, write_result
 from minilandscape.landscape import LandscapeDefaults
 from minilandscape.networks import initial_vector, network_landscape
+from minilandscape.pairs import search
 from minilandscape.paths import checkpoint as checkpoints
 from minilandscape.paths import find_path
 from minilandscape.potentials import Fig3
@@ -123,17 +123,17 @@ def test_searches_of_a_pair_that_are_killed_go_on_where_they_were(
 
     ends = np.array([[-1.0, 0.0], [1.0, 0.0]])
     options: dict[str, Any] = {"solver": "auto", "objective": "sum", "lam": 1e-3, "n_points": 12, "steps": "auto"}
-    whole = work.find_to_the_end(DoubleWell(), *ends, options, 100)
+    whole = search.find_to_the_end(DoubleWell(), *ends, options, 100)
     assert len(whole[0].t) > 12
     file = tmp_path / "task.npz"
     found, kills = killed_again_and_again(
-        lambda dying: work.find_to_the_end(dying, *ends, options, 100, file), DoubleWell(), 30
+        lambda dying: search.find_to_the_end(dying, *ends, options, 100, file), DoubleWell(), 30
     )
     assert kills > 2
     assert_same(found[0], whole[0])
     assert found[1:] == whole[1:]
     (tmp_path / "task.npz.before.npz").write_bytes(b"damaged")  # begins anew
-    again = work.find_to_the_end(DoubleWell(), *ends, options, 100, file)
+    again = search.find_to_the_end(DoubleWell(), *ends, options, 100, file)
     assert_same(again[0], whole[0])
 
 

@@ -32,23 +32,33 @@ from scipy.stats import norm, permutation_test
 from sklearn.metrics import roc_auc_score
 
 from minilandscape.analysis.curvature import curvature
-from minilandscape.backend import DeviceError, device_module, set_threads, thread_count
-from minilandscape.campaign import measures, work
-from minilandscape.campaign.comparisons import (
+from minilandscape.analysis.permutation import (
     PERMUTATIONS,
     Comparison,
     Separation,
-    against_margin,
     compare_centroids,
     compare_distances,
     compare_runs,
     compare_same_runs,
-    disjoint,
     relabelings,
     separation,
 )
-from minilandscape.campaign.measures import relative
-from minilandscape.campaign.plan import (
+from minilandscape.backend import DeviceError, device_module, set_threads, thread_count
+from minilandscape.data import Mnist, load_mnist
+from minilandscape.figures.drawing import draw
+from minilandscape.figures.heights import LEAST_BARRIER, plot_heights
+from minilandscape.files import json_text
+from minilandscape.landscape import FunctionLandscape
+from minilandscape.networks import MODELS, model_size, network_landscape
+from minilandscape.pairs import NamedRecipe, disjoint, draw_pairs
+from minilandscape.pairs.connect import pair_task, set_task
+from minilandscape.pairs.search import find_to_the_end
+from minilandscape.paper import measures, tables, work
+from minilandscape.paper.answer import plot_courses
+from minilandscape.paper.figures import paper_figures, plot_figure1
+from minilandscape.paper.margin import against_margin
+from minilandscape.paper.measures import relative
+from minilandscape.paper.plan import (
     OPTIMIZERS,
     NetworkPlan,
     Plan,
@@ -57,27 +67,15 @@ from minilandscape.campaign.plan import (
     read_overrides,
     save_plan,
 )
-from minilandscape.campaign.plan_tasks import NetworkTasks, plan_tasks
-from minilandscape.campaign.results import collect, isotropic
-from minilandscape.campaign.run import run_tasks
-from minilandscape.campaign.statements import TOPICS, of_kernels, of_paths, of_scan
-from minilandscape.campaign.store import Store
-from minilandscape.campaign.task import Task
-from minilandscape.campaign.verdicts import verdict, verdict_apart
-from minilandscape.campaign.work import find_to_the_end
-from minilandscape.data import Mnist, load_mnist
-from minilandscape.figures import tables
-from minilandscape.figures.answer import plot_courses
-from minilandscape.figures.drawing import draw
-from minilandscape.figures.names import LEAST_BARRIER
-from minilandscape.figures.paper import paper_figures, plot_figure1, plot_heights
-from minilandscape.figures.report import render_report
-from minilandscape.files import json_text
-from minilandscape.landscape import FunctionLandscape
-from minilandscape.networks import MODELS, model_size, network_landscape
+from minilandscape.paper.plan_tasks import NetworkTasks, plan_tasks
+from minilandscape.paper.report import render_report
+from minilandscape.paper.reproduce import campaign_status, estimate, write_report
+from minilandscape.paper.results import collect, isotropic
+from minilandscape.paper.statements import TOPICS, of_kernels, of_paths, of_scan
+from minilandscape.paper.verdicts import verdict, verdict_apart
 from minilandscape.paths import find_path, methods
 from minilandscape.paths.solvers import FewPointsFirst
-from minilandscape.reproduce import campaign_status, estimate, write_report
+from minilandscape.tasks import Store, Task, run_tasks
 from minilandscape.training.options import run_options
 
 #: What the paper prints of each network: Table 1's parameters, and mean training losses of L-BFGS-GSS and SGD.
@@ -1082,11 +1080,23 @@ def test_more_steps_than_a_search_takes_at_once_are_part_of_what_determines_a_pa
     assert (task.id == usual.id) == (still_steps == 500)
 
 
+def test_ids_are_those_of_version_0_1() -> None:
+    """Folders that it wrote resume: the functions of tasks have moved since, and their results still count."""
+    ids = "\n".join(task.id for task in plan_tasks(Plan.make("smoke", data="d", data_key="k")))
+    assert hashlib.sha256(ids.encode()).hexdigest()[:16] == "47b7f6c1e94005f9"
+    vectors = set_task("a", "17462fc9")
+    (pair,) = draw_pairs(4, 1, "random", np.random.default_rng(0))
+    path = pair_task("a-adam-pair0000", vectors, pair, {"steps": 3}, NamedRecipe("m:f"))
+    assert [vectors.id, path.id] == ["a-vectors-9a468a4f53ef", "a-adam-pair0000-13299bb84e46"]
+    assert all(callable(task.resolve()) for task in (vectors, path))
+    assert all(callable(task.resolve()) for task in plan_tasks(Plan.make("full", data="d", data_key="k"))[::200])
+
+
 @pytest.mark.parametrize("highest", [0.0, 2e-8, 3e-3])
 def test_barriers_too_small_to_matter_share_one_bar(highest: float) -> None:
     entries = [
-        {"optimizer": "sgd", "weights": "train", "barrier": [0.0, 1e-12, 0.0]},
-        {"optimizer": "sgd", "weights": "test", "barrier": [0.0, 3e-10, highest]},
+        {"name": "train", "colour": "navy", "barrier": [0.0, 1e-12, 0.0]},
+        {"name": "test", "colour": "gold", "barrier": [0.0, 3e-10, highest]},
     ]
     axes = plot_heights(Figure().subplots(), entries, what="barrier")
     assert axes.get_xscale() == "log"
@@ -1101,7 +1111,7 @@ def test_barriers_too_small_to_matter_share_one_bar(highest: float) -> None:
 )
 def test_heights_are_drawn_where_they_are(heights: list[float]) -> None:
     figure = Figure(figsize=(4.6, 3.3), layout="constrained")
-    axes = plot_heights(figure.subplots(), [{"optimizer": "sgd", "weights": "train", "height": heights}])
+    axes = plot_heights(figure.subplots(), [{"name": "sgd", "colour": "gold", "height": heights}])
     assert sum(bar.get_height() for bar in axes.containers[0]) == len(heights)
     bars = [bar for bar in axes.containers[0] if bar.get_height()]
     reach = max(map(abs, heights)) or 1.0
@@ -1112,7 +1122,7 @@ def test_heights_are_drawn_where_they_are(heights: list[float]) -> None:
     assert len(places) >= 2
     assert all(left.x1 < right.x0 for left, right in itertools.pairwise(places))
     with pytest.raises(ValueError, match="height holds values that are not finite"):
-        plot_heights(Figure().subplots(), [{"optimizer": "sgd", "weights": "train", "height": [1.0, np.inf]}])
+        plot_heights(Figure().subplots(), [{"name": "sgd", "colour": "gold", "height": [1.0, np.inf]}])
 
 
 def test_figure_1_is_drawn_of_few_images_and_its_minima_are_red() -> None:

@@ -1,6 +1,7 @@
 """From paths to barriers: the saddle at a path's maximum, the minima that a path passes, the barrier in one call.
 
-Joins paths and saddles, which know nothing of each other.
+Connects paths and saddles, which know nothing of each other.
+May import `backend`, `display`, `files`, `motion`, `landscape`, `hessian`, `noise`, `paths`, `saddles`.
 """
 
 from .find import ConnectionInterrupted, find_saddle

@@ -1,4 +1,8 @@
-"""MNIST: where it is looked for, the files it comes in, splits, and the LSTM's permutation of the pixels."""
+"""MNIST: where it is looked for, the files it comes in, splits, and the LSTM's permutation of the pixels.
+
+Images and labels stay on the host; what arranges them for a network is in `networks`.
+May import `backend`, `files`.
+"""
 
 from .cache import user_cache
 from .images import DataError, Images, Mnist

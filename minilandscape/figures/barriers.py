@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .names import LEAST_BARRIER
-from .paper import plot_heights
+from .heights import LEAST_BARRIER, plot_heights
 from .statistics import short_names
 
 if TYPE_CHECKING:

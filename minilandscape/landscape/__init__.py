@@ -1,4 +1,8 @@
-"""The landscape: a function of many variables with a gradient, over stacks of points."""
+"""The landscape: a function of many variables with a gradient, over stacks of points.
+
+The protocol, functions as landscapes, defaults for what an object lacks, and the check of gradients.
+May import `backend`, `display`, `files`, `motion`.
+"""
 
 from .check import GradientCheck, check_gradient
 from .completed import as_landscape

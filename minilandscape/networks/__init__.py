@@ -1,4 +1,8 @@
-"""The four networks, forward and backward by hand, over data sets."""
+"""The four networks, forward and backward by hand, over data sets.
+
+One module for each kind of layer and each network, the landscape of a network over images, and its span.
+May import `backend`, `display`, `cuda`, `files`, `landscape`, `data`.
+"""
 
 from .landscape import (
     MODELS,

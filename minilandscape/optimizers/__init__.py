@@ -1,4 +1,8 @@
-"""Optimisers over flat vectors, as generators; whoever drives them stops them."""
+"""Optimisers over flat vectors, as generators; whoever drives them stops them.
+
+SGD, Adam, the golden-section line search and L-BFGS-GSS. They know landscapes, and no networks.
+May import `backend`, `files`, `landscape`.
+"""
 
 from .adam import Adam
 from .lbfgs import LandscapeLine, LbfgsState, Stop, lbfgs_gss, two_loop

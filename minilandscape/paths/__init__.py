@@ -1,4 +1,8 @@
-"""Path finders: low paths between two points of any landscape."""
+"""Path finders between two points of any landscape.
+
+Curves, objectives, solvers, rules that end a search, and the path with its barrier. They know no networks.
+May import `backend`, `display`, `files`, `motion`, `landscape`, `hessian`, `noise`, `optimizers`.
+"""
 
 from .compare import ComparisonInterrupted, PathComparison, compare_methods
 from .drive import SearchInterrupted

@@ -1,4 +1,8 @@
-"""Saddles: the search from a start, the proof of the index, the descents. Knows landscapes and points, no paths."""
+"""Saddles: the search from a start, the verification of the index, the descents to both minima.
+
+They know landscapes and points, no paths.
+May import `backend`, `display`, `files`, `motion`, `landscape`, `hessian`, `noise`.
+"""
 
 from .descent import REACHED, Descent, Known, Minimum
 from .model import Model

@@ -1,4 +1,8 @@
-"""Training runs: one, several side by side, and into a folder from which they resume."""
+"""Training runs: one, several side by side, and into a folder from which they resume.
+
+Options, the loop, checkpoints and the folder's files.
+May import `backend`, `display`, `files`, `workers`, `landscape`, `data`, `networks`, `optimizers`.
+"""
 
 from .checkpoint import remove_checkpoint
 from .folder import CHECKPOINTS, train_to_folder

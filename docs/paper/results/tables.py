@@ -15,13 +15,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from minilandscape.campaign.plan import image_counts, load_plan
-from minilandscape.campaign.plan_tasks import plan_tasks
-from minilandscape.campaign.store import Store
-from minilandscape.campaign.verdicts import RULES
-from minilandscape.figures import tables as result_tables
 from minilandscape.files import write_atomic
-from minilandscape.reproduce import campaign_status
+from minilandscape.paper import tables as result_tables
+from minilandscape.paper.plan import image_counts, load_plan
+from minilandscape.paper.plan_tasks import plan_tasks
+from minilandscape.paper.reproduce import campaign_status
+from minilandscape.paper.verdicts import RULES
+from minilandscape.tasks import Store
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "reproduction.md"
@@ -117,7 +117,7 @@ def draw(target: Path) -> None:
     """The page's figure: barriers by search."""
     from matplotlib.figure import Figure
 
-    from minilandscape.figures.answer import plot_answer
+    from minilandscape.paper.answer import plot_answer
 
     found = [entry for entry in found_here() if entry[2]["variant"] == "authors"]
     figure = Figure(figsize=(9.2, 6.4), layout="constrained")
@@ -135,7 +135,7 @@ def draw_courses(target: Path) -> None:
     """Barriers against the cost of the searches, of all results here that have them."""
     from matplotlib.figure import Figure
 
-    from minilandscape.figures.answer import plot_courses
+    from minilandscape.paper.answer import plot_courses
 
     shown = []
     for path in sorted(HERE.glob("*.json")):

@@ -6,7 +6,8 @@ from enum import StrEnum
 
 import numpy as np
 
-from .comparisons import COMPARABLE, Comparison, Separation
+from ..analysis.permutation import Comparison, Separation
+from .margin import COMPARABLE
 
 #: A difference whose p is no larger is statistically significant.
 SIGNIFICANT = 0.05

@@ -9,17 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from .comparisons import (
-    COMPARABLE,
+from ..analysis.permutation import (
     Comparison,
     Separation,
-    against_margin,
     compare_centroids,
     compare_distances,
     compare_runs,
     compare_same_runs,
-    disjoint,
 )
+from ..pairs.draw import disjoint
+from .margin import COMPARABLE, against_margin
 from .plan import OPTIMIZERS
 from .verdicts import NO_BARRIER, SIGNIFICANT, STILL_FALLING, Verdict, verdict, verdict_apart
 
@@ -49,7 +48,7 @@ def statements(model: str, found: Mapping[str, Any], sets: Mapping[str, Any]) ->
     Parameters
     ----------
     found
-        Of :func:`minilandscape.campaign.results.collect`, without them.
+        Of :func:`minilandscape.paper.results.collect`, without them.
     sets
         The solutions of each optimiser.
 
@@ -57,7 +56,7 @@ def statements(model: str, found: Mapping[str, Any], sets: Mapping[str, Any]) ->
     -------
     list of dict
         ``topic``, one of :data:`TOPICS`; ``says``, the statement; ``claim``, what it says of this network; ``here``,
-        the :class:`~minilandscape.campaign.verdicts.Verdict`; ``of``, what the two numbers ``first`` and ``second``
+        the :class:`~minilandscape.paper.verdicts.Verdict`; ``of``, what the two numbers ``first`` and ``second``
         are; ``p``, ``least`` and ``n``. Where there is no test, p is None. Statements on paths also have ``search`` and
         ``what``. Those that answer the paper's main questions have a ``headline``.
     """

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from ..campaign.plan import image_counts
-from ..campaign.printed import N_PRM, TABLE_1, TABLE_S1, TEST_IMAGES
-from ..campaign.statements import TOPICS
-from ..campaign.verdicts import RULES
 from ..networks import model_size
 from . import tables
 from .names import KERNELS, NAMES, OPTIMIZERS
+from .plan import image_counts
+from .printed import N_PRM, TABLE_1, TABLE_S1, TEST_IMAGES
+from .statements import TOPICS
+from .verdicts import RULES
 
 STYLE = """
 :root { color-scheme: light }
@@ -98,7 +98,7 @@ def render_report(
     Parameters
     ----------
     results
-        Of :func:`minilandscape.campaign.results.collect`.
+        Of :func:`minilandscape.paper.results.collect`.
     figures
         PNG images by name.
     about

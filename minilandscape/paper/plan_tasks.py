@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ..pairs.draw import draw_pairs
+from ..tasks import Task
 from .costs import Costs, TaskCosts
 from .plan import OPTIMIZERS, STILL, Plan
-from .task import Task
 
-WORK = "minilandscape.campaign.work"
-MEASURES = "minilandscape.campaign.measures"
 #: λ of the scan that tests whether heights depend on it.
 SCAN = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 #: N_F and M of the scans that test whether heights depend on them.
@@ -34,20 +33,10 @@ def plan_tasks(plan: Plan, costs: Mapping[str, Costs] | None = None) -> list[Tas
     return list({task.id: task for task in tasks}.values())  # the plan's own numbers are among those of the scans
 
 
-def draw_pairs(k: int, n: int, pairing: str, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """n random distinct pairs of k places, all pairs where there are fewer, in the plan's way of drawing them."""
-    n = min(n, k * (k - 1) // 2)
-    if pairing == "random":
-        i, j = np.triu_indices(k, 1)
-        pairs = rng.permuted(np.stack([i, j], axis=1)[rng.permutation(len(i))], axis=1)
-        return [(int(a), int(b)) for a, b in pairs[:n]]  # more of them begin with the same ones
-    chosen: dict[tuple[int, int], tuple[int, int]] = {}
-    while len(chosen) < n:
-        order = rng.permutation(k)
-        for i, j in zip(order[::2].tolist(), order[1::2].tolist(), strict=False):
-            if len(chosen) < n:
-                chosen.setdefault((min(i, j), max(i, j)), (i, j))
-    return list(chosen.values())
+def _task(name: str, function: str, options: dict[str, Any], needs: tuple[Task, ...] = (), **more: Any) -> Task:
+    """A task of "module:function" in this folder, known by the folder's first name: results from before count."""
+    here = f"{__package__}.{function}"
+    return Task(name, here, options, needs, known_as=f"minilandscape.campaign.{function}", **more)
 
 
 class NetworkTasks:
@@ -115,9 +104,9 @@ class NetworkTasks:
         n, plan = self.network, self.plan
         options: dict[str, Any] = {"model": self.model, "variant": plan.variant, "weights": weights}
         options |= {"images": n.train_size, "test_images": n.test_curve, **own, **self._data, **self._device}
-        return Task(
+        return _task(
             f"{self.model}-{optimizer}-{weights}-{name}",
-            f"{MEASURES}:{function}",
+            f"measures:{function}",
             options,
             (self.set_of(optimizer),),
             hints=self._hints,
@@ -137,9 +126,9 @@ class NetworkTasks:
         else:
             options |= {"epochs": n.iterations, "loss_floor": n.loss_floor if floor is None else floor}
         return [
-            Task(
+            _task(
                 f"{self.model}-{self._label(optimizer, floor)}-seed{seed:03d}",
-                f"{WORK}:train_run",
+                "work:train_run",
                 {"model": self.model, "test_curve": n.test_curve, "train": {**options, "seed": seed}, **self._data},
                 hints=self._hints,
                 cost=self._costs.run(optimizer),
@@ -153,7 +142,7 @@ class NetworkTasks:
             seeds = self.network.seeds(optimizer)
             name = f"{self.model}-{self._label(optimizer, floor)}-set"
             runs = tuple(self._runs(optimizer, floor))
-            self._sets[optimizer, floor] = Task(name, f"{WORK}:solution_set", {"seeds": seeds}, runs)
+            self._sets[optimizer, floor] = _task(name, "work:solution_set", {"seeds": seeds}, runs)
         return self._sets[optimizer, floor]
 
     def pairs(self, optimizer: str) -> list[tuple[int, int]]:
@@ -214,9 +203,9 @@ class NetworkTasks:
         options: dict[str, Any] = {"model": self.model, "variant": self.plan.variant}
         options |= {"landscape": landscape, "weights": weights}
         options |= {"images": n.train_size, "pair": list(pair), "path": path, **self._data, **rule, **self._device}
-        return Task(
+        return _task(
             f"{self.model}-{self._label(optimizer, floor)}-{weights}-on-{landscape}-{solver}{scan}-pair{k:03d}",
-            f"{WORK}:pair_path",
+            "work:pair_path",
             options,
             (self.set_of(optimizer, floor),),
             hints=self._hints,

@@ -10,8 +10,8 @@ import numpy as np
 from ..analysis.curvature import curvature
 from ..backend import to_host
 from ..landscape import FunctionLandscape
-from .task import Result
-from .work import landscape_over
+from ..pairs.networks import landscape_over
+from ..tasks import Result
 
 #: Random vectors for the trace of a Hessian.
 PROBES = 10

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..campaign.verdicts import NO_BARRIER
-from .names import LEAST_BARRIER, OPTIMIZERS
+from ..figures.heights import LEAST_BARRIER
+from .names import OPTIMIZERS
+from .verdicts import NO_BARRIER
 
 #: Where each optimiser's points stand beside the search's place.
 ASIDE = {"lbfgs-gss": -0.08, "sgd": 0.08}
@@ -24,7 +25,7 @@ def plot_answer(axes: Any, network: Mapping[str, Any], title: str = "") -> Any:
     axes
         Matplotlib axes.
     network
-        What :func:`minilandscape.campaign.results.collect` found of one network.
+        What :func:`minilandscape.paper.results.collect` found of one network.
     """
     chosen = [e for e in network["heights"] if (e["landscape"], e["weights"]) == ("train", "train") and e["height"]]
     searches = list(dict.fromkeys(entry["solver"] for entry in chosen))
@@ -66,7 +67,7 @@ def plot_courses(axes: Any, network: Mapping[str, Any], title: str = "") -> Any:
     axes
         Matplotlib axes.
     network
-        What :func:`minilandscape.campaign.results.collect` found of one network.
+        What :func:`minilandscape.paper.results.collect` found of one network.
     """
     styles = dict(zip(network["searches"], ("-", "--"), strict=False))
     for course in network.get("courses", ()):

@@ -12,15 +12,13 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from .campaign.costs import Costs, load_costs, measure_costs, save_costs
-from .campaign.plan import Plan, load_plan, save_plan
-from .campaign.plan_tasks import plan_tasks
-from .campaign.results import collect
-from .campaign.run import Summary, run_tasks, summarize
-from .campaign.store import Store
-from .campaign.task import Task
-from .data import DataError, Mnist, load_mnist
-from .files import write_atomic, write_json
+from ..data import DataError, Mnist, load_mnist
+from ..files import write_atomic, write_json
+from ..tasks import Store, Summary, Task, run_tasks, summarize
+from .costs import Costs, load_costs, measure_costs, save_costs
+from .plan import Plan, load_plan, save_plan
+from .plan_tasks import plan_tasks
+from .results import collect
 
 #: Seconds that a look at all tasks may take each time.
 QUICK = 0.02
@@ -53,7 +51,7 @@ def reproduce(
     costs
         Of :func:`estimate`; only the time left depends on them.
     executor, scheduler, workers, retry_failed
-        Of :func:`minilandscape.campaign.run_tasks`.
+        Of :func:`minilandscape.tasks.run_tasks`.
     change_plan
         Whether the numbers may be others than those of the campaign that the folder holds.
     progress
@@ -119,10 +117,10 @@ def write_report(folder: str | os.PathLike[str], data: str | None = None) -> Pat
     """
     from matplotlib.figure import Figure
 
-    from .figures.drawing import draw
-    from .figures.figure3 import figure3, plot_figure3
-    from .figures.paper import paper_figures
-    from .figures.report import render_report
+    from ..figures.drawing import draw
+    from ..figures.figure3 import figure3, plot_figure3
+    from .figures import paper_figures
+    from .report import render_report
 
     folder = Path(folder)
     store = Store(folder)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ..campaign import printed
-from ..campaign.plan import NetworkPlan, image_counts
-from ..campaign.verdicts import Verdict
 from ..networks import model_size
 from ..training.options import BATCH
+from . import printed
 from .names import NAMES, OPTIMIZERS, SETS
+from .plan import NetworkPlan, image_counts
+from .verdicts import Verdict
 
-#: A label, and what :func:`minilandscape.campaign.results.collect` found of one network.
+#: A label, and what :func:`minilandscape.paper.results.collect` found of one network.
 Networks = Iterable[tuple[str, Mapping[str, Any]]]
 
 

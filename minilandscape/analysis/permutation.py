@@ -1,24 +1,20 @@
-"""Tests of differences between two sets of runs, which change places as far as they might as well have been others'."""
+"""Permutation tests of differences between two groups of runs, or between two quantities of the same runs."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from math import comb, nan
 from typing import Any
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.spatial.distance import pdist, squareform
 from scipy.stats import median_abs_deviation, rankdata
 
 #: Ways to change places that are tried where there are too many to try all.
 PERMUTATIONS = 50_000
-#: Numbers agree if neither is larger than the other by more than this factor: Table 1's test losses, which the paper
-#: calls comparable, differ by up to 1.21.
-COMPARABLE = 1.25
 
 Seeds = tuple[Sequence[int], Sequence[int]]
 
@@ -122,35 +118,6 @@ def compare_same_runs(a: Any, b: Any) -> Comparison:
     return Comparison(float(a.mean()), float(b.mean()), _p(np.abs(signs @ differences)), least, (len(a),))
 
 
-def against_margin(compare: Callable[[Any, Any], Comparison], a: Any, b: Any, both: bool = True) -> Comparison:
-    """Whether means lie within a factor of 1.25: the test is against that, not against 1. Negative ones tell nothing.
-
-    Parameters
-    ----------
-    compare
-        A test of the difference between two groups.
-    both
-        Whether neither may be larger by more; else the first may not.
-
-    Returns
-    -------
-    Comparison
-        p is small where it is clear on which side of the margin they are.
-    """
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if a.mean() < 0 or b.mean() < 0:  # a factor says nothing of them
-        return replace(compare(a, b), p=1.0)
-    above = compare(a, COMPARABLE * b)
-    below = compare(COMPARABLE * a, b)
-    if above.first > above.second or not both:
-        decides = above
-    elif below.first < below.second:
-        decides = below
-    else:  # it has to be clear of both margins
-        decides = max(above, below, key=lambda found: found.p)
-    return Comparison(float(a.mean()), float(b.mean()), decides.p, decides.least, above.n)
-
-
 def compare_centroids(a: np.ndarray, b: np.ndarray, seeds: Seeds | None = None) -> Comparison:
     """Half the distance of two sets' centroids, and the mean distance of the vectors from their own centroid.
 
@@ -224,27 +191,3 @@ def separation(a: np.ndarray, b: np.ndarray, seeds: Seeds | None = None) -> Sepa
     gap = gap / wider if wider else (float("inf") if gap else 0.0)
     beyond = np.abs(areas - 0.5)
     return Separation(0.5 + float(beyond[0]), gap, _p(beyond), least)
-
-
-def disjoint(pairs: Sequence[Sequence[int]]) -> list[int]:
-    """Places of as many pairs as there are that share no run: the paths that are independent of each other.
-
-    The first ones of their kind if these are as many already, as those of one round are.
-    """
-    used: set[int] = set()
-    places = []
-    for k, pair in enumerate(pairs):
-        if not used.intersection(pair):
-            used.update(pair)
-            places.append(k)
-    runs = sorted({run for pair in pairs for run in pair})
-    if len(places) >= len(runs) // 2:
-        return places
-    # The largest matching of a graph: each run is in one chosen pair at most.
-    rows = {run: k for k, run in enumerate(runs)}
-    taken = np.zeros((len(runs), len(pairs)))
-    for k, (i, j) in enumerate(pairs):
-        taken[[rows[i], rows[j]], k] = 1
-    found = milp(-np.ones(len(pairs)), integrality=1, bounds=Bounds(0, 1), constraints=LinearConstraint(taken, ub=1))
-    assert found.success
-    return np.flatnonzero(found.x > 0.5).tolist()

@@ -1,94 +1,21 @@
-"""What the tasks of the paper's campaign do: train, gather a set of solutions, join a pair."""
+"""The search of a pair's path to convergence, and what is kept of the path."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from math import ceil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..data import Mnist, load_mnist
 from ..files import DamagedFileError
 from ..landscape import Evaluations
-from ..networks import network_landscape
 from ..paths import Ending, find_path, load_path
 from ..paths import Path as FoundPath
-from ..training import CURVES, train
-from .printed import KEPT, RUNS
-from .task import Result
+from ..tasks import Result
 
 #: Points of a path at most, where its barrier hides between them.
 MOST_POINTS = 200
-
-
-@lru_cache(maxsize=2)
-def _read(where: str) -> Mnist:
-    return load_mnist(where)
-
-
-def campaign_data(options: dict[str, Any]) -> Mnist:
-    """The data that a task's options name, checked to be those of the plan; read once a process."""
-    data = _read(options["data"])
-    if data.key != options["data_key"]:
-        raise ValueError(
-            f"{options['data']} holds the data {data.key!r}, the campaign is on {options['data_key']!r}; "
-            "give --data as it was"
-        )
-    return data
-
-
-@lru_cache(maxsize=2)
-def landscape_over(
-    model: str, variant: str, where: str, key: str, split: str, size: int, device: str, dtype: str = "float32"
-) -> Any:
-    """A network's landscape over the first images of a split, made once a process."""
-    images = getattr(campaign_data({"data": where, "data_key": key}), split)
-    return network_landscape(model, images[:size], variant, device, dtype)
-
-
-def train_run(options: dict[str, Any], inputs: list[Result], checkpoint: Path) -> Result:
-    """One training run: both vectors, the curves, and why it ended."""
-    data = campaign_data(options)
-    data = replace(data, test=data.test[: options["test_curve"]])
-    run = train(options["model"], data, checkpoint=checkpoint, **options["train"])
-    arrays = {"train": run.train_weights, "test": run.test_weights, **{name: run.curves[name] for name in CURVES}}
-    facts = {"train_minimum": run.train_minimum, "test_minimum": run.test_minimum, "reason": run.reason}
-    return arrays, {**facts, "evaluations": vars(run.evaluations).copy(), "data": run.data}
-
-
-def solution_set(options: dict[str, Any], inputs: list[Result], checkpoint: Path) -> Result:
-    """The runs with the lowest training losses, 48 of 75 of them rounded up, best first: vectors and minima."""
-    losses = np.array([facts["train_minimum"]["loss"] for _, facts in inputs])
-    order = np.argsort(losses, kind="stable")[: ceil(len(inputs) * KEPT / RUNS)]
-    minima = {
-        f"{name}_{what}": np.array([inputs[k][1][f"{name}_minimum"][what] for k in order])
-        for name in ("train", "test")
-        for what in ("loss", "epoch")
-    }
-    vectors = {name: np.stack([inputs[k][0][name] for k in order]) for name in ("train", "test")}
-    # The last test loss tells how far a curve rises after its minimum.
-    last = np.array([inputs[k][0]["test_loss"][-1] for k in order])
-    seeds = np.array([options["seeds"][k] for k in order])
-    arrays = {**vectors, **minima, "test_last": last, "seeds": seeds, "all_train_loss": losses}
-    return arrays, {"reasons": [inputs[k][1]["reason"] for k in order], "data": inputs[0][1]["data"]}
-
-
-def pair_path(options: dict[str, Any], inputs: list[Result], checkpoint: Path) -> Result:
-    """A path between two vectors of a set, on the training or on the test landscape.
-
-    ``steps`` and ``evaluations`` are those of all searches that it took, ``best_step`` and histories the last one's.
-    """
-    (arrays, _), (i, j) = inputs[0], options["pair"]
-    data = options["data"], options["data_key"]
-    what = options["landscape"], options["images"], options.get("device", "cpu")
-    land = landscape_over(options["model"], options["variant"], *data, *what)
-    start, end = (arrays[options["weights"]][k] for k in (i, j))
-    most = options.get("most_steps")
-    path, evaluations, n_steps = find_to_the_end(land, start, end, options["path"], most, checkpoint)
-    return path_record(path, evaluations, n_steps)
 
 
 def path_record(path: FoundPath, evaluations: Evaluations, n_steps: int) -> Result:

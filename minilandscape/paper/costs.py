@@ -13,8 +13,8 @@ from ..backend import threads, to_host
 from ..files import read_json, write_json
 from ..networks import initial_vector, network_landscape
 from ..paths import FourierPathFinder
+from ..tasks import Store
 from .plan import STILL, UPDATES, Plan, image_counts
-from .store import Store
 
 
 @dataclass(frozen=True)

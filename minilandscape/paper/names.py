@@ -19,11 +19,3 @@ KERNELS = {
     "sigmoid": "the sigmoid kernel",
 }
 LETTERS = "abcdefgh"
-#: Barriers of 0 are drawn at this height on a logarithmic axis.
-LEAST_BARRIER = 1e-8
-#: What a histogram of paths shows.
-SHOWN = {
-    "height": "path height, Eq. (5)",
-    "maximum": "maximum along the path",
-    "barrier": "barrier, above the higher endpoint",
-}

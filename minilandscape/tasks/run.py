@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -15,78 +14,11 @@ from ..backend import thread_count
 from ..workers import worker_processes
 from .board import ATTEMPTS, Board
 from .store import Store, perform
+from .summary import Summary, summarize
 from .task import Task
 
 #: Seconds between looks at tasks that other processes work on.
 LOOK_EVERY = 1.0
-
-
-@dataclass(frozen=True)
-class Summary:
-    """How tasks stand.
-
-    Attributes
-    ----------
-    done, running, failed, blocked, left
-        Names: finished; worked on by some process; failed; in need of a failed one; to be run.
-    reasons
-        Why the failed ones failed.
-    seconds_left
-        Of work, for one process, estimated from the finished tasks.
-    """
-
-    done: list[str]
-    running: list[str]
-    failed: list[str]
-    blocked: list[str]
-    left: list[str]
-    reasons: dict[str, str]
-    seconds_left: float
-
-
-def summarize(tasks: Sequence[Task], store: Store) -> Summary:
-    """How tasks stand in a store."""
-    names: dict[str, list[str]] = {key: [] for key in ("done", "running", "failed", "blocked", "left")}
-    reasons: dict[str, str] = {}
-    stuck: set[str] = set()
-    measured: dict[str, list[tuple[float, float]]] = {}  # of tasks of a kind, and of all that do the same work
-    unfinished = []
-    finished, failed, claimed = (store.ids(what) for what in ("results", "failed", "claims"))
-    for task in tasks:
-        if task.id in finished:
-            names["done"].append(task.name)
-            if (seconds := store.seconds(task)) is not None:
-                for alike in (_kind(task), task.function):
-                    measured.setdefault(alike, []).append((seconds, task.cost))
-            continue
-        unfinished.append(task)
-        if task.id in failed and (reason := store.failure(task)) is not None:
-            names["failed"].append(task.name)
-            reasons[task.name] = reason
-            stuck.add(task.id)
-        elif any(need.id in stuck for need in task.needs):
-            names["blocked"].append(task.name)
-            stuck.add(task.id)
-        else:
-            names["running" if task.id in claimed and store.running(task) else "left"].append(task.name)
-    left = sum(_estimate(task, measured) for task in unfinished if task.id not in stuck)
-    return Summary(**names, reasons=reasons, seconds_left=left)
-
-
-def _kind(task: Task) -> str:
-    """Tasks of one kind take about as long as each other: the name without its last part."""
-    return task.name.rpartition("-")[0] or task.name
-
-
-def _estimate(task: Task, measured: dict[str, list[tuple[float, float]]]) -> float:
-    if alike := measured.get(_kind(task)):
-        return sum(seconds for seconds, _ in alike) / len(alike)
-    # Of its kind none is finished: its own estimate, as wrong as those of the same work were; or their mean.
-    same = measured.get(task.function, [])
-    seconds, expected = sum(pair[0] for pair in same), sum(pair[1] for pair in same)
-    if task.cost > 0:
-        return task.cost * (seconds / expected if expected else 1.0)
-    return seconds / len(same) if same else 0.0
 
 
 def run_tasks(

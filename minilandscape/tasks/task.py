@@ -36,6 +36,8 @@ class Task:
         Passed along with the options, but of no effect on the result: where the data lie.
     cost
         Seconds that it may take, to plan with; 0 where nothing is known.
+    known_as
+        The function's name in the id, where that is another: results of a function that has moved still count.
     """
 
     name: str
@@ -44,11 +46,12 @@ class Task:
     needs: tuple[Task, ...] = ()
     hints: dict[str, Any] = field(default_factory=dict)
     cost: float = 0.0
+    known_as: str = ""
 
     @cached_property
     def id(self) -> str:
         """The name, and a hash of everything that determines the result."""
-        known = [REVISION, self.function, self.options, [task.id for task in self.needs]]
+        known = [REVISION, self.known_as or self.function, self.options, [task.id for task in self.needs]]
         digest = hashlib.sha256(json.dumps(known, sort_keys=True, default=_of_numpy).encode()).hexdigest()
         return f"{self.name}-{digest[:12]}"
 

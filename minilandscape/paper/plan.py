@@ -16,8 +16,8 @@ import numpy as np
 from ..backend import DEVICES
 from ..files import read_json, write_json
 from ..networks import variant_train_size
+from ..tasks import Store
 from .printed import BATCH, KEPT, LAM, PAIRS, POINTS, RUNS, TABLE_1, TERMS, TEST_IMAGES
-from .store import Store
 
 OPTIMIZERS = ("lbfgs-gss", "sgd")
 SCALES = ("smoke", "small", "full")

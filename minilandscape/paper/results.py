@@ -10,16 +10,16 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ..analysis.kpca import kernel_pca
+from ..analysis.permutation import compare_runs, separation
 from ..analysis.statistics import compare_sets, component_statistics, preferred_direction, shell_lengths
 from ..backend import one_blas_thread
+from ..pairs.draw import disjoint
 from ..paths.result import under_resolved
-from .comparisons import compare_runs, disjoint, separation
+from ..tasks import Store, Task
 from .plan import OPTIMIZERS, Plan
 from .plan_tasks import OTHER_FLOORS, RESOLUTIONS, SCAN, NetworkTasks
 from .printed import KEPT, N_PRM, TABLE_S1
 from .statements import WEIGHTS, statements
-from .store import Store
-from .task import Task
 
 #: The paper's kernels, and its RBF with 2σ² = N_prm / 64 in place of N_prm: between a few vectors N_prm is so wide that
 #: the kernel is nearly linear.

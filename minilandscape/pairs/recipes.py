@@ -1,17 +1,14 @@
-"""What the tasks of barriers within sets do: connect a pair of a set's vectors on any landscape."""
+"""Recipes: how another process comes by the landscape on which it connects a pair."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Protocol
 
 from ..landscape.named import named_landscape
-from ..paths import find_path
-from .task import Result
-from .work import find_to_the_end, landscape_over, path_record
+from .networks import landscape_over
 
 
 class Recipe(Protocol):
@@ -100,22 +97,3 @@ class GivenRecipe:
     def landscape(self) -> Any:
         """The landscape that was given."""
         return self.given
-
-
-def stored_set(options: dict[str, Any], inputs: list[Result], checkpoint: Path) -> Result:
-    """The vectors of a set, which whoever asks for barriers puts into the store."""
-    raise ValueError(
-        f"the vectors of {options['name']} are gone from the folder; the same command puts them there again"
-    )
-
-
-def connect_pair(options: dict[str, Any], inputs: list[Result], checkpoint: Path) -> Result:
-    """A path between two vectors of a set."""
-    (arrays, _), (i, j) = inputs[0], options["pair"]
-    land = options["recipe"].landscape()
-    start, end = arrays["vectors"][i], arrays["vectors"][j]
-    search = options["path"]
-    if search.get("objective") == "sum":
-        return path_record(*find_to_the_end(land, start, end, search, None, checkpoint))
-    path = find_path(land, start, end, **search)
-    return path_record(path, path.evaluations, len(path.history["height"]) - 1)

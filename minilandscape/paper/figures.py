@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..analysis.statistics import ShellLengths
-from ..campaign.plan import image_counts
+from ..figures.heights import plot_heights
+from ..figures.kpca import plot_kpca
+from ..figures.statistics import plot_shell_lengths
 from .answer import plot_answer, plot_courses
-from .kpca import plot_kpca
-from .names import KERNELS, LEAST_BARRIER, LETTERS, NAMES, OPTIMIZERS, SETS, SHOWN
-from .statistics import finish_histogram, outlined_bars, plot_shell_lengths, wide_edges
+from .names import KERNELS, LETTERS, NAMES, OPTIMIZERS, SETS
+from .plan import image_counts
 
 
 def plot_loss_curves(axes: Sequence[Any], curves: Mapping[str, Mapping[str, Any]], title: str = "") -> Sequence[Any]:
@@ -47,75 +48,10 @@ def plot_loss_curves(axes: Sequence[Any], curves: Mapping[str, Mapping[str, Any]
     return axes
 
 
-def plot_heights(
-    axes: Any,
-    heights: Sequence[Mapping[str, Any]],
-    title: str = "",
-    *,
-    what: str = "height",
-    bins: int = 24,
-    least: float = LEAST_BARRIER,
-) -> Any:
-    """Draws histograms of path heights (Figs. 4, S2) on common bins; returns the axes.
-
-    In the paper L-BFGS training weights are navy, L-BFGS test weights light blue, SGD training weights light red, SGD
-    test weights gold.
-
-    Parameters
-    ----------
-    heights
-        One entry a set: ``optimizer`` and ``weights``, or ``name`` and ``colour``; and the numbers under the name
-        ``what``.
-    what
-        ``"height"``, Eq. (5), the largest loss at the sample points; ``"maximum"``, the largest over continuous t; or
-        ``"barrier"``, the maximum minus the loss of the higher endpoint.
-    least
-        Barriers up to this share one bar.
-    """
-    shown = [np.asarray(entry[what], dtype=np.float64) for entry in heights]
-    label = SHOWN[what]
-    values = np.concatenate([*shown, np.zeros(0)])
-    if not np.isfinite(values).all():
-        raise ValueError(f"{what} holds values that are not finite; leave out the paths that met them")
-    if values.size:
-        low, high = float(values.min()), float(values.max())
-        if what == "barrier" and low < least:
-            shown = [np.maximum(numbers, least) for numbers in shown]
-            label = f"barrier (up to {least:g} in one bar)"
-            low, high = least, max(high, 100 * least)
-        if low > 0 and high > 30 * low:
-            edges = np.geomspace(low * 0.98, high * 1.02, bins + 1)
-            _log_axis(axes, high / low)
-        else:
-            # Heights that agree better than can be drawn share a bar, on an axis whose numbers tell where it is.
-            width = max((high - low) / bins, 1e-3 * max(abs(low), abs(high))) or least
-            edges = wide_edges(low, high, width)
-            axes.set_xlim(edges[0] - width, edges[-1] + width)
-            axes.locator_params(axis="x", nbins=5)
-        for k, (entry, numbers) in enumerate(zip(heights, shown, strict=True)):
-            own = (entry["name"], entry["colour"]) if "name" in entry else None
-            name, colour = own or SETS[entry["optimizer"], entry["weights"]]
-            outlined_bars(axes, numbers, edges, colour, f"{name} ({len(numbers)})", k)
-        finish_histogram(axes)
-    axes.set(xlabel=label, ylabel="paths", title=title)
-    return axes
-
-
-#: Numbers whose ratio is larger are drawn without minor ticks.
-MOST_MINOR = 1e4
-
-
-def _log_axis(axes: Any, ratio: float) -> None:
-    """A logarithmic axis whose numbers stand clear of each other, over one decade or many."""
-    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
-
-    axes.set_xscale("log")
-    if ratio < 300:
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if ratio > 60 else (1, 2, 5)))
-        axes.xaxis.set_major_formatter("{x:g}")
-    if ratio > MOST_MINOR:  # over many decades they only cost time
-        axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_minor_formatter(NullFormatter())
+def named_set(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The paths of a set with the name and the colour that the paper gives it, as :func:`plot_heights` takes them."""
+    name, colour = SETS[entry["optimizer"], entry["weights"]]
+    return {**entry, "name": name, "colour": colour}
 
 
 def plot_lengths(axes: Any, lengths: Mapping[str, Any], weights: str, title: str = "") -> Any:
@@ -189,7 +125,7 @@ def paper_figures(results: Mapping[str, Any], images: Any = None) -> dict[str, A
     Parameters
     ----------
     results
-        Of :func:`minilandscape.campaign.results.collect`.
+        Of :func:`minilandscape.paper.results.collect`.
     images
         (N, 784) for Fig. 1, which is left out without.
     """
@@ -256,7 +192,7 @@ def paper_figures(results: Mapping[str, Any], images: Any = None) -> dict[str, A
     solvers = list(dict.fromkeys(e["solver"] for network in networks.values() for e in network["heights"]))
     for (name, where), solver in itertools.product((("figure4", "train"), ("figureS2", "test")), solvers):
         entries = {
-            model: [e for e in network["heights"] if (e["landscape"], e["solver"]) == (where, solver)]
+            model: [named_set(e) for e in network["heights"] if (e["landscape"], e["solver"]) == (where, solver)]
             for model, network in networks.items()
         }
         if not any(entry["height"] for chosen in entries.values() for entry in chosen):

@@ -1,0 +1,48 @@
+"""Pairs of a set: which are drawn, and which of them share no member."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
+
+
+def draw_pairs(k: int, n: int, pairing: str, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """n random distinct pairs of k places, all pairs where there are fewer, in the plan's way of drawing them."""
+    n = min(n, k * (k - 1) // 2)
+    if pairing == "random":
+        i, j = np.triu_indices(k, 1)
+        pairs = rng.permuted(np.stack([i, j], axis=1)[rng.permutation(len(i))], axis=1)
+        return [(int(a), int(b)) for a, b in pairs[:n]]  # more of them begin with the same ones
+    chosen: dict[tuple[int, int], tuple[int, int]] = {}
+    while len(chosen) < n:
+        order = rng.permutation(k)
+        for i, j in zip(order[::2].tolist(), order[1::2].tolist(), strict=False):
+            if len(chosen) < n:
+                chosen.setdefault((min(i, j), max(i, j)), (i, j))
+    return list(chosen.values())
+
+
+def disjoint(pairs: Sequence[Sequence[int]]) -> list[int]:
+    """Places of as many pairs as there are that share no run: the paths that are independent of each other.
+
+    The first ones of their kind if these are as many already, as those of one round are.
+    """
+    used: set[int] = set()
+    places = []
+    for k, pair in enumerate(pairs):
+        if not used.intersection(pair):
+            used.update(pair)
+            places.append(k)
+    runs = sorted({run for pair in pairs for run in pair})
+    if len(places) >= len(runs) // 2:
+        return places
+    # The largest matching of a graph: each run is in one chosen pair at most.
+    rows = {run: k for k, run in enumerate(runs)}
+    taken = np.zeros((len(runs), len(pairs)))
+    for k, (i, j) in enumerate(pairs):
+        taken[[rows[i], rows[j]], k] = 1
+    found = milp(-np.ones(len(pairs)), integrality=1, bounds=Bounds(0, 1), constraints=LinearConstraint(taken, ub=1))
+    assert found.success
+    return np.flatnonzero(found.x > 0.5).tolist()
