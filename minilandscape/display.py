@@ -1,9 +1,72 @@
-"""Results in a few lines of text, and as a table in a notebook."""
+"""Results as labelled lines of text and as tables for notebooks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
+from math import floor, isfinite, log10
+from typing import Any
+
+#: Significant digits of a number that stands alone.
+DIGITS = 5
+#: A number with more digits than this before or after the point is written with an exponent.
+MOST_DIGITS = 9
+
+#: A label, a value and a remark.
+Row = tuple[str, str, str]
+
+
+def number(value: float, digits: int = DIGITS) -> str:
+    """Format a number with some significant digits."""
+    return f"{value:.{digits}g}"
+
+
+def aligned(value: float, among: Any) -> str:
+    """Format one of some values with as many decimals as resolve their range to about six digits.
+
+    Values such as energies have an arbitrary zero, so that their differences say how many decimals matter. Positive
+    values that span decades are formatted with six significant digits instead.
+    """
+    others = [float(each) for each in among if isfinite(each)]
+    low, high = min(others, default=0.0), max(others, default=0.0)
+    if not (isfinite(value) and high > low) or 0 < low < 1e-2 * high:
+        return f"{value:.6g}"
+    decimals = 6 - floor(log10(high - low))
+    if not 0 <= decimals <= MOST_DIGITS or abs(value) >= 10**MOST_DIGITS:
+        return f"{value:.7g}"
+    return f"{value:.{decimals}f}"
+
+
+def count(n: int, noun: str) -> str:
+    """Format a number of things, the noun in the plural where it has to be."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def text_lines(rows: Sequence[Row]) -> str:
+    """Format rows as lines of text, a column each for the labels, the values and the remarks."""
+    labels = max(len(label) for label, _, _ in rows) + 1
+    # A sign stands before the column, so that digits are aligned.
+    shown = [value if value.startswith("-") else f" {value}" for _, value, _ in rows]
+    width = max((len(value) for value, (_, _, remark) in zip(shown, rows, strict=True) if remark), default=0) + 1
+    lines = [
+        f"{label:<{labels}}{value:<{width}}  {remark}" if remark else f"{label:<{labels}}{value}"
+        for (label, _, remark), value in zip(rows, shown, strict=True)
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def text_table(rows: Sequence[Sequence[str]]) -> str:
+    """Format rows of cells, the first one the names of the columns; numbers are aligned to the right."""
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    right = [k > 0 and all(row[k][:1] in "-0123456789" for row in rows[1:]) for k in range(len(widths))]
+    lines = [
+        "  ".join(
+            f"{cell:>{width}}" if flush else f"{cell:<{width}}"
+            for cell, width, flush in zip(row, widths, right, strict=True)
+        )
+        for row in rows
+    ]
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def as_text(title: str, rows: Mapping[str, str]) -> str:
@@ -12,10 +75,26 @@ def as_text(title: str, rows: Mapping[str, str]) -> str:
     return "\n".join([title, *(f"  {name:{width}}  {value}" for name, value in rows.items())])
 
 
-def as_html(title: str, rows: Mapping[str, str]) -> str:
-    """Format a title and rows of name and value as an HTML table."""
+def as_html(title: str, rows: Mapping[str, str] | Sequence[Row], picture: str = "") -> str:
+    """Format a title and rows as an HTML table, with a picture (inline SVG) beside it if there is one."""
+    cells = [(name, value, "") for name, value in rows.items()] if isinstance(rows, Mapping) else rows
+    left = ' style="text-align:left"'
     body = "".join(
-        f'<tr><th style="text-align:left">{escape(name)}</th><td style="text-align:left">{escape(value)}</td></tr>'
-        for name, value in rows.items()
+        f"<tr><th{left}>{escape(name)}</th><td{left}>{escape(value)}</td>"
+        + (f"<td{left}>{escape(remark)}</td></tr>" if remark else "</tr>")
+        for name, value, remark in cells
     )
-    return f"<table><caption>{escape(title)}</caption><tbody>{body}</tbody></table>"
+    table = f"<table><caption>{escape(title)}</caption><tbody>{body}</tbody></table>"
+    if not picture:
+        return table
+    return f'<div style="display:flex;gap:1em;align-items:center;flex-wrap:wrap">{table}{picture}</div>'
+
+
+def svg_of(axes: Any) -> str:
+    """Draw the figure of some axes as inline SVG."""
+    import io
+
+    buffer = io.StringIO()
+    axes.figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]

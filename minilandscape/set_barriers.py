@@ -298,7 +298,7 @@ def _write(found: Barriers, names: Sequence[str], folder: Path) -> None:
     write_atomic(folder / "barriers.csv", text.getvalue().encode())
     if found.rows:
         from .figures.barriers import barriers_figure
-        from .figures.drawing import draw
+        from .figures.files import draw
 
         for kind, content in draw(barriers_figure(found, names), "barriers").items():
             write_atomic(folder / f"barriers.{kind}", content)

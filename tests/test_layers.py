@@ -13,7 +13,7 @@ import minilandscape
 ROOT = Path(minilandscape.__file__).parent
 #: Lowest first: a module imports from its own line or from those before it.
 LAYERS = (
-    ("backend", "cuda", "display", "files", "workers", "motion"),
+    ("backend", "cuda", "display", "drawing", "files", "workers", "motion"),
     ("tasks",),
     ("landscape",),
     ("hessian", "noise"),

@@ -29,6 +29,7 @@ class KilledAfter(LandscapeDefaults):
     def __init__(self, inner: Any, calls: int) -> None:
         self.inner, self.left = inner, calls
         self.size, self.dtype, self.path_defaults = inner.size, inner.dtype, inner.path_defaults
+        self.quantity = inner.quantity
 
     def span(self, basis: Any) -> Any:
         span, owner = self.inner.span(basis), self

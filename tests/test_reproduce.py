@@ -45,7 +45,7 @@ from minilandscape.analysis.permutation import (
 )
 from minilandscape.backend import DeviceError, device_module, set_threads, thread_count
 from minilandscape.data import Mnist, load_mnist
-from minilandscape.figures.drawing import draw
+from minilandscape.figures.files import draw
 from minilandscape.figures.heights import LEAST_BARRIER, plot_heights
 from minilandscape.files import json_text
 from minilandscape.landscape import FunctionLandscape

@@ -65,6 +65,8 @@ class AseLandscape(FunctionLandscape):
         If there is no calculator, a constraint is none of ``FixAtoms``, or there are workers and one calculator.
     """
 
+    quantity, value_unit, length_unit = "energy", "eV", "Å"
+
     def __init__(self, atoms: Atoms, calculator: Any = None, workers: int = 1) -> None:
         if not isinstance(atoms, Atoms):
             raise TypeError(f"atoms is {type(atoms).__name__}; expected one ase.Atoms")

@@ -121,6 +121,7 @@ class TorchLandscape(LandscapeDefaults):
     """
 
     names_points = True
+    quantity = "loss"
 
     def __init__(
         self,

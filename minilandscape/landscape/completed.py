@@ -20,7 +20,18 @@ from .protocol import (
 )
 
 #: Attributes and methods that are taken as they are, where there are such.
-_TAKEN = ("size", "dtype", "device", "path_defaults", "zero_modes", "residual", "forget")
+_TAKEN = (
+    "size",
+    "dtype",
+    "device",
+    "path_defaults",
+    "quantity",
+    "value_unit",
+    "length_unit",
+    "zero_modes",
+    "residual",
+    "forget",
+)
 
 
 class _Completed(LandscapeDefaults):

@@ -158,6 +158,9 @@ class LandscapeDefaults:
     dtype: np.dtype = np.dtype(np.float64)
     device: str = "cpu"
     path_defaults: dict[str, Any] = PATH_DEFAULTS
+    quantity: str = "value"
+    value_unit: str = ""
+    length_unit: str = ""
 
     def values(self, points: Any) -> np.ndarray:
         """(P, D) -> (P,), from values and gradients where there is nothing cheaper."""

@@ -107,6 +107,7 @@ class NetworkLandscape(LandscapeDefaults):
     """
 
     names_points = True
+    quantity = "loss"
 
     def __init__(self, network: Network, images: Any, device: str, dtype: Any) -> None:
         self.network = network

@@ -117,8 +117,8 @@ def write_report(folder: str | os.PathLike[str], data: str | None = None) -> Pat
     """
     from matplotlib.figure import Figure
 
-    from ..figures.drawing import draw
     from ..figures.figure3 import figure3, plot_figure3
+    from ..figures.files import draw
     from .figures import paper_figures
     from .report import render_report
 

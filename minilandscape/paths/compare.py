@@ -8,109 +8,71 @@ from typing import Any
 
 import numpy as np
 
+from ..display import as_html, count, number, svg_of, text_table
 from ..landscape import as_landscape
 from .method import Method, chosen, options_of
 from .methods import METHODS
 from .problem import PathState
 from .result import Path
 from .search import as_method, check_budget, find_path
+from .shown import comparison_table, plot_comparison
 
 #: What a comparison runs, by label: every method, curves with the cheapest solver, the paper's with each.
 ENTRIES: dict[str, Method] = {label: each for method in METHODS.values() for label, each in method.variants().items()}
-#: What tells curves apart that lie upon each other.
-STYLES = ("-", "--", "-.", (0, (1, 1)), (0, (6, 1.5)), (0, (4, 1, 1, 1, 1, 1)), (0, (2, 2)))
-MARKERS = "osD^vPX"
-#: Heights that span more than this ratio are drawn on a logarithmic scale.
-LOGARITHMIC = 50.0
-#: Heights below so many rounding errors of the endpoints' values are drawn as 0.
-ROUNDING = 16
-#: Powers of ten that are named on an axis, at most.
-MOST_TICKS = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PathComparison:
-    """Paths by method, and how their heights fell with the points evaluated.
+    """Paths found by several methods, and how their heights fell with the number of evaluations.
 
     Attributes
     ----------
     paths
-        By label, of the methods that came to an end.
+        The path of each method that finished, by label.
     curves
-        By label: (steps, 2), points evaluated and the height of the path then, at its own points.
+        By label: (iterations, 2), points evaluated so far and the height of the path then, at its sample points.
     errors
-        By label, what the other methods raised.
+        The exception that each other method raised, by label.
+
+    Examples
+    --------
+    >>> import minilandscape as ml
+    >>> from minilandscape.potentials import MullerBrown
+    >>> land = MullerBrown()
+    >>> found = ml.compare_methods(land, *land.minima[:2], 2000, methods=("linear", "neb"))
+    >>> found
+    PathComparison(2 methods, lowest barrier 67.502 by neb)
     """
 
     paths: dict[str, Path]
     curves: dict[str, np.ndarray]
     errors: dict[str, Exception] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        """One line: the number of methods, and the lowest barrier."""
+        name = min(self.paths, key=lambda each: self.paths[each].barrier, default=None)
+        best = "" if name is None else f", lowest barrier {number(self.paths[name].barrier)} by {name}"
+        return f"PathComparison({count(len(self.curves), 'method')}{best})"
+
+    def _repr_html_(self) -> str:
+        """A table and a figure for notebooks."""
+        table = comparison_table(self)
+        rows = [(row[0], row[1], " · ".join(row[2:])) for row in table]
+        return as_html(repr(self), rows, svg_of(self.plot()) if self.paths else "")
+
+    def summary(self) -> str:
+        """Describe the methods in a table of text: barrier, maximum, iterations, evaluations, convergence."""
+        return text_table(comparison_table(self))
+
     def plot(self, axes: Any = None) -> Any:
-        """Draws height above the higher endpoint against function evaluations; returns the axes.
+        """Draw the height above the higher endpoint against the number of evaluations; return the Matplotlib axes.
 
-        Lines are heights at the paths' sample points, which may miss the top between them. Each leads on to a marker,
-        the barrier of the path that is kept: its maximum above the higher endpoint. The scale is logarithmic where the
-        heights span more than a factor of 50. Heights of 0, which it has not, then stand at its foot, on a tick that
-        says 0.
-
-        Parameters
-        ----------
-        axes
-            Matplotlib axes; new ones if None.
+        Lines show heights at the paths' sample points, which may miss the maximum between them. Each ends at a marker:
+        the barrier of the path that is kept. The scale is logarithmic where the heights span more than a factor of 50;
+        heights of 0 are then drawn at its foot, at a tick labelled 0. ``axes`` are drawn on; None makes a figure of its
+        own.
         """
-        if axes is None:
-            from matplotlib.figure import Figure
-
-            axes = Figure(figsize=(8.5, 4.8), layout="constrained").subplots()
-        first = next(iter(self.paths.values()))
-        higher = max(first.height_ends)
-        straight = first.height_linear - higher
-        searched = {name: curve for name, curve in self.curves.items() if name in self.paths and len(curve) > 1}
-        drawn = [straight]
-        for name, curve in searched.items():
-            drawn += [self.paths[name].maximum - higher, *(curve[:, 1] - higher)]
-        heights = np.array(drawn)[np.isfinite(drawn)]
-        foot = _foot(heights, ROUNDING * float(np.finfo(first.start.dtype).eps) * abs(higher))
-        for k, (name, curve) in enumerate(searched.items()):
-            barrier = self.paths[name].maximum - higher
-            look = {"ls": STYLES[k % len(STYLES)], "marker": MARKERS[k % len(MARKERS)], "lw": 1.5, "ms": 6}
-            shown = np.maximum([*(curve[:, 1] - higher), barrier], foot)
-            spent = curve[:, 0]
-            (line,) = axes.plot(spent, shown[:-1], markevery=[], label=f"{name}: {max(barrier, 0):.4g}", **look)
-            axes.plot([spent[-1]] * 2, shown[-2:], color=line.get_color(), markevery=[1], **look)
-        axes.axhline(max(straight, foot), color="0.5", lw=1, ls=":", label=f"straight line: {max(straight, 0):.4g}")
-        axes.set(xlabel="function evaluations", ylabel="height above the higher endpoint", xscale="log")
-        axes.set_title("lines: heights at the sample points; markers and numbers: barriers", fontsize="small")
-        if foot > 0:
-            _scale_to(axes, foot, heights)
-        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-        return axes
-
-
-def _foot(heights: np.ndarray, rounding: float) -> float:
-    """Where a logarithmic scale of some heights begins, a power of ten; 0 where a linear one shows them."""
-    seen = heights[heights > rounding]
-    if not seen.size or seen.max() <= LOGARITHMIC * seen.min():
-        return 0.0
-    return float(10 ** (np.floor(np.log10(seen.min())) - bool((heights <= rounding).any())))
-
-
-def _scale_to(axes: Any, foot: float, heights: np.ndarray) -> None:
-    """A logarithmic scale from its foot, which stands for 0 where there are such heights, to above the highest."""
-    from matplotlib.ticker import LogFormatterMathtext, NullLocator
-
-    first, last = round(np.log10(foot)), int(np.floor(np.log10(heights.max())))
-    every = -(-(last - first + 1) // MOST_TICKS)
-    ticks = [10.0**n for n in range(last, first - 1, -every)]
-    names = [LogFormatterMathtext()(tick) for tick in ticks]
-    if (heights < foot).any():
-        above = sum(tick > 2 * foot for tick in ticks)
-        ticks, names = [*ticks[:above], foot], [*names[:above], "0"]
-    axes.set_yscale("log")
-    axes.set_yticks(ticks, names)
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_ylim(foot / 2, 2 * heights.max())
+        return plot_comparison(self, axes)
 
 
 class ComparisonInterrupted(KeyboardInterrupt):

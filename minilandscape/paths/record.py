@@ -176,6 +176,7 @@ class Record:
             metadata=dict(metadata),
             basis=problem.curve.basis,
             rounds=problem.meter.rounds,
+            line=line.copy(),
         )
 
     def _given_is_lower(self, state: PathState) -> bool:
