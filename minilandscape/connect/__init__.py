@@ -1,7 +1,7 @@
 """From paths to barriers: the saddle at a path's maximum, the minima that a path passes, the barrier in one call.
 
 Connects paths and saddles, which know nothing of each other.
-May import `backend`, `display`, `files`, `motion`, `landscape`, `hessian`, `noise`, `paths`, `saddles`.
+May import `backend`, `display`, `drawing`, `files`, `motion`, `landscape`, `hessian`, `noise`, `paths`, `saddles`.
 """
 
 from .find import ConnectionInterrupted, find_saddle

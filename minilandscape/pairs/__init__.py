@@ -1,7 +1,7 @@
 """Pairs of vectors: which are drawn from a set, the search of a path between two, the landscapes that it needs.
 
 Tasks of barriers within sets are here, and what the paper's campaign shares with them.
-May import `backend`, `display`, `files`, `tasks`, `landscape`, `data`, `networks`, `paths`.
+May import `backend`, `display`, `drawing`, `files`, `tasks`, `landscape`, `data`, `networks`, `paths`.
 """
 
 from .draw import disjoint, draw_pairs

@@ -1,7 +1,7 @@
 """Path finders between two points of any landscape.
 
 Curves, objectives, solvers, rules that end a search, and the path with its barrier. They know no networks.
-May import `backend`, `display`, `files`, `motion`, `landscape`, `hessian`, `noise`, `optimizers`.
+May import `backend`, `display`, `drawing`, `files`, `motion`, `landscape`, `hessian`, `noise`, `optimizers`.
 """
 
 from .compare import ComparisonInterrupted, PathComparison, compare_methods

@@ -1,7 +1,7 @@
 """Saddles: the search from a start, the verification of the index, the descents to both minima.
 
 They know landscapes and points, no paths.
-May import `backend`, `display`, `files`, `motion`, `landscape`, `hessian`, `noise`.
+May import `backend`, `display`, `drawing`, `files`, `motion`, `landscape`, `hessian`, `noise`.
 """
 
 from .descent import REACHED, Descent, Known, Minimum
