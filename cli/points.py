@@ -228,7 +228,7 @@ def surface(
             land, points, path=curve, n=n, margin=margin, radius=radius,
             seed=seed, callback=lambda row, _: advance(row, "rows"),
         )  # fmt: skip
-    found.facts["data"] = facts
+    found.metadata["data"] = facts
     if out is not None:
         found.save(out)
     if plot is not None:
@@ -241,7 +241,7 @@ def surface(
         print_json(
             {
                 **grid, "min": low, "max": high, "not_evaluated": missing, "curve": found.curve.tolist(),
-                "curve_distance": found.curve_distance, "filter_normalised": found.facts["filter_normalised"],
+                "curve_distance": found.curve_distance, "filter_normalised": found.metadata["filter_normalised"],
                 "data": facts,
             }
         )  # fmt: skip
@@ -250,8 +250,8 @@ def surface(
     print(f"values        {low:.6g} at ({found.x[x]:.4g}, {found.y[y]:.4g}) to {high:.6g}")
     for name, (a, b) in zip("ABC", marks, strict=False):
         print(f"{name}             ({a:.4g}, {b:.4g})")
-    if found.facts["filter_normalised"] is not None:
-        how = "filter-normalised (Li et al., 2018)" if found.facts["filter_normalised"] else "of length 1"
+    if found.metadata["filter_normalised"] is not None:
+        how = "filter-normalised (Li et al., 2018)" if found.metadata["filter_normalised"] else "of length 1"
         print(f"directions    random where points are missing, {how}")
     if curve is not None:
         print(f"path          leaves the plane by at most {found.curve_distance:.3g}")

@@ -214,9 +214,9 @@ def test_complex_numbers_are_refused() -> None:
 
 def test_what_cannot_be_drawn_is_refused() -> None:
     graph = disconnectivity_graph([0.0, 1.0, 2.0], [(0, 1, 3.0), (1, 2, 4.0)])
-    with pytest.raises(ValueError, match="there are 1 labels; expected 3, one a minimum"):
+    with pytest.raises(ValueError, match="there are 1 labels; expected 3, one for each minimum"):
         graph.plot(labels=["a"])
-    with pytest.raises(ValueError, match="there are 4 colours; expected 3, one a minimum"):
+    with pytest.raises(ValueError, match="there are 4 colours; expected 3, one for each minimum"):
         graph.plot(colours=list("rgbk"))
     axes = graph.plot(log=True, labels=list("abc"))
     assert [text.xy[1] for text in axes.texts] == pytest.approx([axes.get_ylim()[0], 1, 2])
@@ -225,7 +225,7 @@ def test_what_cannot_be_drawn_is_refused() -> None:
     assert 0 < axes.get_ylim()[0] < 1
     assert axes.get_ylim()[1] > 4
     for minima, barriers in (([-5.0, -3.0], [(0, 1, -1.0)]), ([-1.0, 0.0], [(0, 1, 1.0)]), ([0.0, 0.0], [(0, 1, 0.0)])):
-        with pytest.raises(ValueError, match="logarithmic axis: leave log out"):
+        with pytest.raises(ValueError, match="logarithmic axis: remove log"):
             disconnectivity_graph(minima, barriers).plot(log=True)
 
 

@@ -73,7 +73,7 @@ def test_one_file(tmp_path: Path) -> None:
     equal(load_stationary_points(tmp_path / "p.npz"), points)
     assert points.graph().merge_energies[0, 1] == pytest.approx(-40.664844, abs=1e-6)
     assert repr(points) == "<StationaryPoints: 3 minima, 2 saddles, 2 coordinates>"
-    assert repr(points.graph()) == "<DisconnectivityGraph: 3 minima, 2 merges, 1 pieces>"
+    assert repr(points.graph()) == "<DisconnectivityGraph: 3 minima, the lowest -146.69952, 1 connected component>"
 
 
 def test_a_file_of_version_0_1_loads(tmp_path: Path) -> None:

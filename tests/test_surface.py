@@ -78,7 +78,7 @@ def test_a_path_lies_on_it() -> None:
     assert land.values(found.points(*found.curve.T)) == pytest.approx(found.curve_values, rel=1e-9)
     assert found.values.min() == pytest.approx(land.values(land.minima[:1])[0], rel=0.01)
     axes = found.plot()
-    assert axes.get_legend().get_texts()[0].get_text() == "path, in the plane"
+    assert axes.get_title() == "solid: path, in the plane; dashed: straight line"
 
 
 def test_a_path_on_one_line_is_seen_from_a_random_direction() -> None:
@@ -115,7 +115,7 @@ def test_random_directions_of_a_network_are_as_long_as_its_weights(small_mnist: 
     x = ml.initial_vector("lenet", 0, np.float64)
     found = ml.surface(land, x, n=3, seed=1)
     axis, reach = found.axes[0], found.x[-1]
-    assert found.facts["filter_normalised"] is True
+    assert found.metadata["filter_normalised"] is True
     for block in land.network.layout.blocks:
         part, own = (v[block.start : block.stop].reshape(block.shape[0], -1) for v in (reach * axis, x))
         expected = np.linalg.norm(own, axis=1) if len(block.shape) > 1 else np.zeros(len(part))
@@ -131,7 +131,7 @@ def test_weights_of_nothing_are_seen_along_plain_directions(small_mnist: Any) ->
     land = ml.network_landscape("fcp", small_mnist.train[:20], dtype="float64")
     zeros = np.zeros(land.size)
     found = ml.surface(land, zeros, n=3, radius=2.0)
-    assert found.facts["filter_normalised"] is False
+    assert found.metadata["filter_normalised"] is False
     assert found.axes @ found.axes.T == pytest.approx(np.eye(2))
     assert [found.x[-1], found.y[-1]] == pytest.approx([2, 2])
     assert found.values[1, 1] == pytest.approx(np.log(10))
@@ -173,7 +173,7 @@ def test_the_colour_bar_tells_nearly_equal_values_apart(span: float) -> None:
     x, y = np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 9))
     axes = plane(2.302585 + span * (x**2 + y)).plot()
     drawn(axes)
-    ticks = [label.get_text() for label in axes.figure.axes[1].get_yticklabels()]
+    ticks = [label.get_text() for label in axes.child_axes[0].get_yticklabels()]
     assert len(ticks) > 4
     assert len(set(ticks)) == len(ticks)
 
@@ -213,7 +213,7 @@ def test_atoms_rise_without_bound_and_are_drawn_all_the_same() -> None:
 
 def test_what_it_refuses() -> None:
     land = MullerBrown()
-    with pytest.raises(ValueError, match="nothing to lay a plane through"):
+    with pytest.raises(ValueError, match="no points and no path"):
         ml.surface(land, None)
     with pytest.raises(ValueError, match="on one line"):
         ml.surface(land, [[0, 0], [1, 1], [2, 2]])
@@ -242,18 +242,18 @@ def test_what_it_refuses() -> None:
 def test_arguments_that_would_change_nothing_are_refused() -> None:
     land = MullerBrown()
     path = ml.find_path(land, *land.minima[:2], steps=20)
-    with pytest.raises(ValueError, match=r"margin is 0\.25, but a plane around one point has none"):
+    with pytest.raises(ValueError, match=r"margin is 0\.25, but has no effect around one point"):
         ml.surface(land, np.zeros(2), margin=0.25)
     for points, along in ((np.eye(2), None), (None, path), (np.zeros(2), path)):
-        with pytest.raises(ValueError, match=r"radius is 1\.0, but serves around one point alone"):
+        with pytest.raises(ValueError, match=r"radius is 1\.0, but has an effect around one point alone"):
             ml.surface(land, points, path=along, radius=1.0)
     for points, along in (([[0, 0], [1, 0], [0, 1]], None), (None, path), (np.zeros(2), path)):
         found = ml.surface(land, points, path=along, n=2)
-        assert (found.facts["seed"], found.facts["filter_normalised"]) == (None, None)
+        assert (found.metadata["seed"], found.metadata["filter_normalised"]) == (None, None)
         with pytest.raises(ValueError, match="seed is 3, but no direction of this plane is random"):
             ml.surface(land, points, path=along, n=2, seed=3)
-    assert ml.surface(land, np.eye(2), n=2, seed=3).facts["seed"] == 3
-    assert ml.surface(land, np.eye(2), n=2).facts["seed"] == 0
+    assert ml.surface(land, np.eye(2), n=2, seed=3).metadata["seed"] == 3
+    assert ml.surface(land, np.eye(2), n=2).metadata["seed"] == 0
 
 
 def test_it_saves_and_loads(tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_it_saves_and_loads(tmp_path: Path) -> None:
     found.save(tmp_path / "s.npz")
     again = ml.load_surface(tmp_path / "s.npz")
     assert np.array_equal(again.values, found.values)
-    assert (again.facts, again.curve_distance) == (found.facts, 0.0)
+    assert (again.metadata, again.curve_distance) == (found.metadata, 0.0)
 
 
 class Torus(ml.FunctionLandscape):

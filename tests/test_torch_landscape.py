@@ -435,11 +435,11 @@ def test_a_surface_says_whether_its_directions_are_filter_normalised(small_mnist
     land = landscape(plain())
     x = land.vector()
     found = ml.surface(land, x, n=2)
-    assert found.facts["filter_normalised"] is True
-    assert found.facts["held"] == ["0.bias", "2.bias"]
-    assert ml.surface(land, np.stack([x, x + 1, -x + np.arange(x.size)]), n=2).facts["filter_normalised"] is None
+    assert found.metadata["filter_normalised"] is True
+    assert found.metadata["held"] == ["0.bias", "2.bias"]
+    assert ml.surface(land, np.stack([x, x + 1, -x + np.arange(x.size)]), n=2).metadata["filter_normalised"] is None
     network = ml.network_landscape("fcp", small_mnist.train[:10])
-    assert ml.surface(network, ml.initial_vector("fcp", 0), n=2).facts["filter_normalised"] is True
+    assert ml.surface(network, ml.initial_vector("fcp", 0), n=2).metadata["filter_normalised"] is True
 
 
 def convolutional() -> nn.Module:

@@ -9,41 +9,59 @@ from typing import Any
 
 import numpy as np
 
+from ..display import as_html, number, svg_of, text_lines
 from ..files import read_result, write_result
 from ..hessian import Differences, Exact
 from ..landscape import Evaluations, LandscapeError, as_landscape, describe_point, vector
 from ..noise import measure_noise, product_step
 from .blocks import Restricted, coordinates_of
+from .shown_spectra import WEIGHT, density_rows, plot_density
 
-#: The width of the curve that is drawn in place of each node, as a part of the spectrum's range.
+#: The standard deviation of the Gaussian in the place of each Ritz value, as a part of the spectrum's range.
 WIDTH = 0.01
-#: An iteration has found an invariant subspace where its next vector is shorter than this part of the largest, of exact
-#: products and of differences. Nodes of less weight than this are rounding.
-BREAKDOWN, BREAKDOWN_OF_DIFFERENCES, WEIGHT = 1e-10, 1e-6, 1e-12
+#: Lanczos iterations have found an invariant subspace where the next vector is shorter than this part of the largest
+#: coefficient, for exact products and for finite differences.
+BREAKDOWN, BREAKDOWN_OF_DIFFERENCES = 1e-10, 1e-6
+_NUMBERS = ("size", "zero_modes", "exact", "products", "step", "metadata")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SpectralDensity:
-    """The density of the Hessian's eigenvalues, φ(λ) = (1/D) Σ_i δ(λ − λ_i), as quadrature nodes.
+    r"""The density of all eigenvalues of the Hessian, as Ritz values and their weights.
+
+    .. math:: \varphi(\lambda) = \frac{1}{D} \sum_i \delta(\lambda - \lambda_i)
+              \approx \frac{1}{P} \sum_{p,k} w_{pk} \, \delta(\lambda - \theta_{pk})
+
+    Returned by :func:`spectral_density`.
 
     Attributes
     ----------
     nodes, weights
-        (probes, steps): each probe's Ritz values, and their weights, which add to 1.
+        (probes, steps): the Ritz values θ of each probe, in units of f over length squared, and their weights w, which
+        add to 1 for each probe.
     size
-        D without zero modes: how many eigenvalues there are.
+        D without zero modes: the number of eigenvalues.
     zero_modes
-        How many directions were left out because they leave the value alone.
+        Number of directions removed because they do not change f.
     exact
-        Whether Hessian-vector products are the landscape's own, exact ones.
+        Whether the landscape has exact Hessian-vector products.
     products
-        How many there were.
+        Number of Hessian-vector products.
     step
-        h of the differences of gradients; 0 where products are exact.
+        h of the finite differences of gradients; 0 where products are exact.
     evaluations
-        Points evaluated.
+        Values and gradients evaluated.
     metadata
         The seed, and the names of the block.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import minilandscape as ml
+    >>> land = lambda x: (0.5 * (np.arange(1, 101) * x**2).sum(), np.arange(1, 101) * x)
+    >>> found = ml.spectral_density(land, np.ones(100), probes=20)
+    >>> found.size, round(found.lowest), round(found.highest)
+    (100, 1, 100)
     """
 
     nodes: np.ndarray
@@ -56,65 +74,113 @@ class SpectralDensity:
     evaluations: Evaluations
     metadata: dict[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        """One line: the number of eigenvalues, their range and their mean."""
+        size, mean = f"{self.size:,} eigenvalues", number(self.moment(1)[0])
+        return f"<SpectralDensity: {size} from {number(self.lowest)} to {number(self.highest)}, mean {mean}>"
+
     @property
     def lowest(self) -> float:
-        """The lowest node: a bound from above on the lowest eigenvalue."""
+        """The lowest Ritz value: an upper bound on the lowest eigenvalue."""
         return float(self.nodes[self.weights > WEIGHT].min())
 
     @property
     def highest(self) -> float:
-        """The highest node: a bound from below on the highest eigenvalue."""
+        """The highest Ritz value: a lower bound on the highest eigenvalue."""
         return float(self.nodes[self.weights > WEIGHT].max())
 
+    @property
+    def width(self) -> float:
+        """The standard deviation of the Gaussian that smooths each Ritz value: 1 % of their range."""
+        return WIDTH * (self.highest - self.lowest) or abs(self.highest) * WIDTH or 1.0
+
     def moment(self, k: int) -> tuple[float, float]:
-        """(1/D) Σ λᵏ, and its standard error over the probes; D times the first is the trace."""
+        """Estimate (1/D) Σ λᵏ and its standard error over the probes; D times the first moment is the trace."""
         samples = (self.weights * self.nodes**k).sum(axis=1)
         error = np.std(samples, ddof=1) / np.sqrt(len(samples)) if len(samples) > 1 else float("nan")
         return float(samples.mean()), float(error)
 
     def density(self, eigenvalues: Any, width: float | None = None) -> np.ndarray:
-        """φ at some eigenvalues (n,), each node spread by a Gaussian.
+        """Compute φ at some eigenvalues (n,) -> (n,), each Ritz value smoothed by a Gaussian.
 
         Parameters
         ----------
+        eigenvalues
+            (n,).
         width
-            Its standard deviation; None takes 1 % of the range of the nodes.
+            Standard deviation of the Gaussian; None: 1 % of the range of the Ritz values.
         """
         x = np.asarray(eigenvalues, dtype=np.float64)
-        width = width or WIDTH * (self.highest - self.lowest) or abs(self.highest) * WIDTH or 1.0
+        width = width or self.width
         z = (x[..., None] - self.nodes.ravel()) / width
         curves = np.exp(-0.5 * z**2) / (np.sqrt(2 * np.pi) * width)
         found: np.ndarray = curves @ self.weights.ravel() / len(self.nodes)
         return found
 
-    def plot(self, axes: Any = None, width: float | None = None) -> Any:
-        """Draws the density on a logarithmic scale, on new axes if None; returns them."""
-        if axes is None:
-            from matplotlib.figure import Figure
+    def summary(self) -> str:
+        """Describe the range, the moments and the accuracy in lines of text."""
+        return text_lines(density_rows(self))
 
-            axes = Figure(figsize=(6, 4), layout="constrained").subplots()
-        room = 0.05 * (self.highest - self.lowest) or 1.0
-        x = np.linspace(self.lowest - room, self.highest + room, 1000)
-        y = self.density(x, width)
-        floor = 1 / (self.size * (self.highest - self.lowest + 2 * room))
-        axes.semilogy(x, np.maximum(y, 1e-3 * floor), lw=1.2)
-        axes.fill_between(x, 1e-3 * floor, np.maximum(y, 1e-3 * floor), alpha=0.25)
-        axes.axvline(0, color="0.6", lw=0.8)
-        axes.set(xlabel="eigenvalue of the Hessian", ylabel="spectral density", ylim=(0.1 * floor, None))
-        return axes
+    def _repr_html_(self) -> str:
+        return as_html("Spectral density", density_rows(self), svg_of(self.plot()))
+
+    def plot(self, axes: Any = None, width: float | None = None) -> Any:
+        """Draw the density and the Ritz values on a logarithmic scale.
+
+        The markers stand at the height of a Ritz value's own Gaussian, so that the axis to the right shows its weight.
+
+        Parameters
+        ----------
+        axes
+            Matplotlib axes; new ones if None.
+        width
+            Standard deviation of the Gaussians; None: 1 % of the range of the Ritz values.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        return plot_density(self, axes, width)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes an ``.npz`` that :func:`load_spectral_density` reads."""
-        names = ("size", "zero_modes", "exact", "products", "step", "metadata")
-        document = {name: getattr(self, name) for name in names} | {"evaluations": vars(self.evaluations).copy()}
+        """Write an ``.npz`` that :func:`load_spectral_density` reads."""
+        document = {name: getattr(self, name) for name in _NUMBERS} | {"evaluations": vars(self.evaluations).copy()}
         write_result(path, "spectral density", {"nodes": self.nodes, "weights": self.weights}, document)
 
 
 def load_spectral_density(path: str | os.PathLike[str]) -> SpectralDensity:
-    """Reads what :meth:`SpectralDensity.save` wrote; ValueError names the file where it is damaged."""
+    """Read a result that :meth:`SpectralDensity.save` wrote.
+
+    Parameters
+    ----------
+    path
+        The ``.npz``.
+
+    Returns
+    -------
+    SpectralDensity
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged or holds another kind of result; the message names it.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> import minilandscape as ml
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = os.path.join(folder, "density.npz")
+    ...     ml.spectral_density(lambda x: (x @ x, 2 * x), np.ones(3)).save(file)
+    ...     found = ml.load_spectral_density(file)
+    >>> found.size
+    3
+    """
     arrays, document = read_result(path, "spectral density")
-    names = ("size", "zero_modes", "exact", "products", "step", "metadata")
-    known: dict[str, Any] = {**arrays, **{name: document[name] for name in names}}
+    known: dict[str, Any] = {**arrays, **{name: document[name] for name in _NUMBERS}}
     return SpectralDensity(**known, evaluations=Evaluations(**document["evaluations"]))
 
 
@@ -129,32 +195,37 @@ def spectral_density(
     step: float | None = None,
     callback: Callable[[int], Any] | None = None,
 ) -> SpectralDensity:
-    """Estimate the density of all eigenvalues of the Hessian at a point.
+    r"""Estimate the density of all eigenvalues of the Hessian at a point.
 
-    Stochastic Lanczos quadrature (Ubaru, Chen and Saad, 2017; Ghorbani, Krishnan and Xiao, 2019): Lanczos iterations
-    from random vectors of Gaussian numbers, orthogonalised in full; the eigenvalues of each tridiagonal matrix are
-    quadrature nodes, and the squares of the first components of its eigenvectors their weights. Moments up to
-    2 · steps − 1 are exact but for the random vectors.
+    Stochastic Lanczos quadrature [1]_ [2]_: from each of P random Gaussian vectors, Lanczos iterations with full
+    orthogonalisation give a tridiagonal matrix T. The eigenvalues θ of T (Ritz values) are quadrature nodes, and the
+    squared first components of its eigenvectors their weights w:
+
+    .. math:: \frac{1}{D} \sum_i g(\lambda_i) \approx \frac{1}{P} \sum_{p,k} w_{pk} \, g(\theta_{pk}).
+
+    For each random vector the quadrature is exact for polynomials g of degree up to 2 · ``steps`` − 1.
 
     Parameters
     ----------
     landscape
-        Anything that :func:`~minilandscape.landscape.as_landscape` takes. Products are exact where it has a method
-        ``hessian_products``, and differences of gradients elsewhere.
+        Anything that :func:`~minilandscape.landscape.as_landscape` accepts. Hessian-vector products are exact where it
+        has a method ``hessian_products``, else finite differences of gradients.
     point
         (D,).
     probes
-        Random vectors.
+        P, the number of random vectors.
     steps
-        Lanczos iterations of each, no more than there are coordinates. They keep ``steps`` vectors of D numbers.
+        Lanczos iterations for each, at most D. They store ``steps`` vectors of D numbers.
     seed
-        Of the random vectors.
+        Seed of the random vectors.
     block
-        Names of parts of the vector, or patterns such as ``"conv1.*"``: the Hessian's diagonal block of these alone.
+        Names of parameter blocks, or patterns such as ``"conv1.*"``: the diagonal block of the Hessian that belongs to
+        these parameters.
     step
-        h of the differences; None takes exact products where there are some, else what suits the measured noise.
+        h of the finite differences, in the unit of the coordinates; None: exact products where the landscape has them,
+        else the step that suits the measured noise of the gradients.
     callback
-        ``callback(products)`` after every iteration.
+        Called as ``callback(products)`` after every iteration.
 
     Returns
     -------
@@ -163,12 +234,21 @@ def spectral_density(
     Raises
     ------
     LandscapeError
-        If value, gradient or a product are not finite.
+        If the value, the gradient or a product is not finite.
     ValueError
         If the point is not one finite vector of the landscape's size, or a number is out of range.
 
+    References
+    ----------
+    .. [1] S. Ubaru, J. Chen and Y. Saad, "Fast estimation of tr(f(A)) via stochastic Lanczos quadrature", SIAM J.
+       Matrix Anal. Appl. 38, 1075 (2017).
+    .. [2] B. Ghorbani, S. Krishnan and Y. Xiao, "An investigation into neural net optimization via Hessian eigenvalue
+       density", ICML (2019).
+
     Examples
     --------
+    The eigenvalues 1, 2, …, 100 have the mean 50.5.
+
     >>> import numpy as np
     >>> import minilandscape as ml
     >>> land = lambda x: (0.5 * (np.arange(1, 101) * x**2).sum(), np.arange(1, 101) * x)
@@ -176,9 +256,9 @@ def spectral_density(
     >>> abs(found.moment(1)[0] - 50.5) < 4 * found.moment(1)[1]
     True
     """
-    for name, number, least in (("probes", probes, 1), ("steps", steps, 1), ("seed", seed, 0)):
-        if not isinstance(number, (int, np.integer)) or number < least:
-            raise ValueError(f"{name} is {number}; expected a whole number, at least {least}")
+    for name, given, least in (("probes", probes, 1), ("steps", steps, 1), ("seed", seed, 0)):
+        if not isinstance(given, (int, np.integer)) or given < least:
+            raise ValueError(f"{name} is {given}; expected a whole number, at least {least}")
     if not (step is None or (step > 0 and np.isfinite(step))):
         raise ValueError(f"step is {step}; expected a positive, finite number")
     x = vector("the point", point, landscape).astype(np.float64)
@@ -227,7 +307,7 @@ def spectral_density(
 
 
 def _differences(land: Any, x: np.ndarray, step: float | None) -> Differences:
-    """Exact products where there are some, else differences over a step that suits the noise."""
+    """Exact products where the landscape has them, else finite differences with a step that suits the noise."""
     if step is None and getattr(land, "hessian_products", None) is not None:
         return Exact(land)
     if step is not None:
@@ -241,20 +321,20 @@ def _differences(land: Any, x: np.ndarray, step: float | None) -> Differences:
 def _lanczos(
     product: Callable[[np.ndarray], np.ndarray], v: np.ndarray, steps: int, least: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ritz values and the squares of their vectors' first components."""
+    """Ritz values, and the squared first components of their vectors, of Lanczos iterations from v."""
     basis = np.zeros((steps, v.size))
     basis[0] = v / np.linalg.norm(v)
     diagonal: list[float] = []
-    beside: list[float] = []
+    off_diagonal: list[float] = []
     for k in range(steps):
         w = product(basis[k])
         diagonal.append(float(w @ basis[k]))
-        for _ in range(2):  # once more, for the rounding of a small remainder
+        for _ in range(2):  # twice, since rounding spoils a small remainder
             w = w - basis[: k + 1].T @ (basis[: k + 1] @ w)
         length = float(np.linalg.norm(w))
-        if k + 1 == steps or length <= least * max(map(abs, [*diagonal, *beside])):
+        if k + 1 == steps or length <= least * max(map(abs, [*diagonal, *off_diagonal])):
             break
-        beside.append(length)
+        off_diagonal.append(length)
         basis[k + 1] = w / length
-    values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1))
+    values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(off_diagonal, 1) + np.diag(off_diagonal, -1))
     return values, vectors[0] ** 2

@@ -12,26 +12,26 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-#: What rounding is allowed: a part of the spread of the minima, for values that are sums of larger terms, and a part of
-#: the numbers that are compared, which single precision leaves open.
-SPREAD_ROUNDING = 1e-6
-OWN_ROUNDING = 2 * float(np.finfo(np.float32).eps)
-GREY = "0.2"
+from ..display import as_html, number, svg_of, text_lines
+from .shown_tree import plot_tree, tree_rows
 
-
-#: What becomes of a barrier below one of its minima.
+#: Differences up to these count as rounding: a part of the range of the minima, for values that are sums of larger
+#: terms, and a part of the compared numbers, two units in the last place of single precision.
+RANGE_ROUNDING = 1e-6
+NUMBER_ROUNDING = 2 * float(np.finfo(np.float32).eps)
+#: How a barrier below one of its minima is treated.
 BELOW = ("refuse", "minimum", "leave out")
 
 
 class Merge(NamedTuple):
-    """Two nodes of a tree, each a group of minima, that become one at an energy.
+    """The merge of two nodes of a tree, each a group of minima, at an energy.
 
     Attributes
     ----------
     energy
         The lowest barrier between them.
     left, right
-        The nodes: 0 to K − 1 are the minima, K + m is the group that merge m makes. ``left`` holds the lower minimum.
+        The nodes: 0 to K − 1 are the minima, K + m is the group made by merge m. ``left`` holds the lower minimum.
     """
 
     energy: float
@@ -41,17 +41,27 @@ class Merge(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class DisconnectivityGraph:
-    """The tree of minima.
+    """The tree of minima: at which energy any two of them become connected.
+
+    Returned by :func:`disconnectivity_graph` and :meth:`StationaryPoints.graph`.
 
     Attributes
     ----------
     minima
-        (K,): their values.
+        (K,): their energies, or losses.
     merges
-        From the lowest energy up; K less the number of pieces that nothing connects. Of merges at one energy, those of
-        lower minima come first, in whatever order barriers and minima were given.
+        From the lowest energy up: K minus the number of connected components. Each has ``energy``, ``left`` and
+        ``right``; 0 to K − 1 are the minima, K + m is the group made by merge m. Of merges at the same energy those of
+        lower minima come first, whatever the order of barriers and minima.
     left_out
         Sentences about barriers that were left out or raised.
+
+    Examples
+    --------
+    >>> import minilandscape as ml
+    >>> graph = ml.disconnectivity_graph([-3.0, -2.0, -1.0], [(0, 1, 0.5), (1, 2, 2.0)])
+    >>> graph.merge_energy(0, 2), graph.n_pieces
+    (2.0, 1)
     """
 
     minima: np.ndarray
@@ -59,17 +69,20 @@ class DisconnectivityGraph:
     left_out: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        return f"<DisconnectivityGraph: {len(self.minima)} minima, {len(self.merges)} merges, {self.n_pieces} pieces>"
+        """One line: the minima, the lowest of them, and the connected components."""
+        components = f"{self.n_pieces} connected component{'' if self.n_pieces == 1 else 's'}"
+        lowest = number(float(self.minima.min()), 8)
+        return f"<DisconnectivityGraph: {len(self.minima)} minima, the lowest {lowest}, {components}>"
 
     @property
     def n_pieces(self) -> int:
-        """The number of groups that nothing connects; 1 if every minimum can be reached from every other."""
+        """The number of connected components; 1 if every minimum can be reached from every other."""
         return len(self.minima) - len(self.merges)
 
     @property
     def merge_energies(self) -> np.ndarray:
-        """(K, K): the energy at which each two minima become connected, the minimax barrier; infinite where they never
-        do, a minimum's own value on the diagonal."""
+        """(K, K): the energy at which two minima become connected (the minimax barrier), infinity where they are not
+        connected, and the energy of the minimum on the diagonal."""
         energies = np.full((len(self.minima),) * 2, np.inf)
         np.fill_diagonal(energies, self.minima)
         for merge in self.merges:
@@ -79,7 +92,7 @@ class DisconnectivityGraph:
         return energies
 
     def merge_energy(self, i: int, j: int) -> float:
-        """The entry (i, j) of ``merge_energies``, without that matrix, which has no room for many thousand minima.
+        """Find the entry (i, j) of ``merge_energies`` without that matrix, which is too large for many minima.
 
         Raises
         ------
@@ -98,7 +111,7 @@ class DisconnectivityGraph:
         return self.merges[a - K].energy
 
     def members(self, node: int) -> list[int]:
-        """The minima of a node, in ascending order.
+        """List the minima of a node, in ascending order.
 
         Raises
         ------
@@ -111,7 +124,7 @@ class DisconnectivityGraph:
         return sorted(self._leaves(node).tolist())
 
     def order(self) -> list[int]:
-        """The minima in an order in which no branches cross, lower groups to the left."""
+        """List the minima in an order in which no branches cross, lower groups to the left."""
         return self._layout[0].tolist()
 
     def _leaves(self, node: int) -> np.ndarray:
@@ -120,7 +133,7 @@ class DisconnectivityGraph:
 
     @cached_property
     def _parents(self) -> list[int]:
-        """The group that each node becomes a part of, −1 for the pieces."""
+        """The group that each node becomes a part of, −1 for connected components."""
         K = len(self.minima)
         parents = [-1] * (K + len(self.merges))
         for node, (_, left, right) in enumerate(self.merges, K):
@@ -129,7 +142,7 @@ class DisconnectivityGraph:
 
     @cached_property
     def _layout(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """``order()`` (K,), in which the minima of a node stand side by side: the first place and the size of each."""
+        """``order()`` (K,), in which the minima of each node are neighbours; first place and size of each node."""
         K, M = len(self.minima), len(self.merges)
         left, right = (np.array([merge[k] for merge in self.merges], dtype=np.int64).tolist() for k in (1, 2))
         size, first, place = [1] * K + [0] * M, [0] * (K + M), 0
@@ -147,6 +160,18 @@ class DisconnectivityGraph:
         order[first[:K]] = np.arange(K)
         return order, np.array(first, dtype=np.int64), np.array(size, dtype=np.int64)
 
+    @property
+    def places(self) -> np.ndarray:
+        """(K + M,): the first place of the minima of each node in ``order()``; of a minimum, its place."""
+        return self._layout[1]
+
+    def summary(self) -> str:
+        """Describe minima, merges and connected components in lines of text."""
+        return text_lines(tree_rows(self))
+
+    def _repr_html_(self) -> str:
+        return as_html("Disconnectivity graph", tree_rows(self), svg_of(self.plot()))
+
     def plot(
         self,
         axes: Any = None,
@@ -154,117 +179,103 @@ class DisconnectivityGraph:
         colours: Sequence[str] | None = None,
         groups: Mapping[str, str] | None = None,
         log: bool = False,
+        quantity: str | None = None,
+        unit: str = "",
     ) -> Any:
-        """Draws the tree on some axes, new ones if None; returns them.
+        """Draw the tree: energy upwards, a branch for each minimum.
 
         Parameters
         ----------
+        axes
+            Matplotlib axes; new ones if None, wide enough for the minima.
         labels
-            A name for each minimum, at the foot of its branch.
+            K names, one for each minimum, at the foot of its branch.
         colours
-            A colour for each minimum's branch.
+            K colours of the minima's branches.
         groups
             Colour to name, for a legend.
         log
-            A logarithmic energy axis, for losses; the branch of a loss of 0 goes down to its end.
+            Use a logarithmic energy axis, for losses. The branch of a loss of 0 reaches the lower end of the axis.
+        quantity, unit
+            Name and unit for the axis; by default "energy", or "loss" on a logarithmic axis.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
 
         Raises
         ------
         ValueError
-            If there are other numbers of labels or colours than of minima, or values below 0, or none above, on a
-            logarithmic axis.
+            If the number of labels or colours is not K, or with ``log`` an energy is below 0 or none is above 0.
         """
         for name, given in (("labels", labels), ("colours", colours)):
             if given is not None and len(given) != len(self.minima):
-                raise ValueError(f"there are {len(given)} {name}; expected {len(self.minima)}, one a minimum")
-        lowest, highest = self._range()
-        if log and not (lowest >= 0 and highest > 0):
-            raise ValueError(
-                f"energies go from {lowest:.6g} to {highest:.6g}; expected none below 0 and one above on a "
-                "logarithmic axis: leave log out"
-            )
-        if axes is None:
-            from matplotlib.figure import Figure
-
-            axes = Figure(figsize=(7, 5), layout="constrained").subplots()
-        ceiling = highest * 1.3 if log else highest + 0.05 * (highest - lowest or 1)
-        place = self._draw(axes, colours, ceiling)
-        if groups:
-            for colour, name in groups.items():
-                axes.plot([], [], color=colour, label=name)
-            axes.legend(frameon=False)
+                raise ValueError(f"there are {len(given)} {name}; expected {len(self.minima)}, one for each minimum")
         if log:
-            axes.set_yscale("log")
-        floor = min(axes.get_ylim())  # where a loss of 0 is named on a logarithmic axis
-        for k, text in enumerate(() if labels is None else labels):
-            at = (place[k], max(self.minima[k], floor))
-            axes.annotate(text, at, (0, -6), textcoords="offset points", ha="center", va="top", fontsize=8)
-        axes.set(xticks=[], ylabel="energy")
-        return axes
+            self._check_logarithmic()
+        return plot_tree(self, axes, labels, colours, groups, log, (quantity or ("loss" if log else "energy"), unit))
 
-    def _range(self) -> tuple[float, float]:
-        tops = [merge.energy for merge in self.merges]
-        return float(self.minima.min()), float(max([self.minima.max(), *tops]))
-
-    def _draw(self, axes: Any, colours: Any, ceiling: float) -> np.ndarray:
-        """Draws branches and minima, all lines of a kind in one piece; the places (K,) of the minima."""
-        from matplotlib.collections import LineCollection
-        from matplotlib.colors import to_rgba_array
-
-        K, M = len(self.minima), len(self.merges)
-        _, first, _ = self._layout
-        grey = to_rgba_array(GREY)
-        rgba = np.concatenate([grey, grey.repeat(K, axis=0) if colours is None else to_rgba_array(list(colours))])
-        rgba, inverse = np.unique(rgba, axis=0, return_inverse=True)
-        mixed, *own = inverse.ravel().tolist()
-        x, foot = np.empty(K + M), np.concatenate([self.minima, [merge.energy for merge in self.merges]])
-        top, colour = np.full(K + M, ceiling), own + [mixed] * M
-        x[:K] = first[:K]
-        for node, (energy, left, right) in enumerate(self.merges, K):
-            x[node] = 0.5 * (x[left] + x[right])
-            top[left] = top[right] = energy
-            colour[node] = colour[left] if colour[left] == colour[right] else mixed
-        branches = np.stack([np.column_stack([x, foot]), np.column_stack([x, top])], axis=1)
-        ends = np.array([merge[1:] for merge in self.merges], dtype=np.int64).reshape(M, 2)
-        bars = np.stack([np.column_stack([x[k], foot[K:]]) for k in ends.T], axis=1)
-        width = max(0.1, min(1.2, 400 / K))  # of thousands of branches the thinner ones can be told apart
-        axes.add_collection(LineCollection(list(branches), colors=rgba[colour], linewidths=width))
-        axes.add_collection(LineCollection(list(bars), colors=GREY, linewidths=width))
-        axes.scatter(x[:K], self.minima, s=(4 * width / 1.2) ** 2, c=rgba[own], linewidths=0, zorder=3)
-        axes.autoscale_view()
-        return x[:K]
+    def _check_logarithmic(self) -> None:
+        lowest = float(self.minima.min())
+        highest = float(max([self.minima.max(), *(merge.energy for merge in self.merges)]))
+        if not (lowest >= 0 and highest > 0):
+            raise ValueError(
+                f"energies range from {lowest:.6g} to {highest:.6g}; expected none below 0 and one above on a "
+                "logarithmic axis: remove log"
+            )
 
 
 def disconnectivity_graph(minima: Any, barriers: Any, *, below: str = "refuse") -> DisconnectivityGraph:
-    """Builds the tree in which each two minima are connected below the lowest pass between them, which a minimum
-    spanning tree gives.
+    r"""Build the disconnectivity graph of some minima: at which energy any two become connected.
+
+    Two minima i and j are connected at the lowest energy that allows a chain of barriers between them [1]_,
+
+    .. math:: E_{ij} = \min_{i = k_0, k_1, \ldots, k_n = j} \; \max_m \; E(k_{m-1}, k_m),
+
+    which a minimum spanning tree of the barriers gives.
 
     Parameters
     ----------
     minima
-        (K,): values of the minima; energies, or losses of weight vectors.
+        (K,): energies of the minima, or losses of networks.
     barriers
-        An array (K, K), or lists in a list, symmetric, with NaN or infinity where nothing is known, such as in one of
-        its halves; or (i, j, energy), several for a pair allowed, as a list of tuples or the rows of an array (E, 3).
-        Energies of saddles, or heights of paths. Of three minima an array (3, 3) may be either, and is taken for the
-        one that it can be.
+        Energies of saddles, or heights of paths: (i, j, energy), several for a pair allowed, as a list of tuples or the
+        rows of an array (E, 3); or a symmetric matrix (K, K), an array or nested lists, with NaN or infinity where no
+        barrier is known, for instance in one of its halves. An array (3, 3) for three minima is interpreted as
+        whichever of the two it can be.
     below
-        What becomes of a barrier below one of its minima, which no barrier can be: "refuse" raises, "minimum" takes the
-        energy of the minimum for it, "leave out" goes without it. ``left_out`` of the graph says how many there were.
+        How to treat a barrier below one of its minima, which no barrier can be: "refuse" raises an error, "minimum"
+        raises the barrier to the minimum, "leave out" ignores it. ``left_out`` of the graph counts them.
+
+    Returns
+    -------
+    DisconnectivityGraph
 
     Raises
     ------
     ValueError
-        If shapes do not fit, an index is out of range, a value is not finite, a matrix is not symmetric, a barrier
+        If shapes do not match, an index is out of range, a value is not finite, a matrix is not symmetric, a barrier
         lies below one of its minima, or an array (3, 3) can be neither a matrix nor rows, or both.
     TypeError
         If numbers are complex.
 
     Notes
     -----
-    A barrier may lie below the higher of its minima, and two halves of a matrix may differ, by rounding: by 1e-6 of the
-    spread of the minima and 2.4e-7 of the numbers themselves, two steps of single precision. Such a barrier is drawn
-    at the minimum.
+    Rounding may put a barrier below the higher of its minima, or make the halves of a matrix differ, by 1e-6 of the
+    range of the minima plus 2.4e-7 of the numbers (two units in the last place of single precision). Such a barrier is
+    raised to the minimum.
+
+    References
+    ----------
+    .. [1] O. M. Becker and M. Karplus, "The topology of multidimensional potential energy surfaces", J. Chem. Phys.
+       106, 1495 (1997).
+
+    Examples
+    --------
+    >>> import minilandscape as ml
+    >>> graph = ml.disconnectivity_graph([-3.0, -2.0, -1.0], [(0, 1, 0.5), (1, 2, 2.0), (0, 2, 3.0)])
+    >>> [(merge.energy, graph.members(merge.left), graph.members(merge.right)) for merge in graph.merges]
+    [(0.5, [0], [1]), (2.0, [0, 1], [2])]
     """
     if below not in BELOW:
         raise ValueError(f"below is {below!r}; expected one of {', '.join(map(repr, BELOW))}")
@@ -282,7 +293,7 @@ def disconnectivity_graph(minima: Any, barriers: Any, *, below: str = "refuse") 
         if below == "refuse":
             others = f", and {len(low) - 1} of the {len(energies)} others below one of theirs" if len(low) > 1 else ""
             raise ValueError(
-                f"{one}{others}: below='minimum' takes the minimum's energy for it, below='leave out' goes without it"
+                f"{one}{others}: below='minimum' raises the barrier to the minimum, below='leave out' ignores it"
             )
         treatment = "left out" if below == "leave out" else "raised to it"
         left_out = (f"{len(low)} of {len(energies)} barriers lie below one of their minima and are {treatment}: {one}",)
@@ -294,7 +305,7 @@ def disconnectivity_graph(minima: Any, barriers: Any, *, below: str = "refuse") 
 
 
 def _merges(minima: np.ndarray, i: np.ndarray, j: np.ndarray, energies: np.ndarray) -> tuple[Merge, ...]:
-    """Kruskal's algorithm with union–find; barriers of one energy are taken together, lower minima first."""
+    """Merge minima by Kruskal's algorithm with union–find; of barriers at the same energy lower minima come first."""
     K = len(minima)
     parent = list(range(2 * K - 1))
     lowest = list(zip(minima.tolist(), range(K), strict=True)) + [(0.0, 0)] * (K - 1)
@@ -333,20 +344,20 @@ def _merges(minima: np.ndarray, i: np.ndarray, j: np.ndarray, energies: np.ndarr
 
 
 def _groups(pairs: list[tuple[int, int]]) -> list[list[int]]:
-    """The nodes that pairs of them connect, group by group."""
-    beside: dict[int, list[int]] = {}
+    """Find the connected components of a graph of pairs of nodes."""
+    neighbours: dict[int, list[int]] = {}
     for a, b in pairs:
         if a != b:
-            beside.setdefault(a, []).append(b)
-            beside.setdefault(b, []).append(a)
+            neighbours.setdefault(a, []).append(b)
+            neighbours.setdefault(b, []).append(a)
     groups, seen = [], set()
-    for start in beside:
+    for start in neighbours:
         if start in seen:
             continue
         seen.add(start)
         group = [start]
         for node in group:  # grows while it is walked
-            new = [other for other in beside[node] if other not in seen]
+            new = [other for other in neighbours[node] if other not in seen]
             seen.update(new)
             group.extend(dict.fromkeys(new))
         groups.append(group)
@@ -354,44 +365,44 @@ def _groups(pairs: list[tuple[int, int]]) -> list[list[int]]:
 
 
 def _reals(name: str, numbers: Any) -> np.ndarray:
-    if isinstance(numbers, np.ma.MaskedArray):  # whose mask NumPy would drop without a word
+    if isinstance(numbers, np.ma.MaskedArray):  # NumPy would ignore its mask
         numbers = np.ma.filled(numbers.astype(np.float64), np.nan)
     array = np.array(numbers)
-    if array.dtype.kind == "c":  # whose imaginary parts NumPy would drop with no more than a warning
+    if array.dtype.kind == "c":  # NumPy would drop the imaginary parts with no more than a warning
         raise TypeError(f"{name} are complex; expected real numbers")
     return array.astype(np.float64)
 
 
 def _rounding(minima: np.ndarray, a: Any, b: Any) -> Any:
-    """How far two numbers may be apart by rounding alone."""
-    return SPREAD_ROUNDING * np.ptp(minima) + OWN_ROUNDING * np.maximum(np.abs(a), np.abs(b))
+    """The largest difference of two numbers that rounding explains."""
+    return RANGE_ROUNDING * np.ptp(minima) + NUMBER_ROUNDING * np.maximum(np.abs(a), np.abs(b))
 
 
 def _edges(minima: np.ndarray, barriers: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(E,) first minimum, second minimum and energy of every barrier, checked."""
+    """The first minimum, the second minimum and the energy of every barrier, (E,) each, checked."""
     K = len(minima)
-    if hasattr(barriers, "__array__"):  # a data frame too
+    if hasattr(barriers, "__array__"):  # data frames included
         barriers = np.asanyarray(barriers)
     if not isinstance(barriers, np.ndarray):
         barriers = list(barriers)
     if isinstance(barriers, np.ndarray) or (barriers and not any(isinstance(row, tuple) for row in barriers)):
         barriers = _reals("barriers", barriers)
     if isinstance(barriers, np.ndarray) and _is_matrix(barriers, minima):
-        one_way = _asymmetry(barriers, minima)
-        if one_way is not None:
-            i, j = one_way
+        asymmetric = _asymmetry(barriers, minima)
+        if asymmetric is not None:
+            i, j = asymmetric
             raise ValueError(
                 f"barriers[{i}, {j}] is {barriers[i, j]:.12g} and barriers[{j}, {i}] is {barriers[j, i]:.12g}; "
-                "expected one barrier a pair: np.fmin(barriers, barriers.T) takes the lower"
+                "expected one barrier for each pair: np.fmin(barriers, barriers.T) takes the lower"
             )
         first, second = np.nonzero(np.isfinite(barriers) & ~np.eye(K, dtype=bool))
         return first, second, barriers[first, second]
     for row in barriers:
         if len(row) != 3:
-            raise ValueError(f"a barrier is {row}; expected (i, j, energy), or lists in a list for a matrix")
+            raise ValueError(f"a barrier is {row}; expected (i, j, energy), or nested lists for a matrix")
     rows = _reals("barriers", barriers).reshape(-1, 3)
-    ends = rows[:, :2]
-    bad = np.flatnonzero(~(np.isin(ends, np.arange(K)).all(axis=1) & (ends[:, 0] != ends[:, 1])))
+    pairs = rows[:, :2]
+    bad = np.flatnonzero(~(np.isin(pairs, np.arange(K)).all(axis=1) & (pairs[:, 0] != pairs[:, 1])))
     if len(bad):
         i, j = barriers[bad[0]][:2]
         raise ValueError(f"a barrier connects {i} and {j}; expected two of the minima 0 to {K - 1}")
@@ -399,11 +410,11 @@ def _edges(minima: np.ndarray, barriers: Any) -> tuple[np.ndarray, np.ndarray, n
     if len(bad):
         i, j, energy = barriers[bad[0]]
         raise ValueError(f"the barrier between {i} and {j} is {energy}; expected a finite energy")
-    return ends[:, 0].astype(np.int64), ends[:, 1].astype(np.int64), rows[:, 2]
+    return pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.int64), rows[:, 2]
 
 
 def _is_matrix(barriers: np.ndarray, minima: np.ndarray) -> bool:
-    """Whether an array is a matrix (K, K); it holds rows (i, j, energy) if not."""
+    """Whether an array is a matrix (K, K), not rows (i, j, energy)."""
     K = len(minima)
     matrix, rows = barriers.shape == (K, K), barriers.ndim == 2 and barriers.shape[1] == 3
     if not (matrix or rows):
@@ -412,9 +423,9 @@ def _is_matrix(barriers: np.ndarray, minima: np.ndarray) -> bool:
             "a list"
         )
     if matrix and rows:
-        ends = barriers[:, :2]
+        pairs = barriers[:, :2]
         matrix = _asymmetry(barriers, minima) is None
-        rows = bool(np.isin(ends, range(K)).all() and (np.diff(ends) != 0).all())
+        rows = bool(np.isin(pairs, range(K)).all() and (np.diff(pairs) != 0).all())
         if matrix == rows:
             either = "both a symmetric matrix and" if matrix else "neither a symmetric matrix nor"
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Planes through a landscape: values on a grid, the points that span it, and a path's projection onto it."""
+"""Planes through a landscape: values on a grid, the points that span it, and the projection of a path onto it."""
 
 from __future__ import annotations
 
@@ -12,43 +12,57 @@ from typing import Any
 import numpy as np
 
 from ..backend import to_host
+from ..display import as_html, number, svg_of, text_lines
 from ..files import read_result, write_result
 from ..landscape import LandscapeError, as_landscape, vector
 from ..paths.result import Path
 from .blocks import blocks_of
+from .shown_surface import plot_surface, surface_rows
 
-#: Contours are drawn up to this quantile of the values: landscapes of molecules rise without bound.
-HIGHEST_DRAWN = 0.9
-#: Positive values that span more than this ratio are drawn on a logarithmic scale.
-LOGARITHMIC = 50.0
-#: Values that span no more than this part of themselves differ by rounding, and are drawn as one.
-FLAT = 1e-13
-#: Points are one where they lie closer than this part of the plane's extent, and on one line where a third lies nearer
-#: to it. The ends of a path may have been rounded to single precision.
+#: Room around several points or a path, as a part of the plane's larger extent; radius of the grid around one point.
+MARGIN, RADIUS = 0.25, 1.0
+#: Points are equal where they lie closer than this part of the plane's extent, and on one line where the third lies
+#: nearer to it than this part. Endpoints of a path may have been rounded to single precision.
 SAME, ON_LINE = 1e-6, 1e-9
 _ARRAYS = ("origin", "axes", "x", "y", "values", "marks", "curve", "curve_values")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Surface:
-    """Values on a plane of a landscape.
+    """Values of a landscape on a plane.
+
+    Returned by :func:`surface`.
 
     Attributes
     ----------
     origin, axes
-        (D,) and (2, D): the points are ``origin + x axes[0] + y axes[1]``. Orthonormal, but around one point with
-        filter-normalised directions, which are the axes themselves: coordinates are in lengths of the filters.
-    x, y, values
-        (nx,), (ny,) and (ny, nx); NaN where the landscape could not be evaluated.
+        (D,) and (2, D): the points are ``origin + x axes[0] + y axes[1]``. The axes are orthonormal, except around one
+        point with filter-normalised directions, which are the axes themselves: coordinates are then relative to the
+        norms of the filters.
+    x, y
+        (nx,), (ny,): coordinates of the grid, in the unit of the landscape's coordinates or of the filters' norms.
+    values
+        (ny, nx): f; NaN where the landscape could not be evaluated.
     marks
         (K, 2): the points that span the plane.
     curve, curve_values
-        (M, 2), (M,): a path's shadow on the plane, and its own values; no rows without a path.
+        (M, 2), (M,): the projection of a path onto the plane, and the values along the path itself; no rows without a
+        path.
     curve_distance
-        How far the path leaves the plane at most.
-    facts
-        Options and data; ``filter_normalised`` says whether random directions are, None where none are random, and
-        ``held`` the names of the biases and other parameters of one dimension, which stay where they are then.
+        The largest distance of the path from the plane.
+    metadata
+        Options and data. ``filter_normalised`` says whether random directions are, None where none are random, and
+        ``held`` names the biases and other one-dimensional parameters, which filter-normalised directions do not
+        change.
+
+    Examples
+    --------
+    >>> import minilandscape as ml
+    >>> from minilandscape.potentials import MullerBrown
+    >>> land = MullerBrown()
+    >>> found = ml.surface(land, land.minima, n=21)
+    >>> found.values.shape, found.marks.shape
+    ((21, 21), (3, 2))
     """
 
     origin: np.ndarray
@@ -60,68 +74,89 @@ class Surface:
     curve: np.ndarray
     curve_values: np.ndarray
     curve_distance: float
-    facts: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """One line: the grid, the range of the values, and what was drawn onto the plane."""
+        ny, nx = self.values.shape
+        path = f", path at most {number(self.curve_distance, 3)} from the plane" if len(self.curve) else ""
+        low, high = (number(float(f(self.values))) for f in (np.nanmin, np.nanmax))
+        return f"<Surface: {nx} x {ny} values from {low} to {high}, {len(self.marks)} points{path}>"
 
     def points(self, x: Any, y: Any) -> np.ndarray:
-        """Points (n, D) of the plane at coordinates (n,)."""
+        """Compute the points (n, D) of the plane at coordinates x (n,) and y (n,)."""
         x, y = np.atleast_1d(x), np.atleast_1d(y)
         moved: np.ndarray = self.origin + x[:, None] * self.axes[0] + y[:, None] * self.axes[1]
         return moved
 
+    def summary(self) -> str:
+        """Describe the grid, the values and the path in lines of text."""
+        return text_lines(surface_rows(self))
+
+    def _repr_html_(self) -> str:
+        return as_html("Surface", surface_rows(self), svg_of(self.plot()))
+
     def plot(self, axes: Any = None, labels: Sequence[str] = "ABC") -> Any:
-        """Draws the values as contours, the points and the path's shadow, on new axes if None; returns them."""
-        import matplotlib
-        from matplotlib.colors import LogNorm, Normalize
-        from matplotlib.patheffects import withStroke
+        """Draw the values as contours, with the points and the projection of the path.
 
-        if axes is None:
-            from matplotlib.figure import Figure
+        Values above their 90 % quantile have one colour, since energies of molecules rise without bound. The scale is
+        logarithmic where positive values span decades. Both axes have the same scale unless the plane is more than
+        three times as long as it is wide.
 
-            axes = Figure(figsize=(6.2, 5), layout="constrained").subplots()
-        values = np.ma.masked_invalid(self.values)
-        known = values.compressed()
-        low, high = known.min(), np.quantile(known, HIGHEST_DRAWN)
-        if high - low <= FLAT * abs(low):  # in the middle of the scale, and there between two levels
-            reach = abs(low) or 1.0
-            low, high = low - 0.45 * reach, low + 0.55 * reach
-        logarithmic = low > 0 and high > LOGARITHMIC * low
-        levels = np.geomspace(low, high, 25) if logarithmic else np.linspace(low, high, 25)
-        norm = LogNorm(low, high) if logarithmic else Normalize(low, high)
-        filled = axes.contourf(
-            self.x, self.y, np.ma.clip(values, low, None), levels, norm=norm, cmap="viridis", extend="max"
-        )
-        lines = levels[::4]
-        lines = lines[(lines > known.min()) & (lines < known.max())]
-        if lines.size:
-            with matplotlib.rc_context({"contour.negative_linestyle": "solid"}):
-                axes.contour(self.x, self.y, values, lines, colors="k", linewidths=0.4, alpha=0.5)
-        # Matplotlib's own writes once what the ticks share, and so tells apart those of nearly equal values.
-        axes.figure.colorbar(filled, ax=axes, label="value", format="%.3g" if logarithmic else None)
-        outlined = [withStroke(linewidth=3, foreground="0.2")]  # white is not seen where no value lies beneath
-        if len(self.curve):
-            extent = float(np.ptp(self.x))
-            off = f"at most {self.curve_distance:.3g} off" if self.curve_distance > 1e-6 * extent else "in the plane"
-            axes.plot(*self.curve.T, "-", color="w", lw=1.8, path_effects=outlined, label=f"path, {off}")
-            axes.legend(loc="best", fontsize="small", facecolor="0.3", labelcolor="w")  # the line is white
-        for mark, label in zip(self.marks, labels, strict=False):
-            axes.plot(*mark, "o", color="tab:red", mec="w", ms=7, zorder=3)
-            axes.annotate(
-                label, mark, (6, 6), textcoords="offset points", color="w", weight="bold", path_effects=outlined
-            )
-        unit = "in lengths of the filters" if np.abs(np.linalg.norm(self.axes, axis=1) - 1).max() > 1e-6 else "distance"
-        axes.set(xlabel=f"{unit}, along the first direction", ylabel="along the second", aspect="equal")
-        return axes
+        Parameters
+        ----------
+        axes
+            Matplotlib axes; new ones if None.
+        labels
+            Names of the points.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        return plot_surface(self, axes, labels)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes an ``.npz`` that :func:`load_surface` reads."""
-        facts = {"curve_distance": self.curve_distance, "facts": self.facts}
-        write_result(path, "surface", {name: getattr(self, name) for name in _ARRAYS}, facts)
+        """Write an ``.npz`` that :func:`load_surface` reads."""
+        numbers = {"curve_distance": self.curve_distance, "metadata": self.metadata}
+        write_result(path, "surface", {name: getattr(self, name) for name in _ARRAYS}, numbers)
 
 
 def load_surface(path: str | os.PathLike[str]) -> Surface:
-    """Reads what :meth:`Surface.save` wrote; ValueError names the file where it is damaged."""
-    arrays, facts = read_result(path, "surface")
-    return Surface(**arrays, curve_distance=facts["curve_distance"], facts=facts["facts"])
+    """Read a result that :meth:`Surface.save` wrote.
+
+    Parameters
+    ----------
+    path
+        The ``.npz``.
+
+    Returns
+    -------
+    Surface
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged or holds another kind of result; the message names it.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import minilandscape as ml
+    >>> from minilandscape.potentials import MullerBrown
+    >>> land = MullerBrown()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = os.path.join(folder, "surface.npz")
+    ...     ml.surface(land, land.minima, n=5).save(file)
+    ...     found = ml.load_surface(file)
+    >>> found.values.shape
+    (5, 5)
+    """
+    arrays, stored = read_result(path, "surface")
+    metadata = stored["facts"] if "facts" in stored else stored["metadata"]  # the name in version 0.1
+    return Surface(**arrays, curve_distance=stored["curve_distance"], metadata=metadata)
 
 
 def surface(
@@ -135,38 +170,46 @@ def surface(
     seed: int | None = None,
     callback: Callable[[int, int], Any] | None = None,
 ) -> Surface:
-    """Values of a landscape on the plane through up to three points.
+    r"""Evaluate a landscape on the plane through up to three points, on a grid (n, n).
 
-    Three points span a plane (Garipov et al., 2018). What is missing is filled up. Where there is a path, a single
-    point is joined by those of the path's ends that it is not, and two by the point of the path that stands highest, or
-    farthest from the straight line where the highest stands on it. Else, and where all of these lie on one line, by
-    random directions. On a network, and on any landscape that names the parts of its vectors, as PyTorch modules do,
-    these are normalised filter by filter (Li et al., 2018): the weights that lead into a unit or channel have the
-    length of the point's own, and biases and other parameters of one dimension stay. Multiplying a layer of ReLUs by a
-    number and dividing the next by it then changes nothing. Where all weights are 0 they would vanish, and directions
-    of length 1 in all parameters take their place, as on any other landscape. In a periodic cell a path is followed
-    from point to point. The first direction leads from the first point to the second; the second is orthogonal to it,
-    unless both are filter-normalised around one point.
+    The plane through the points a, b and c [1]_ is
+
+    .. math:: f(a + x \, u + y \, v), \qquad
+              u = \frac{b - a}{|b - a|}, \quad
+              v = \frac{(c - a) - [(c - a) \cdot u] \, u}{|(c - a) - [(c - a) \cdot u] \, u|}.
+
+    Fewer points are completed:
+
+    * with a path, by those of its endpoints that are not among the points, and then by the point of the path with the
+      highest value, or by the one farthest from the straight line if the highest lies on that line;
+    * else, and where all of these lie on one line, by random directions.
+
+    Random directions are filter-normalised [2]_ on networks and on all landscapes with named parameter blocks, such as
+    PyTorch modules: the weights that lead into each unit or channel have the norm of the point's weights there, and
+    biases and other one-dimensional parameters are not changed. Scaling the weights of a layer of ReLUs up and those of
+    the next layer down, which does not change the network's function, then does not change the picture either. On other
+    landscapes, and where all weights are 0, random directions have length 1.
 
     Parameters
     ----------
     landscape
-        Anything that :func:`~minilandscape.landscape.as_landscape` takes.
+        Anything that :func:`~minilandscape.landscape.as_landscape` accepts.
     points
         (D,), or (K, D) with K up to 3.
     path
-        Its projection is drawn; its endpoints are the points if ``points`` is None.
+        A path whose projection is drawn. Without ``points``, its endpoints span the plane. In a periodic cell it is
+        unwrapped from point to point.
     n
         Grid points along each axis.
     margin
-        Room around several points or a path, as a part of the plane's larger extent; None takes 0.25.
+        Room around several points or a path, as a part of the plane's larger extent; None: 0.25.
     radius
-        Of the grid around a single point without a path, along random directions: in lengths of the filters where
-        directions are filter-normalised, as a distance elsewhere; None takes 1.
+        Half the width of the grid around a single point without a path, in norms of the filters where directions are
+        filter-normalised, else as a distance; None: 1.
     seed
-        Of random directions, 0 if None. Refused where no direction is random.
+        Seed of the random directions; None: 0. Invalid where no direction is random.
     callback
-        ``callback(rows, n)`` after every row of the grid.
+        Called as ``callback(rows, n)`` after every row of the grid.
 
     Returns
     -------
@@ -175,12 +218,59 @@ def surface(
     Raises
     ------
     ValueError
-        If the points are not finite or too many, the first two are equal, or three lie on one line; or if
-        ``margin``, ``radius`` or ``seed`` is given where it would change nothing.
+        If the points are not finite or more than three, the first two are equal, or three lie on one line; or if
+        ``margin``, ``radius`` or ``seed`` is given where it has no effect.
+    TypeError
+        If ``path`` is no :class:`~minilandscape.Path`.
     LandscapeError
         If no point of the grid can be evaluated.
+
+    References
+    ----------
+    .. [1] T. Garipov, P. Izmailov, D. Podoprikhin, D. Vetrov and A. G. Wilson, "Loss surfaces, mode connectivity, and
+       fast ensembling of DNNs", NeurIPS (2018).
+    .. [2] H. Li, Z. Xu, G. Taylor, C. Studer and T. Goldstein, "Visualizing the loss landscape of neural nets", NeurIPS
+       (2018).
+
+    Examples
+    --------
+    >>> import minilandscape as ml
+    >>> from minilandscape.potentials import MullerBrown
+    >>> land = MullerBrown()
+    >>> path = ml.find_path(land, land.minima[0], land.minima[1], method="linear")
+    >>> found = ml.surface(land, path=path, n=21)
+    >>> found.curve.shape == (len(path.t), 2)
+    True
     """
     X = _given(points, path)
+    alone = path is None and len(X) == 1
+    _check_options(n, margin, radius, alone)
+    land = as_landscape(landscape, X.shape[1])
+    offsets, directions, on_path = _plane(land, X, path, len(X) if points is not None else 1)
+    if seed is not None and len(directions) == 2:
+        raise ValueError(f"seed is {seed}, but no direction of this plane is random; remove it")
+    axes, n_random, normalised = _axes(land, X[0], directions, 0 if seed is None else seed, alone)
+    marks = np.concatenate([np.zeros((1, 2)), np.array(offsets).reshape(-1, X.shape[1]) @ axes.T])
+    marks[np.abs(marks) < 1e-12 * np.abs(marks).max()] = 0  # rounding errors
+    projection = np.zeros((0, 2)) if on_path is None else on_path @ axes.T
+    distance = 0.0 if on_path is None else float(_lengths(on_path - projection @ axes).max())
+    if alone:
+        high = np.full(2, RADIUS if radius is None else radius)
+        low = -high
+    else:
+        seen = np.concatenate([marks, projection])
+        low, high = _window(seen, n_random > 0, MARGIN if margin is None else margin)
+    x, y = np.linspace(low[0], high[0], n), np.linspace(low[1], high[1], n)
+    values = _grid(land, np.stack([X[0], *axes]), x, y, callback)
+    along = np.zeros(0) if path is None else np.asarray(path.values, dtype=np.float64)
+    metadata = {"n": n, "seed": (seed or 0) if n_random else None, "filter_normalised": normalised}
+    if normalised:
+        metadata["held"] = [block.name for block in blocks_of(land) if len(block.shape) < 2]
+    metadata |= _quantities(land, path)
+    return Surface(X[0], axes, x, y, values, marks, projection, along, distance, metadata)
+
+
+def _check_options(n: Any, margin: float | None, radius: float | None, alone: bool) -> None:
     if (
         not isinstance(n, Integral)
         or n < 2
@@ -191,68 +281,73 @@ def surface(
             f"n is {n}, margin {margin}, radius {radius}; "
             "expected a whole n of at least 2, a finite margin from 0 on, and a finite radius above 0"
         )
-    alone = path is None and len(X) == 1
     if alone and margin is not None:
-        raise ValueError(f"margin is {margin}, but a plane around one point has none; leave it out, or give radius")
+        raise ValueError(f"margin is {margin}, but has no effect around one point; remove it, or give radius")
     if not alone and radius is not None:
-        raise ValueError(f"radius is {radius}, but serves around one point alone; leave it out, or give margin")
-    land = as_landscape(landscape, X.shape[1])
-    offsets, directions, on_path = _plane(land, X, path, len(X) if points is not None else 1)
-    if seed is not None and len(directions) == 2:
-        raise ValueError(f"seed is {seed}, but no direction of this plane is random; remove it")
-    rng = np.random.default_rng(0 if seed is None else seed)
-    found = [_random_direction(land, X[0], rng) for _ in range(2 - len(directions))]
+        raise ValueError(f"radius is {radius}, but has an effect around one point alone; remove it, or give margin")
+
+
+def _axes(
+    land: Any, origin: np.ndarray, directions: list[np.ndarray], seed: int, alone: bool
+) -> tuple[np.ndarray, int, bool | None]:
+    """The axes (2, D), the number of random directions, and whether they are filter-normalised (None without any)."""
+    rng = np.random.default_rng(seed)
+    found = [_random_direction(land, origin, rng) for _ in range(2 - len(directions))]
     random = [direction for direction, _ in found]
-    # Of the given direction's length, or a random one would seem to lie on its line where distances are large.
+    if alone and all(normalised for _, normalised in found):
+        # Orthogonal axes would depend on the scale of each layer.
+        return np.stack(random), 2, True
+    # As long as the given direction, so that rounding does not put them on its line where distances are large.
     lengths = [_length(directions[0]) / _length(r) if directions else 1.0 for r in random]
-    by_filters = alone and all(normalised for _, normalised in found)
     axes = _orthonormal([*directions, *(scale * r for scale, r in zip(lengths, random, strict=True))])
-    if by_filters:  # at right angles to each other they would depend on the scale of each layer
-        axes = np.stack(random)
-    marks = np.concatenate([np.zeros((1, 2)), np.array(offsets).reshape(-1, X.shape[1]) @ axes.T])
-    marks[np.abs(marks) < 1e-12 * np.abs(marks).max()] = 0  # what rounding has left
-    shadow = np.zeros((0, 2)) if on_path is None else on_path @ axes.T
-    off = 0.0 if on_path is None else float(_lengths(on_path - shadow @ axes).max())
-    if alone:
-        reach = np.full(2, 1.0 if radius is None else radius)
-        low, high = -reach, reach
-    else:
-        seen = np.concatenate([marks, shadow])
-        low, high = seen.min(axis=0), seen.max(axis=0)
-        extent = float((high - low).max())
-        if len(random):  # nothing says how far to go along a random direction: as far as along the other
-            low[1], high[1] = -extent / 2, extent / 2
-        room = extent * (0.25 if margin is None else margin)
-        low, high = low - room, high + room
-    x, y = np.linspace(low[0], high[0], n), np.linspace(low[1], high[1], n)
-    span = land.span(np.stack([X[0], *axes]))
-    values = np.full((n, n), np.nan)
+    return axes, len(random), found[0][1] if found else None
+
+
+def _window(seen: np.ndarray, random: bool, margin: float) -> tuple[np.ndarray, np.ndarray]:
+    """The lower left and upper right corner of the grid around some points (n, 2) of the plane."""
+    low, high = seen.min(axis=0), seen.max(axis=0)
+    extent = float((high - low).max())
+    if random:  # as far along a random direction as along the other
+        low[1], high[1] = -extent / 2, extent / 2
+    room = extent * margin
+    return low - room, high + room
+
+
+def _grid(
+    land: Any, rows: np.ndarray, x: np.ndarray, y: np.ndarray, callback: Callable[[int, int], Any] | None
+) -> np.ndarray:
+    """Values (ny, nx) on a plane of rows (3, D): origin and axes. NaN where the landscape cannot be evaluated."""
+    n, span = len(x), land.span(rows)
+    values = np.full((len(y), n), np.nan)
     failure: LandscapeError | None = None
-    for k in range(n):
+    for k in range(len(y)):
         coefficients = np.stack([np.ones(n), x, np.full(n, y[k])], axis=1)
         try:
             values[k] = span.values(coefficients)
         except LandscapeError:
-            for m in range(n):  # one bad point must not cost the row
+            for m in range(n):  # one by one, to keep those that can be evaluated
                 try:
                     values[k, m] = span.values(coefficients[m : m + 1])[0]
                 except LandscapeError as error:
                     failure = error
         if callback is not None:
-            callback(k + 1, n)
+            callback(k + 1, len(y))
     values[~np.isfinite(values)] = np.nan
     if np.isnan(values).all():
-        raise LandscapeError(f"no point of the plane could be evaluated{f': {failure}' if failure else ''}", X[0])
-    own = np.zeros(0) if path is None else np.asarray(path.values, dtype=np.float64)
-    normalised = found[0][1] if random else None
-    facts = {"n": n, "seed": (seed or 0) if random else None, "filter_normalised": normalised}
-    if normalised:
-        facts["held"] = [block.name for block in blocks_of(land) if len(block.shape) < 2]
-    return Surface(X[0], axes, x, y, values, marks, shadow, own, off, facts)
+        raise LandscapeError(f"no point of the plane could be evaluated{f': {failure}' if failure else ''}", rows[0])
+    return values
+
+
+def _quantities(land: Any, path: Path | None) -> dict[str, str]:
+    """What is measured, and its units, as far as the landscape or a path says."""
+    known = {} if path is None else path.metadata
+    default = {"quantity": "loss"} if blocks_of(land) else {}
+    named = {name: getattr(land, name, None) or known.get(name) for name in ("quantity", "unit", "length_unit")}
+    return default | {name: str(value) for name, value in named.items() if value}
 
 
 def has_random_directions(landscape: Any, points: Any, path: Path | None = None) -> bool:
-    """Whether :func:`surface` completes the plane of some points and a path by random directions.
+    """Check whether :func:`surface` completes the plane of some points and a path by random directions.
 
     Raises
     ------
@@ -267,7 +362,7 @@ def has_random_directions(landscape: Any, points: Any, path: Path | None = None)
 def _given(points: Any, path: Path | None) -> np.ndarray:
     """(K, D): the points, or the start of the path."""
     if points is None and path is None:
-        raise ValueError("there is nothing to lay a plane through; give points or a path")
+        raise ValueError("no points and no path are given; expected one of them to span the plane")
     if path is not None and not isinstance(path, Path):
         raise TypeError(f"path is {type(path).__name__}; expected a Path, as find_path and load_path return")
     given = path.start if points is None else points  # type: ignore[union-attr]
@@ -284,40 +379,42 @@ def _given(points: Any, path: Path | None) -> np.ndarray:
 def _plane(
     land: Any, X: np.ndarray, path: Path | None, n_given: int
 ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray | None]:
-    """Where the further points lie from the first, the directions that are not random, and where a path lies."""
+    """Displacements of the other points from the first, the directions that are not random, and those of a path."""
 
-    def away(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    def displacement(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.asarray(to_host(land.displacement(a, b)), dtype=np.float64)
 
     if path is None:
-        offsets = [away(X[0], x) for x in X[1:]]
+        offsets = [displacement(X[0], x) for x in X[1:]]
         return offsets, offsets[:1] if len(X) < 3 and _on_one_line(offsets) else offsets, None
-    # From point to point: in a periodic cell the shortest way from the first would jump by a period.
+    # Added up from point to point: in a periodic cell the displacement from the first would jump by a period.
     points = path.points(path.t).astype(np.float64)
-    on_path = np.cumsum([away(X[0], points[0]), *(away(a, b) for a, b in itertools.pairwise(points))], axis=0)
+    on_path = np.cumsum(
+        [displacement(X[0], points[0]), *(displacement(a, b) for a, b in itertools.pairwise(points))], axis=0
+    )
     size = _length(on_path[-1] - on_path[0]) or float(_lengths(on_path).max())
 
     def place(x: np.ndarray) -> np.ndarray:
         for end, offset in ((path.start, on_path[0]), (path.end, on_path[-1])):
-            if _length(away(end.astype(np.float64), x)) <= SAME * size:
+            if _length(displacement(end.astype(np.float64), x)) <= SAME * size:
                 return np.asarray(offset)
-        return away(X[0], x)
+        return displacement(X[0], x)
 
     offsets = [place(x) for x in X[1:]]
-    if n_given == 1:  # and those of the path's ends that the point is not
-        ends = [on_path[0], on_path[-1]]
-        reach = max(_length(end) for end in ends)
-        offsets = [end for end in ends if _length(end) > SAME * reach]
+    if n_given == 1:  # completed by those of the path's endpoints that the point is not
+        endpoints = [on_path[0], on_path[-1]]
+        reach = max(_length(each) for each in endpoints)
+        offsets = [each for each in endpoints if _length(each) > SAME * reach]
     directions = list(offsets)
     if n_given < 3 and directions and _on_one_line(directions):
-        directions = [directions[0], _aside(path, on_path, directions[0])]
+        directions = [directions[0], _third_point(path, on_path, directions[0])]
     if n_given < 3 and _on_one_line(directions):
         directions = directions[:1]
     return offsets, directions, on_path
 
 
-def _aside(path: Path, on_path: np.ndarray, line: np.ndarray) -> np.ndarray:
-    """Where a path's highest point lies, or the farthest from its straight line if the highest stands on that."""
+def _third_point(path: Path, on_path: np.ndarray, line: np.ndarray) -> np.ndarray:
+    """The displacement of a path's highest point, or of the farthest from the straight line if the highest is on it."""
     unit = line / (_length(line) or 1.0)
     off = _lengths(on_path - np.outer(on_path @ unit, unit))
     highest = int(np.argmax(path.values))
@@ -326,7 +423,7 @@ def _aside(path: Path, on_path: np.ndarray, line: np.ndarray) -> np.ndarray:
 
 
 def _random_direction(land: Any, x: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, bool]:
-    """A random direction, and whether it is filter-normalised, biases left out; else of length 1."""
+    """A random direction, and whether it is filter-normalised with no change of biases; else it has length 1."""
     direction = rng.standard_normal(x.size)
     plain = direction / np.linalg.norm(direction)
     blocks = blocks_of(land)
@@ -337,18 +434,18 @@ def _random_direction(land: Any, x: np.ndarray, rng: np.random.Generator) -> tup
         if len(block.shape) < 2:
             part[:] = 0
             continue
-        rows, own = (
+        rows, weights = (
             np.moveaxis(v.reshape(block.shape), getattr(block, "filter_axis", 0), 0)
             for v in (part, x[block.start : block.stop])
         )
         axes = tuple(range(1, rows.ndim))
-        rows *= np.sqrt((own**2).sum(axis=axes, keepdims=True) / (rows**2).sum(axis=axes, keepdims=True))
-    # Where all weights are 0, nothing is left.
+        rows *= np.sqrt((weights**2).sum(axis=axes, keepdims=True) / (rows**2).sum(axis=axes, keepdims=True))
+    # Where all weights are 0, the direction is 0 as well.
     return (direction, True) if direction.any() else (plain, False)
 
 
 def _length(v: np.ndarray) -> float:
-    """|v|, of numbers whose squares vanish or overflow as well."""
+    """|v|, also of numbers whose squares underflow or overflow."""
     return float(_lengths(v[None])[0])
 
 
@@ -360,17 +457,17 @@ def _lengths(rows: np.ndarray) -> np.ndarray:
 
 
 def _on_one_line(directions: list[np.ndarray]) -> bool:
-    """As fewer than two directions always are."""
+    """Whether directions are parallel; fewer than two always are."""
     if len(directions) < 2:
         return True
-    return not _length(_across(*directions)) > ON_LINE * max(_length(d) for d in directions)
+    return not _length(_orthogonal_part(*directions)) > ON_LINE * max(_length(d) for d in directions)
 
 
-def _across(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """What of the second stands at right angles to the first."""
+def _orthogonal_part(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The component of the second vector that is orthogonal to the first."""
     axis = first / (_length(first) or 1.0)
     rest = second - (second @ axis) * axis
-    rest -= (rest @ axis) * axis  # once more, for the rounding of a small remainder
+    rest -= (rest @ axis) * axis  # twice, since rounding spoils a small remainder
     return rest
 
 
@@ -380,5 +477,5 @@ def _orthonormal(directions: list[np.ndarray]) -> np.ndarray:
         raise ValueError("the first two points are equal: they span no plane")
     if _on_one_line(directions):
         raise ValueError("the points lie on one line: they span no plane")
-    rest = _across(first, second)
+    rest = _orthogonal_part(first, second)
     return np.stack([first / _length(first), rest / _length(rest)])
