@@ -234,3 +234,26 @@ def test_it_plots_saves_and_loads(tmp_path: Path) -> None:
     axes = found.plot()
     assert len(axes.containers) == 2
     assert all(tick == round(tick) for tick in axes.get_xticks())
+
+
+def test_a_result_shows_itself() -> None:
+    land = MullerBrown()
+    found = ml.curvature(land, land.saddles[0])
+    assert repr(found) == "<Curvature: lowest eigenvalue -750.86, highest 490.24, trace -260.62, converged>"
+    lines = [line.split() for line in found.summary().splitlines()]
+    assert ["negative", "1", "eigenvalue"] in lines
+    assert ["converged", "yes"] in lines
+    assert "<svg" in found._repr_html_()
+
+
+def test_eigenvalues_that_span_decades_are_all_seen() -> None:
+    eigenvalues = np.array([-2.0, 1e-3, 5.0, 4e3])
+    axes = ml.curvature(lambda x: (0.5 * (eigenvalues * x) @ x, eigenvalues * x), np.ones(4)).plot()
+    assert axes.get_yscale() == "symlog"
+    heights = axes.transData.transform([(1.0, y) for y in eigenvalues])[:, 1]
+    height = axes.get_window_extent().height
+    assert np.diff(heights).min() > 0.03 * height
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert "0" in names
+    assert len(names) < 12
+    assert ml.curvature(MullerBrown(), MullerBrown().saddles[0]).plot().get_yscale() == "linear"

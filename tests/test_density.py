@@ -200,3 +200,22 @@ def test_beside_curvlinops(name: str) -> None:
     # curvlinops 3.0.1 has other rows for the weights of a LayerNorm, of a matrix that is not symmetric.
     rows = [k for block in land.blocks if "layer.norm" not in block.name for k in range(block.start, block.stop)]
     assert np.abs(products - theirs)[:, rows].max() < 1e-10 * np.abs(theirs).max()
+
+
+def test_a_density_shows_itself() -> None:
+    found = ml.spectral_density(quadratic(np.linspace(-1, 9, 40)), np.zeros(40), probes=3, steps=10)
+    assert repr(found).startswith("<SpectralDensity: 40 eigenvalues from -0.9")
+    assert "of 10 Lanczos iterations each" in found.summary()
+    assert "<svg" in found._repr_html_()
+    axes = found.plot()
+    axes.figure.draw_without_rendering()
+    (ritz,) = (line for line in axes.lines if line.get_label() == "Ritz values")
+    theta, heights = ritz.get_data()
+    # Each marker stands at the height of its own Gaussian, and the axis to the right shows its weight.
+    widest = np.argmax(heights)
+    weight = found.weights.ravel()[np.argmin(np.abs(found.nodes.ravel() - theta[widest]))] / len(found.nodes)
+    assert heights[widest] == pytest.approx(weight / (np.sqrt(2 * np.pi) * found.width))
+    (right,) = axes.child_axes
+    assert np.ravel(right.get_ylim()) == pytest.approx(
+        np.array(axes.get_ylim()) * np.sqrt(2 * np.pi) * found.width, rel=1e-6
+    )

@@ -264,3 +264,22 @@ def test_from_paths_to_a_tree() -> None:
     graph = disconnectivity_graph(land.values(chain), edges)
     assert graph.merge_energies[0, 2] == pytest.approx(-40.664844, abs=1e-5)
     assert graph.merge_energies[1, 2] == pytest.approx(-72.248940, abs=1e-5)
+
+
+def test_a_tree_shows_itself() -> None:
+    graph = disconnectivity_graph([-3.0, -2.0, 1.0], [(0, 1, 0.5)])
+    assert repr(graph) == "<DisconnectivityGraph: 3 minima, the lowest -3, 2 connected components>"
+    assert "2 connected components" in graph.summary()
+    assert "<svg" in graph._repr_html_()
+    assert graph.plot(quantity="energy", unit="eV").get_ylabel() == "energy (eV)"
+
+
+def test_names_of_a_hundred_minima_do_not_overlap() -> None:
+    rng = np.random.default_rng(0)
+    minima = rng.random(100)
+    edges = [(int(rng.integers(k)), k, 1 + rng.random()) for k in range(1, 100)]
+    axes = disconnectivity_graph(minima, edges).plot(labels=[f"{value:.3f}" for value in minima])
+    axes.figure.draw_without_rendering()
+    boxes = sorted((text.get_window_extent() for text in axes.texts), key=lambda box: box.x0)
+    assert all(left.x1 <= right.x0 + 1 for left, right in itertools.pairwise(boxes))
+    assert min(box.y0 for box in boxes) >= 0

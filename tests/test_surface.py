@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import minilandscape as ml
 from minilandscape.analysis.surface import Surface
+from minilandscape.files import read_result, write_result
 from minilandscape.potentials import LennardJones, MullerBrown
 
 
@@ -262,6 +263,56 @@ def test_it_saves_and_loads(tmp_path: Path) -> None:
     again = ml.load_surface(tmp_path / "s.npz")
     assert np.array_equal(again.values, found.values)
     assert (again.metadata, again.curve_distance) == (found.metadata, 0.0)
+    arrays, numbers = read_result(tmp_path / "s.npz", "surface")
+    numbers["facts"] = numbers.pop("metadata")  # the name in version 0.1
+    for name in ("format", "kind"):
+        numbers.pop(name, None)
+    write_result(tmp_path / "old.npz", "surface", arrays, numbers)
+    assert ml.load_surface(tmp_path / "old.npz").metadata == found.metadata
+
+
+def test_a_plane_shows_itself(small_mnist: Any) -> None:
+    land = MullerBrown()
+    found = ml.surface(land, land.minima, n=7)
+    assert repr(found).startswith("<Surface: 7 x 7 values from ")
+    assert "7 x 7" in found.summary()
+    assert "<svg" in found._repr_html_()
+    network = ml.network_landscape("fcp", small_mnist.train[:20])
+    around = ml.surface(network, ml.initial_vector("fcp", 0), n=3)
+    assert around.metadata["quantity"] == "loss"
+    axes = around.plot()
+    assert axes.get_xlabel() == "first random direction (filter norms)"
+    assert axes.child_axes[0].get_ylabel() == "loss"
+    energy = replace(found, metadata={"quantity": "energy", "unit": "eV", "length_unit": "Å"}).plot()
+    assert energy.get_xlabel() == "distance from A towards B (Å)"
+    assert energy.child_axes[0].get_ylabel() == "energy (eV)"
+
+
+@pytest.mark.parametrize(("width", "height"), [(1.0, 1.0), (1.0, 0.45), (100.0, 0.1), (0.1, 100.0)])
+def test_a_plane_fills_its_figure(width: float, height: float) -> None:
+    x, y = np.linspace(0, width, 9), np.linspace(0, height, 9)
+    values = x / width + (y / height)[:, None]
+    nothing = np.zeros((0, 2)), np.zeros(0)
+    axes = Surface(np.zeros(2), np.eye(2), x, y, values, np.zeros((1, 2)), *nothing, 0.0).plot()
+    drawn(axes)
+    page, inside = axes.figure.bbox, axes.get_window_extent()
+    assert inside.width * inside.height > 0.4 * page.width * page.height
+    bar = axes.child_axes[0].get_window_extent()
+    assert bar.height == pytest.approx(0.95 * inside.height, rel=0.06)  # less the tip for higher values
+
+
+@pytest.mark.parametrize("high", [3.0, 40.0, 2e3, 4e9])
+def test_ticks_of_the_colour_bar_are_round(high: float) -> None:
+    grid = np.linspace(0, 1, 9)
+    axes = plane(0.892e-3 + (high - 0.892e-3) * (grid + grid[:, None]) / 2).plot()
+    drawn(axes)
+    bar = axes.child_axes[0]
+    low, top = bar.get_ylim()
+    ticks = [tick for tick in bar.get_yticks() if low <= tick <= top]
+    assert len(ticks) > 2
+    for tick in ticks:
+        digits = 40 * float(f"{tick:.9e}".split("e")[0])  # two figures, or quarters
+        assert digits == pytest.approx(round(digits), abs=1e-6)
 
 
 class Torus(ml.FunctionLandscape):

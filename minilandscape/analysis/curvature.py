@@ -94,7 +94,7 @@ class Curvature:
     >>> land = MullerBrown()
     >>> found = ml.curvature(land, land.saddles[0])
     >>> found.lowest.round(1).tolist(), found.converged
-    ([-750.6, 490.0], True)
+    ([-750.9, 490.2], True)
     """
 
     point: np.ndarray

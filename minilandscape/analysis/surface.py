@@ -263,7 +263,7 @@ def surface(
     x, y = np.linspace(low[0], high[0], n), np.linspace(low[1], high[1], n)
     values = _grid(land, np.stack([X[0], *axes]), x, y, callback)
     along = np.zeros(0) if path is None else np.asarray(path.values, dtype=np.float64)
-    metadata = {"n": n, "seed": (seed or 0) if n_random else None, "filter_normalised": normalised}
+    metadata: dict[str, Any] = {"n": n, "seed": (seed or 0) if n_random else None, "filter_normalised": normalised}
     if normalised:
         metadata["held"] = [block.name for block in blocks_of(land) if len(block.shape) < 2]
     metadata |= _quantities(land, path)
