@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
+from pathlib import Path
 
 import minilandscape
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "minilandscape"
 author = "The minilandscape developers"
@@ -13,6 +17,7 @@ copyright = "the minilandscape developers"
 version = release = minilandscape.__version__
 
 extensions = [
+    "command_options",
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",

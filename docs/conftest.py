@@ -120,7 +120,7 @@ pytest_collect_file = Sybil(
         CodeBlockParser("console", run_commands),
         SkipParser(),
     ],
-    patterns=["tutorials/*.md"],
+    patterns=["tutorials/*.md", "howto/*.md", "explanation/*.md", "reference/*.md"],
     excludes=["_build/*", "gallery/*", "paper/results/*"],
     fixtures=["page_folder"],
     setup=start_page,

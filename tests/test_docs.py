@@ -17,6 +17,7 @@ import minilandscape as ml
 from minilandscape.paths import Ending
 from minilandscape.paths.method import options_of
 from minilandscape.paths.methods import METHODS
+from minilandscape.training.options import run_options
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -70,8 +71,9 @@ def test_options_attributes_and_arguments_exist(document: Path) -> None:
                 owner = call.func.value
                 if isinstance(owner, ast.Name) and owner.id == "ml":
                     taken = {*inspect.signature(getattr(ml, call.func.attr)).parameters}
-                    if "options" in taken:  # of a path method
+                    if "options" in taken:  # of a path method, or of training
                         taken |= {name for method in METHODS.values() for name in options_of(method)}
+                        taken |= set(inspect.signature(run_options).parameters)
                     for keyword in call.keywords:
                         assert keyword.arg in taken, (call.func.attr, keyword.arg)
 
