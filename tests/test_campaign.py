@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import signal
@@ -123,7 +124,7 @@ def test_looking_at_a_folder_leaves_nothing_there(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_failure_that_another_command_forgives_stops_nothing(tmp_path: Path) -> None:
+def test_a_failure_that_another_command_clears_stops_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     bad = Task("bad", "campaign_tasks:fails", {"unless": str(tmp_path / "there")})
     slow = Task("slow", "campaign_tasks:square", {"k": 1})
@@ -133,7 +134,7 @@ def test_a_failure_that_another_command_forgives_stops_nothing(tmp_path: Path) -
     def other(task: Task, how: str) -> None:
         if task is slow:
             (tmp_path / "there").touch()
-            store.forgive(bad)
+            store.clear_failure(bad)
 
     summary = run_tasks([bad, slow, needs], store, executor=ThreadPoolExecutor(1), progress=other)
     assert summary.done == ["bad", "slow", "needs"]
@@ -144,7 +145,7 @@ def test_a_failure_that_another_command_has_seen_is_not_repeated(tmp_path: Path)
     assert store_module.perform(str(tmp_path), task) == "failed"
     (tmp_path / "there").touch()
     assert store_module.perform(str(tmp_path), task) == "failed"
-    store.forgive(task)
+    store.clear_failure(task)
     assert store_module.perform(str(tmp_path), task) == "done"
 
 
@@ -346,6 +347,16 @@ def free_port() -> int:
         return port
 
 
+def wait_for_port(address: str) -> None:
+    """Returns once something answers: a scheduler takes long to start where many processes do."""
+    host, _, port = address.removeprefix("tcp://").partition(":")
+    for _ in range(600):
+        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
+            return
+        time.sleep(0.1)
+    raise TimeoutError(f"nothing answers at {address}")
+
+
 @pytest.mark.parametrize("seen", [True, False])
 def test_dask_loses_nothing_when_a_worker_is_killed_and_one_is_added(
     seen: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -359,6 +370,7 @@ def test_dask_loses_nothing_when_a_worker_is_killed_and_one_is_added(
     worker = ("worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(tmp_path))
     processes = [dask("scheduler", "--host", "127.0.0.1", "--port", address.rpartition(":")[2], "--no-dashboard")]
     try:
+        wait_for_port(address)
         processes += [dask(*worker), dask(*worker)]
         killed: list[Any] = []
 

@@ -56,7 +56,7 @@ def test_imports_point_one_way() -> None:
 
 
 def test_every_folder_says_what_it_may_import() -> None:
-    folders = [file.parent for file in ROOT.rglob("__init__.py") if file.parent != ROOT]
+    folders = [file.parent for file in ROOT.glob("*/__init__.py")]
     assert len(folders) > 10
     for folder in folders:
         text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""

@@ -55,7 +55,7 @@ from minilandscape.pairs.connect import pair_task, set_task
 from minilandscape.pairs.search import find_to_the_end
 from minilandscape.paper import measures, tables, work
 from minilandscape.paper.answer import plot_courses
-from minilandscape.paper.figures import paper_figures, plot_figure1
+from minilandscape.paper.figures import paper_figures
 from minilandscape.paper.margin import against_margin
 from minilandscape.paper.measures import relative
 from minilandscape.paper.plan import (
@@ -68,10 +68,11 @@ from minilandscape.paper.plan import (
     save_plan,
 )
 from minilandscape.paper.plan_tasks import NetworkTasks, plan_tasks
+from minilandscape.paper.plots import plot_figure1
 from minilandscape.paper.report import render_report
 from minilandscape.paper.reproduce import campaign_status, estimate, write_report
 from minilandscape.paper.results import collect, isotropic
-from minilandscape.paper.statements import TOPICS, of_kernels, of_paths, of_scan
+from minilandscape.paper.statements import TOPICS, of_kernels, of_paths, of_scans
 from minilandscape.paper.verdicts import verdict, verdict_apart
 from minilandscape.paths import find_path, methods
 from minilandscape.paths.solvers import FewPointsFirst
@@ -943,7 +944,7 @@ def test_one_pair_says_whether_its_heights_depend_on_lambda() -> None:
         for solver, two in heights.items()
         for lam, height in zip((1e-4, 1e-2), two, strict=True)
     ]
-    found = of_scan({"scan": scan, "searches": {"adam": "100 Adam steps", "still": "run to convergence"}})
+    found = of_scans({"scan": scan, "searches": {"adam": "100 Adam steps", "still": "run to convergence"}})
     assert [(e["here"], e["p"], e["n"]) for e in found] == [("reproduced", None, [1]), ("not reproduced", None, [1])]
     assert "from 1e-04 to 1e-02" in found[0]["says"]
 

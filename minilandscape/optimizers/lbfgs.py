@@ -151,7 +151,7 @@ def _scalars(*arrays: Any) -> np.ndarray:
 
 
 def _dot(a: Any, b: Any) -> Any:
-    return (a.ravel().astype(np.float64) * b.ravel().astype(np.float64)).sum()
+    return (a.ravel().astype(np.float64, copy=False) * b.ravel().astype(np.float64, copy=False)).sum()
 
 
 def two_loop(gradient: Any, s: tuple[Any, ...], y: tuple[Any, ...]) -> Any:

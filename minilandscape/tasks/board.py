@@ -1,4 +1,4 @@
-"""The board: how the tasks of a run stand, from what was read and heard, without looking at every file again."""
+"""The board: the state of each task in a run, kept in memory so that no file is read twice."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from .store import Store
 from .task import Task
 
-#: How often a task is started whose process dies under it, or that finds damaged what it reads.
+#: Attempts at a task whose process dies, or whose inputs are damaged.
 ATTEMPTS = 3
 
 
 class Board:
-    """How tasks stand in one run; what is ready follows from what is done.
+    """The state of each task in one run, from which follows what is ready.
 
     Attributes
     ----------
@@ -21,7 +21,7 @@ class Board:
     stuck
         Tasks that failed, and all that need one of them.
     submitted
-        Tasks that have been handed out and have not ended.
+        Tasks that were submitted and have not ended.
     """
 
     def __init__(self, tasks: Sequence[Task], store: Store) -> None:
@@ -42,15 +42,15 @@ class Board:
                 self.fail(task)
 
     def ready(self) -> list[Task]:
-        """Tasks that can be run, in their order."""
+        """Return the tasks that can be run, in their order."""
         return [task for task in self.tasks if self.open(task) and not self._missing[task.id]]
 
     def open(self, task: Task) -> bool:
-        """Whether a task is still to be handed out, once what it needs is there."""
+        """Return whether a task is still to be submitted once its needs are done."""
         return task.id not in self.done and task.id not in self.stuck and task.id not in self.submitted
 
     def finish(self, task: Task) -> list[Task]:
-        """Notes that a task is done; returns those that become ready."""
+        """Mark a task as done; return those that become ready."""
         self.done.add(task.id)
         users = self._users.get(task.id, [])
         for user in users:
@@ -58,7 +58,7 @@ class Board:
         return [user for user in users if not self._missing[user.id] and self.open(user)]
 
     def fail(self, task: Task) -> None:
-        """Notes that a task failed, which stops all that need it."""
+        """Mark a task as failed, which stops all that need it."""
         self._failed[task.id] = task
         stopped = [task]
         while stopped:
@@ -68,7 +68,7 @@ class Board:
                 stopped += self._users.get(task.id, [])
 
     def revive(self) -> bool:
-        """Whether another command has forgiven failures meanwhile; what they stopped can be run then."""
+        """Return whether another command has cleared failures meanwhile; what they stopped can be run then."""
         before, self._failed = self._failed, {}
         self.stuck.clear()
         for task in before.values():
@@ -79,7 +79,7 @@ class Board:
         return len(self._failed) < len(before)
 
     def reopen(self, task: Task) -> list[Task]:
-        """Notes that a result which a task needs is gone, or the task has to begin anew; returns those to run first."""
+        """Note that a task has to start again, and which of its needs have lost their results; return those to run."""
         gone = [need for need in task.needs if need.id not in self.stuck and not self.store.has(need)]
         fresh = [need for need in gone if need.id in self.done]
         self.done -= {need.id for need in gone}
@@ -89,10 +89,10 @@ class Board:
         return fresh if gone else [task]
 
     def count(self, task: Task, why: str) -> int:
-        """Notes that a task has to be run again, since its process ``"died"`` or ``"again"``; returns how often."""
+        """Count that a task has to be run again, since its process ``"died"`` or ``"again"``; return how often."""
         self._attempts[why, task.id] = self._attempts.get((why, task.id), 0) + 1
         return self._attempts[why, task.id]
 
     def suspected(self, task: Task) -> bool:
-        """Whether the process of a task has died so often that it has to be told whether the task itself kills it."""
+        """Return whether the process of a task has died so often that the task may be what kills it."""
         return self._attempts.get(("died", task.id), 0) >= ATTEMPTS - 1

@@ -1,4 +1,4 @@
-"""Tasks on Dask: an executor over a scheduler's workers, who write to the store or send their results back."""
+"""Tasks on Dask: an executor over a scheduler's workers, which write to the store or send their results back."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ..files import write_atomic
 from .store import ResultMissing, Store, needed, perform
 from .task import Result, Task
 
-#: Tasks that may be with the scheduler at a time; each waits in a thread of its own.
+#: Tasks that the scheduler has at a time; each waits in its own thread.
 MOST_AT_ONCE = 1000
-#: Seconds that a scheduler has to answer in.
+#: Seconds within which a scheduler has to answer.
 CONNECT_WITHIN = 10
 
 
 @contextmanager
 def dask_executor(scheduler: Any) -> Iterator[Executor]:
-    """An executor over a scheduler's address, or over a ``distributed.Client``, which is left open.
+    """Yield an executor over a scheduler's address, or over a ``distributed.Client``, which is left open.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def dask_executor(scheduler: Any) -> Iterator[Executor]:
 
 @contextmanager
 def _running(executor: _DaskExecutor) -> Iterator[Executor]:
-    """On an error, Ctrl-C included, what no worker has begun is taken back, and nothing is waited for."""
+    """Cancel, on an error or Ctrl-C, what no worker has started, and wait for nothing."""
     try:
         yield executor
     except BaseException:
@@ -61,7 +61,7 @@ def _running(executor: _DaskExecutor) -> Iterator[Executor]:
 
 
 class _DaskExecutor(Executor):
-    """Submits :func:`perform`, and carries inputs and results where a worker does not see the store's folder."""
+    """Submit :func:`perform`; send inputs and results where a worker does not see the store's folder."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -78,7 +78,7 @@ class _DaskExecutor(Executor):
         self._threads.shutdown(wait=wait, cancel_futures=cancel_futures)
 
     def cancel(self) -> None:
-        """Takes back what no worker has begun; the threads that wait for it end."""
+        """Cancel what no worker has started; the threads that wait for it end."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         with self._lock:
             self._cancelled = True
@@ -127,18 +127,18 @@ class _DaskExecutor(Executor):
 
 
 def _mark(folder: str) -> Path:
-    """A new file in the store's folder, by which a worker tells that it sees the same folder."""
+    """Write a new file in the store's folder, by which a worker knows that it sees the same folder."""
     return write_atomic(Path(folder) / f".seen-{uuid.uuid4().hex}", b"")
 
 
 def _perform_where_seen(folder: str, mark: str, task: Task) -> str:
-    """On a worker: runs the task on the store, if its folder is the same one here."""
+    """On a worker: run the task on the store, if its folder is the same one here."""
     set_threads(1)  # its cores are shared out by Dask
     return perform(folder, task) if Path(mark).exists() else "unseen"
 
 
 def _perform_apart(task: Task, inputs: list[Result]) -> tuple[Result, float] | str:
-    """On a worker: runs the task without a store; the result and its seconds, or why it failed."""
+    """On a worker: run the task without a store; return the result and its seconds, or why it failed."""
     import time
 
     set_threads(1)

@@ -1,8 +1,8 @@
 """The store: a folder with one atomic file per finished task, shared by any number of processes and machines.
 
 ``results/`` holds the finished tasks, ``claims/`` a file for each that runs, ``checkpoints/`` what running tasks resume
-from, ``failed/`` the reasons of those that failed, and ``seconds/`` what finished ones took. All that has to be atomic
-is creating a file that must not exist and renaming one, which network file systems give too.
+from, ``failed/`` the reasons of those that failed, and ``seconds/`` the times of finished ones. It relies on two atomic
+operations, to create a file that must not exist and to rename one, which network file systems have too.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from pathlib import Path
 from ..files import DamagedFileError, read_json, read_result, unfinished_files, write_atomic, write_json, write_result
 from .task import Result, Task
 
-#: Seconds between signs of life of a running task, and without one until it counts as dead.
+#: Seconds between heartbeats of a running task, and without one until it counts as dead.
 SIGN_EVERY, DEAD_AFTER = 5.0, 60.0
-#: Looks at a lock after which it is said what is waited for.
+#: Attempts at a lock after which a warning names its holder.
 LOCK_PATIENCE = 100
 
 
@@ -32,7 +32,7 @@ class Store:
     Parameters
     ----------
     folder
-        Made where something is written and it does not exist.
+        Created when something is first written.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -41,7 +41,7 @@ class Store:
         self._set, self._ahead = float("-inf"), 0.0
 
     def ids(self, what: str) -> set[str]:
-        """The tasks that have a file in ``"results"``, ``"claims"`` or ``"failed"``, from one listing."""
+        """Return the ids of tasks that have a file in ``"results"``, ``"claims"`` or ``"failed"``, from one listing."""
         suffix = ".npz" if what == "results" else ".json"
         try:
             names = [entry.name for entry in os.scandir(self.folder / what)]
@@ -52,15 +52,15 @@ class Store:
     # Results -----------------------------------------------------------------------------------------------------
 
     def result_path(self, task: Task) -> Path:
-        """Where the result is, or will be."""
+        """Return the path of the result's file."""
         return self.folder / "results" / f"{task.id}.npz"
 
     def has(self, task: Task) -> bool:
-        """Whether a result is there; it may still turn out to be damaged."""
+        """Return whether a result is there; it may still turn out to be damaged."""
         return self.result_path(task).exists()
 
     def read(self, task: Task) -> Result | None:
-        """The result; None where there is none. One that does not verify is set aside as ``.damaged``.
+        """Read the result; None if there is none. A damaged one is renamed to ``.damaged``.
 
         Raises
         ------
@@ -73,22 +73,22 @@ class Store:
         except FileNotFoundError:
             return None
         except DamagedFileError:
-            with suppress(FileNotFoundError):  # another process has seen it as well
+            with suppress(FileNotFoundError):  # another process has renamed it
                 os.replace(path, path.with_suffix(".damaged"))
             return None
 
     def write(self, task: Task, result: Result, seconds: float) -> None:
-        """Keeps a result; its time goes elsewhere, so that equal work gives equal files."""
-        arrays, facts = result
-        # Two lines of work may finish the same task; their results are equal.
-        write_result(self.result_path(task), "task", arrays, {"task": task.name, "options": task.options, **facts})
+        """Write a result, its time to another file, so that equal work gives equal files."""
+        arrays, metadata = result
+        # Two processes may finish the same task; their results are equal.
+        write_result(self.result_path(task), "task", arrays, {"task": task.name, "options": task.options, **metadata})
         write_json(self.folder / "seconds" / f"{task.id}.json", {"seconds": round(seconds, 3)})
         for path in (*self.checkpoints(task), *unfinished_files(self.result_path(task))):
             path.unlink(missing_ok=True)
         self._failure(task).unlink(missing_ok=True)
 
     def seconds(self, task: Task) -> float | None:
-        """What the task took; None where that is not known."""
+        """Return the task's seconds; None if they are not known."""
         if task.id not in self._seconds:
             try:
                 self._seconds[task.id] = float(read_json(self.folder / "seconds" / f"{task.id}.json")["seconds"])
@@ -99,11 +99,11 @@ class Store:
     # Checkpoints -------------------------------------------------------------------------------------------------
 
     def checkpoint(self, task: Task) -> Path:
-        """A file that the running task may keep its state in."""
+        """Return the path in which the running task may keep its state."""
         return self.folder / "checkpoints" / f"{task.id}.npz"
 
     def checkpoints(self, task: Task) -> list[Path]:
-        """The checkpoint, and what a killed process left of one that it was writing."""
+        """Return the checkpoint's files, unfinished ones of killed processes included."""
         return list((self.folder / "checkpoints").glob(f"*{task.id}.npz*"))
 
     # Failures ----------------------------------------------------------------------------------------------------
@@ -112,11 +112,11 @@ class Store:
         return self.folder / "failed" / f"{task.id}.json"
 
     def fail(self, task: Task, reason: str, trace: str = "") -> None:
-        """Records why a task failed."""
+        """Record why a task failed."""
         write_json(self._failure(task), {"task": task.name, "reason": reason, "traceback": trace.splitlines()})
 
     def failure(self, task: Task) -> str | None:
-        """Why the task failed; None where it did not."""
+        """Return why the task failed; None if it did not."""
         try:
             return str(read_json(self._failure(task))["reason"])
         except FileNotFoundError:
@@ -125,13 +125,13 @@ class Store:
             return "unknown: its record is damaged"
 
     def ended(self, task: Task) -> str | None:
-        """``"done"`` or ``"failed"``; None while the task is to be run."""
+        """Return ``"done"`` or ``"failed"``; None while the task is to be run."""
         if self.read(task) is not None:
             return "done"
         return None if self.failure(task) is None else "failed"
 
-    def forgive(self, task: Task) -> None:
-        """Forgets a failure, so that the task is run again."""
+    def clear_failure(self, task: Task) -> None:
+        """Remove the record of a failure, so that the task is run again."""
         self._failure(task).unlink(missing_ok=True)
 
     # Claims ------------------------------------------------------------------------------------------------------
@@ -140,12 +140,12 @@ class Store:
         return self.folder / "claims" / f"{task.id}.json"
 
     def claimed(self, task: Task) -> AbstractContextManager[bool]:
-        """Claims a task while the block runs, with signs of life; False where another process has it."""
+        """Claim a task while the block runs, with a heartbeat; False if another process has it."""
         return self._held(self._claim(task))
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
-        """One process at a time; the others wait."""
+        """Let one process at a time run the block; the others wait."""
         path, waits = self.folder / "claims" / f"{name}.lock", 0
         while True:
             with self._held(path) as mine:
@@ -169,7 +169,7 @@ class Store:
             yield False
             return
         over = threading.Event()
-        thread = threading.Thread(target=_give_signs, args=(path, token, over), daemon=True)
+        thread = threading.Thread(target=_heartbeat, args=(path, token, over), daemon=True)
         thread.start()
         try:
             yield True
@@ -180,12 +180,12 @@ class Store:
                 path.unlink(missing_ok=True)
 
     def running(self, task: Task) -> bool:
-        """Whether some process that is alive works on it."""
+        """Return whether a live process works on the task."""
         path = self._claim(task)
         return path.exists() and not self._dead(path)
 
     def abandoned(self, task: Task) -> bool:
-        """Whether a process that this one had started, and that worked on it, is dead."""
+        """Return whether a process that this one started, and that worked on the task, is dead."""
         parts = (_read_text(self._claim(task)) or "").split()
         ours = len(parts) == 4 and (parts[0], parts[3]) == (socket.gethostname(), str(os.getpid()))
         return ours and not _alive(int(parts[1]))
@@ -201,7 +201,7 @@ class Store:
         return True
 
     def _dead(self, path: Path) -> bool:
-        """Whether a claim's process is gone: known at once on its own machine, by silence elsewhere."""
+        """Return whether a claim's process is dead: at once on its own machine, by its heartbeat elsewhere."""
         text = _read_text(path)
         host, _, rest = (text or "").partition(" ")
         if host == socket.gethostname() and rest and not _alive(int(rest.split()[0])):
@@ -213,7 +213,7 @@ class Store:
         return age > DEAD_AFTER
 
     def _now(self) -> float:
-        """The file server's clock, since machines disagree; this machine's, where nothing can be written."""
+        """Return the file server's clock, since machines disagree; this machine's, if nothing can be written."""
         if time.monotonic() - self._set > SIGN_EVERY:
             now = time.time()
             with suppress(OSError):
@@ -225,7 +225,7 @@ class Store:
         return time.monotonic() + self._ahead
 
     def _break_dead(self, path: Path) -> bool:
-        """Removes the claim of a dead process; False where it lives, or another process was faster."""
+        """Remove the claim of a dead process; False if it lives, or another process was faster."""
         token = _read_text(path)
         if token is None:
             return True
@@ -263,22 +263,22 @@ def _alive(pid: int) -> bool:
     return status is None or status.rpartition(")")[2].split()[0] != "Z"
 
 
-def _give_signs(path: Path, token: str, over: threading.Event) -> None:
+def _heartbeat(path: Path, token: str, over: threading.Event) -> None:
     while not over.wait(SIGN_EVERY):
         with suppress(OSError):  # a network disk may be away for a while
             if _read_text(path) != token:
-                return  # broken by a process that took this one for dead; the work goes on, and its result is equal
+                return  # removed by a process that took this one for dead; the task continues, its result is equal
             os.utime(path)
 
 
 class ResultMissing(RuntimeError):
-    """The result of a task that another needs is gone, or was damaged and set aside."""
+    """The result of a task that another needs is missing or damaged."""
 
 
 def perform(folder: str, task: Task) -> str:
-    """Runs a task in this process on a store; says how it went: "done", "elsewhere", "failed" or "again".
+    """Run a task in this process on a store; return "done", "elsewhere", "failed" or "again".
 
-    "again": a result that the task needs, or its own checkpoint, was damaged and set aside, or is gone.
+    "again": a result that the task needs, or its checkpoint, is missing, or was damaged and renamed.
     """
     import traceback
 
@@ -307,13 +307,13 @@ def perform(folder: str, task: Task) -> str:
         return "done"
 
 
-#: Results that tasks of this process have read, the last few.
+#: The last few results that tasks of this process have read.
 _cache: dict[str, Result] = {}
 _cache_lock = threading.Lock()
 
 
 def needed(store: Store, task: Task) -> Result:
-    """The result of a task that another needs; kept in memory for the next few that need it."""
+    """Return the result of a task that another needs; kept in memory for the next few that need it."""
     key = str(store.result_path(task))
     with _cache_lock:
         result = _cache.get(key)

@@ -1,4 +1,4 @@
-"""How tasks stand, and how long those that are left may take."""
+"""The summary of a set of tasks: what is done, running, failed and left, and the time that is left."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .task import Task
 
 @dataclass(frozen=True)
 class Summary:
-    """How tasks stand.
+    """The state of a set of tasks.
 
     Attributes
     ----------
     done, running, failed, blocked, left
-        Names: finished; worked on by some process; failed; in need of a failed one; to be run.
+        Names: finished; worked on by some process; failed; waiting for a failed one; to be run.
     reasons
         Why the failed ones failed.
     seconds_left
@@ -33,7 +33,7 @@ class Summary:
 
 
 def summarize(tasks: Sequence[Task], store: Store) -> Summary:
-    """How tasks stand in a store."""
+    """Return the state of tasks in a store."""
     names: dict[str, list[str]] = {key: [] for key in ("done", "running", "failed", "blocked", "left")}
     reasons: dict[str, str] = {}
     stuck: set[str] = set()
@@ -62,7 +62,7 @@ def summarize(tasks: Sequence[Task], store: Store) -> Summary:
 
 
 def _kind(task: Task) -> str:
-    """Tasks of one kind take about as long as each other: the name without its last part."""
+    """Return the kind of a task, its name without the last part; tasks of one kind take equally long."""
     return task.name.rpartition("-")[0] or task.name
 
 

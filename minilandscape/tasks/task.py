@@ -1,4 +1,4 @@
-"""The task: a piece of work that is determined by its options and by the tasks whose results it reads."""
+"""The task: a function with its options, and the tasks whose results it reads."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from typing import Any
 import numpy as np
 
 Result = tuple[dict[str, np.ndarray], dict[str, Any]]
-#: Raised when the same options come to mean other results.
+#: Increased when the same options come to mean other results.
 REVISION = 1
 
 
 @dataclass(frozen=True)
 class Task:
-    """A piece of work.
+    """A function with its options, and the tasks that it needs.
 
     Attributes
     ----------
     name
-        What it is, readable, fit for a file's name: ``"fcp-sgd-seed003"``.
+        A readable name, fit for a file: ``"fcp-sgd-seed003"``.
     function
         ``"module:function"``, called as ``function(options, inputs, checkpoint)`` with the results of ``needs`` in
-        their order and a path that it may keep its state in; returns ``(arrays, facts)``.
+        their order and a path that it may keep its state in; returns ``(arrays, metadata)``.
     options
         Everything that determines it, except ``needs``; must be JSON, NumPy's numbers being numbers like any other.
     needs
         The tasks whose results it reads.
     hints
-        Passed along with the options, but of no effect on the result: where the data lie.
+        Passed with the options, without effect on the result: where the data lie.
     cost
-        Seconds that it may take, to plan with; 0 where nothing is known.
+        Estimate of its seconds; 0 if there is none.
     known_as
         The function's name in the id, where that is another: results of a function that has moved still count.
     """
@@ -50,13 +50,13 @@ class Task:
 
     @cached_property
     def id(self) -> str:
-        """The name, and a hash of everything that determines the result."""
+        """Name, and a hash of everything that determines the result."""
         known = [REVISION, self.known_as or self.function, self.options, [task.id for task in self.needs]]
         digest = hashlib.sha256(json.dumps(known, sort_keys=True, default=_of_numpy).encode()).hexdigest()
         return f"{self.name}-{digest[:12]}"
 
     def alone(self) -> Task:
-        """The same with needs that only know their names and ids: it may be sent far, and they may need hundreds."""
+        """Return the task with needs that hold only names and ids, since it is sent to workers and needs hundreds."""
         needs = []
         for need in self.needs:
             bare = replace(need, options={}, needs=(), hints={})
@@ -67,14 +67,14 @@ class Task:
         return copy
 
     def resolve(self) -> Callable[..., Result]:
-        """The function itself."""
+        """Import and return the function."""
         module, _, name = self.function.partition(":")
         function: Callable[..., Result] = getattr(importlib.import_module(module), name)
         return function
 
 
 def _of_numpy(value: Any) -> Any:
-    """NumPy's number or array as JSON has it."""
+    """Return NumPy's number or array as JSON."""
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
     raise TypeError(f"options hold {value!r}, a {type(value).__name__}; expected what JSON can hold")
