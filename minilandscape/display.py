@@ -37,9 +37,9 @@ def aligned(value: float, among: Any) -> str:
     return f"{value:.{decimals}f}"
 
 
-def count(n: int, noun: str) -> str:
+def count(n: int, noun: str, plural: str | None = None) -> str:
     """Format a number of things, the noun in the plural where it has to be."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
 
 
 def text_lines(rows: Sequence[Row]) -> str:

@@ -1,4 +1,4 @@
-"""Motions that leave a landscape's value alone: how far apart two points are but for those."""
+"""Distances between points after motions along zero modes, which do not change the value of a landscape."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ import numpy as np
 
 from .backend import to_host
 
-#: Steps of the motion, each by this part of what is left to move, and how many at most.
+#: Step of the integration along the motion, and the largest number of steps.
 STEP, MOST_STEPS = 0.25, 200
-#: The motion ends where less than this part of the distance is left to be gained.
+#: The motion ends where the relative decrease of the distance is below this.
 ENOUGH = 1e-5
-#: A point that turns away by so little of the distance may stand on the far side, where no motion seems to help.
+#: If the distance decreases by less than this fraction, the point may be at a maximum of the distance.
 STUCK = 1e-2
-#: It is then pushed by this part of the distance, which hardly leaves the motions' orbit.
+#: It is then displaced by this fraction of the distance, which hardly leaves the orbit of the motions.
 KICK = 1e-3
-#: Unit vectors are in a span, or depend on each other, within this.
+#: Tolerance for unit vectors to lie in a span, or to be linearly dependent.
 RIGID = 1e-6
 
 
 def distance_without_zero_modes(
     landscape: Any, a: np.ndarray, b: np.ndarray, zero_modes: Callable[[np.ndarray], np.ndarray]
 ) -> float:
-    """Measure the distance of two points after b was moved along the zero modes, as :func:`moved_near` does it."""
+    """Compute the distance between two points after b was moved along the zero modes (:func:`moved_near`)."""
     return float(np.linalg.norm(moved_near(landscape, a, b, zero_modes)))
 
 
 def moved_near(
     landscape: Any, a: np.ndarray, b: np.ndarray, zero_modes: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """Find the displacement (D,) from a to b after b was moved along the zero modes, in full, as near to a as it gets.
+    """Compute the displacement (D,) from a to b after b was moved along the zero modes as close to a as possible.
 
-    Where the zero modes are the rigid motions of free atoms, that is a superposition (Kabsch, 1976). Elsewhere, as with
-    frozen atoms, the point follows b' = P(b) (a − b), P(b) being the projection on the zero modes at b, by the
-    classical Runge–Kutta method. The landscape is not evaluated. Mirror images, and atoms of one kind that were
-    exchanged, stay apart.
+    Where the zero modes are the rigid motions of free atoms, the two configurations are superposed (Kabsch, 1976).
+    Else, for example with frozen atoms, b' = P(b) (a − b) is integrated by the classical Runge–Kutta method, P(b) being
+    the projection onto the zero modes at b. The landscape is not evaluated. Mirror images, and configurations in which
+    identical atoms are exchanged, remain different.
 
     Parameters
     ----------
     landscape
-        A complete one; its ``displacement`` is used.
+        A complete landscape, whose ``displacement`` is used.
     a, b
-        (D,).
+        (D,): the points.
     zero_modes
         ``zero_modes(x) -> (Z, D)``, orthonormal.
     """
@@ -75,7 +75,7 @@ def moved_near(
     if np.array_equal(-found, a - b) and _are_rigid(Z, b):
         return _nearer(found, _superposed(a, b) - a)
     found = _nearer(found, -away(follow(b)))
-    # A turn by 180° stands where the distance is greatest, and every way leads down from there.
+    # After a rotation by 180° the distance is at its maximum, and decreases in every direction.
     if np.linalg.norm(found) > (1 - STUCK) * plain:
         kick = np.random.default_rng(0).standard_normal(len(Z))
         kick *= KICK * plain / (np.linalg.norm(kick) or 1.0)
@@ -88,7 +88,7 @@ def _nearer(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _are_rigid(Z: np.ndarray, x: np.ndarray) -> bool:
-    """Whether zero modes span the translations and rotations of atoms at x (3n,), and nothing else."""
+    """Decide whether zero modes span the translations and rotations of atoms at x (3n,), and nothing else."""
     if x.size % 3:
         return False
     centred = x.reshape(-1, 3) - x.reshape(-1, 3).mean(axis=0)
@@ -101,14 +101,14 @@ def _are_rigid(Z: np.ndarray, x: np.ndarray) -> bool:
 
 
 def _superposed(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Atoms at b (3n,) after the translation and proper rotation that bring them nearest to those at a."""
+    """Superpose atoms at b (3n,) on those at a by a translation and a proper rotation."""
     from scipy.spatial.transform import Rotation
 
     middle = a.reshape(-1, 3).mean(axis=0)
     p, q = a.reshape(-1, 3) - middle, b.reshape(-1, 3) - b.reshape(-1, 3).mean(axis=0)
     size = float(np.abs(p).max()) or 1.0
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of atoms on a line any turn about it will do
+        warnings.simplefilter("ignore")  # for atoms on a line, any rotation about it is optimal
         rotation, _ = Rotation.align_vectors(p / size, q / size)
     moved: np.ndarray = (rotation.apply(q) + middle).ravel()
     return moved

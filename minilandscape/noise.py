@@ -1,4 +1,4 @@
-"""The noise of a landscape's values and gradients at a point, and the finite-difference step that suits it."""
+"""Measure the noise of values and gradients at a point, and choose finite-difference steps by it."""
 
 from __future__ import annotations
 
@@ -11,60 +11,70 @@ import numpy as np
 from .backend import to_device, to_host
 from .landscape import Evaluations, LandscapeError, as_landscape, describe_point, vector
 
-#: Sample points of a difference table beside the point itself, and how many lie behind it: not as many as ahead, or
-#: rounding errors that are opposite on both sides cancel.
+#: Sample points of a difference table besides the point itself, and how many lie behind it: fewer than ahead, since
+#: rounding errors of opposite sign on both sides would cancel.
 POINTS, BEHIND = 6, 2
-#: They are evaluated in this order: a calculation that restarts from its last result must not follow the line.
+#: Order of evaluation: the noise of a calculation that restarts from its last result must not vary smoothly.
 ORDER = (4, 1, 5, 2, 0, 3)
-#: Spacing of a table, as a part of the length that is given: of the first, and at most.
+#: Spacing of the first difference table, and the largest spacing, relative to the given length.
 SPACING, MOST_SPACING = 1e-4, 1e-2
-#: Of a second one if the noise is more than this part of the gradient: about the step of finite differences then.
+#: Spacing of a second table where the relative noise of the gradient is above a limit: about the finite-difference
+#: step that follows from it; and that limit.
 SPACING_OF_NOISE, NOISY = 3e-3, 1e-12
-#: Estimates from differences of two orders agree within this factor.
+#: Estimates from two orders of differences agree if their ratio is below this.
 AGREE = 4
-#: Tables at most; factors by which the next is finer or coarser.
+#: Largest number of tables; factors by which the next one is finer or coarser.
 MOST_TABLES, FINER, COARSER = 8, 100, 10
-#: The gradient is linear enough if its second differences are below this part of the first.
+#: The gradient counts as linear if its second differences are below this fraction of the first differences.
 BENT = 0.1
-#: The least finite-difference step, as a part of the length over which the curvature changes.
+#: Smallest finite-difference step, relative to the length over which the curvature changes.
 LEAST_STEP = 1e-4
-#: The least one of one-sided differences: longer, so that jumps of a gradient, as of a cutoff, matter less.
+#: The same for one-sided differences: longer, so that discontinuities of a gradient, as at a cutoff, matter less.
 LEAST_ONE_SIDED = 3e-4
-#: That length is no more than this part of the one that is given.
+#: Upper bound of that length, relative to the given length.
 REACH = 1 / 3
-#: A change of the curvature over more than so many spacings is looked for with coarser tables, at most so many.
+#: A change of the curvature over more than this many spacings is measured with coarser tables; their largest number.
 FAR, MOST_FARTHER = 1e5, 6
-#: The first differences have to be so many times the noise, or the curvature is not seen.
+#: Curvature is resolved if the first differences are this many times the noise.
 VISIBLE = 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Noise:
     """The noise of values and gradients at a point: standard deviations, in the landscape's units, never zero.
 
-    Noise is what two evaluations at nearly the same point differ by that no smooth function explains: rounding errors,
-    self-consistent iterations that were stopped, random numbers.
+    Noise is the part of the difference between two evaluations at nearly the same point that no smooth function
+    explains: rounding errors, self-consistent iterations that were stopped, random numbers.
 
     Attributes
     ----------
     value
-        Of f.
+        Standard deviation of f.
     gradient
-        Of the gradient's components: the root mean square over all of them.
+        Standard deviation of the gradient components: root mean square over all of them.
     gradient_largest
-        Of the noisiest component.
+        Standard deviation of the noisiest gradient component.
     curvature
-        |H u| along the unit vector u that was probed, all components of the same size.
+        |H u| along the unit vector u of the measurement, whose components are all of similar size.
     length
-        The length over which the curvature along u changes by its own size; infinite where that is not seen.
+        Length over which the curvature along u changes by 100 %; infinite where no change was resolved.
     scale
-        A length over which f varies: the one that was given, or less where f is not smooth over that.
+        Length over which f varies: the given one, or a shorter one where f is not smooth over it.
     spacing
-        Distance of the sample points.
+        Distance between the sample points.
     size
-        D.
+        Number of coordinates D.
     evaluations
-        Points evaluated.
+        Numbers of function evaluations.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import minilandscape as ml
+    >>> from minilandscape.potentials import MullerBrown
+    >>> noise = ml.measure_noise(MullerBrown(), np.array([-0.8, 0.6]))
+    >>> 1e-15 < noise.gradient <= noise.gradient_largest < 1e-11
+    True
     """
 
     value: float
@@ -77,6 +87,10 @@ class Noise:
     size: int
     evaluations: Evaluations = field(default_factory=Evaluations)
 
+    def __repr__(self) -> str:
+        """One line: D, and the standard deviations of the value and of the gradient components."""
+        return f"Noise(D={self.size}, value={self.value:.2g}, gradient={self.gradient:.2g})"
+
 
 def measure_noise(
     landscape: Any,
@@ -86,39 +100,46 @@ def measure_noise(
     direction: Any = None,
     known: tuple[float, Any] | None = None,
 ) -> Noise:
-    """Measure the noise of values and gradients at a point by difference tables along a line.
-
-    Differences of order k of equally spaced samples f(x + i h u), i = −2, …, 4, vanish as h^k where f is smooth, and
-    have k!² / (2k)! of their variance from noise [1]_. The order is raised until the estimates agree; the spacing h is
-    raised where the samples do not differ and lowered where they are not smooth. No point is evaluated twice.
+    r"""Measure the noise of values and gradients at a point by difference tables along a line.
 
     Parameters
     ----------
     landscape
-        Anything that :func:`~minilandscape.landscape.as_landscape` takes.
+        A landscape or function that :func:`as_landscape` accepts.
     point
-        x, (D,).
+        (D,): the point x.
     scale
-        A length over which f varies, such as the distance of two endpoints: the spacing starts at 1e-4 of it. None
-        takes the coordinates' root mean square, or 1 where that is 0, and looks farther where no curvature is seen to
-        change.
+        A length over which f varies, such as the distance between two endpoints: the first spacing is 1e-4 of it. None
+        takes the root mean square of the coordinates, or 1 where that is 0, and measures over longer distances where no
+        change of the curvature is resolved.
     direction
-        (D,): a direction of interest. Half of the displacement lies along it, and ``length`` is that of the slope along
-        it where that is shorter.
+        (D,): a direction of interest. The line of the measurement is inclined towards it, and ``length`` is that of the
+        slope along this direction where that is shorter.
     known
-        (value, gradient) at the point, if they have been evaluated; they are not evaluated again.
+        (value, gradient) at the point, where they are known; they are not evaluated again.
 
     Returns
     -------
     Noise
-        Values and gradients that are all numbers of single precision count as rounded to it, whatever the dtype.
+        Standard deviations. Values and gradients that are all exact in single precision are taken to be rounded to it,
+        whatever the dtype.
 
     Raises
     ------
     LandscapeError
-        If the point, or everything beside it, cannot be evaluated.
+        If the point, or every point next to it, cannot be evaluated.
     ValueError
         If the point is not one finite vector, or the scale not a positive, finite number.
+
+    Notes
+    -----
+    Differences Δ^k of order k of equally spaced samples f(x + i h u), i = −2, …, 4, vanish as h^k where f is smooth.
+    Noise of variance σ² gives them [1]_
+
+    .. math:: \operatorname{E} (\Delta^k f)^2 = \frac{(2k)!}{(k!)^2} \sigma^2.
+
+    The order is raised until the estimates of σ agree; the spacing h is raised where the samples do not differ, and
+    lowered where they are not smooth. No point is evaluated twice.
 
     References
     ----------
@@ -164,23 +185,37 @@ def measure_noise(
 
 
 def product_step(noise: Noise, scale: float | None = None) -> tuple[float, float]:
-    """Choose the step h of Hessian-vector products by finite differences of gradients, and estimate their error.
-
-    The error of [∇f(x + h v) − ∇f(x − h v)] / 2h, |v| = 1, has a part √(D/2) σ / h from the noise σ of the gradient's
-    components and a part |H v| (h / l)² / 6 from the curvature's change over a length l. The step that makes the sum
-    least is returned, but no step below 1e-4 l.
+    r"""Choose the step h of Hessian-vector products by finite differences of gradients, and estimate their error.
 
     Parameters
     ----------
     noise
-        Of :func:`measure_noise`.
+        The result of :func:`measure_noise`.
     scale
-        A length over which f varies; l is no longer than this. None takes the one the noise was measured with.
+        A length over which f varies, an upper bound of l below. None takes the one of the noise measurement.
 
     Returns
     -------
     step, error
-        h, and the expected norm of the error of H v: a v with a curvature smaller than that has no sign.
+        h, and the expected norm of the error of H v: the sign of a smaller curvature along v is uncertain.
+
+    Notes
+    -----
+    The error of the two-sided difference
+
+    .. math:: H v \approx \frac{\nabla f(x + h v) - \nabla f(x - h v)}{2 h}, \qquad |v| = 1,
+
+    has a contribution √(D/2) σ / h of the noise σ of the gradient components, and a contribution |H v| (h / l)² / 6 of
+    the change of the curvature over a length l. The step minimises their sum, and is at least 1e-4 l.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import minilandscape as ml
+    >>> from minilandscape.potentials import MullerBrown
+    >>> step, error = ml.product_step(ml.measure_noise(MullerBrown(), np.array([-0.8, 0.6])))
+    >>> 1e-7 < step < 1e-2 and error < 1e-4
+    True
     """
     length = bending_length(noise, scale)
     spread = sqrt(noise.size) * noise.gradient
@@ -189,26 +224,26 @@ def product_step(noise: Noise, scale: float | None = None) -> tuple[float, float
 
 
 def one_sided_step(noise: Noise, scale: float | None = None) -> float:
-    """Choose the step h of products by [∇f(x + h v) − ∇f(x)] / h, whose error is √(2D) σ / h + |H v| h / 2l."""
+    """Choose the step h of one-sided products [∇f(x + h v) − ∇f(x)] / h, whose error is √(2D) σ / h + |H v| h / 2l."""
     length = bending_length(noise, scale)
     return length * min(max(2 * sqrt(_relative(noise, length)), LEAST_ONE_SIDED), 1.0)
 
 
 def bending_length(noise: Noise, scale: float | None = None) -> float:
-    """Estimate l, the length over which the curvature changes by its own size along any direction."""
+    """Estimate the length l over which the curvature along any direction changes by 100 %."""
     reach = noise.scale if scale is None else min(noise.scale, float(scale))
-    # A motion of few coordinates bends sooner than the one of all that was probed.
+    # The curvature along a few coordinates changes over shorter lengths than that along all of them, as measured.
     return min(REACH * reach, noise.length / sqrt(noise.size))
 
 
 def _relative(noise: Noise, length: float) -> float:
-    """The gradient's noise, as a part of its change over a length."""
+    """The noise of the gradient relative to its change over a length."""
     return sqrt(noise.size) * noise.gradient / (noise.curvature * length) if noise.curvature > 0 else 0.0
 
 
 @dataclass(frozen=True)
 class _Table:
-    """What a difference table of one spacing says."""
+    """The estimates of a difference table of one spacing."""
 
     value: float
     gradient: float
@@ -216,15 +251,15 @@ class _Table:
     curvature: float
     length: float
     spacing: float
-    #: Smooth parts are left in the highest differences.
+    #: Whether a smooth contribution is left in the highest differences.
     unsteady: bool
-    #: So they are, or the gradient is far from linear: a finer table is needed.
+    #: Whether that is so, or the gradient is far from linear: a finer table is required.
     rough: bool
-    #: The gradient's slope is hidden in the noise: a coarser table is needed.
-    hidden: bool
-    #: More than half of the samples do not differ.
+    #: Whether the slope of the gradient is below the noise: a coarser table is required.
+    unresolved: bool
+    #: Whether more than half of the samples are equal.
     same: bool
-    #: The gradient's noise is more than its rounding errors.
+    #: Whether the noise of the gradient is above its rounding errors.
     above_rounding: bool
 
 
@@ -259,7 +294,7 @@ class _Probe:
         return np.asarray(to_host(values), dtype=np.float64), np.asarray(to_host(gradients), dtype=np.float64)
 
     def table(self, spacing: float) -> _Table | None:
-        """The table of one spacing; None where a sample point cannot be evaluated."""
+        """Compute the table of one spacing; None where a sample point cannot be evaluated."""
         offsets = np.delete(np.arange(POINTS + 1) - BEHIND, BEHIND)
         values, gradients = np.empty(POINTS), np.empty((POINTS, self.x.size))
         order = list(ORDER)
@@ -280,7 +315,7 @@ class _Probe:
             length = min(length, _bend(scaled @ self.direction[:, None], largest / unit)[2])
         same = bool((np.diff(gradients, axis=0) == 0).mean() > 0.5)
         above = gradient > 100 * self._rounding(gradients)
-        hidden = same or rise < VISIBLE * spread
+        unresolved = same or rise < VISIBLE * spread
         rough = not steady or (bend > VISIBLE * spread and bend > BENT * rise)
         return _Table(
             value,
@@ -291,24 +326,24 @@ class _Probe:
             spacing,
             not steady,
             rough,
-            hidden,
+            unresolved,
             same,
             above,
         )
 
     def search(self, spacing: float, least: float, most: float) -> _Table:
-        """The first table that is smooth and shows the gradient's slope, or the best one that there is."""
+        """Find the first table that is smooth and resolves the slope of the gradient, or else the best one."""
         best: _Table | None = None
         finer = coarser = False
         for _ in range(MOST_TABLES):
             table = self.table(spacing)
             if coarser and best is not None and (table is None or table.gradient > AGREE * best.gradient):
-                break  # noise does not depend on the spacing; what has grown is the function's own variation
+                break  # noise does not depend on the spacing: this growth is the variation of the function
             if table is not None and (best is None or best.unsteady or not table.rough):
                 best = table
             if (table is None or table.rough) and not coarser and spacing > least:
                 finer, spacing = True, max(spacing / FINER, least)
-            elif table is not None and table.hidden and not finer and spacing * COARSER <= most:
+            elif table is not None and table.unresolved and not finer and spacing * COARSER <= most:
                 structure = self._finer_structure(table, least) if not coarser and table.above_rounding else None
                 if structure is not None:
                     finer, best, spacing = True, structure, max(structure.spacing / FINER, least)
@@ -319,11 +354,11 @@ class _Probe:
             else:
                 break
         if best is None:
-            raise LandscapeError(f"the landscape cannot be evaluated beside {describe_point(self.x)}", self.x)
+            raise LandscapeError(f"the landscape cannot be evaluated next to {describe_point(self.x)}", self.x)
         return best
 
     def length(self, table: _Table) -> float:
-        """How far the curvature stays the same, with coarser tables where one is too fine to show it."""
+        """Estimate the length over which the curvature is constant, with coarser tables where one is too fine."""
         for _ in range(MOST_FARTHER):
             if table.length <= FAR * table.spacing:
                 break
@@ -334,7 +369,7 @@ class _Probe:
         return table.length
 
     def coarser_noise(self, table: _Table, spacing: float) -> _Table:
-        """A table of such a spacing if it shows more noise: iterations that restart end alike where points are near."""
+        """Compute a coarser table, and use its noise if that is larger: restarted iterations agree at close points."""
         coarser = self.table(spacing) if spacing > FINER**0.5 * table.spacing else None
         noisier = coarser is not None and not coarser.unsteady and coarser.gradient > table.gradient
         if coarser is None or not noisier or coarser.gradient > AGREE**2 * table.gradient:
@@ -347,12 +382,12 @@ class _Probe:
         )
 
     def _finer_structure(self, table: _Table, least: float) -> _Table | None:
-        """A much finer table, if unrelated samples are those of a finer structure and not noise."""
+        """Compute a much finer table, and return it if scatter turns out to be a fine structure and not noise."""
         fine = self.table(sqrt(table.spacing * least) or table.spacing / FINER**2)
         return fine if fine is not None and not fine.same and fine.gradient * AGREE < table.gradient else None
 
     def _rounding(self, numbers: np.ndarray) -> float:
-        """The rounding error of some numbers: that of single precision where none has more digits."""
+        """Estimate the rounding error of some numbers: that of single precision where all are exact in it."""
         digits = np.frexp(numbers)[0]
         single = not (digits * 2**24 % 1).any() and (digits * 2**12 % 1).any()
         eps = max(self.eps, float(np.finfo(np.float32).eps)) if single else self.eps
@@ -360,7 +395,7 @@ class _Probe:
 
 
 def _bend(gradients: np.ndarray, spread: float) -> tuple[float, float, float]:
-    """First and second differences of gradients (POINTS + 1, n), and in how many spacings the first change wholly."""
+    """Compute first and second differences of gradients (POINTS + 1, n), and the spacings in which the first change."""
     rise, bend, twist = (sqrt(float((np.diff(gradients, k, axis=0) ** 2).sum(axis=1).mean())) for k in (1, 2, 3))
     length = float("inf")
     if bend > VISIBLE * spread:
@@ -371,9 +406,9 @@ def _bend(gradients: np.ndarray, spread: float) -> tuple[float, float, float]:
 
 
 def _estimate(samples: np.ndarray, rounding: float) -> tuple[float, float, bool]:
-    """The noise of samples (POINTS + 1, n): root mean square over the columns, the largest, and whether it is steady.
+    """Estimate the noise of samples (POINTS + 1, n): root mean square over columns, the largest, and reliability.
 
-    Steady are estimates from differences of several orders that agree, or that are rounding errors.
+    Estimates are reliable if those of several orders of differences agree, or if they are rounding errors.
     """
     scale = float(np.abs(samples).max()) or 1.0  # squares of values × 1e-200 would be lost
     differences = samples / scale
@@ -384,7 +419,7 @@ def _estimate(samples: np.ndarray, rounding: float) -> tuple[float, float, bool]
         sigmas.append(scale * sqrt(float(variance.mean())))
         columns.append(scale * sqrt(float(variance.max())))
     steady = [k for k in range(POINTS - 1) if max(sigmas[k:]) <= AGREE * min(sigmas[k:])]
-    # The middle one of those that agree: the first may hold a smooth part, and the last comes of one difference.
+    # The middle one of those that agree: the first may hold a smooth contribution, the last has one sample.
     k = steady[0] + int(np.argsort(sigmas[steady[0] :])[(POINTS - steady[0]) // 2]) if steady else POINTS - 1
     sigma, largest = max(sigmas[k], rounding), max(columns[k], rounding)
     return sigma, largest, bool(steady) or sigma <= 100 * rounding

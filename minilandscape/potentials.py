@@ -1,8 +1,8 @@
-"""Analytic landscapes with known stationary points: the test systems of chemistry and physics.
+"""Analytic landscapes with known stationary points: test systems of chemistry and physics.
 
-All take stacks of points. All but ``LennardJones`` name stationary points in ``minima`` and ``saddles``: (K, D) arrays,
-refined until the gradient is of the order of rounding (``Leps.minima`` are points in valleys). The first saddle is the
-barrier of the lowest path between the first two minima. Other stationary points may exist.
+All accept stacks of points. All except ``LennardJones`` list stationary points in ``minima`` and ``saddles``: (K, D)
+arrays, refined until the gradient is of the order of rounding errors (``Leps.minima`` are points in valleys). The first
+saddle is the highest point of the minimum-energy path between the first two minima. Other stationary points may exist.
 """
 
 from __future__ import annotations
@@ -14,28 +14,29 @@ import numpy as np
 
 from .landscape import LandscapeDefaults, read_stack
 
-#: Atoms lie on a line where the step from each to the next turns away from it by no more than this (a slope, 0.57
-#: degrees). Optimisers stopped at 0.05 eV/Å leave linear molecules bent by up to half a degree.
+#: Atoms count as collinear if the angle between the line and the vector from each atom to the next is below this
+#: (radians; 0.57 degrees). Optimisers stopped at 0.05 eV/Å leave linear molecules bent by up to half a degree.
 STRAIGHT = 1e-2
-#: Frozen atoms lie on a line where they lie beside it by no more than this part of its length: rounding in files.
+#: Frozen atoms count as collinear if their distance from the line is below this fraction of its length: rounding in
+#: files.
 FROZEN_STRAIGHT = 1e-4
 
 
 class Potential(LandscapeDefaults):
-    """A landscape given by a formula over stacks of points, with (K, D) stationary points where it names them."""
+    """A landscape given by a formula; ``minima`` and ``saddles`` (K, D) list stationary points."""
 
     names_points = True
     minima: np.ndarray
     saddles: np.ndarray
 
     def values(self, points: Any) -> np.ndarray:
-        """(P, D) -> (P,)."""
+        """Evaluate values: (P, D) -> (P,)."""
         return self.values_and_gradients(points)[0]
 
     def values_and_gradients(self, points: Any) -> tuple[np.ndarray, np.ndarray]:
-        """(P, D) -> (P,), (P, D)."""
+        """Evaluate values and gradients: (P, D) -> (P,), (P, D)."""
         points = read_stack(points, self.size)
-        # A wall is high, not wrong: values that overflow are infinite, and their gradients may be anything.
+        # Values that overflow are walls, not errors: they are infinite, and their gradients arbitrary.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             values, gradients = self._evaluate(points)
         return np.where(np.isnan(values), np.inf, values), gradients
@@ -169,9 +170,9 @@ class Leps(Potential):
 
     Notes
     -----
-    AB + C at −4.52 and A + BC at −3.650769 are valleys that go on for ever; ``minima`` has a point in each of them with
-    the third atom 4 away, where the slope along the valley is below 0.01. The saddle between them is −3.176913 at
-    (1.149378, 0.862469). Energies in eV, distances in Å.
+    AB + C at −4.52 and A + BC at −3.650769 are valleys that extend to infinity; ``minima`` has a point in each of them
+    with the third atom 4 Å away, where the slope along the valley is below 0.01 eV/Å. The saddle between them is
+    −3.176913 at (1.149378, 0.862469). Energies in eV, distances in Å.
     """
 
     size = 2
@@ -252,7 +253,7 @@ class LennardJones(Potential):
     Notes
     -----
     LJ4: the tetrahedron −6 and, between two of its labellings, a saddle −5.07342. LJ6: the octahedron −12.712062 and a
-    capped trigonal bipyramid −12.302928, joined by a saddle −12.079031.
+    capped trigonal bipyramid −12.302928, connected by a saddle −12.079031.
     """
 
     def __init__(self, n_atoms: int) -> None:
@@ -274,24 +275,24 @@ class LennardJones(Potential):
         return values, gradients.reshape(points.shape)
 
     def zero_modes(self, point: Any) -> np.ndarray:
-        """(Z, 3n), orthonormal: translations and rotations; Z = 5 where all atoms lie on a line, else 6."""
+        """Compute translations and rotations (Z, 3n), orthonormal; Z = 5 where all atoms lie on a line, else 6."""
         return rigid_motions(np.asarray(point, dtype=np.float64).reshape(-1, 3))
 
 
 def rigid_motions(positions: Any, rotations: bool = True, *, frozen: Any = (), period: Any = None) -> np.ndarray:
-    """Motions of all atoms together that leave every distance as it is: translations and rotations.
+    """Compute the rigid motions of atoms, translations and rotations, which keep every distance.
 
     Parameters
     ----------
     positions
-        (n, 3).
+        (n, 3): positions of the atoms.
     rotations
-        False where the surroundings tell directions apart, as a cell does that is periodic in two or three directions.
+        False where the surroundings are not isotropic, such as a cell that is periodic in two or three directions.
     frozen
-        Indices of atoms that do not move, or a mask (n,) of them. They leave no translation; one leaves the rotations
-        about it, several on one line that about the line, others none.
+        Indices, or a mask (n,), of atoms that do not move. With frozen atoms there is no translation; one frozen atom
+        permits the rotations about it, several on one line the rotation about the line, others none.
     period
-        (3,): the period of a wire. It leaves the rotation about itself. None for none.
+        (3,): the period of a wire, which permits the rotation about its axis. None where there is none.
 
     Returns
     -------
@@ -301,15 +302,15 @@ def rigid_motions(positions: Any, rotations: bool = True, *, frozen: Any = (), p
     Raises
     ------
     ValueError
-        If positions, mask or period are of another shape, or the period is 0.
+        If positions, mask or period have another shape, or the period is 0.
 
     Notes
     -----
-    Atoms on a line have no rotation about it. A molecule on its way to a linear minimum or saddle is bent a little, and
-    there the rotation about its long axis moves the atoms as one of the two degenerate bends does: its curvature is
-    that of a bend, not 0, however small the angle. So atoms count as linear up to a slope of 0.01: where each step from
-    one atom to the next along the line turns away from it by no more than 0.57 degrees. The slope of steps, unlike the
-    width beside the length, does not take a long zigzag chain for a line.
+    Atoms on a line have no rotation about it. A molecule close to a linear minimum or saddle is slightly bent. There
+    the rotation about its long axis moves the atoms like one of the two degenerate bending modes, and its curvature is
+    that of the bending mode, not 0, however small the angle. So atoms count as collinear where the vector from each
+    atom to the next deviates from the line by no more than 0.57 degrees. This angle, unlike the ratio of width to
+    length, does not mistake a long zigzag chain for a line.
     """
     positions, frozen = np.asarray(positions, dtype=np.float64), np.asarray(frozen)
     if positions.ndim != 2 or positions.shape[1] != 3:
@@ -327,18 +328,18 @@ def rigid_motions(positions: Any, rotations: bool = True, *, frozen: Any = (), p
     if not rotations or not len(free):
         return translations
     about, axes = _rotations(positions, fixed, period)
-    turns = np.array([np.cross(axis, free - about).ravel() for axis in axes]).reshape(-1, free.size)
-    _, sizes, rows = np.linalg.svd(turns, full_matrices=False)
+    rotated = np.array([np.cross(axis, free - about).ravel() for axis in axes]).reshape(-1, free.size)
+    _, sizes, rows = np.linalg.svd(rotated, full_matrices=False)
     if len(sizes) and _on_a_line(positions, period):
         sizes[-1] = 0
     return np.concatenate([translations, rows[sizes > 0]])
 
 
 def _rotations(positions: np.ndarray, fixed: np.ndarray, period: Any) -> tuple[np.ndarray, np.ndarray]:
-    """A point (3,), and the axes (k, 3) through it about which atoms may turn together, k being 0, 1 or 3."""
+    """Find a point (3,), and the axes (k, 3) through it about which the atoms may rotate; k is 0, 1 or 3."""
     if period is not None:
         axis = np.asarray(period, dtype=np.float64)
-        # A frozen atom of a wire stands in every period.
+        # A frozen atom of a wire has an image in every period.
         fixed = np.concatenate([fixed, fixed + axis])
         if not len(fixed):
             return positions.mean(axis=0), axis[None] / np.linalg.norm(axis)
@@ -353,7 +354,7 @@ def _rotations(positions: np.ndarray, fixed: np.ndarray, period: Any) -> tuple[n
 
 
 def _on_a_line(positions: np.ndarray, period: Any) -> bool:
-    """Whether atoms, or those of a wire, lie on one straight line."""
+    """Decide whether atoms, or those of a wire, lie on one straight line."""
     away = positions - positions.mean(axis=0)
     axis = (
         np.linalg.svd(away, full_matrices=False)[2][0]
@@ -362,7 +363,7 @@ def _on_a_line(positions: np.ndarray, period: Any) -> bool:
     )
     along = away @ axis
     if period is not None:
-        # The first atom once more, a period further on, closes the chain.
+        # The image of the first atom in the next period closes the chain.
         along %= np.linalg.norm(period)
     beside = away - np.outer(away @ axis, axis)
     order = np.argsort(along, kind="stable")
@@ -383,8 +384,8 @@ class Rosenbrock(Potential):
 
     Notes
     -----
-    ``minima`` has that one. From 4 coordinates on there is another near (−1, 1, …, 1), of value 3.9308 with 5; between
-    the two lie saddles, which are not named.
+    ``minima`` has that one. With 4 coordinates or more there is another near (−1, 1, …, 1), of value 3.9308 for D = 5;
+    the saddles between the two are not listed.
     """
 
     def __init__(self, size: int = 2) -> None:

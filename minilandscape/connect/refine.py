@@ -1,4 +1,4 @@
-"""The saddle near a path's maximum, or near a point."""
+"""Find and verify the saddle near the maximum of a path, or near a point."""
 
 from __future__ import annotations
 
@@ -14,72 +14,80 @@ from ..motion import distance_without_zero_modes
 from ..paths import Path
 from ..saddles import Known, Refinement, Saddle, Start, Surface
 
-#: A residual is small below this part of (height above the path's lowest value) / (distance of its ends).
+#: Default threshold of the gradient norm, relative to (rise above the lowest value of the path) / (distance between
+#: the endpoints).
 RESIDUAL = 1e-6
-#: Ends that lie within this part of their distance, zero modes left out, are the same configuration.
+#: Endpoints whose distance without zero modes is below this fraction of their distance are the same configuration.
 SAME = 1e-3
-#: Ends without their zero modes nearer than this part of their distance have been moved as a whole.
+#: If the distance without zero modes is below this fraction of the distance, most of the latter is a rigid motion.
 MOVED = 1 / 3
 
 
 def refine_saddle(
     landscape: Any, path: Path | Any, direction: Any = None, *, residual: float | None = None, verify: bool = True
 ) -> Saddle:
-    """Search for the stationary point near a path's highest point, and verify what it is.
-
-    Quasi-Newton steps go uphill along the mode of negative curvature and downhill along all others, within a trust
-    radius [1]_. The model of the Hessian begins with one difference of gradients along the path's tangent, and learns
-    from every step (the TS-BFGS update [2]_); the Hessian itself is multiplied with vectors only where the model shows
-    no negative curvature or several. Then it is verified that exactly one eigenvalue is negative, by Lanczos iterations
-    with H v = [∇f(x + hv) − ∇f(x)] / h, or with exact products where the landscape has ``hessian_products``, and the
-    value is followed downhill on both sides.
+    r"""Search for the saddle near the maximum of a path, or near a point, and verify it.
 
     Parameters
     ----------
     landscape
-        Anything that :func:`~minilandscape.landscape.as_landscape` takes; its zero modes are kept out.
+        A landscape or function that :func:`as_landscape` accepts; its zero modes are excluded.
     path
-        Of :func:`find_path`; or a point (D,) to start from, which has no ends to connect.
+        A path of :func:`find_path`; or a point (D,), a search from which does not check which minima are connected.
     direction
-        (D,): the uphill direction at the start; None takes the path's tangent, and the softest mode of a point.
+        (D,): the uphill direction at the start; None takes the tangent of the path, or the softest mode at a point.
     residual
-        Convergence threshold for the largest component of the gradient (of atoms, the largest force), in the
-        landscape's units. None takes 1e-6 of the values' range on the path over the distance of its ends, the range cut
-        to the saddle's own height so that a spike does not count (from a point: 1e-6 of the largest component of the
-        gradients nearby, and no more than 3e-8 of the stiffest eigenvalue times the length over which the landscape
-        varies), but no less than three times the noise of the noisiest component. A threshold that is given is kept,
-        whatever the noise.
+        Convergence threshold for the gradient norm: the largest absolute component, in units of value per length; for
+        atoms the largest force (ASE's fmax). None takes 1e-6 of the range of the values on the path over the distance
+        between its endpoints, the range being limited to the height of the saddle so that a spike has no effect. From a
+        point, it takes 1e-6 of the largest component of the gradients nearby, and at most 3e-8 of the largest
+        eigenvalue times the length over which the landscape varies. The default is at least three times the noise of
+        the noisiest component. A given threshold is used whatever the noise.
     verify
-        Whether index and minima are looked at; without it, nothing more than the residual is known.
+        Whether to verify the index and the minima; without verification only the gradient norm is known.
 
     Returns
     -------
     Saddle
-        ``converged`` only if all of it is verified; ``reason`` says what is not.
+        ``converged`` is true only if the saddle is verified; otherwise ``reason`` says what is not.
 
     Raises
     ------
     LandscapeError
-        If the start, or everything beside it, cannot be evaluated, or the landscape's zero modes are none or all
-        directions.
+        If the start, or every point next to it, cannot be evaluated, or the zero modes of the landscape are invalid.
     ValueError
-        If the point or the direction is not finite or of another size, or the residual is not positive.
+        If the point or the direction is not finite or has another size, or the residual is not positive.
     TypeError
-        If the point or the direction is no vector of real numbers, or the residual no number.
+        If the point or the direction is not a vector of real numbers, or the residual is not a number.
 
     Notes
     -----
-    The noise of the gradients is measured at the stationary point (:func:`~minilandscape.noise.measure_noise`); the
-    steps of the products and the errors of eigenvalues follow from it.
+    The search is eigenvector following: quasi-Newton steps go uphill along the mode of negative curvature and downhill
+    along all others, within a trust radius [1]_. With the eigenpairs (λ_i, v_i) of a model of the Hessian, uphill mode
+    1, and a shift μ ≥ 0 that limits the step,
 
-    Refused is what is not told from other stationary points: eigenvalues that are zero within the error of the
-    products (directions that leave the value alone belong into ``zero_modes``), zero modes z with |H z| above that
-    error, degenerate points, along whose two lowest modes the curvature changes its sign within 0.1 % of the distance
-    of the ends, and minima that lie below the saddle by no more than the gradients left explain. With ten coordinates
-    or more the chance to miss a second negative eigenvalue is ``chance``, one in a thousand. A descent that ends where
-    the Hessian has a negative eigenvalue resumes from there. One that comes within 15 % of the distance of the ends
-    from one of them, where the value is a parabola down to it, ends there if no eigenvalue is negative there.
-    Gradients that do not add up to the fall of the values along a descent are refused too.
+    .. math:: \Delta x = \frac{v_1 \cdot g}{|\lambda_1| + \mu} v_1
+              - \sum_{i > 1} \frac{v_i \cdot g}{|\lambda_i| + \mu} v_i.
+
+    The model starts from one finite difference of gradients along the tangent of the path, and is updated in every step
+    (TS-BFGS [2]_). Hessian-vector products are computed only where the model has no negative eigenvalue or several.
+
+    Then Lanczos iterations verify that exactly one eigenvalue is negative, with the products
+    H v = [∇f(x + hv) − ∇f(x)] / h, or with exact ones where the landscape has ``hessian_products``. Finally the value
+    is followed downhill on both sides. The noise of the gradients is measured at the stationary point
+    (:func:`measure_noise`); the finite-difference steps and the errors of the eigenvalues follow from it.
+
+    A saddle is not verified where it cannot be distinguished from other stationary points: where an eigenvalue is zero
+    within the error of the products (directions along which the value is constant belong into ``zero_modes``); where
+    |H z| is above that error for a zero mode z; where the curvature along one of the two lowest modes changes its sign
+    within 0.1 % of the distance between the endpoints (a degenerate point); and where the difference in value between
+    saddle and minimum is within the error that the remaining gradients explain. With more than 12 coordinates the
+    probability to miss a second negative eigenvalue is ``chance``, 0.001.
+
+    A descent that ends where the Hessian has a negative eigenvalue is resumed from there. A descent that comes within
+    15 % of the distance between the endpoints to one of them, where the value is parabolic down to it, ends there if no
+    eigenvalue is negative there. A saddle is not verified either where the gradients along a descent do not add up to
+    the decrease of the value.
 
     References
     ----------
@@ -114,7 +122,7 @@ def refine_saddle(
 
 
 def start_of_path(landscape: Any, path: Path, places: tuple[int, int] = (0, 1)) -> tuple[Any, Start]:
-    """The complete landscape, and the start of a saddle search at a path's maximum."""
+    """Make the complete landscape, and the start of a saddle search at the maximum of a path."""
     land = as_landscape(landscape, path.start.size)
     ends = np.stack([path.start, path.end]).astype(np.float64)
     scale, whole, apart = distances(land, ends)
@@ -125,10 +133,10 @@ def start_of_path(landscape: Any, path: Path, places: tuple[int, int] = (0, 1)) 
     same = None
     if apart <= SAME * whole:
         same = (
-            f"the endpoints are the same configuration: they are {apart:.3g} apart once the landscape's zero modes, "
-            f"such as rotations, are taken out of their distance of {whole:.3g}"
+            f"the endpoints are the same configuration: their distance is {whole:.3g}, and {apart:.3g} without the "
+            f"landscape's zero modes, such as rotations"
         )
-    at_an_end = "the highest point of the path is its end: there is no barrier" if t in (0.0, 1.0) else None
+    at_an_end = "the maximum of the path is at an endpoint: there is no barrier" if t in (0.0, 1.0) else None
     start = Start(
         point=path.points(t)[0].astype(np.float64),
         uphill=tangent if tangent.any() else None,
@@ -153,15 +161,15 @@ def _start_at_point(landscape: Any, point: Any) -> tuple[Any, Start]:
 
 
 def _small_on_a_path(path: Path, scale: float) -> Callable[[float], float]:
-    """The residual that is small at a point of some value: a spike of the path must not make everything small."""
+    """Make the threshold of the gradient norm as a function of the value; a spike of the path has no effect on it."""
     low, middle, high = (float(f(path.values)) for f in (np.min, np.median, np.max))
     return lambda value: RESIDUAL * min(high - low, max(middle - low, abs(value - low))) / scale
 
 
 def distances(land: Any, ends: np.ndarray) -> tuple[float, float, float]:
-    """The length over which a path varies: the distance of its ends, unless most of it is due to zero modes.
+    """Compute the length scale of a path: the distance between its endpoints, without zero modes if these dominate it.
 
-    Also returned are both distances: the plain one, and that without zero modes.
+    Also returned are both distances: the plain one, and the one without zero modes.
     """
     plain = float(np.linalg.norm(np.asarray(to_host(land.displacement(ends[0], ends[1])), dtype=np.float64)))
     least = distance_without_zero_modes(land, ends[0], ends[1], Surface(land).zero_modes)
@@ -169,14 +177,14 @@ def distances(land: Any, ends: np.ndarray) -> tuple[float, float, float]:
 
 
 def range_without_spike(values: np.ndarray, most: float) -> float:
-    """The range of some values, but no more than so many times that of their lower half: what lies above is a spike."""
+    """Compute the range of values, limited to a multiple of the range of their lower half: higher ones are spikes."""
     finite = values[np.isfinite(values)]
     low, middle, high = (float(f(finite)) for f in (np.min, np.median, np.max))
     return min(high - low, most * (middle - low)) if middle > low else high - low
 
 
 def check_positive(name: str, number: Any, what: str) -> None:
-    """Raises where an option is no positive, finite number."""
+    """Raise where an option is not a positive, finite number."""
     real = isinstance(number, (int, float, np.integer, np.floating)) and not isinstance(number, bool)
     if not real or not (number > 0 and np.isfinite(number)):
         raise (ValueError if real else TypeError)(f"{name} is {number!r}; expected a positive, finite {what}")

@@ -8,41 +8,52 @@ from typing import Any
 
 import numpy as np
 
+from ..display import Row, aligned, as_html, count, number, svg_of, text_lines
 from ..files import read_result, write_result
-from ..landscape import Evaluations
+from ..landscape import Evaluations, units_of
 from ..motion import moved_near
 from ..paths import Ending, Path
 from ..paths.result import HISTORY, path_of
 from ..saddles import Saddle, Surface
 from ..saddles.result import saddle_of
 
-#: Points of a chain's path nearer than this part of the distance of its ends are one.
-STANDS = 1e-9
+#: Points of a chain's path count as one if they are closer than this fraction of the distance between its endpoints.
+COINCIDE = 1e-9
 
 
 @dataclass(frozen=True, repr=False)
 class Connection:
-    """A chain of minima from a start to an end, and the saddles between them.
+    """A chain of minima from a start to an end, and the saddles between them, as :func:`find_saddle` returns it.
 
     Attributes
     ----------
     saddles
-        Those that were found, in the order of the chain: the highest, and others that might have been.
+        The saddles that were found, in the order of the chain: the highest one, and others that could have been.
     minima, minima_values
-        (K, D), (K,): start, what lies between, end; or the minimum below an end that was not relaxed that far.
+        (K, D), (K,): the minima of the chain, from start to end, and f there. An endpoint that was not fully relaxed is
+        replaced by the minimum below it.
     path
-        Through all of them, the ways down from the saddles included, where the chain is whole; else the path that was
-        searched, or None. Its ``maximum`` is that of its points, nothing being evaluated between them.
+        The path through all minima and saddles, along the descents from the saddles, where the chain is complete. Else
+        the path that was searched, or None. Its ``maximum`` is the largest value at its points.
     calls
-        Points evaluated: ``"path"``, ``"search"`` and ``"verification"`` of the first saddle, ``"pieces"`` for the rest
-        of the chain, and ``"total"``. An exact product with the Hessian counts as two.
+        Points evaluated: ``"path"``, ``"search"`` and ``"verification"`` for the first saddle, ``"pieces"`` for the
+        rest of the chain, and ``"total"``. An exact Hessian-vector product counts as two.
     rounds
-        Batches that they went out in: what counts where the points of one are evaluated side by side.
+        Number of batches in which they were evaluated: the cost where the points of one batch are evaluated in
+        parallel.
     converged
-        Whether the chain leads from start to end over saddles that are verified, and paths that stay below them.
+        Whether the chain leads from start to end over verified saddles, and over paths that stay below them.
     reason
-        Why not; ``"converged"`` if so, with more after it where the noise has set the tolerance, or where pairs of the
-        chain were not searched since a coarse path between them stays below the saddle.
+        Why it does not; ``"converged"`` if it does, with a remark where the noise has set the tolerance, or where pairs
+        of the chain were not searched because a coarse path between them stays below the saddle.
+
+    Examples
+    --------
+    >>> import minilandscape as ml
+    >>> from minilandscape.potentials import MullerBrown
+    >>> land = MullerBrown()
+    >>> ml.find_saddle(land, *land.minima[:2])
+    Connection(D=2, 3 minima, barrier=106.03 forward, 67.502 reverse, verified)
     """
 
     saddles: tuple[Saddle, ...]
@@ -56,56 +67,120 @@ class Connection:
 
     @property
     def saddle(self) -> Saddle | None:
-        """The highest of the saddles; None where there is none."""
+        """The highest saddle; None where there is none."""
         return max(self.saddles, key=lambda saddle: saddle.value, default=None)
 
     @property
     def barrier_forward(self) -> float:
-        """The highest saddle above the start; NaN without one, or where a chain of verified saddles is not whole."""
+        """The highest saddle minus the value at the start.
+
+        NaN without a saddle, or where a chain of verified saddles is incomplete.
+        """
         return self._above(self.minima_values[0])
 
     @property
     def barrier_reverse(self) -> float:
-        """The highest saddle above the end; NaN as :attr:`barrier_forward`."""
+        """The highest saddle minus the value at the end; NaN where :attr:`barrier_forward` is."""
         return self._above(self.minima_values[-1])
 
     def _above(self, value: float) -> float:
-        # What is missing of a chain may be higher than all that was found of it. Without verification there is none.
+        # The missing part of a chain may hold a higher saddle than all that were found.
         if self.saddle is None or (self.saddle.converged and not self.converged):
             return float("nan")
         return self.saddle.value - float(value)
 
     def __repr__(self) -> str:
-        """One line: the barrier both ways, what it took, and whether it is verified."""
-        between = "" if len(self.saddles) < 2 else f", {len(self.saddles)} saddles"
+        """One line: D, the number of minima, the barrier in both directions, and whether the chain is verified."""
+        state = "verified" if self.converged else f"not verified: {self.reason.removeprefix('not verified: ')}"
+        barrier = f"barrier={number(self.barrier_forward)} forward, {number(self.barrier_reverse)} reverse"
         return (
-            f"<Connection: barrier forward {self.barrier_forward:.6g}, reverse {self.barrier_reverse:.6g}{between}, "
-            f"{self.reason}, {self.calls['total']} calls>"
+            f"Connection(D={self.minima.shape[1]}, {count(len(self.minima), 'minimum', 'minima')}, {barrier}, {state})"
         )
 
+    def _repr_html_(self) -> str:
+        """A table and a figure for notebooks."""
+        return as_html(repr(self), self._rows(), "" if self.path is None else svg_of(self.plot()))
+
+    def summary(self) -> str:
+        """Describe the connection in labelled lines: barrier, saddle, chain, minima, verification and cost."""
+        return text_lines(self._rows())
+
+    def _rows(self) -> list[Row]:
+        values = [*self.minima_values, *(saddle.value for saddle in self.saddles)]
+        rows = [
+            ("barrier", number(self.barrier_forward), f"forward; {number(self.barrier_reverse)} reverse"),
+            (
+                "chain",
+                count(len(self.minima), "minimum", "minima"),
+                f"and {count(len(self.saddles), 'saddle')} between them",
+            ),
+            ("minima", ", ".join(aligned(each, values) for each in self.minima_values), ""),
+        ]
+        if self.saddle is not None:
+            gradient = f"gradient norm {number(self.saddle.residual, 3)} (threshold {number(self.saddle.tolerance, 3)})"
+            rows.insert(1, ("saddle", aligned(self.saddle.value, values), gradient))
+        stages = ", ".join(f"{n:,} {name}" for name, n in self.calls.items() if name != "total" and n)
+        reason = self.reason.removeprefix("converged").removeprefix("; ").strip()
+        return [
+            *rows,
+            ("verified", "yes" if self.converged else "no", reason),
+            (
+                "cost",
+                count(self.calls["total"], "evaluation"),
+                f"{stages}; in {count(self.rounds, 'batch', 'batches')}",
+            ),
+        ]
+
     def plot(self, axes: Any = None) -> Any:
-        """Draws the values along the path on some axes, new ones if None, with the saddles marked; returns them."""
-        if self.path is None:
-            raise ValueError(f"there is no path to draw: {self.reason}")
-        axes = self.path.plot(axes)
-        for saddle in self.saddles:
-            axes.axhline(saddle.value, color="C3", lw=0.6, ls="--")
-        return axes
+        """Draw the value over the length of the path, minima and saddles labelled; return the Matplotlib axes.
+
+        ``axes`` are drawn on; None makes a figure of its own. ValueError where there is no path.
+        """
+        from .shown import plot_connection
+
+        return plot_connection(self, axes)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes an ``.npz`` that :func:`load_connection` reads."""
+        """Write an ``.npz`` file that :func:`load_connection` reads."""
         arrays: dict[str, Any] = {"minima": self.minima, "minima_values": self.minima_values}
         names = ("calls", "rounds", "converged", "reason")
         described: dict[str, Any] = {name: getattr(self, name) for name in names}
         parts = {f"saddle{k}": saddle for k, saddle in enumerate(self.saddles)}
         for name, part in (parts | ({} if self.path is None else {"path": self.path})).items():
-            own, described[name] = part.document()
-            arrays |= {f"{name}_{key}": array for key, array in own.items()}
+            part_arrays, described[name] = part.document()
+            arrays |= {f"{name}_{key}": array for key, array in part_arrays.items()}
         write_result(path, "connection", arrays, described)
 
 
 def load_connection(path: str | os.PathLike[str]) -> Connection:
-    """Reads what :meth:`Connection.save` wrote; ValueError names the file where it is damaged."""
+    """Read a connection that :meth:`Connection.save` wrote.
+
+    Parameters
+    ----------
+    path
+        The ``.npz`` file; files of earlier versions are read too.
+
+    Returns
+    -------
+    Connection
+        The same connection.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged or holds something else; the message names it.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import minilandscape as ml
+    >>> from minilandscape.potentials import MullerBrown
+    >>> land = MullerBrown()
+    >>> file = os.path.join(tempfile.mkdtemp(), "connection.npz")
+    >>> ml.find_saddle(land, *land.minima[:2]).save(file)
+    >>> ml.load_connection(file).converged
+    True
+    """
     arrays, described = read_result(path, "connection")
 
     def part(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -125,17 +200,18 @@ def load_connection(path: str | os.PathLike[str]) -> Connection:
 def path_through(
     landscape: Any,
     minima: list[tuple[np.ndarray, float]],
-    stretches: list[list[tuple[np.ndarray, float]]],
+    segments: list[list[tuple[np.ndarray, float]]],
 ) -> Path:
-    """The polygon from the first minimum to the last, through points with values between each of them and the next.
+    """Make the piecewise-linear path from the first minimum to the last, through points with known values between them.
 
-    Each point is moved along the zero modes, and to the nearest image, as near as it gets to the one before: a descent
-    may have turned a molecule on its way, and the path to the next minimum may cross the cell on its other side.
+    Each point is moved along the zero modes, and to its nearest periodic image, as close as possible to the point
+    before: a descent may have rotated a molecule, and the path to the next minimum may leave the cell on the other
+    side.
     """
     surface, way = Surface(landscape), [minima[0]]
-    least = STANDS * float(np.linalg.norm(minima[-1][0] - minima[0][0]))
-    for stretch, after in zip(stretches, minima[1:], strict=True):
-        for point, value in (*stretch, after):
+    least = COINCIDE * float(np.linalg.norm(minima[-1][0] - minima[0][0]))
+    for segment, after in zip(segments, minima[1:], strict=True):
+        for point, value in (*segment, after):
             step = moved_near(landscape, way[-1][0], point, surface.zero_modes)
             if np.linalg.norm(step) > least:
                 way.append((way[-1][0] + step, value))
@@ -159,6 +235,6 @@ def path_through(
         evaluations=Evaluations(),
         converged=True,
         reason=Ending.CONVERGED,
-        metadata={"method": "descents from saddles"},
+        metadata={"method": "descents from saddles", **units_of(landscape)},
         basis="hat",
     )

@@ -1,4 +1,4 @@
-"""The minimum that lies downhill from a point."""
+"""Find the minimum downhill from a point."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import numpy as np
 from ..landscape import LandscapeError
 from ..saddles import Descent, Known, Minimum, Model, Rescaled, Seen, Surface, unit_of
 
-#: The distance between gradients that are subtracted to learn a curvature, as a part of the scale.
+#: Finite-difference step for a curvature, relative to the length scale.
 APART = 1e-3
 
 
 def minimum_below(
     surface: Surface, x: np.ndarray, direction: np.ndarray, reach: float, tolerance: float, known: Known
 ) -> Minimum:
-    """Follow the value downhill from x to a minimum, or say why there is none.
+    """Follow the value downhill from x to a minimum, or give the reason why there is none.
 
-    ``direction`` is one in which a first curvature is learnt, ``reach`` what steps are measured by.
+    The first curvature is measured along ``direction``; ``reach`` is the unit of the step sizes.
     """
     assert surface.scale is not None
     if (unit := unit_of(tolerance * surface.scale)) != 1:

@@ -17,6 +17,7 @@ from .protocol import (
     Span,
     Weights,
     describe_point,
+    units_of,
     vector,
 )
 
@@ -36,5 +37,6 @@ __all__ = [
     "describe_point",
     "read_stack",
     "real_numbers",
+    "units_of",
     "vector",
 ]

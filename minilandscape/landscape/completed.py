@@ -1,4 +1,4 @@
-"""Any object as a landscape, with the defaults for what it lacks."""
+"""Make a landscape of any object, adding defaults for missing methods and attributes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .protocol import (
     describe_point,
 )
 
-#: Attributes and methods that are taken as they are, where there are such.
+#: Attributes and methods that are passed on unchanged where the object has them.
 _TAKEN = (
     "size",
     "dtype",
@@ -35,9 +35,10 @@ _TAKEN = (
 
 
 class _Completed(LandscapeDefaults):
-    """An object that has the required methods of a landscape, with the defaults for what it lacks.
+    """An object with the required methods of a landscape, with defaults for the optional ones.
 
-    Whatever its methods raise becomes a ``LandscapeError`` that names the point, so that a search keeps its best path.
+    Every exception of its methods becomes a ``LandscapeError`` that names the point, so that a search keeps its best
+    path.
     """
 
     names_points = True
@@ -85,7 +86,7 @@ class _Completed(LandscapeDefaults):
         return _values("values_and_gradients", values, points), self._gradients(gradients, points)
 
     def _gradients(self, gradients: Any, points: Any) -> Any:
-        """The gradients, copied, where the points are."""
+        """Check and copy gradients; they stay on the device of the points."""
         if array_module(gradients) is np:
             gradients = _numbers("gradients", gradients, points).astype(self.dtype, copy=False)
         elif gradients.dtype.kind not in "fiu":
@@ -115,7 +116,7 @@ class _Completed(LandscapeDefaults):
 
 
 class _CompletedSpan:
-    """An object's own span, whose errors name a point."""
+    """The span that an object provides; its errors name a point."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
@@ -160,7 +161,7 @@ class _CompletedSpan:
 
 @contextmanager
 def _naming(method: str, points: Any, first: Callable[[Any], Any] = lambda points: points[:1]) -> Iterator[None]:
-    """Whatever an object's method raises becomes a LandscapeError that names the first of its points."""
+    """Turn every exception of an object's method into a LandscapeError that names the first of its points."""
     try:
         yield
     except LandscapeError as error:
@@ -182,7 +183,7 @@ def _numbers(name: str, result: Any, points: Any) -> np.ndarray:
 
 
 def _values(method: str, values: Any, points: Any) -> np.ndarray:
-    """The values (P,), copied."""
+    """Check and copy values (P,)."""
     values = _numbers(f"the values that {method} returned", values, points)
     if values.shape != (len(points),):
         raise LandscapeError(f"{method} returned values of shape {values.shape}; expected {(len(points),)}", points[0])
@@ -190,7 +191,7 @@ def _values(method: str, values: Any, points: Any) -> np.ndarray:
 
 
 def _check_path_defaults(obj: Any, given: dict[str, Any]) -> None:
-    """Raises ValueError where some are of no option."""
+    """Raise ValueError where a default belongs to no option."""
     unknown = [name for name in given if name not in PATH_DEFAULTS]
     if unknown:
         known = ", ".join(PATH_DEFAULTS)
@@ -198,21 +199,36 @@ def _check_path_defaults(obj: Any, given: dict[str, Any]) -> None:
 
 
 def as_landscape(obj: Any, size: int | None = None) -> Any:
-    """The object as a landscape, with every default that it lacks.
+    """Make a landscape of an object, adding defaults for missing methods and attributes.
+
+    Every public function calls this first, so that all of them accept plain functions.
 
     Parameters
     ----------
     obj
         A landscape, any object with ``size`` and ``values_and_gradients``, or a function ``f(x) -> (value, gradient)``.
     size
-        D, for a function; checked otherwise.
+        Number of coordinates D; required for a function unless its first points tell, checked otherwise.
+
+    Returns
+    -------
+    Landscape
+        ``obj`` itself if it is a complete landscape, else a wrapper.
 
     Raises
     ------
     TypeError
-        If it is none of these.
+        If the object is none of these.
     ValueError
-        If its size is another.
+        If the landscape has another number of coordinates than ``size``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import minilandscape as ml
+    >>> land = ml.as_landscape(lambda x: (np.sum(x**2), 2 * x), size=3)
+    >>> land.values(np.ones((2, 3)))
+    array([3., 3.])
     """
     if isinstance(obj, type):
         raise TypeError(f"{obj.__name__} is a class; expected an object of it, as {obj.__name__}() may make")
@@ -230,6 +246,6 @@ def as_landscape(obj: Any, size: int | None = None) -> Any:
         )
     if size is not None and landscape.size not in (0, size):
         raise ValueError(f"the landscape has {landscape.size} coordinates, the point {size}")
-    if size is not None and landscape.size == 0:  # a function that was left to learn it from its points
+    if size is not None and landscape.size == 0:  # a function whose first points would tell
         landscape.size = size
     return landscape

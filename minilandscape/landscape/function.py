@@ -1,4 +1,4 @@
-"""Any function of a vector as a landscape."""
+"""Landscapes of plain functions."""
 
 from __future__ import annotations
 
@@ -13,52 +13,56 @@ import numpy as np
 from ..backend import to_host
 from .protocol import Evaluations, LandscapeDefaults, LandscapeError, describe_point
 
-#: Bytes of results that a FunctionLandscape keeps.
+#: Bytes of results that a FunctionLandscape caches.
 MEMORY = 64 << 20
 
 
 class FunctionLandscape(LandscapeDefaults):
-    """Any function of a vector as a landscape.
+    """A landscape made of a function of D coordinates.
 
     Parameters
     ----------
     f
-        ``f(x) -> (value, gradient)`` for one point x (D,); or ``f(x) -> value`` with ``gradient`` given.
-        With ``batched=True``: ``f(X) -> ((P,), (P, D))`` for a stack (P, D).
+        ``f(x) -> (value, gradient)`` for one point x (D,); or ``f(x) -> value``, with ``gradient`` given.
+        With ``batched=True``: ``f(X) -> ((P,), (P, D))`` for a stack of points (P, D).
     size
-        D; None takes it from the first points that come.
+        Number of coordinates D; None takes it from the first points that are evaluated.
     gradient
-        None if f returns it; a function ``gradient(x) -> (D,)`` of its own; or ``"autograd"`` for an f written with
-        ``autograd.numpy``.
+        None if f returns the gradient; a separate function ``gradient(x) -> (D,)``; or ``"autograd"`` for an f written
+        with ``autograd.numpy``.
     batched
-        f, and the gradient, take stacks of points.
+        Whether f, and the gradient function, accept stacks of points.
     workers
-        How many points (stacks, if batched) are evaluated side by side, in threads. More than 1 asks for functions
-        that may be called from several threads at a time.
+        Number of points (stacks, if batched) that are evaluated in parallel, in threads. More than 1 requires functions
+        that may be called from several threads at the same time.
     zero_modes
-        ``zero_modes(x) -> (Z, D)``: directions at x that leave the value alone, such as a molecule's rigid motions;
-        None for none. Saddle certificates leave them out.
+        ``zero_modes(x) -> (Z, D)``: directions at x along which the value does not change, such as the rigid motions of
+        a molecule; None for none. The verification of saddles excludes them.
     memory
-        Bytes for results that are kept, so that f is never called twice at the same point, bit for bit, but for a
-        gradient of its own that is asked for after the value; the oldest go first. 0 keeps nothing, as a random f may
-        want. None takes 64 MiB, and 0 where f takes stacks. :meth:`forget` drops them.
+        Bytes of a cache of results: f is not called again at a bit-identical point, except for a gradient that is
+        requested after the value. The oldest results are dropped first. 0 caches nothing, which a random f requires.
+        None takes 64 MiB, and 0 where f accepts stacks. :meth:`forget` clears the cache.
 
     Attributes
     ----------
+    size
+        D; 0 while it is unknown.
     evaluations
-        The points at which f was called.
+        Number of points at which f was called, an :class:`Evaluations`.
 
     Raises
     ------
     LandscapeError
-        On evaluation, if f raises, or returns something of the wrong shape or other than real numbers (complex numbers
-        whose imaginary part is not 0, masked numbers, strings, booleans, None); it names the point.
+        On evaluation, if f raises, or if it returns an array of the wrong shape or anything but real numbers (complex
+        numbers with a non-zero imaginary part, masked numbers, strings, booleans, None). The message names the point.
 
     Examples
     --------
     >>> import numpy as np
     >>> import minilandscape as ml
     >>> land = ml.FunctionLandscape(lambda x: (np.sum(x**2), 2 * x), size=3)
+    >>> land
+    FunctionLandscape(<lambda>, D=3)
     >>> land.values(np.ones((2, 3)))
     array([3., 3.])
     """
@@ -102,18 +106,23 @@ class FunctionLandscape(LandscapeDefaults):
         self._memory, self._known = memory, OrderedDict[bytes, tuple[float, np.ndarray | None]]()
         self.evaluations = Evaluations()
 
+    def __repr__(self) -> str:
+        """One line: the function, and D."""
+        name = getattr(self._f, "__name__", type(self._f).__name__)
+        return f"{type(self).__name__}({name}, D={self.size or 'unknown'})"
+
     def values(self, points: Any) -> np.ndarray:
-        """(P, D) -> (P,), known ones from memory."""
+        """Evaluate values: (P, D) -> (P,); cached ones are reused."""
         return self._remembered(points, gradient=False)[0]
 
     def values_and_gradients(self, points: Any) -> tuple[np.ndarray, np.ndarray]:
-        """(P, D) -> (P,), (P, D), known ones from memory."""
+        """Evaluate values and gradients: (P, D) -> (P,), (P, D); cached ones are reused."""
         values, gradients = self._remembered(points, gradient=True)
         assert gradients is not None
         return values, gradients
 
     def zero_modes(self, point: Any) -> np.ndarray:
-        """(Z, D): the directions that were named, checked; none where none were."""
+        """Return the zero modes at a point, (Z, D), checked; none where no function was given."""
         if self._zero_modes is None:
             return np.zeros((0, self.size))
         x = np.array(to_host(point), dtype=np.float64)
@@ -130,11 +139,11 @@ class FunctionLandscape(LandscapeDefaults):
         return modes
 
     def forget(self) -> None:
-        """Drops remembered results. Call it after a change of f, or of data and parameters that f reads."""
+        """Clear the cache. Call it after a change of f, or of data and parameters that f reads."""
         self._known.clear()
 
     def _remembered(self, points: Any, gradient: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        """Values and gradients (None if not asked for), evaluated where they are not known."""
+        """Return values and gradients (None if not requested), evaluated where they are not cached."""
         points = self._checked(points)
         if not self._memory:
             return self._together(points, gradient)
@@ -161,7 +170,7 @@ class FunctionLandscape(LandscapeDefaults):
         return values, np.array([found[key][1] for key in keys]).reshape(points.shape) if gradient else None
 
     def _together(self, points: np.ndarray, gradient: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        """Values, and gradients where they are requested."""
+        """Evaluate values, and gradients where they are requested."""
         values, gradients = np.empty(len(points)), np.empty_like(points) if gradient else None
         for part, value, slope in self._evaluated(points, gradient):
             values[part] = value
@@ -184,7 +193,7 @@ class FunctionLandscape(LandscapeDefaults):
             yield part, values, slopes
 
     def _both(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Values and gradients of the points of one call."""
+        """Evaluate values and gradients of the points of one call."""
         if callable(self._gradient):
             value = self._value(self._call(self._f, points), points)
             return value, self._slope(self._call(self._gradient, points), points)
@@ -198,14 +207,14 @@ class FunctionLandscape(LandscapeDefaults):
         return self._value(result[0], points), self._slope(result[1], points)
 
     def _at_least_value(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Values of the points of one call, and gradients where the function returns both."""
+        """Evaluate values of the points of one call, and gradients where the function returns both."""
         result = self._call(self._f, points)
         if self._gradient is None and _is_pair(result):
             return self._value(result[0], points), self._slope(result[1], points)
         return self._value(result, points), None
 
     def _call(self, function: Callable[[Any], Any], points: np.ndarray) -> Any:
-        """The function's result at the point, or points, of one call."""
+        """Call the function at the point, or the stack of points, of one call."""
         try:
             # A copy: the function may write into its argument.
             return function(points.copy() if self._batched else points[0].copy())
@@ -251,7 +260,7 @@ class FunctionLandscape(LandscapeDefaults):
         return points
 
     def _parts(self, points: np.ndarray) -> list[slice]:
-        """The calls that the points make: one a point, or one a worker where f takes stacks."""
+        """Divide points into calls: one call per point, or one per worker where f accepts stacks."""
         if not self._batched:
             return [slice(k, k + 1) for k in range(len(points))]
         cuts = np.linspace(0, len(points), min(self._workers, len(points)) + 1).astype(int)
@@ -259,15 +268,15 @@ class FunctionLandscape(LandscapeDefaults):
 
 
 def real_numbers(result: Any, dtype: Any = np.float64, copy: bool = True) -> np.ndarray:
-    """The numbers that a user's code returned, as an array on the host.
+    """Convert the numbers that a user's code returned to an array on the host.
 
-    NumPy alone reads strings, takes None for NaN, ignores masks and drops imaginary parts. A copy by default, since
-    codes of all kinds return the same work array, or a list that they fill again, every time.
+    NumPy alone converts strings, reads None as NaN, ignores masks and drops imaginary parts. A copy by default, since
+    many codes return the same work array, or the same list, every time.
 
     Raises
     ------
     TypeError
-        If they are no real numbers; the message names what they are.
+        If they are not real numbers; the message names their type.
     """
     if hasattr(result, "detach"):  # a PyTorch tensor that still records operations
         result = result.detach()
@@ -278,7 +287,7 @@ def real_numbers(result: Any, dtype: Any = np.float64, copy: bool = True) -> np.
         array = to_host(result)
     except ValueError:  # lists of several lengths
         raise TypeError(_kind(result)) from None
-    except Exception as error:  # whatever an object raises that NumPy asks for numbers
+    except Exception as error:  # of any kind: NumPy calls methods of the object
         raise TypeError(f"{type(result).__name__} ({error})") from None
     kind = array.dtype.kind
     if kind in "fiu":
@@ -293,14 +302,14 @@ def real_numbers(result: Any, dtype: Any = np.float64, copy: bool = True) -> np.
 
 
 def read_stack(points: Any, size: int, dtype: Any = np.float64) -> np.ndarray:
-    """Points (P, D) on the host, which are not copied where they need not be; D is any where the size is 0.
+    """Convert points to a stack (P, D) on the host, without a copy where possible; a size of 0 accepts any D.
 
     Raises
     ------
     ValueError
-        If they are of another shape.
+        If they have another shape.
     TypeError
-        If they are no real numbers.
+        If they are not real numbers.
     """
     try:
         stack = real_numbers(points, dtype, copy=False)
@@ -314,7 +323,7 @@ def read_stack(points: Any, size: int, dtype: Any = np.float64) -> np.ndarray:
 
 
 def _from_objects(result: Any, array: np.ndarray) -> np.ndarray:
-    """Numbers of Python's own kinds, such as fractions."""
+    """Convert numbers of Python types such as fractions."""
     numbers = np.empty(array.shape)
     for place, number in np.ndenumerate(array):
         if not hasattr(number, "__float__") or isinstance(number, bool):
@@ -332,19 +341,19 @@ def _is_pair(result: Any) -> bool:
 
 
 def _kind(result: Any) -> str:
-    """The type of a result, for messages; a tuple with its length."""
+    """Name the type of a result for messages; of a tuple also its length."""
     return f"tuple of {len(result)}" if isinstance(result, tuple) else type(result).__name__
 
 
 def _autograd(f: Callable[[Any], Any], batched: bool) -> Callable[[Any], Any]:
-    """The function (value, gradient) of an f written with ``autograd.numpy``."""
+    """Make the function (value, gradient) of an f written with ``autograd.numpy``."""
     import autograd
 
     if not batched:
         return autograd.value_and_grad(f)
 
     def summed(x: Any) -> Any:
-        # The points of a stack do not see each other, so the sum's gradient holds each one's own.
+        # Each value depends on its own point only, so the gradient of the sum holds the gradient of each.
         return autograd.numpy.sum(f(x))
 
     return lambda x: (f(x), autograd.grad(summed)(x))

@@ -1,4 +1,4 @@
-"""A landscape by the name of what makes it: MODULE:NAME."""
+"""Import a landscape by name: MODULE:NAME."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any
 
 
 def named_landscape(name: str, folder: str = "", convert: Callable[[Any], Any] = lambda made: made) -> Any:
-    """Import the landscape that MODULE:NAME is, or returns when called.
+    """Import the landscape that MODULE:NAME names, or that it returns when called.
 
     Parameters
     ----------
     name
-        Of a function x -> (value, gradient), of an object with a landscape's methods, or of a function without
-        arguments that returns one of those.
+        MODULE:NAME of a function x -> (value, gradient), of an object with the methods of a landscape, or of a function
+        without arguments that returns one of these, as my_energy:make.
     folder
-        Searched first; by default the current one.
+        The folder that is searched first; by default the current one.
     convert
-        Makes a landscape of what else a function may return, such as a PyTorch module with its loss and data; whatever
-        it does not know it returns as it is. ValueError and TypeError of it are told with the name.
+        Converts other return values to a landscape, such as a PyTorch module with its loss and data; anything else it
+        returns unchanged. The name is added to the messages of its ValueError and TypeError.
 
     Raises
     ------
     ValueError
-        If there is no such thing, it raises, or it is no landscape.
+        If the name cannot be imported, the function raises, or the result is not a landscape.
     """
     module, colon, attribute = name.partition(":")
     if not colon or not attribute or not all(part.isidentifier() for part in module.split(".")):
@@ -67,12 +67,14 @@ def _converted(name: str, made: Any, convert: Callable[[Any], Any]) -> Any:
 
 
 def _is_factory(name: str, found: Any) -> bool:
-    """Whether it is to be called for the landscape; it is one itself if it takes a point, or has a landscape's methods.
+    """Decide whether the object has to be called to get the landscape.
+
+    It is the landscape itself if it accepts a point, or if it has the methods of a landscape.
 
     Raises
     ------
     ValueError
-        If it is neither.
+        If it is neither a landscape nor a function that returns one.
     """
     if not isinstance(found, type) and hasattr(found, "values_and_gradients"):
         return False
@@ -92,7 +94,7 @@ def _is_factory(name: str, found: Any) -> bool:
 
 
 def _takes(signature: inspect.Signature, n: int) -> bool:
-    """Whether a call with n arguments would go through."""
+    """Decide whether a function can be called with n arguments."""
     try:
         signature.bind(*range(n))
     except TypeError:

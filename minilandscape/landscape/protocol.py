@@ -1,4 +1,4 @@
-"""What every function of many variables looks like to the optimisers, path finders and analyses."""
+"""The protocol of a landscape: a function of many variables as optimisers, path finders and analyses see it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..backend import array_module, to_device, to_host
 
 Weights = np.ndarray | Callable[[np.ndarray], np.ndarray] | None
 
-#: The options of a path search on a landscape that says nothing of its own; None leaves them to the search.
+#: The default options of a path search on a landscape without defaults of its own; None leaves a choice to the search.
 PATH_DEFAULTS: dict[str, Any] = {
     "objective": "maxflux",
     "lam": None,
@@ -25,16 +25,27 @@ PATH_DEFAULTS: dict[str, Any] = {
 
 
 class LandscapeError(ArithmeticError):
-    """A landscape could not be evaluated, or its values are not finite.
+    """Raised where a landscape cannot be evaluated, or where its values are not finite.
 
     Attributes
     ----------
     point
-        The point, (D,), as a host array; None where it is not known.
+        (D,): the point, as a host array; None where it is unknown.
     t
-        Its place on the path, where there is one.
+        Its position along the path, from 0 to 1; None outside a path search.
     best
-        The best path so far, where a path finder was at work.
+        The best path so far, a :class:`Path`; None outside a path search, or before there is a path.
+
+    Examples
+    --------
+    >>> import math
+    >>> import minilandscape as ml
+    >>> land = ml.FunctionLandscape(lambda x: (math.sqrt(x[0]), 0.5 / x**0.5), size=1)
+    >>> try:
+    ...     land.values([[-1.0]])
+    ... except ml.LandscapeError as error:
+    ...     print(error)
+    the function raised ValueError at (-1): math domain error
     """
 
     def __init__(self, message: str, point: Any = None, t: float | None = None) -> None:
@@ -45,32 +56,38 @@ class LandscapeError(ArithmeticError):
 
 
 def vector(name: str, point: Any, landscape: Any) -> np.ndarray:
-    """A point on the host; TypeError, which names it, where it does not hold real numbers."""
+    """Convert a point to a host array; TypeError, which names it, where it does not hold real numbers."""
     array = to_host(point)
     if array.dtype.kind not in "biuf":
-        makes = f": {type(landscape).__name__}.vector({name}) makes one" if hasattr(landscape, "vector") else ""
+        hint = f": {type(landscape).__name__}.vector({name}) makes one" if hasattr(landscape, "vector") else ""
         raise TypeError(
-            f"{name} is {type(point).__name__} ({array.dtype}); expected a vector of real numbers (D,){makes}"
+            f"{name} is {type(point).__name__} ({array.dtype}); expected a vector of real numbers (D,){hint}"
         )
     return array
 
 
 def describe_point(point: np.ndarray) -> str:
-    """The first few coordinates of a point, for messages."""
+    """Format the first few coordinates of a point for messages."""
     head = ", ".join(f"{x:.6g}" for x in point[:4])
     return f"({head})" if point.size <= 4 else f"({head}, …; {point.size} coordinates)"
 
 
 @dataclass
 class Evaluations:
-    """How many points were evaluated.
+    """Numbers of function evaluations; they can be added and subtracted.
 
     Attributes
     ----------
     values
-        Points at which the value alone was computed.
+        Number of points at which only the value was computed.
     gradients
-        Points at which value and gradient were computed.
+        Number of points at which value and gradient were computed.
+
+    Examples
+    --------
+    >>> import minilandscape as ml
+    >>> ml.Evaluations(10, 5) + ml.Evaluations(values=2)
+    Evaluations(values=12, gradients=5)
     """
 
     values: int = 0
@@ -90,27 +107,30 @@ class Span(Protocol):
     Attributes
     ----------
     basis
-        (R, D), the rows as they are now.
+        (R, D): the current rows.
     evaluations
-        The points evaluated so far, second forward passes included.
+        Points evaluated so far, second forward passes included.
     """
 
     basis: Any
     evaluations: Evaluations
 
     def values(self, coefficients: np.ndarray) -> np.ndarray:
-        """(P, R) -> (P,) float64 on the host."""
+        """Evaluate points with coefficients (P, R): values (P,), float64 on the host."""
 
     def values_and_pullback(
         self, coefficients: np.ndarray, weights: Weights = None, rows: Sequence[int] | None = None
     ) -> tuple[np.ndarray, Any]:
-        """Values (P,), and ``(weights[:, None] * coefficients).T @ gradients`` (len(rows), D) for some rows."""
+        """Evaluate values (P,), and pull the gradients back to some rows.
+
+        The pullback is ``(weights[:, None] * coefficients).T @ gradients``, (len(rows), D).
+        """
 
     def replace(self, rows: Sequence[int], vectors: Any) -> None:
-        """New vectors (len(rows), D) for some rows."""
+        """Replace some rows by vectors (len(rows), D)."""
 
     def combine(self, rows: Sequence[int], coefficients: np.ndarray) -> None:
-        """The rows become combinations (len(rows), R) of the old rows."""
+        """Replace some rows by linear combinations (len(rows), R) of the old rows."""
 
 
 @runtime_checkable
@@ -128,10 +148,9 @@ class Landscape(Protocol):
     in which points arrive, ``span``, ``displacement``, ``zero_modes``, ``residual``, ``forget`` and ``path_defaults``;
     see :class:`LandscapeDefaults`.
 
-    Optional, without a default: ``hessian_products(point, vectors)``, (D,) and (V, D) -> (V, D), the exact products of
-    the Hessian at a point with some vectors; where it is missing, or None, finite differences of gradients take its
-    place. And ``blocks``, a sequence of the named parts of a
-    vector, each with ``name``, ``shape``, ``start`` and ``stop``.
+    Optional, without a default: ``hessian_products(point, vectors)``, (D,) and (V, D) -> (V, D), exact Hessian-vector
+    products; where it is missing, or None, finite differences of gradients are used. And ``blocks``, a sequence of the
+    named parts of a parameter vector, each with ``name``, ``shape``, ``start`` and ``stop``.
     """
 
     size: int
@@ -144,13 +163,15 @@ class Landscape(Protocol):
 
 
 class LandscapeDefaults:
-    """What a landscape need not write itself.
+    """Default methods and attributes of a landscape.
 
     Attributes
     ----------
     names_points
-        Whether whatever its methods raise is a ``LandscapeError`` that names the point; :func:`as_landscape` sees to it
-        where they do not.
+        Whether every exception of its methods is a ``LandscapeError`` that names the point; :func:`as_landscape` wraps
+        landscapes whose exceptions do not.
+    quantity, value_unit, length_unit
+        The name of the values, their unit and that of lengths, for the labels of figures and summaries.
     """
 
     size: int
@@ -163,35 +184,42 @@ class LandscapeDefaults:
     length_unit: str = ""
 
     def values(self, points: Any) -> np.ndarray:
-        """(P, D) -> (P,), from values and gradients where there is nothing cheaper."""
+        """Evaluate values: (P, D) -> (P,); computes gradients too where a class does not override this method."""
         return self.values_and_gradients(points)[0]
 
     def values_and_gradients(self, points: Any) -> tuple[np.ndarray, Any]:
-        """(P, D) -> (P,), (P, D)."""
+        """Evaluate values and gradients: (P, D) -> (P,), (P, D)."""
         raise TypeError(f"{type(self).__name__} has no gradient: give it a method values_and_gradients(points)")
 
     def span(self, basis: Any) -> Span:
-        """The span of some rows (R, D); the rows are copied."""
+        """Make the span of rows (R, D); the rows are copied."""
         return PointSpan(self, basis)
 
     def displacement(self, a: Any, b: Any) -> Any:
-        """b − a; the shortest way where there is a periodic cell."""
+        """Compute the displacement b − a; the shortest one (minimum image) in a periodic cell."""
         return b - a
 
     def zero_modes(self, point: Any) -> Any:
-        """(Z, D): directions that leave the value alone; none."""
+        """Return the directions along which the value does not change, (Z, D); here none."""
         return array_module(point).zeros((0, self.size), dtype=self.dtype)
 
     def residual(self, gradient: Any) -> float:
-        """How large a gradient (D,) is: its largest component; of atoms, the largest force."""
+        """Compute the norm of a gradient (D,): its largest absolute component; for atoms, the largest force (fmax)."""
         return float(np.abs(to_host(gradient)).max(initial=0))
 
     def forget(self) -> None:
-        """Drops remembered results; nothing where none are kept."""
+        """Clear cached results; does nothing where none are cached."""
+
+
+def units_of(landscape: Any) -> dict[str, str]:
+    """Collect what a landscape's values are called, and the units of values and lengths, where it names them."""
+    defaults = {"quantity": "value", "value_unit": "", "length_unit": ""}
+    given = {name: str(getattr(landscape, name, default)) for name, default in defaults.items()}
+    return {name: text for name, text in given.items() if text != defaults[name]}
 
 
 class PointSpan:
-    """The span of any landscape: forms the points and evaluates them."""
+    """The span of any landscape: computes the points and evaluates them."""
 
     def __init__(self, landscape: Any, basis: Any) -> None:
         self._landscape = landscape
@@ -206,14 +234,14 @@ class PointSpan:
         return to_device(array, self._landscape.device, self._landscape.dtype)
 
     def values(self, coefficients: np.ndarray) -> np.ndarray:
-        """(P, R) -> (P,)."""
+        """Evaluate points with coefficients (P, R): values (P,)."""
         self.evaluations.values += len(coefficients)
         return self._landscape.values(self._device(coefficients) @ self.basis)
 
     def values_and_pullback(
         self, coefficients: np.ndarray, weights: Weights = None, rows: Sequence[int] | None = None
     ) -> tuple[np.ndarray, Any]:
-        """Values (P,), and ``(weights[:, None] * coefficients).T @ gradients`` for some rows."""
+        """Evaluate values (P,) and ``(weights[:, None] * coefficients).T @ gradients`` for some rows."""
         self.evaluations.gradients += len(coefficients)
         self._last = None
         values, gradients = self._landscape.values_and_gradients(self._device(coefficients) @ self.basis)
@@ -221,7 +249,7 @@ class PointSpan:
         return values, self.pulled_again(weights, rows)
 
     def pulled_again(self, weights: Weights = None, rows: Sequence[int] | None = None) -> Any:
-        """The pullback of the gradients that were evaluated last, with other weights."""
+        """Compute the pullback of the last gradients with other weights, without evaluating again."""
         coefficients, values, gradients = self._last
         pull = coefficients if rows is None else coefficients[:, list(rows)]
         if callable(weights):
@@ -231,9 +259,9 @@ class PointSpan:
         return self._device(pull).T @ gradients
 
     def replace(self, rows: Sequence[int], vectors: Any) -> None:
-        """New vectors for some rows."""
+        """Replace some rows by vectors."""
         self.basis[list(rows)] = to_device(vectors, self._landscape.device, self._landscape.dtype)
 
     def combine(self, rows: Sequence[int], coefficients: np.ndarray) -> None:
-        """The rows become combinations of the old rows."""
+        """Replace some rows by linear combinations of the old rows."""
         self.basis[list(rows)] = self._device(np.asarray(coefficients)) @ self.basis

@@ -1,4 +1,4 @@
-"""Slopes along lines by finite differences of values, at the step where they are most certain."""
+"""Directional derivatives (slopes) by finite differences of values, at the step of least error."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ import numpy as np
 from ..backend import to_device, to_host
 from .protocol import LandscapeError
 
-#: The stencil: x + k h u for these k; weights of h f', of h² f'', and of the third and fourth differences.
+#: Stencil x + k h u: the offsets k; weights for h f', for h² f'', and for the third and fourth differences.
 OFFSETS = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
 FIRST, SECOND = np.array([1.0, -8.0, 0.0, 8.0, -1.0]) / 12, np.array([-1.0, 16.0, -30.0, 16.0, -1.0]) / 12
 THIRD, FOURTH = np.array([[-1.0, 3, -3, 1, 0], [0, -1, 3, -3, 1]]), np.array([1.0, -4, 6, -4, 1])
-#: The standard deviation that noise of size 1 gives to h² f'', and a little more.
+#: Upper bound of the standard deviation of h² f'' for noise of standard deviation 1.
 NOISE = 4
-#: Finite differences are known well below this part of the slopes around.
+#: Finite differences are resolved if their relative error is below this.
 RESOLVED = 1e-3
-#: A mean slope from those at its ends and in the middle; what noise may make of values, in standard deviations.
+#: Weights of Simpson's rule; differences of values up to so many standard deviations may be noise.
 SIMPSON, FLAT = np.array([1.0, 4.0, 1.0]) / 6, 10
-#: Slopes along an interval that are summed at most.
+#: Largest number of slopes along an interval.
 MOST_NODES = 128
-#: Halvings and doublings of the step at most; doublings without gain; steps at most, in parts of the coordinates.
+#: Largest number of halvings and doublings of the step, of doublings without a smaller error, and the largest step
+#: relative to the coordinates.
 MOST, PATIENCE, FARTHEST = 100, 4, 100.0
-#: Much finer steps are smaller by two to the power of this.
+#: Much finer steps are smaller by 2 to this power.
 FINER = 10
 
 
@@ -38,12 +39,12 @@ class Slope:
     analytic, numeric
         The slope at the point.
     error, uncertainty
-        How far the two differ, in the slope or in its change over one step, and the estimated error of the finite
-        differences: parts of the slopes around. An infinite uncertainty: all is zero, as far as the noise shows.
+        The difference of the two, in the slope or in its change over one step, and the estimated error of the finite
+        differences; both relative to the slopes nearby. Infinite uncertainty: everything is zero within the noise.
     step
-        h.
+        Finite-difference step h.
     eps
-        The precision of the values.
+        Precision of the values.
     """
 
     analytic: float
@@ -56,8 +57,8 @@ class Slope:
 
 @dataclass(frozen=True)
 class _Stencil:
-    """Finite differences at one step: f', h f'', the mean slopes behind and ahead, their error, the noise of
-    values, and the slopes around."""
+    """Finite differences at one step: f', h f'', the mean slopes on both sides, their error, the noise of the values,
+    and the size of slopes nearby."""
 
     step: float
     slope: float
@@ -86,11 +87,11 @@ class Point:
         self.value, self.gradient = float(value), gradient
         largest = float(np.abs(gradient).max())
         self.finite = isfinite(self.value) and isfinite(largest)
-        #: Of a random direction, typically.
+        #: The slope along a typical random direction.
         self.typical = largest * sqrt(float(np.mean((gradient / largest) ** 2))) if 0 < largest < inf else 0.0
 
     def along(self, u: np.ndarray, step: float | None, enough: float) -> Slope:
-        """The slope along a unit vector u, at a given step or at the best."""
+        """Compute the slope along a unit vector u, at a given step or at the best one."""
         line = _Line(self, u, step)
         if not self.finite:
             return Slope(nan, nan, nan, nan, line.first, line.eps)
@@ -99,13 +100,13 @@ class Point:
         slopes = np.full(5, analytic)
         slopes[OFFSETS != 0] = self.slopes(OFFSETS[OFFSETS != 0] * found.step, u)
         scale = max(found.scale, float(np.abs(slopes).max()))
-        # Where slope and curvature are zero, only the change of value to either side tells.
+        # Where slope and curvature are zero, only the changes of value to both sides detect errors.
         halves = slopes[2::-1], slopes[2:]
         sides = [abs(SIMPSON @ half - change) for half, change in zip(halves, found.sides, strict=True)]
         error = max(abs(analytic - found.slope), abs(float(FIRST @ slopes) - found.bend), *sides)
-        # The gradients have noise of their own.
-        own = max(abs(float(FOURTH @ slopes)) / sqrt(70), float(np.abs(THIRD @ slopes).max()) / sqrt(20))
-        uncertain = found.error + 3 * own
+        # The gradients are noisy too.
+        noise = max(abs(float(FOURTH @ slopes)) / sqrt(70), float(np.abs(THIRD @ slopes).max()) / sqrt(20))
+        uncertain = found.error + 3 * noise
         if not (isfinite(error) and isfinite(uncertain) and isfinite(scale)):
             return Slope(analytic, found.slope, nan, nan, found.step, line.eps)
         if line.flat(found, scale):
@@ -113,10 +114,10 @@ class Point:
         return Slope(analytic, found.slope, error / scale, uncertain / scale, found.step, line.eps)
 
     def over_an_interval(self, u: np.ndarray, known: Slope) -> Slope:
-        """The changes of value over intervals ahead and behind against the integral of the slope (Simpson's rule).
+        """Compare the changes of value over intervals on both sides with the integral of the slope (Simpson's rule).
 
-        For values that noise and kinks together keep from being differentiated: over a long interval noise is small
-        beside the change of value, and the integral of a slope that jumps can be had from many slopes.
+        For values that cannot be differentiated because of both noise and kinks: over a long interval the noise is
+        small compared with the change of value, and a discontinuous slope can be integrated from many samples.
         """
         line, best = _Line(self, u, None), known
         reach = 4 * known.step
@@ -131,7 +132,7 @@ class Point:
         return best
 
     def _integral(self, u: np.ndarray, reach: float, known: Slope) -> Slope:
-        """Of one interval; what is known where that is not evaluated."""
+        """Compare over one interval; returns the slope known before where it cannot be evaluated."""
         change = float(np.diff(self.values(self.x + np.outer([0.0, reach], u)))[0]) / reach
         noise = NOISE * known.eps * abs(self.value) / reach
         slopes = np.array([float(self.gradient @ u), *self.slopes(np.array([0.5, 1.0]) * reach, u)])
@@ -151,14 +152,14 @@ class Point:
         return Slope(mean, change, abs(mean - change) / scale, uncertain / scale, 0.5 * reach, known.eps)
 
     def slopes(self, distances: np.ndarray, u: np.ndarray) -> np.ndarray:
-        """(n,): the slopes by the gradient at distances along u; NaN where there is none."""
+        """Compute slopes (n,) from gradients at distances along u; NaN where a gradient cannot be evaluated."""
         try:
             return self._with_gradients(self.x + np.outer(distances, u))[1] @ u
         except LandscapeError:
             return np.full(len(distances), nan)
 
     def values(self, points: np.ndarray) -> np.ndarray:
-        """(P,); NaN where the landscape cannot be evaluated, or is not finite."""
+        """Evaluate values (P,); NaN where the landscape cannot be evaluated, or is not finite."""
         try:
             found = np.asarray(self.landscape.values(self._device(points)), dtype=np.float64)
         except LandscapeError:
@@ -176,7 +177,7 @@ class Point:
 
 
 class _Line:
-    """Values along a line, at distances of 2^k times a first one on both sides of the point."""
+    """Values along a line, at distances of 2^k times the first step on both sides of the point."""
 
     def __init__(self, point: Point, u: np.ndarray, first: float | None) -> None:
         self.point, self.u = point, u
@@ -184,28 +185,28 @@ class _Line:
         size = float(np.abs(point.x).max())
         rms = size * sqrt(float(np.mean((point.x / size) ** 2))) if size > 0 else 1.0
         self.first = self.eps**0.2 * rms / float(np.abs(u).max()) if first is None else first
-        #: At the origin nothing says what is far.
+        #: At the origin no length scale is known.
         self.doublings = int(log2(FARTHEST / self.eps**0.2)) if size > 0 else MOST
         self.known: dict[int, tuple[float, float]] = {}
         self.centre = float(point.values(point.x[None])[0])
 
     def best(self, enough: float) -> _Stencil:
-        """The stencil with the smallest error, in parts of the slopes around; the first that is certain enough."""
+        """Find the stencil with the smallest relative error, or the first whose error is small enough."""
         best = self.at(0)
         if best.part <= enough:
             return best
         smallest, tried = best, 0
-        for k in range(1, MOST):  # halved until noise prevails
+        for k in range(1, MOST):  # halve until noise dominates
             new = self.at(-k)
             best, smallest = min(best, new, key=_part), min(smallest, new, key=_error)
             if new.part <= enough:
                 return new
-            # Noise is more at smaller steps. What looks like it may be a finer structure, and then is less.
+            # Noise grows as the step shrinks; a fine structure that resembles noise does not.
             if new.noise >= best.part * new.scale and not any(
                 4 * self.at(-k - finer).sigma < new.sigma for finer in (FINER, 2 * FINER)
             ):
                 break
-        for k in range(1, self.doublings):  # doubled as long as that makes them more certain
+        for k in range(1, self.doublings):  # double as long as the error decreases
             new = self.at(k)
             tried = 0 if new.part < best.part or new.error < smallest.error else tried + 1
             best, smallest = min(best, new, key=_part), min(smallest, new, key=_error)
@@ -216,13 +217,13 @@ class _Line:
         return best if best.part <= RESOLVED else smallest
 
     def at(self, k: int) -> _Stencil:
-        """The stencil of the step 2^k, and its error as two halvings of the step show it."""
+        """Compute the stencil of step 2^k, and estimate its error from two halvings of the step."""
         self._evaluate(range(k - 2, k + 2))
         rows = [self._row(j) for j in (k, k - 1, k - 2)]
         h = self.first * 2.0**k
         slopes = [float(FIRST @ row) / h * 2**j for j, row in enumerate(rows)]
         bends = [float(SECOND @ row) / h * 4**j for j, row in enumerate(rows[:2])]
-        # A value that single precision holds may be chance, many are not.
+        # One value that is exact in single precision may be a coincidence, many are not.
         values = np.unique(np.concatenate(rows))
         with np.errstate(over="ignore"):
             if len(values) > 2 and np.array_equal(values, values.astype(np.float32)):
@@ -236,7 +237,7 @@ class _Line:
         return _Stencil(h, slopes[0], bends[0], sides, max(changes) + NOISE * sigma / h, sigma, scale)
 
     def flat(self, found: _Stencil, slope: float) -> bool:
-        """Whether no value on the stencil of the longest step, and no slope over it, is more than noise."""
+        """Decide whether all values on the stencil, and the slope over it, are within the noise."""
         if found.part <= RESOLVED:
             return False
         k = round(log2(found.step / self.first))

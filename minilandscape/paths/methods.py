@@ -1,8 +1,7 @@
-"""The path methods, each with its own options: what a search minimises, how it moves, and which path it keeps.
+"""The path methods with their options: the objective, the solver, and which path is the result.
 
-A method is a frozen dataclass. Its fields are its options, and there is no other list of them: :func:`find_path`, the
-command line and a comparison of methods ask the objects. To add a method, write its class and its line in
-:data:`METHODS`.
+A method is a frozen dataclass whose fields are its options. There is no other list of options: :func:`find_path`, the
+command line and comparisons read the fields. To add a method, write its class and add it to :data:`METHODS`.
 """
 
 from __future__ import annotations
@@ -25,14 +24,13 @@ from .record import Keeps
 from .solvers import AdamSolver, FewPointsFirst, QuasiNewton, Solver
 from .stages import Staged, ToTheTop
 
-#: A growing band has this part of its images on average.
+#: Average number of images of a growing band, relative to the whole band.
 GROWING = 0.75
-#: The defaults of a landscape that says nothing of its own: terms of a curve, and sample points along it, with the sum,
-#: as in the paper, and with an objective that weighs the top of the path. Networks have those of the paper in their
-#: ``path_defaults``.
+#: Defaults on landscapes without ``path_defaults``: number of terms and of sample points with the objective sum, as in
+#: the paper, and with the objectives that emphasise the maximum. Networks have those of the paper.
 TERMS, POINTS = 10, 50
 TERMS_TO_THE_TOP, POINTS_TO_THE_TOP = 5, 16
-#: The default of bands on every landscape that says nothing of its own, both endpoints included.
+#: Default number of images of a band on landscapes without ``path_defaults``, both endpoints included.
 IMAGES = 13
 
 SOLVERS = ("adam", "lbfgs-gss", "auto")
@@ -49,7 +47,7 @@ _POINTS = Whole(f"{_SAMPLES} {_default(POINTS, POINTS_TO_THE_TOP)}", 3, "both en
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class _Curve(Method):
-    """Curves with terms, whose coefficients a solver moves."""
+    """Curves with a number of terms, whose coefficients a solver optimises."""
 
     n_terms: int | None = option(
         Whole(
@@ -81,16 +79,16 @@ class _Curve(Method):
         super().__post_init__()
         if self.lr is not None and self.solver not in (None, "adam"):
             raise ValueError(f"lr belongs to the solver 'adam'; {self.solver!r} finds its own steps")
-        # What the sum refuses, every objective does.
+        # Options that the sum rejects are rejected with every objective.
         make_objective(self.objective or "sum", self.power, self.offset, self.lam)
 
     @classmethod
     def variants(cls) -> dict[str, Self]:
-        """With the solver that takes the fewest evaluations."""
+        """List the variants to compare: the solver with the fewest evaluations."""
         return {cls.name: cls(solver="auto")}
 
     def on(self, landscape: Any) -> Self:
-        """The same method, every option that was left open chosen by the landscape."""
+        """Fill in the options that were not given, by the defaults of the landscape."""
         objective = own_default(landscape, "objective", self.objective, PATH_DEFAULTS["objective"])
         total = objective == "sum"
         adam = self.lr is not None or total
@@ -105,7 +103,7 @@ class _Curve(Method):
 
     @property
     def samples(self) -> int:
-        """M, once it is chosen."""
+        """M, the number of sample points, once it is known."""
         assert self.n_points is not None
         return self.n_points
 
@@ -114,7 +112,7 @@ class _Curve(Method):
         return make_objective(self.objective, self.power, self.offset, self.lam)
 
     def problem(self, landscape: Any, start: Any, end: Any, beta: float = 0.0) -> PathProblem:
-        """What is minimised between two points."""
+        """Make the problem between two points."""
         assert self.n_terms is not None
         curve = Curve.of(self.basis, np.linspace(0, 1, self.samples), self.n_terms)
         objective = self._minimised()
@@ -124,7 +122,7 @@ class _Curve(Method):
         return PathProblem.of(landscape, start, end, curve, objective, Meter(), with_gradients=first)
 
     def moves(self) -> Solver:
-        """The solver, in stages where the objective has them."""
+        """Make the solver, in stages for an objective that has stages."""
         staged, one = self._minimised().staged, self._one()
         if staged and isinstance(one, FewPointsFirst):
             return ToTheTop()
@@ -137,58 +135,68 @@ class _Curve(Method):
 
     @property
     def keeps(self) -> Keeps:
-        """The path with the lowest L, or of the lowest maximum of all stages."""
+        """The path of lowest L, or of lowest maximum where there are stages."""
         return Keeps.STAGES if self._minimised().staged else Keeps.LOWEST
 
     def steps_on(self, landscape: Any) -> Any:
-        """The landscape's own number of Adam steps."""
+        """Return the default number of Adam iterations of the landscape."""
         return landscape.path_defaults.get("steps") if self.solver == "adam" else None
 
     def metadata(self, problem: PathProblem) -> dict[str, Any]:
-        """The options, λ and the learning rate as they were used."""
+        """Collect the options, with the values of λ and the learning rate that were used."""
         lr = AdamSolver(self.lr).rate(problem) if self.solver == "adam" else None
         return {**super().metadata(problem), "lam": problem.objective.lam, "lr": lr}
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Fourier(_Curve):
-    """Paths ω(t) = (1 − t) start + t end + Σ_n b_n sin(nπt) (Eq. 3), the paper's.
-
-    A search minimises L over b at M equally spaced t: Σ_m F_m + λ Σ_m |ω(t_{m+1}) − ω(t_m)|² with
-    F = (f − offset)^power, or another objective of the values and the steps between them.
+    r"""Paths as a straight line plus a sine series: the FourierPathFinder of the paper (Eqs. 3 and 4, Algorithm 2).
 
     Parameters
     ----------
     n_terms
-        N_F; 0 leaves the straight line. None takes the landscape's own: 10 on networks. Elsewhere it is 10 with the
-        sum, else 5.
+        Number of sine terms N_F; 0 is the straight line. None takes the default of the landscape: 10 on networks, and
+        elsewhere 10 with the objective sum, 5 with others.
     n_points
-        M, both endpoints included. None takes the landscape's own: 50 on networks. Elsewhere it is 50 with the sum,
-        else 16.
+        Number of sample points M, both endpoints included. None takes the default of the landscape: 50 on networks, and
+        elsewhere 50 with the objective sum, 16 with others.
     objective
-        ``"sum"``, Eq. (4); ``"maxflux"`` or ``"smoothmax"``, which weigh the top of the path, with β raised from
-        stage to stage until the maximum falls no more. None takes the landscape's own: the sum on networks, else
-        MaxFlux.
+        ``"sum"``, Eq. (4); or ``"maxflux"`` or ``"smoothmax"``, which emphasise the maximum of the path: their inverse
+        temperature β is raised in stages until the maximum no longer decreases. None takes the default of the
+        landscape: the sum on networks, MaxFlux elsewhere.
     power, offset
-        Of the sum's summand.
+        Exponent and offset of the summand of the sum, F = (f − offset)^power.
     lam
-        λ of the sum. None takes the landscape's own (1e-4 on networks), or else
-        0.1 (M − 1) M · median_m(F_m − min F) / |end − start|² over the straight line.
+        Weight λ of the sum. None takes the default of the landscape (1e-4 on networks), or elsewhere
+        0.1 (M − 1) M · median_m(F_m − min F) / |end − start|² on the straight line.
     solver
-        ``"adam"`` (Algorithm 2); ``"lbfgs-gss"`` on the scaled coefficients n·b_n; or ``"auto"``. With the sum that is
-        the same at first on 1.5 N_F points only, each ten iterations of which count as one step, until ten of them
-        lower L by less than 1 % of all that was gained. With MaxFlux and the smooth maximum it takes L-BFGS steps
-        bounded by a tenth of the distance between the endpoints, and once β tells the top of the path from the rest
-        it lowers the maximum itself, with one or two gradients a step. None takes Adam for the sum, as the paper does,
-        else ``"auto"``.
+        ``"adam"`` (Algorithm 2), ``"lbfgs-gss"`` on the scaled coefficients n·b_n, or ``"auto"``, which takes the
+        fewest evaluations. None takes Adam for the sum, as in the paper, and ``"auto"`` for other objectives.
     lr
-        Adam's learning rate, which chooses that solver. None takes the landscape's own (1e-3 on networks), or
-        |end − start| / (100 √D).
+        Learning rate of Adam; it implies that solver. None takes the default of the landscape (1e-3 on networks), or
+        elsewhere |end − start| / (100 √D).
 
     Raises
     ------
     ValueError
-        If options are out of range or do not go together.
+        If options are out of range or contradict each other.
+
+    Notes
+    -----
+    The path, with coefficients b_n, is
+
+    .. math:: \omega(t) = (1 - t)\, \omega_0 + t\, \omega_1 + \sum_{n=1}^{N_F} b_n \sin(n \pi t).
+
+    A search minimises over b, at M equally spaced t_m,
+
+    .. math:: L = \sum_m F(\omega(t_m)) + \lambda \sum_m |\omega(t_{m+1}) - \omega(t_m)|^2,
+
+    or another objective of the values and of the lengths of the segments.
+
+    With the sum, the solver ``"auto"`` runs L-BFGS-GSS first on 1.5 N_F points, ten iterations being recorded as one,
+    until ten of them lower L by less than 1 % of the total decrease; then on all points. With MaxFlux and the smooth
+    maximum it takes L-BFGS steps that move no point by more than a tenth of the distance between the endpoints. Once β
+    is large enough for the maximum to dominate, it lowers the maximum itself, with one or two gradients per iteration.
 
     Examples
     --------
@@ -205,20 +213,39 @@ class Fourier(_Curve):
 
     @classmethod
     def variants(cls) -> dict[str, Self]:
-        """With each solver."""
+        """List the variants to compare: one for each solver."""
         return {f"{cls.name}, {solver}": cls(solver=solver) for solver in SOLVERS}
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Bezier(_Curve):
-    """Bézier curves (Garipov et al., 2018).
+    r"""Paths as Bézier curves (Garipov et al., 2018).
 
     Parameters
     ----------
     n_terms
-        Control points between the endpoints.
+        Number of control points between the endpoints.
     n_points, objective, power, offset, lam, solver, lr
-        As of :class:`Fourier`.
+        As for :class:`Fourier`.
+
+    Notes
+    -----
+    With N control points θ_k between the endpoints θ_0 and θ_{N+1},
+
+    .. math:: \omega(t) = \sum_{k=0}^{N+1} \binom{N+1}{k} t^k (1 - t)^{N+1-k}\, \theta_k.
+
+    References
+    ----------
+    .. [1] T. Garipov et al., "Loss surfaces, mode connectivity, and fast ensembling of DNNs", NeurIPS (2018).
+
+    Examples
+    --------
+    >>> import minilandscape as ml
+    >>> from minilandscape.potentials import MullerBrown
+    >>> land = MullerBrown()
+    >>> path = ml.find_path(land, *land.minima[:2], ml.Bezier(n_terms=4))
+    >>> round(path.maximum, 2)
+    -40.66
     """
 
     name: ClassVar[str] = "bezier"
@@ -232,9 +259,18 @@ class Polyline(_Curve):
     Parameters
     ----------
     n_terms
-        Vertices between the endpoints.
+        Number of vertices between the endpoints, at equally spaced t.
     n_points, objective, power, offset, lam, solver, lr
-        As of :class:`Fourier`.
+        As for :class:`Fourier`.
+
+    Examples
+    --------
+    >>> import minilandscape as ml
+    >>> from minilandscape.potentials import MullerBrown
+    >>> land = MullerBrown()
+    >>> path = ml.find_path(land, *land.minima[:2], ml.Polyline(n_terms=6))
+    >>> round(path.maximum, 2)
+    -40.66
     """
 
     name: ClassVar[str] = "polyline"
@@ -243,12 +279,21 @@ class Polyline(_Curve):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Linear(Method):
-    """The straight line between the endpoints; nothing is searched.
+    """The straight line between the endpoints, which is evaluated without a search.
 
     Parameters
     ----------
     n_points
-        M, both endpoints included. None takes the landscape's own: 50 on networks.
+        Number of sample points M, both endpoints included. None takes the default of the landscape, else 50.
+
+    Examples
+    --------
+    >>> import minilandscape as ml
+    >>> from minilandscape.potentials import MullerBrown
+    >>> land = MullerBrown()
+    >>> path = ml.find_path(land, *land.minima[:2], ml.Linear())
+    >>> round(path.maximum, 2)
+    12.68
     """
 
     name: ClassVar[str] = "linear"
@@ -258,28 +303,28 @@ class Linear(Method):
     n_points: int | None = option(_POINTS)
 
     def on(self, landscape: Any) -> Self:
-        """The same, its number of points chosen by the landscape where it was left open."""
+        """Fill in the number of sample points by the default of the landscape."""
         return replace(self, n_points=own_default(landscape, "n_points", self.n_points, POINTS))
 
     @property
     def samples(self) -> int:
-        """M, once it is chosen."""
+        """M, the number of sample points, once it is known."""
         assert self.n_points is not None
         return self.n_points
 
     def problem(self, landscape: Any, start: Any, end: Any, beta: float = 0.0) -> PathProblem:
-        """The straight line, and the landscape's own objective on it."""
+        """Make the problem of the straight line, with the default objective of the landscape."""
         curve = Curve.of(self.basis, np.linspace(0, 1, self.samples), 0)
         return PathProblem.of(landscape, start, end, curve, objective_on(landscape), Meter())
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class _Band(Method):
-    """Nudged elastic bands, whose images move by forces of their own: there is no objective."""
+    """Nudged elastic bands, whose images move along projected forces: there is no objective."""
 
     basis: ClassVar[str] = "hat"
     synonyms: ClassVar[Mapping[str, str]] = {"n_points": "images"}
-    #: Whether images are inserted where the band is worst.
+    #: Whether images are inserted where the values of neighbours differ most.
     grows: ClassVar[bool] = False
 
     images: int | None = option(
@@ -294,31 +339,31 @@ class _Band(Method):
     )
 
     def on(self, landscape: Any) -> Self:
-        """The same, its number of images chosen by the landscape where it was left open."""
+        """Fill in the number of images by the default of the landscape."""
         return replace(self, images=own_default(landscape, "images", self.images, IMAGES))
 
     @property
     def samples(self) -> int:
-        """The images, once they are chosen."""
+        """The number of images, once it is known."""
         assert self.images is not None
         return self.images
 
     def problem(self, landscape: Any, start: Any, end: Any, beta: float = 0.0) -> PathProblem:
-        """The images' piecewise-linear path, and the straight line, in whose units forces are measured."""
+        """Make the problem of the piecewise-linear path, with the straight line, in whose units forces are measured."""
         curve = Curve.of(self.basis, np.linspace(0, 1, self.samples), self.samples - 2)
         return PathProblem.of(landscape, start, end, curve, objective_on(landscape), Meter()).with_line()
 
     def moves(self) -> Solver:
-        """L-BFGS on all images at once."""
+        """Make the solver: L-BFGS on all images together."""
         return Relaxed(grows=self.grows, climb=self.climb)
 
     @property
     def keeps(self) -> Keeps:
-        """The last band."""
+        """The band of the last iteration."""
         return Keeps.LAST
 
     def planned(self, last: int | None, budget: int | None) -> int | None:
-        """Steps, half of which a band may take to relax: no more than the budget pays for."""
+        """Plan the number of iterations within a budget; a band may relax in half of them."""
         if budget is None:
             return last
         paid = ceil(budget / (GROWING if self.grows else 1) / (self.samples - 2))
@@ -327,15 +372,31 @@ class _Band(Method):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Neb(_Band):
-    """The nudged elastic band, with improved tangents and a climbing image (Henkelman et al., 2000), relaxed by L-BFGS.
+    r"""The nudged elastic band (NEB) with improved tangents and a climbing image, relaxed by L-BFGS.
 
     Parameters
     ----------
     images
-        Both endpoints included. None takes the landscape's own.
+        Number of NEB images, both endpoints included. None takes the default of the landscape, else 13.
     climb
-        Whether the highest image climbs to the saddle, once the band is relaxed. Without it the maximum of the band is
-        that of the piecewise-linear path through its images.
+        Whether the highest image climbs to the saddle once the band is relaxed. Else the maximum is that of the
+        piecewise-linear path through the images.
+
+    Notes
+    -----
+    The force on image i, with tangent τ_i and spring constant k, is
+
+    .. math:: F_i = -\nabla f(x_i) + (\nabla f(x_i) \cdot \tau_i)\, \tau_i
+              + k\, (|x_{i+1} - x_i| - |x_i - x_{i-1}|)\, \tau_i;
+
+    that on the climbing image is :math:`-\nabla f + 2 (\nabla f \cdot \tau)\, \tau`.
+
+    References
+    ----------
+    .. [1] G. Henkelman and H. Jónsson, "Improved tangent estimate in the nudged elastic band method", J. Chem. Phys.
+       113, 9978 (2000).
+    .. [2] G. Henkelman, B. P. Uberuaga and H. Jónsson, "A climbing image nudged elastic band method", J. Chem. Phys.
+       113, 9901 (2000).
 
     Examples
     --------
@@ -352,19 +413,32 @@ class Neb(_Band):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class AutoNeb(_Band):
-    """A band that begins with three images and inserts others where it is worst (Kolsbjerg et al., 2016).
-
-    Draxler et al. (2018) use it on networks.
+    """A nudged elastic band that starts with three images and inserts others where neighbours differ most (AutoNEB).
 
     Parameters
     ----------
     images, climb
-        As of :class:`Neb`; the images are those that it ends with.
+        As for :class:`Neb`; ``images`` is the final number.
+
+    References
+    ----------
+    .. [1] E. L. Kolsbjerg, M. N. Groves and B. Hammer, "An automated nudged elastic band method", J. Chem. Phys. 145,
+       094107 (2016).
+    .. [2] F. Draxler et al., "Essentially no barriers in neural network energy landscape", ICML (2018).
+
+    Examples
+    --------
+    >>> import minilandscape as ml
+    >>> from minilandscape.potentials import MullerBrown
+    >>> land = MullerBrown()
+    >>> path = ml.find_path(land, *land.minima[:2], ml.AutoNeb(images=9))
+    >>> round(path.maximum, 2)
+    -40.66
     """
 
     name: ClassVar[str] = "autoneb"
     grows: ClassVar[bool] = True
 
 
-#: By name. Everything that lists methods or their options reads this.
+#: All methods by name, for everything that lists methods or their options.
 METHODS: dict[str, type[Method]] = {each.name: each for each in (Fourier, Linear, Bezier, Polyline, Neb, AutoNeb)}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..landscape import as_landscape
+from ..landscape import as_landscape, units_of
 from .checkpoint import Checkpoint
 from .drive import Search
 from .method import Method, options_of
@@ -112,20 +112,13 @@ def find_path(
         metadata["steps"] = steps
     if initial is not None:
         problem = problem.with_line()
-    record = Record(problem, asked.keeps, {**metadata, **_units(landscape)})
+    record = Record(problem, asked.keeps, {**metadata, **units_of(landscape)})
     moves = asked.moves() if asked.searches else None
     last = None if steps == "auto" else int(steps)
     search = Search(problem, moves, record, last, asked.planned(last, budget), progress)
     if checkpoint is not None:
         search.checkpoint = Checkpoint.of(checkpoint, problem, metadata)
     return search.run(initial, budget)
-
-
-def _units(landscape: Any) -> dict[str, str]:
-    """What the landscape's values are, and the units of values and lengths, where it says so."""
-    defaults = {"quantity": "value", "unit": "", "length_unit": ""}
-    given = {name: str(getattr(landscape, name, default)) for name, default in defaults.items()}
-    return {name: text for name, text in given.items() if text != defaults[name]}
 
 
 def _left_off(initial: Any, method: Method) -> float:

@@ -1,4 +1,4 @@
-"""A saddle as a result: the point, and what was verified of it."""
+"""The saddle as a result: the stationary point, and what was verified of it."""
 
 from __future__ import annotations
 
@@ -8,58 +8,79 @@ from typing import Any
 
 import numpy as np
 
+from ..display import Row, aligned, as_html, count, number, text_lines
 from ..files import read_result, write_result
 from ..landscape import Evaluations
 
-#: What files of earlier versions lack.
+#: Small numbers in words.
+NUMERALS = {0: "no", 1: "one", 2: "two", 3: "three"}
+#: Fields that files of version 0.1 lack.
 _MEASURED = ("tolerance", "noise", "step", "chance")
 
 
 @dataclass(frozen=True, repr=False)
 class Saddle:
-    """A stationary point, and what was verified of it.
+    r"""A stationary point, and what was verified of it, as :func:`refine_saddle` returns it.
 
     Attributes
     ----------
     point, value
-        (D,), and f there.
+        (D,): the configuration; f there.
     residual
-        How large the gradient is there: its largest component, or the largest force where the landscape is of atoms.
+        Gradient norm there: the largest absolute component (infinity norm), in units of the landscape's value per
+        length. On landscapes of atoms it is ASE's fmax, the largest Euclidean norm of the force on an atom.
     eigenvalues
-        The lowest of the Hessian, ascending, zero modes left out; empty where it was not looked at.
+        The lowest eigenvalues of the Hessian, ascending, zero modes excluded; empty where they were not computed.
     zero_modes
-        How many directions were left out because they leave the value alone.
+        Number of excluded directions, along which the value does not change (translations and rotations).
     mode
-        (D,): the eigenvector of the lowest, towards the path's end (or along ``direction``).
+        (D,): unit eigenvector of the lowest eigenvalue, pointing towards the end of the path (or along ``direction``).
     minima, minima_values
-        (2, D), (2,): where the descents on both sides end, the side of the path's start first (from a point: the side
-        that ``direction`` comes from). A descent that comes near to an end of the path ends there.
+        (2, D), (2,): the minima at which the descents on both sides ended, and f there. The side of the path's start
+        comes first; for a search from a point, the side opposite to ``direction``. A descent that comes close to an
+        endpoint of the path ends there.
     connects_ends
-        Whether these are the path's ends, within 2 % of their distance, zero modes such as rotations left out in full.
-        Atoms of one kind that were exchanged make another configuration.
+        Whether these minima are the endpoints of the path, within 2 % of the distance between the endpoints. Zero modes
+        such as rotations are eliminated first. Configurations in which identical atoms are exchanged count as
+        different.
     converged
-        A small residual, exactly one negative eigenvalue, and on both sides a lower point with a small residual and no
-        negative eigenvalue.
+        Whether the saddle is verified: a small ``residual``, exactly one negative eigenvalue, and on both sides a lower
+        point with a small gradient and no negative eigenvalue.
     reason
-        Why not; ``"converged"`` if so, with more after it where the noise has set the tolerance.
+        Why it is not verified; ``"converged"`` if it is, with a remark where the noise has set the tolerance.
     evaluations
-        Points evaluated.
+        Numbers of function evaluations, an :class:`Evaluations`.
     tolerance
-        The residual that counted as small; NaN in files of earlier versions, as the next three.
+        Convergence threshold for ``residual``; NaN in files of version 0.1, like the next three.
     noise
-        That of the noisiest component of the gradient, as measured (:func:`~minilandscape.noise.measure_noise`); NaN
-        where it was not.
+        Standard deviation of the noisiest gradient component (:func:`measure_noise`); NaN where it was not measured.
     step
-        h of the Hessian-vector products by two-sided differences.
+        Finite-difference step h of the Hessian-vector products.
     chance
-        That a second negative eigenvalue was missed: 0 where the whole spectrum was computed, 1 where nothing was
-        proved.
+        Probability that a second negative eigenvalue was missed: 0 where the whole spectrum was computed, 1 where
+        nothing was verified.
     products
-        With the Hessian at the saddle.
+        Number of Hessian-vector products at the saddle.
     calls
         Points evaluated in each stage: ``"search"`` and ``"verification"``.
     rounds
-        Batches that they went out in.
+        Number of batches in which they were evaluated.
+
+    Notes
+    -----
+    A first-order saddle (transition state) satisfies
+
+    .. math:: \nabla f(x) = 0, \qquad \lambda_1 < 0 < \lambda_2 \le \dots
+
+    for the eigenvalues of the Hessian without its zero modes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import minilandscape as ml
+    >>> from minilandscape.potentials import MullerBrown
+    >>> ml.refine_saddle(MullerBrown(), np.array([-0.8, 0.6]))
+    Saddle(D=2, value=-40.6648, one negative eigenvalue, verified)
     """
 
     point: np.ndarray
@@ -83,30 +104,90 @@ class Saddle:
     rounds: int = 0
 
     def __repr__(self) -> str:
-        """One line: the value, the residual, and what was verified."""
-        sides = ", connects the ends of the path" if self.connects_ends else ""
-        return f"<Saddle: value {self.value:.8g}, residual {self.residual:.3g}, {self.reason}{sides}>"
+        """One line: D, the value, the index, and whether the saddle is verified."""
+        state = "verified" if self.converged else f"not verified: {self.reason.removeprefix('not verified: ')}"
+        return f"Saddle(D={self.point.size}, value={number(self.value, 6)}, {self._index}, {state})"
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks."""
+        return as_html(repr(self), self._rows())
+
+    def summary(self) -> str:
+        """Describe the saddle in labelled lines: value, gradient norm, eigenvalues, minima, verification and cost."""
+        return text_lines(self._rows())
+
+    @property
+    def _index(self) -> str:
+        if not self.eigenvalues.size:
+            return "index unknown"
+        negative = int((self.eigenvalues < 0).sum())
+        return f"{NUMERALS.get(negative, str(negative))} negative eigenvalue{'' if negative == 1 else 's'}"
+
+    def _rows(self) -> list[Row]:
+        values = [self.value, *self.minima_values]
+        threshold = f"largest component or force; threshold {number(self.tolerance, 3)}"
+        rows = [
+            ("value", aligned(self.value, values), ""),
+            ("gradient norm", number(self.residual, 3), threshold),
+            ("eigenvalues", ", ".join(number(each, 4) for each in self.eigenvalues[:3]) or "not computed", self._index),
+        ]
+        if np.isfinite(self.minima_values).any():
+            beside = ", ".join(aligned(each, values) for each in self.minima_values)
+            rows.append(("minima", beside, "the endpoints of the path" if self.connects_ends else ""))
+        chance = f"a second negative eigenvalue is missed with probability {number(self.chance, 1)}"
+        why = self.reason.removeprefix("not verified: ")
+        rows.append(("verified", "yes" if self.converged else "no", chance if self.converged else why))
+        stages = ", ".join(f"{n:,} for the {stage}" for stage, n in (self.calls or {}).items())
+        rows.append(("cost", count(self.evaluations.gradients, "gradient evaluation"), stages))
+        return rows
 
     def document(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Arrays and the rest by name, as they are stored."""
+        """Collect arrays, and everything else, by name, as they are stored."""
         arrays = {name: getattr(self, name) for name in ("point", "eigenvalues", "mode", "minima", "minima_values")}
         names = ("value", "residual", "zero_modes", "connects_ends", "converged", "reason")
-        facts = {name: getattr(self, name) for name in (*names, *_MEASURED, "products", "calls", "rounds")}
-        return arrays, {**facts, "evaluations": vars(self.evaluations).copy()}
+        described = {name: getattr(self, name) for name in (*names, *_MEASURED, "products", "calls", "rounds")}
+        return arrays, {**described, "evaluations": vars(self.evaluations).copy()}
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes an ``.npz`` that :func:`load_saddle` reads."""
+        """Write an ``.npz`` file that :func:`load_saddle` reads."""
         write_result(path, "saddle", *self.document())
 
 
 def load_saddle(path: str | os.PathLike[str]) -> Saddle:
-    """Reads what :meth:`Saddle.save` wrote; ValueError names the file where it is damaged."""
+    """Read a saddle that :meth:`Saddle.save` wrote.
+
+    Parameters
+    ----------
+    path
+        The ``.npz`` file; files of earlier versions are read too.
+
+    Returns
+    -------
+    Saddle
+        The same saddle.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged or holds something else; the message names it.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> import minilandscape as ml
+    >>> from minilandscape.potentials import MullerBrown
+    >>> file = os.path.join(tempfile.mkdtemp(), "saddle.npz")
+    >>> ml.refine_saddle(MullerBrown(), np.array([-0.8, 0.6])).save(file)
+    >>> ml.load_saddle(file).converged
+    True
+    """
     return saddle_of(*read_result(path, "saddle"))
 
 
-def saddle_of(arrays: dict[str, Any], facts: dict[str, Any]) -> Saddle:
-    """The saddle of a :meth:`Saddle.document`."""
-    counts = Evaluations(**facts.pop("evaluations"))
-    known: dict[str, Any] = {k: v for k, v in {**arrays, **facts}.items() if k not in ("format", "kind")}
+def saddle_of(arrays: dict[str, Any], described: dict[str, Any]) -> Saddle:
+    """Make the saddle of a :meth:`Saddle.document`."""
+    counts = Evaluations(**described.pop("evaluations"))
+    known: dict[str, Any] = {k: v for k, v in {**arrays, **described}.items() if k not in ("format", "kind")}
     known |= {name: float("nan") for name in _MEASURED if known.get(name) is None}
     return Saddle(**known, evaluations=counts)
