@@ -48,7 +48,7 @@ def check_output(example: Example) -> str | None:
 def run_commands(example: Example) -> str | None:
     bin_first = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": bin_first, "COLUMNS": "120"}
-    for command, expected in re.findall(r"^\$ (.*(?:\\\n.*)*)\n((?:(?!\$ ).*\n?)*)", example.parsed, re.MULTILINE):
+    for command, expected in re.findall(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n?)*)", example.parsed, re.MULTILINE):
         done = subprocess.run(
             ["bash", "-c", command], env=environment, capture_output=True, text=True, check=False, timeout=300
         )
