@@ -137,7 +137,7 @@ def case(name: str, dtype: Any = torch.float64) -> tuple[TorchLandscape, np.ndar
     land = TorchLandscape(module.eval(), nn.functional.cross_entropy, x, y, batch=100)
 
     def value(flat: Any) -> Any:
-        return land._one(flat, {}, *land._samples.rows(slice(None)))
+        return land._evaluation.one(land._evaluation.workers.forward, flat, {}, *land._samples.rows(slice(None)))
 
     with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         return land, torch.autograd.functional.hessian(value, torch.tensor(land.vector()), vectorize=True).numpy()

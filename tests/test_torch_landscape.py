@@ -574,7 +574,7 @@ def test_the_order_of_numbers_in_memory_changes_no_result(flatten: str, points: 
     torch.manual_seed(0)
     module, images = Viewed(flatten), torch.randn(N, 2, 4, 4)
     land = TorchLandscape(module, cross_entropy, images, Y, batch=50, points=points)
-    land._points = points or 1
+    land._evaluation.points = points or 1
     x = np.stack([land.vector(), land.vector() + 0.1])
     values, gradients = land.values_and_gradients(x)
     for k, point in enumerate(x):
@@ -586,10 +586,10 @@ def test_the_order_of_numbers_in_memory_changes_no_result(flatten: str, points: 
 
 
 def test_points_go_together_where_they_are_small() -> None:
-    assert landscape(plain(), points=None)._points == 8
+    assert landscape(plain(), points=None)._evaluation.points == 8
     wide = nn.Sequential(nn.Linear(6, 4000), nn.Tanh(), nn.Linear(4000, 3))
     land = landscape(wide, points=None, batch=1000)
-    assert land._points < 8
+    assert land._evaluation.points < 8
     many = TorchLandscape(wide, cross_entropy, X.repeat(20, 1), Y.repeat(20), batch=2400)
-    assert many._points == 1
-    assert max(np.diff(many._batches.bounds)) < 2400
+    assert many._evaluation.points == 1
+    assert max(np.diff(many._evaluation.batches.bounds)) < 2400

@@ -83,7 +83,7 @@ def full_hessian(land: TorchLandscape) -> np.ndarray:
     """By PyTorch's own double backward, of all samples at once."""
 
     def value(x: Any) -> Any:
-        return land._one(x, {}, *land._samples.rows(slice(None)))
+        return land._evaluation.one(land._evaluation.workers.forward, x, {}, *land._samples.rows(slice(None)))
 
     with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         return torch.autograd.functional.hessian(value, torch.tensor(land.vector())).numpy()

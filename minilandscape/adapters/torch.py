@@ -5,42 +5,39 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from functools import cached_property
-from math import prod
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from torch.func import functional_call, grad_and_value, vmap
 
 from ..landscape import LandscapeDefaults, LandscapeError, describe_point, read_stack, real_numbers
-from ..networks.parameters import Block
 from .torch_align import aligned
 from .torch_along import LOSS, TEST, AlongPath, check_metrics, usual_metrics
-from .torch_buffers import Folded, Interpolated, Recomputed, counts_batches
-from .torch_data import Batches, arguments, joined, mapped, read_samples
+from .torch_buffers import Interpolated, Recomputed, counts_batches
+from .torch_coordinates import Coordinates, in_single_precision
+from .torch_data import Batches, Samples, joined, read_samples
+from .torch_evaluate import Evaluation
+from .torch_forward import Forward, differentiable_kernels
 from .torch_kinks import kinks_of
+from .torch_plan import FEW, planned
 from .torch_second import HessianProducts
-from .torch_speed import at_a_time, bytes_kept, channels_last, together
+from .torch_span import TorchSpan
 from .torch_states import (
     copied,
     equal,
     listed,
     matched,
-    names_of,
     not_persistent,
     read_checkpoint,
     under_keys_of,
     unwrapped,
 )
-from .torch_trial import TRIED, Trial, loss_of
+from .torch_trial import Trial, loss_of
+from .torch_workers import Workers
 
-#: Samples on which second derivatives are tried.
-FEW = 4
 #: Samples whose outputs prove that an alignment leaves the function unchanged.
 PROOF = 16
 
@@ -152,37 +149,33 @@ class TorchLandscape(LandscapeDefaults):
         if len(states) and buffers != "interpolate":
             raise ValueError("states are given, between which buffers='interpolate' takes the buffers; give both")
         self._module = copied(unwrapped(module)).eval()
-        half = _in_single_precision(self._module)
-        # What a call leaves behind in the module reaches no state that is given out.
-        self._called = copied(self._module)
-        coordinates = _chosen(self._module, parameters)
-        first = _first(coordinates)
-        self._torch_dtype, self._torch_device = first.dtype, first.device
-        self.blocks = _blocks(coordinates)
-        self.frozen = tuple(name for name, _ in self._module.named_parameters() if name not in coordinates)
-        self.size = self.blocks[-1].stop
-        self.dtype = np.dtype(str(first.dtype).rpartition(".")[2])
-        self._samples = read_samples(inputs, targets, first.device, half)
-        self._loss = copy.deepcopy(loss) if isinstance(loss, torch.nn.Module) else loss
+        half = in_single_precision(self._module)
+        self._coordinates = Coordinates.of(self._module, parameters)
+        self.blocks, self.frozen = self._coordinates.blocks, self._coordinates.frozen
+        self.size, self.dtype = self._coordinates.size, self._coordinates.numpy_dtype
+        device = self._coordinates.device
+        samples = read_samples(inputs, targets, device, half)
         self._buffers = buffers
-        self._recomputed = Recomputed(self._module) if buffers == "recompute" else None
-        self._interpolated: Interpolated | None = None
-        self._folded = Folded(self._called)
-        self._points, divide, micro, self._channels_last = 1, 1, int(batch), False
-        if not self._recomputed:
-            divide, micro = self._divided(int(batch), points)
-        self._one_by_one: set[bool] = set()
+        recomputed = Recomputed(self._module) if buffers == "recompute" else None
+        own_loss = copy.deepcopy(loss) if isinstance(loss, torch.nn.Module) else loss
+        # What a call leaves behind in the module reaches no state that is given out.
+        forward = Forward(copied(self._module), own_loss, buffers is not None)
         check_metrics(metrics)
         self._metrics = metrics
-        with _differentiable_kernels():
-            self._batches = Trial(self._called, self._loss, self._samples, int(batch), divide, micro).run()
+        with differentiable_kernels():
+            x = self._coordinates.tensor(self._coordinates.flattened(self._module))
+            plan = planned(self._coordinates, forward, samples, x, int(batch), points, recomputed is not None)
+            trial = (forward.module, forward.loss, plan.samples, int(batch), plan.divide, plan.micro)
+            batches = Trial(*trial).run()
             self._test: Batches | None = None
             if test is not None:
-                samples = read_samples(*_pair(test), first.device, half)
-                self._test = Trial(self._called, self._loss, samples, int(batch), divide, micro).run()
+                samples = read_samples(*_pair(test), device, half)
+                self._test = Trial(*trial[:2], samples, *trial[3:]).run()
+        workers = Workers(plan.forward, plan.workers)
+        self._evaluation = Evaluation(self._coordinates, workers, batches, plan.points, plan.ordered, recomputed)
         self._second: HessianProducts | None = None
         if len(states):
-            self._interpolated = self.between(*states)._interpolated
+            self._evaluation = self.between(*states)._evaluation
 
     def __repr__(self) -> str:
         """One line: coordinates, precision, samples, and parameters that stay as they are."""
@@ -216,13 +209,14 @@ class TorchLandscape(LandscapeDefaults):
         loaded = [self._loaded(state) for state in states]
         for k, module in enumerate(loaded):
             self._refuse_other_constants(f"state {k + 1}", self._frozen_of(module), {})
-        other = copy.copy(self)
-        other._interpolated = Interpolated(
-            np.stack([self._flattened(module) for module in loaded]),
+        interpolated = Interpolated(
+            np.stack([self._coordinates.flattened(module) for module in loaded]),
             [dict(module.named_buffers()) for module in loaded],
             dict(self._module.named_buffers()),
-            torch.zeros(0, dtype=self._torch_dtype, device=self._torch_device),
+            torch.zeros(0, dtype=self._coordinates.dtype, device=self._coordinates.device),
         )
+        other = copy.copy(self)
+        other._evaluation = replace(self._evaluation, interpolated=interpolated)
         other._second = None
         return other
 
@@ -246,10 +240,10 @@ class TorchLandscape(LandscapeDefaults):
             If it is none of these.
         """
         if state is None:
-            return self._flattened(self._module)
+            return self._coordinates.flattened(self._module)
         what = f"{state}" if isinstance(state, (str, Path)) else "the state"
         loaded = self._loaded(state)
-        flat = self._flattened(loaded)
+        flat = self._coordinates.flattened(loaded)
         constants = dict(loaded.named_buffers())
         if isinstance(state, torch.nn.Module):
             constants |= not_persistent(unwrapped(state))
@@ -283,7 +277,7 @@ class TorchLandscape(LandscapeDefaults):
         if flat.shape != (self.size,):
             raise ValueError(f"the vector has shape {flat.shape}; expected ({self.size},)")
         filled = copied(self._module)
-        parts = self._unflatten(self._tensor(flat)) | self._buffers_at(flat)
+        parts = self._coordinates.parts(self._coordinates.tensor(flat)) | self._buffers_at(flat)
         with torch.no_grad():
             for name, own in (*filled.named_parameters(), *filled.named_buffers()):
                 if name in parts:
@@ -326,7 +320,7 @@ class TorchLandscape(LandscapeDefaults):
         if vectors[0] != vectors[1]:
             raise ValueError("one of a and b is a vector and the other a checkpoint; expected two of a kind")
         first, second = (self.state_dict(x) if vectors[0] else self._loaded(x).state_dict() for x in (a, b))
-        with _differentiable_kernels():
+        with differentiable_kernels():
             found = aligned(self._module, first, second, self._samples.rows(slice(0, PROOF))[0], axes)
         if not vectors[0]:
             return found
@@ -340,14 +334,28 @@ class TorchLandscape(LandscapeDefaults):
             ) from error
 
     def values(self, points: Any) -> np.ndarray:
-        """(P, D) -> (P,)."""
-        return self._over(points, False)[0]
+        """Compute the values (P,) at points (P, D)."""
+        points = read_stack(points, self.size, self.dtype)
+        return np.concatenate([np.zeros(0), *(values for values, _ in self._evaluation.each(points, False))])
 
     def values_and_gradients(self, points: Any) -> tuple[np.ndarray, np.ndarray]:
-        """(P, D) -> (P,), (P, D)."""
-        values, gradients = self._over(points, True)
-        assert gradients is not None
+        """Compute the values (P,) and gradients (P, D) at points (P, D)."""
+        points = read_stack(points, self.size, self.dtype)
+        values, gradients, start = np.zeros(len(points)), np.zeros_like(points, dtype=self.dtype), 0
+        for value, slope in self.values_and_gradients_in_parts(points):
+            part = slice(start, start + len(value))
+            values[part], gradients[part], start = value, slope, part.stop
         return values, gradients
+
+    def values_and_gradients_in_parts(self, points: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Values (k,) and gradients (k, D) of the points (P, D), a few at a time in their order."""
+        for values, slopes in self._evaluation.each(points, True):
+            assert slopes is not None
+            yield values, slopes
+
+    def span(self, basis: Any) -> TorchSpan:
+        """Make the span of some rows (R, D), whose pullbacks take no memory for the gradients of all points."""
+        return TorchSpan(self, basis)
 
     def measure(self, points: Any) -> dict[str, np.ndarray]:
         """The loss and the metrics at points (P, D), over the landscape's data and over its test data: (P,) each.
@@ -364,8 +372,8 @@ class TorchLandscape(LandscapeDefaults):
         rows = []
         for point in points:
             try:
-                with torch.no_grad(), _differentiable_kernels():
-                    rows.append(self._measured(self._tensor(point)))
+                with torch.no_grad(), differentiable_kernels():
+                    rows.append(self._measured(self._coordinates.tensor(point)))
             except Exception as error:
                 raise LandscapeError(
                     f"the module, the loss or a metric raised {type(error).__name__} at {describe_point(point)}: "
@@ -394,17 +402,16 @@ class TorchLandscape(LandscapeDefaults):
 
     def _measured(self, x: torch.Tensor) -> dict[str, float]:
         """Losses and metrics at one point (D,)."""
-        state = {**self._state(x), **(self._statistics(x) if self._recomputed else {})}
-        state = self._folded(state) if self._buffers else state
+        evaluation, forward = self._evaluation, self._evaluation.workers.forward
+        state = {**self._coordinates.parts(x), **evaluation.buffers_at(x)}
         row = {}
-        for prefix, batches in (("", self._batches), (TEST, self._test)):
+        for prefix, batches in (("", evaluation.batches), (TEST, self._test)):
             if batches is None:
                 continue
             loss, parts, sizes = 0.0, [], []
             for share, part, inputs, targets in batches(1, every=True):
-                args, kwargs = arguments(inputs)
-                outputs = functional_call(self._called, state, args, kwargs)
-                loss += share * float(loss_of(self._loss, outputs, targets)) if share else 0.0
+                outputs = forward.outputs(state, inputs)
+                loss += share * float(loss_of(forward.loss, outputs, targets)) if share else 0.0
                 parts.append((outputs, targets))
                 sizes.append(part)
             row[prefix + LOSS] = loss
@@ -419,8 +426,9 @@ class TorchLandscape(LandscapeDefaults):
     def kinks(self) -> tuple[str, ...]:
         """The operations of module and loss whose derivative jumps, such as ReLU; none of a smooth function."""
         few = self._samples.rows(slice(0, FEW))
-        with _differentiable_kernels():
-            return kinks_of(lambda: self._one(self._tensor(self.vector()), {}, *few))
+        with differentiable_kernels():
+            state = self._coordinates.parts(self._coordinates.tensor(self.vector()))
+            return kinks_of(lambda: self._evaluation.workers.forward.value(state, *few))
 
     @property
     def hessian_products(self) -> Callable[[Any, Any], np.ndarray] | None:
@@ -434,66 +442,30 @@ class TorchLandscape(LandscapeDefaults):
         return self._hessian_products if self._second.possible else None
 
     def _hessian_products(self, point: Any, vectors: Any) -> np.ndarray:
-        x = self._tensor(read_stack(np.asarray(point)[None], self.size, self.dtype)[0])
-        V = self._tensor(read_stack(vectors, self.size, self.dtype))
-        with _differentiable_kernels(), warnings.catch_warnings():
+        x = self._coordinates.tensor(read_stack(np.asarray(point)[None], self.size, self.dtype)[0])
+        V = self._coordinates.tensor(read_stack(vectors, self.size, self.dtype))
+        with differentiable_kernels(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # PyTorch's own, of how it differentiates forward
             assert self._second is not None
             found: np.ndarray = self._second.products(x, V).cpu().numpy()
         return found
 
     def _hessian(self) -> HessianProducts:
-        recomputed = self._recomputed
-        statistics = None if recomputed is None else lambda x, inputs: recomputed.of_batch(self._state(x), inputs)
+        evaluation = self._evaluation
+        recomputed, between = evaluation.recomputed, evaluation.interpolated
+        statistics = None if recomputed is None else lambda x, inputs: recomputed.of_batch(evaluation.state(x), inputs)
         few = self._samples.rows(slice(0, FEW))
-        x = self._tensor(self.vector() if self._interpolated is None else self._interpolated.middle)
-        with _differentiable_kernels(), warnings.catch_warnings():
+        x = self._coordinates.tensor(self.vector() if between is None else between.middle)
+        with differentiable_kernels(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
-            return HessianProducts(self._one, self._batches, self._points, statistics).tried(x, *few)
+            second = HessianProducts(
+                evaluation.one, evaluation.workers, evaluation.batches, evaluation.points, statistics
+            )
+            return second.tried(x, *few)
 
-    def _tensor(self, array: np.ndarray) -> torch.Tensor:
-        return torch.tensor(array, dtype=self._torch_dtype, device=self._torch_device)
-
-    def _divided(self, batch: int, points: int | None) -> tuple[int, int]:
-        """Into how many parts a batch is divided, and the samples of a part; settles how many points go together."""
-        samples, device = self._samples, self._torch_device
-        if points is not None:
-            self._points = int(points)
-            return self._points, max(1, batch // self._points)
-        n = min(samples.n, TRIED)
-        kept = bytes_kept(
-            lambda: self._one(self._tensor(self.vector()).requires_grad_(), {}, *samples.rows(slice(0, n))), n
-        )
-        self._points = together(kept, min(samples.n, batch), device)
-        micro = batch if self._points > 1 else at_a_time(kept, batch, device)
-        if self._points == 1 and device.type == "cpu":
-            self._try_channels_last(slice(0, min(n, FEW)))
-        return 1, micro
-
-    def _try_channels_last(self, few: slice) -> None:
-        """Orders images by pixel where the module has convolutions and gives the same loss and gradient."""
-        if not any(isinstance(part, torch.nn.Conv2d) for part in self._module.modules()):
-            return
-        plain, found = self._samples, []
-        ordered = replace(plain, inputs=mapped(channels_last, plain.inputs))
-        try:
-            for self._channels_last, self._samples in ((False, plain), (True, ordered)):
-                x = self._tensor(self.vector()).requires_grad_()
-                with torch.enable_grad():
-                    value = self._one(x, {}, *self._samples.rows(few), ordered=self._channels_last)
-                found.append((value.detach(), torch.autograd.grad(value, x)[0]))
-            (a, slope), (b, other) = found
-            part = torch.finfo(x.dtype).eps ** 0.5
-            fits = bool((a - b).abs() <= part * a.abs() and (slope - other).norm() <= part * slope.norm())
-        except Exception:  # such as of view(), which wants the usual order
-            fits = False
-        if not fits:
-            self._channels_last, self._samples = False, plain
-
-    def _flattened(self, module: torch.nn.Module) -> np.ndarray:
-        parameters = dict(module.named_parameters())
-        flat = torch.cat([parameters[block.name].detach().reshape(-1) for block in self.blocks])
-        return flat.cpu().numpy()
+    @property
+    def _samples(self) -> Samples:
+        return self._evaluation.batches.samples
 
     def _frozen_of(self, module: torch.nn.Module) -> dict[str, torch.Tensor]:
         return {name: p for name, p in module.named_parameters() if name in self.frozen}
@@ -527,7 +499,7 @@ class TorchLandscape(LandscapeDefaults):
         """
         ours = {**dict(self._module.named_parameters()), **dict(self._module.named_buffers())}
         at_point = dict(expected or {})
-        free = set(self._recomputed.names) if self._recomputed else set()
+        free = set(self._evaluation.recomputed.names) if self._evaluation.recomputed else set()
 
         def same(name: str, tensor: torch.Tensor) -> bool:
             if name in at_point:
@@ -559,150 +531,8 @@ class TorchLandscape(LandscapeDefaults):
 
     def _buffers_at(self, flat: np.ndarray) -> dict[str, torch.Tensor]:
         """The buffers that belong to a point (D,), where they are not the landscape's."""
-        with torch.no_grad(), _differentiable_kernels():
-            x = self._tensor(flat)
-            if self._recomputed:
-                return self._statistics(x)
-            return self._interpolated.at(x) if self._interpolated else {}
-
-    def _unflatten(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {block.name: flat[block.start : block.stop].reshape(block.shape) for block in self.blocks}
-
-    def _state(self, flat: torch.Tensor, ordered: bool = False) -> dict[str, torch.Tensor]:
-        between = self._interpolated.at(flat) if self._interpolated else {}
-        parts = self._unflatten(flat)
-        return {**(mapped(channels_last, parts) if ordered else parts), **between}
-
-    def _one(
-        self,
-        flat: torch.Tensor,
-        statistics: Mapping[str, torch.Tensor],
-        inputs: Any,
-        targets: Any,
-        ordered: bool = False,
-    ) -> torch.Tensor:
-        """The loss of some samples at one point (D,), with batch-normalisation statistics."""
-        args, kwargs = arguments(inputs)
-        state = {**self._state(flat, ordered), **statistics}
-        outputs = functional_call(self._called, self._folded(state) if self._buffers else state, args, kwargs)
-        result: torch.Tensor = loss_of(self._loss, outputs, targets)
-        return result
-
-    def _statistics(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The statistics of batch normalisation at a point (D,), without a gradient."""
-        assert self._recomputed is not None
-        total: dict[str, torch.Tensor] = {}
-        with torch.no_grad():
-            for _, part, inputs, _ in self._batches(1):
-                for name, found in self._recomputed.of_batch(self._state(x), inputs).items():
-                    total[name] = total.get(name, torch.zeros_like(found)) + part * found
-        return total
-
-    def _over(self, points: Any, gradient: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        points = read_stack(points, self.size, self.dtype)
-        values, gradients = np.zeros(len(points)), np.zeros_like(points, dtype=self.dtype) if gradient else None
-        start = 0
-        while start < len(points):
-            vmapped = self._points > 1 and gradient not in self._one_by_one
-            value, slope = self._stack(points[start : start + (self._points if vmapped else 1)], gradient, vmapped)
-            part = slice(start, start + len(value))
-            values[part] = value
-            if gradients is not None:
-                gradients[part] = slope
-            start = part.stop
-        return values, gradients
-
-    def _stack(self, points: np.ndarray, gradient: bool, together: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        """Values and gradients of a few points under vmap, or of one; of the first alone where vmap cannot take it."""
-        try:
-            flat = self._tensor(points)
-            with _differentiable_kernels(often=together):
-                value, slope = (self._vmapped if together else self._plain)(flat, gradient)
-            return value.cpu().numpy(), None if slope is None else slope.cpu().numpy()
-        except Exception as error:
-            # Whatever PyTorch raises: it has no common kind of error for what vmap does not know.
-            failure = error
-        if not together:
-            raise LandscapeError(
-                f"the module or the loss raised {type(failure).__name__} at {describe_point(points[0])}: {failure}",
-                points[0],
-            ) from failure
-        found = self._stack(points[:1], gradient, False)
-        if not self._one_by_one:
-            warnings.warn(
-                f"torch.func.vmap cannot take the {'gradients' if gradient else 'values'} of this module and loss "
-                f"({_line(failure)}); they are computed point by point from here on, as with points=1",
-                stacklevel=2,
-            )
-        self._one_by_one.add(gradient)
-        return found
-
-    def _vmapped(self, flat: torch.Tensor, gradient: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Values and gradients of a few points (P, D), over all batches."""
-        values = torch.zeros(len(flat), dtype=torch.float64, device=flat.device)
-        gradients = torch.zeros_like(flat) if gradient else None
-        for share, _, inputs, targets in self._batches(len(flat)):
-
-            def one(x: torch.Tensor, inputs: Any = inputs, targets: Any = targets) -> torch.Tensor:
-                return self._one(x, {}, inputs, targets)
-
-            if gradients is None:
-                with torch.no_grad():
-                    values += share * vmap(one)(flat)
-                continue
-            with torch.enable_grad():
-                slopes, found = vmap(grad_and_value(one))(flat)
-            values += share * found.detach()
-            gradients += share * slopes.detach()
-        return values, gradients
-
-    def _plain(self, flat: torch.Tensor, gradient: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """One point (1, D), by what every module takes."""
-        x = flat[0].requires_grad_(gradient)
-        statistics = self._statistics(x) if self._recomputed else {}
-        leaves = [x, *(s.requires_grad_(gradient) for s in statistics.values())]
-        value = torch.zeros((), dtype=torch.float64, device=flat.device)
-        slopes = [torch.zeros_like(leaf) for leaf in leaves] if gradient else []
-        for share, _, inputs, targets in self._batches(1):
-            with torch.set_grad_enabled(gradient):
-                found = self._one(x, statistics, inputs, targets, ordered=self._channels_last)
-            value += share * found.detach()
-            if gradient:
-                parts = torch.autograd.grad(found, leaves, allow_unused=True)
-                for slope, part in zip(slopes, parts, strict=True):
-                    if part is not None:
-                        slope += share * part
-        if not gradient:
-            return value[None], None
-        if self._recomputed:
-            slopes[0] += self._through_statistics(x, dict(zip(statistics, slopes[1:], strict=True)))
-        return value[None], slopes[0][None]
-
-    def _through_statistics(self, x: torch.Tensor, slopes: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """The gradient by x (D,) of what depends on it through the statistics, from the gradients by these."""
-        assert self._recomputed is not None
-        total = torch.zeros_like(x)
-        for _, part, inputs, _ in self._batches(1):
-            with torch.enable_grad():
-                found = self._recomputed.of_batch(self._state(x), inputs)
-                along = torch.stack([(found[name] * slopes[name]).sum() for name in found]).sum()
-            total += part * torch.autograd.grad(along, x)[0]
-        return total
-
-
-@contextmanager
-def _differentiable_kernels(often: bool = True) -> Iterator[None]:
-    """Attention by kernels that take a gradient; if ``often``, by those that vmap and second derivatives take too.
-
-    Evaluation mode has a faster one for values alone, whose rounding is another.
-    """
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH) if often else nullcontext():
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+        with differentiable_kernels():
+            return self._evaluation.buffers_at(self._coordinates.tensor(flat))
 
 
 def _pair(data: Any) -> tuple[Any, Any]:
@@ -710,67 +540,3 @@ def _pair(data: Any) -> tuple[Any, Any]:
     if isinstance(data, (tuple, list)) and len(data) == 2:
         return data[0], data[1]
     return data, None
-
-
-def _in_single_precision(module: torch.nn.Module) -> bool:
-    """Whether a module had parameters of 16 bits, which are float32 now."""
-    kinds = {p.dtype for p in module.parameters() if p.is_floating_point()}
-    half = bool(kinds & {torch.float16, torch.bfloat16}) and torch.float64 not in kinds
-    if half:
-        module.float()
-    return half
-
-
-def _chosen(module: torch.nn.Module, patterns: str | Sequence[str] | None) -> dict[str, torch.nn.Parameter]:
-    """The parameters that are coordinates."""
-    coordinates = {name: p for name, p in module.named_parameters() if p.requires_grad}
-    if patterns is None:
-        return coordinates
-    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
-    tied = names_of(module)
-
-    def fits(name: str, pattern: str) -> bool:
-        return any(fnmatchcase(other, pattern) for other in (name, *tied.get(name, ())))
-
-    for pattern in patterns:
-        if not any(fits(name, pattern) for name in coordinates):
-            raise ValueError(
-                f"parameters names {pattern!r}, which is none that requires a gradient; there are {listed(coordinates)}"
-            )
-    return {name: p for name, p in coordinates.items() if any(fits(name, pattern) for pattern in patterns)}
-
-
-def _blocks(coordinates: Mapping[str, torch.nn.Parameter]) -> tuple[Block, ...]:
-    blocks, start = [], 0
-    for name, p in coordinates.items():
-        shape = tuple(p.shape)
-        blocks.append(Block(name, shape, prod(shape[1:]), start, start + p.numel()))
-        start += p.numel()
-    return tuple(blocks)
-
-
-def _first(coordinates: Mapping[str, torch.nn.Parameter]) -> torch.nn.Parameter:
-    """A parameter of all, which agree in precision and device."""
-    if not coordinates:
-        raise ValueError(
-            "the module has no parameter that requires a gradient, and those that do not are no coordinates; "
-            "module.requires_grad_(True) makes all of them such"
-        )
-    for name, parameter in coordinates.items():
-        if torch.nn.parameter.is_lazy(parameter):
-            raise ValueError(f"the parameter {name} has no shape yet; call the module once on inputs")
-    kinds = {str(p.dtype).rpartition(".")[2] for p in coordinates.values()}
-    if not kinds <= {"float32", "float64"} or len(kinds) > 1:
-        raise ValueError(
-            f"the module's parameters are of {' and '.join(sorted(kinds))}; expected float32 or float64 alone: "
-            "module.float() or module.double() makes them so, its inputs likewise"
-        )
-    devices = {str(p.device) for p in coordinates.values()}
-    if len(devices) > 1:
-        raise ValueError(f"the module's parameters lie on {' and '.join(sorted(devices))}; expected one device")
-    return next(iter(coordinates.values()))
-
-
-def _line(error: Exception) -> str:
-    """The first line of an error."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__

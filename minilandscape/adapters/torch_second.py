@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch.func import grad, jvp, vjp, vmap
+
+from .torch_forward import Forward
+from .torch_workers import Workers
 
 #: A product and one by differences, which step over kinks, agree within this part.
 ROUGHLY = 0.3
@@ -23,7 +28,9 @@ class HessianProducts:
     Parameters
     ----------
     loss
-        ``loss(x, statistics, inputs, targets) -> ℓ_b`` of the samples of a batch.
+        ``loss(forward, x, statistics, inputs, targets) -> ℓ_b`` of the samples of a batch.
+    workers
+        Module and loss, for each thread.
     batches
         ``batches(n)`` yields ``(share, part, inputs, targets)`` for n vectors at a time.
     together
@@ -34,12 +41,14 @@ class HessianProducts:
 
     def __init__(
         self,
-        loss: Callable[[torch.Tensor, Statistics, Any, Any], torch.Tensor],
+        loss: Callable[[Forward, torch.Tensor, Statistics, Any, Any], torch.Tensor],
+        workers: Workers,
         batches: Callable[[int], Iterator[tuple[float, float, Any, Any]]],
         together: int,
         statistics: Callable[[torch.Tensor, Any], Statistics] | None = None,
     ) -> None:
-        self._loss, self._batches, self._together, self._of_batch = loss, batches, together, statistics
+        self._loss_of, self._workers = loss, workers
+        self._batches, self._together, self._of_batch = batches, together, statistics
         self._ways = [*([] if statistics else [self._twice]), self._forward]
 
     def tried(self, x: torch.Tensor, inputs: Any, targets: Any) -> HessianProducts:
@@ -142,19 +151,38 @@ class HessianProducts:
             total += part * vmap(lambda v, d, back=back: jvp(back, (x, slopes), (v, d))[1])(V, dslopes).detach()
         return total
 
+    def _loss(self, x: torch.Tensor, statistics: Statistics, inputs: Any, targets: Any) -> torch.Tensor:
+        """The loss of a batch, in the caller's thread."""
+        return self._loss_of(self._workers.forward, x, statistics, inputs, targets)
+
     def _twice(self, x: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
-        """Reverse over reverse, vector by vector through one graph of the gradient."""
+        """Reverse over reverse, vector by vector through one graph of the gradient; batches side by side."""
+        shares: deque[float] = deque()
+
+        def jobs() -> Iterator[Callable[[Forward], torch.Tensor]]:
+            for share, _, inputs, targets in self._batches(1):
+                shares.append(share)
+                yield partial(self._of_one_batch, x=x, V=V, inputs=inputs, targets=targets)
+
         total = torch.zeros_like(V)
-        for share, _, inputs, targets in self._batches(1):
-            with torch.enable_grad():
-                point = x.detach().requires_grad_()
-                (slope,) = torch.autograd.grad(self._loss(point, {}, inputs, targets), point, create_graph=True)
-                for k, v in enumerate(V):
-                    if slope.requires_grad:  # a loss that is linear has none
-                        (found,) = torch.autograd.grad(slope, point, v, retain_graph=True, allow_unused=True)
-                        if found is not None:
-                            total[k] += share * found
+        for found in self._workers.run(jobs()):
+            total.add_(found, alpha=shares.popleft())
         return total
+
+    def _of_one_batch(
+        self, forward: Forward, x: torch.Tensor, V: torch.Tensor, inputs: Any, targets: Any
+    ) -> torch.Tensor:
+        products = torch.zeros_like(V)
+        with torch.enable_grad():
+            point = x.detach().requires_grad_()
+            value = self._loss_of(forward, point, {}, inputs, targets)
+            (slope,) = torch.autograd.grad(value, point, create_graph=True)
+            for k, v in enumerate(V):
+                if slope.requires_grad:  # a loss that is linear has none
+                    (found,) = torch.autograd.grad(slope, point, v, retain_graph=k + 1 < len(V), allow_unused=True)
+                    if found is not None:
+                        products[k] = found
+        return products
 
 
 def _distance(a: torch.Tensor, b: torch.Tensor) -> float:
