@@ -31,9 +31,11 @@ from .structures import (
     CalculatorOptions,
     Fmax,
     Images,
+    Irc,
     Match,
     Relax,
     Structures,
+    Temperature,
     check_structures,
 )
 
@@ -85,6 +87,8 @@ def connect(
     relax: Relax = True,
     match: Match = True,
     images: Images = None,
+    irc: Irc = False,
+    temperature: Temperature = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -104,7 +108,10 @@ def connect(
     """
     if check_structures(context):
         assert calculator is not None
-        structures = Structures(start, end, calculator, calculator_options or [], fmax, relax, match, images)
+        options_of_calculator = calculator_options or []
+        structures = Structures(
+            start, end, calculator, options_of_calculator, fmax, relax, match, images, irc, temperature
+        )
         structures.connect(out, plot, as_json)
         return
     check_own(context)

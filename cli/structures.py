@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isnan
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,13 +53,31 @@ Match = Annotated[
 Images = Annotated[
     str | None,
     typer.Option(
-        help="A path to begin from: the images of a band, both ends among them, as neb.traj@-7: for its last seven.",
+        help="A path to begin from: the images of a band, both ends among them, as neb.traj@-7: for its last seven; or "
+        "straight, idpp, geodesic (the package geodesic-interpolate). Default: the cheapest without a clash.",
         metavar="FILE",
         rich_help_panel=STRUCTURES,
     ),
 ]
+Irc = Annotated[
+    bool,
+    typer.Option(
+        "--irc",
+        help="Follow the intrinsic reaction coordinate down from the saddle on both sides.",
+        rich_help_panel=STRUCTURES,
+    ),
+]
+Temperature = Annotated[
+    float | None,
+    typer.Option(
+        help="Compute all frequencies at the saddle and both ends, zero-point energies, and the harmonic rate at this "
+        "temperature, K.",
+        metavar="KELVIN",
+        rich_help_panel=STRUCTURES,
+    ),
+]
 #: Options of structures alone, and those that searches between structures and all others share.
-OF_STRUCTURES = ("calculator_options", "fmax", "relax", "match", "images")
+OF_STRUCTURES = ("calculator_options", "fmax", "relax", "match", "images", "irc", "temperature")
 SHARED = ("start", "end", "calculator", "out", "plot", "as_json")
 
 
@@ -76,6 +93,8 @@ class Structures:
     relax: bool
     match: bool
     images: str | None
+    irc: bool
+    temperature: float | None
 
     def connect(self, out: Path | None, plot: Path | None, as_json: bool) -> None:
         """Finds the barrier, prints it, and writes what was asked for."""
@@ -85,12 +104,16 @@ class Structures:
             raise ValueError(f"--calculator requires ASE ({error}); pip install ase") from None
         from minilandscape.adapters.ase_barrier import BarrierInterrupted, files_of
         from minilandscape.adapters.ase_calculators import named_calculator, options_of
+        from minilandscape.adapters.ase_start import KINDS
 
         if not self.fmax > 0:
             raise UsageError(f"--fmax is {self.fmax}; expected a force above 0, in eV/Å")
-        inputs = [_file_and_index(name)[0] for name in (self.start, self.end, self.images) if name is not None]
+        if self.temperature is not None and not self.temperature > 0:
+            raise UsageError(f"--temperature is {self.temperature}; expected a number above 0, in K")
+        band = None if self.images in KINDS else self.images
+        inputs = [_file_and_index(name)[0] for name in (self.start, self.end, band) if name is not None]
         if out is not None:
-            check_outputs(*(Path(file) for file in files_of(out)), inputs=inputs)
+            check_outputs(*(Path(file) for file in files_of(out, self.irc)), inputs=inputs)
         check_pictures(plot, inputs=inputs)
         if self.start == self.end:
             file = _file_and_index(self.start)[0]
@@ -98,7 +121,7 @@ class Structures:
             frames = f"; {file} holds {n} structures: {file}@0 to {file}@{n - 1}" if n > 1 else ""
             raise UsageError(f"{self.start} is given for both ends{frames}")
         start, end = read_structure(self.start), read_structure(self.end)
-        images = None if self.images is None else read_images(self.images)
+        initial = self.images if band is None else read_images(band)
         make = named_calculator(self.calculator, options_of(self.options))
         try:
             with progress_bar("barrier", None) as advance:
@@ -109,7 +132,9 @@ class Structures:
                     fmax=self.fmax,
                     relax=self.relax,
                     match=self.match,
-                    images=images,
+                    initial=initial,
+                    vibrations=self.temperature is not None,
+                    irc=self.irc,
                     progress=lambda line: advance(0, line),
                 )
         except BarrierInterrupted as stopped:
@@ -124,9 +149,12 @@ class Structures:
         if as_json:
             data: dict[str, Any] = {"start": self.start, "end": self.end, "calculator": self.calculator}
             data |= {"calculator_options": self.options}
-            print_json({**found.document(), "data": data, "wrote": written})
+            rates = None if self.temperature is None else _rates(found, self.temperature)
+            print_json({**found.document(), "rates": rates, "data": data, "wrote": written})
             return
-        _print(found)
+        print(found.summary())
+        if self.temperature is not None:
+            print(f"rate         {_rates_text(found, self.temperature)}")
         if written:
             print(f"wrote        {', '.join(written)}")
 
@@ -213,27 +241,25 @@ def _file_and_index(name: str) -> tuple[str, str | None]:
     return file, index
 
 
-def _print(found: Any) -> None:
-    """What a person wants to know of a barrier, a line each."""
-    if isnan(found.barrier_forward):
-        print("barrier      none")
-    else:
-        print(f"barrier      {found.barrier_forward:.4f} eV forward, {found.barrier_reverse:.4f} eV reverse")
-    print(f"reaction     {found.reaction_energy:+.4f} eV from start to end")
-    if found.saddle is None:
-        print("saddle       none")
-    else:
-        small = f"(small below {found.tolerance:.3g})"
-        print(f"saddle       {found.saddle_energy:.6f} eV, fmax {found.fmax:.3g} eV/Å {small}")
-    if not isnan(found.frequency):
-        digits = 0 if found.frequency >= 100 else 1
-        print(f"frequency    {found.frequency:.{digits}f}i cm⁻¹, of the mass-weighted Hessian")
-    print(f"connects     {found.connects}")
-    calls = found.calls
-    stages = ", ".join(f"{name} {calls[name]}" for name in ("path", "search", "verification", "pieces", "frequency"))
-    print(f"calls        {stages}; relaxation {calls['relaxation']}; {calls['total']} calculations in all")
-    if found.converged:
-        _, _, more = found.reason.partition("; ")
-        print(f"converged    yes{'   ' if more else ''}{more}")
-    else:
-        print(f"converged    no    {found.reason}")
+def _rates(found: Any, temperature: float) -> dict[str, Any]:
+    """The harmonic rates (1/s) both ways by name, with zero-point energies and without; or why there are none."""
+    try:
+        return {
+            "temperature": temperature,
+            "forward": found.rate(temperature),
+            "reverse": found.rate(temperature, reverse=True),
+            "forward_classical": found.rate(temperature, quantum=False),
+            "reverse_classical": found.rate(temperature, reverse=True, quantum=False),
+        }
+    except ValueError as error:
+        return {"temperature": temperature, "reason": str(error)}
+
+
+def _rates_text(found: Any, temperature: float) -> str:
+    """The same as a line."""
+    rates = _rates(found, temperature)
+    if "reason" in rates:
+        return f"none: {rates['reason']}"
+    forward, reverse = (f"{rates[way]:.3g} s⁻¹ {way}" for way in ("forward", "reverse"))
+    without = f"{rates['forward_classical']:.3g} and {rates['reverse_classical']:.3g} with classical vibrations"
+    return f"{forward}, {reverse} at {temperature:g} K (harmonic; {without})"

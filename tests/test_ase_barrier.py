@@ -18,14 +18,14 @@ from ase import Atoms  # noqa: E402
 from ase.build import add_adsorbate, fcc100  # noqa: E402
 from ase.calculators.calculator import Calculator, all_changes  # noqa: E402
 from ase.calculators.emt import EMT  # noqa: E402
-from ase.constraints import FixAtoms, FixCartesian  # noqa: E402
+from ase.constraints import FixAtoms, FixBondLengths  # noqa: E402
 from ase.io import read, write  # noqa: E402
 from ase.optimize import BFGS  # noqa: E402
 from ase.vibrations import Vibrations  # noqa: E402
 
 from minilandscape.adapters.ase import AseLandscape, barrier  # noqa: E402
 from minilandscape.adapters.ase_calculators import named_calculator, options_of  # noqa: E402
-from minilandscape.adapters.ase_modes import wavenumber  # noqa: E402
+from minilandscape.adapters.ase_modes import imaginary_mode  # noqa: E402
 from minilandscape.landscape import LandscapeError  # noqa: E402
 
 
@@ -152,25 +152,25 @@ def test_the_imaginary_frequency_is_of_the_mass_weighted_hessian(monkeypatch: py
     values, vectors = np.linalg.eigh(hessian[np.ix_(free, free)])
     assert values[0] < 0
     assert dense[0] < 0
-    frequency, error, calls = wavenumber(land, shifted[free], vectors[:, 0], 0.01)
+    found = imaginary_mode(land, shifted[free], vectors[:, 0], 0.01)
     right = 521.4709 * np.sqrt(-dense[0])  # cm^-1 of 1 eV/(Å² amu)
-    assert frequency == pytest.approx(right, rel=1e-3)
-    assert abs(frequency - right) <= error + 1e-4 * right
-    assert calls == land.evaluations.gradients <= 2 * len(free)
+    assert found.frequency == pytest.approx(right, rel=1e-3)
+    assert abs(found.frequency - right) <= found.error + 1e-4 * right
+    assert found.calls == land.evaluations.gradients <= 2 * len(free)
 
 
 def test_exchanges_that_would_make_another_reaction_are_not_made() -> None:
     """A rotation about a bond is one, though the nearest pairing of like atoms would break bonds."""
-    from minilandscape.adapters.ase_barrier import _bonds, _matched
+    from minilandscape.adapters.ase_ends import bonds_of, matched
 
     gauche = Atoms("CCCC", [[0.72, 0.55, 0.13], [-0.72, 0.55, -0.13], [1.53, -0.49, -0.09], [-1.53, -0.49, 0.09]])
     trans = Atoms("CCCC", [[-0.61, -0.40, 0], [0.61, 0.40, 0], [-1.84, 0.11, 0], [1.84, -0.11, 0]])
     for first, second in ((gauche, trans), (trans, gauche)):
         land = AseLandscape(first, EMT)
-        near, _ = _matched(land, land.vector(first), land.vector(second))
-        assert _bonds(land.atoms(near)) == _bonds(first)
-        near, did = _matched(land, land.vector(first), land.vector(second[[2, 1, 0, 3]]))
-        assert _bonds(land.atoms(near)) == _bonds(first)
+        near, _ = matched(land, land.vector(first), land.vector(second))
+        assert bonds_of(land.atoms(near)) == bonds_of(first)
+        near, did = matched(land, land.vector(first), land.vector(second[[2, 1, 0, 3]]))
+        assert bonds_of(land.atoms(near)) == bonds_of(first)
         assert "like atoms were exchanged" in did[0]
 
 
@@ -231,8 +231,8 @@ def test_ends_that_are_no_two_minima_are_refused() -> None:
     with pytest.raises(ValueError, match="4 atoms of the start are frozen, 0 of the end"):
         barrier(start, Atoms(end, constraint=[]), EMT)
     for atoms in (start, end):
-        atoms.set_constraint(FixCartesian([0], mask=[True, False, False]))
-    with pytest.raises(ValueError, match="the start has a constraint FixCartesian; expected FixAtoms alone"):
+        atoms.set_constraint(FixBondLengths([[0, 1]]))
+    with pytest.raises(ValueError, match="the atoms of the start have a constraint FixBondLengths; expected FixAtoms"):
         barrier(start, end, EMT)
 
 
@@ -240,11 +240,11 @@ def test_a_path_of_ones_own(found: Any) -> None:
     """The images of a band, which go over the bridge beside the straight line's, or over an atom."""
     images = [image.copy() for image in found.images[:: max(1, len(found.images) // 6)]]
     images = [*images[:-1], found.end.copy()]
-    again = barrier(*hop(), EMT, images=images, fmax=0.02)
+    again = barrier(*hop(), EMT, initial=images, fmax=0.02)
     assert again.barrier_forward == pytest.approx(found.barrier_forward, abs=2e-3)
     assert "begins from" in again.remarks[0]
     with pytest.raises(ValueError, match="2 images were given"):
-        barrier(*hop(), EMT, images=images[:2])
+        barrier(*hop(), EMT, initial=images[:2])
 
 
 def test_a_calculator_that_fails_is_one_sentence(
@@ -292,7 +292,7 @@ def test_an_interrupt_keeps_the_relaxed_ends(
 
     line = ("--calculator", "emt", "--fmax", "0.01", "--out", "new/hop")
     with monkeypatch.context() as patched:
-        patched.setattr("minilandscape.adapters.ase_barrier.find_saddle", interrupted)
+        patched.setattr("minilandscape.adapters.ase_search.find_saddle", interrupted)
         assert run("connect", "a.traj@0", "a.traj@1", *line[:-2]) == 130
         assert "nothing is kept" in capsys.readouterr().err
         assert run("connect", "a.traj@0", "a.traj@1", *line) == 130

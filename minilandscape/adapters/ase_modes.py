@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,30 @@ STEP = 0.01
 SPRING, FALL = 40.0, 3.5
 
 
-def wavenumber(land: Any, point: np.ndarray, mode: np.ndarray, step: float) -> tuple[float, float, int]:
-    """The imaginary frequency in cm⁻¹, a bound of its error, and the calls it took.
+@dataclass(frozen=True)
+class ImaginaryMode:
+    """The lowest eigenvalue of the mass-weighted Hessian.
+
+    Attributes
+    ----------
+    frequency
+        cm⁻¹, as a positive number; NaN where the eigenvalue is not negative.
+    error
+        How far that may be off for the iteration's sake, cm⁻¹.
+    calls
+        Points evaluated.
+    mode
+        (D,): the eigenvector in mass-weighted coordinates, of length 1.
+    """
+
+    frequency: float
+    error: float
+    calls: int
+    mode: np.ndarray
+
+
+def imaginary_mode(land: Any, point: np.ndarray, mode: np.ndarray, step: float) -> ImaginaryMode:
+    """Compute the imaginary frequency of a saddle and its mode.
 
     Davidson's method on the mass-weighted Hessian, from the Cartesian mode, with products by two-sided differences and
     springs between neighbours for a preconditioner. Motions that leave the energy alone are left out.
@@ -25,15 +48,14 @@ def wavenumber(land: Any, point: np.ndarray, mode: np.ndarray, step: float) -> t
     Parameters
     ----------
     point, mode
-        (D,): the saddle, and the lowest eigenvector of its Cartesian Hessian.
+        (D,): the saddle, and about the lowest eigenvector of its Cartesian Hessian.
     step
         Of the differences, Å along a unit vector; not finite or 0 takes 0.01.
     """
-    masses = np.repeat(land.atoms(point).get_masses()[land.free], 3)
-    root = np.sqrt(masses)
+    root = land.root_masses
     zero = np.linalg.qr((land.zero_modes(point) * root).T)[0].T
     step = step if np.isfinite(step) and step > 0 else STEP
-    springs = _springs(land, point) / np.outer(root, root)
+    stiff = springs(land, point) / np.outer(root, root)
 
     def product(v: np.ndarray) -> np.ndarray:
         moved = v / root
@@ -55,9 +77,9 @@ def wavenumber(land: Any, point: np.ndarray, mode: np.ndarray, step: float) -> t
         low, ritz = float(values[0]), vectors[:, 0] @ rows
         residual = vectors[:, 0] @ products - low * ritz
         size = float(np.linalg.norm(residual))
-        if size <= SMALL * abs(low) or len(rows) >= min(PRODUCTS, point.size - len(zero)):
+        if (low < 0 and size <= SMALL * -low) or len(rows) >= min(PRODUCTS, point.size - len(zero)):
             break
-        v = np.linalg.solve(springs + abs(low) * np.eye(point.size), residual)
+        v = np.linalg.solve(stiff + abs(low) * np.eye(point.size), residual)
         for _ in range(2):
             v = without(v)
             v = v - rows.T @ (rows @ v)
@@ -65,17 +87,18 @@ def wavenumber(land: Any, point: np.ndarray, mode: np.ndarray, step: float) -> t
             break
     gap = float(values[1]) - low if len(values) > 1 else abs(low)
     open_part = min(size, size**2 / gap)
-    frequency = _in_wavenumbers(abs(low))
-    return (frequency if low < 0 else float("nan")), 0.5 * frequency * open_part / abs(low), 2 * len(rows)
+    frequency = wavenumber(abs(low))
+    error = 0.5 * frequency * open_part / abs(low)
+    return ImaginaryMode(frequency if low < 0 else float("nan"), error, 2 * len(rows), ritz)
 
 
-def _in_wavenumbers(eigenvalue: float) -> float:
-    """cm⁻¹ of an eigenvalue in eV/(Å² amu): ħ √λ."""
+def wavenumber(eigenvalue: float) -> float:
+    """cm⁻¹ of a positive eigenvalue in eV/(Å² amu): ħ √λ."""
     energy = units._hbar * 1e10 / np.sqrt(units._e * units._amu) * np.sqrt(eigenvalue)
     return float(energy / units.invcm)
 
 
-def _springs(land: Any, point: np.ndarray) -> np.ndarray:
+def springs(land: Any, point: np.ndarray) -> np.ndarray:
     """(D, D): the Hessian of springs at rest between all atoms, stiff between near ones."""
     atoms = land.atoms(point)
     n, radii = len(atoms), covalent_radii[atoms.numbers]
@@ -85,5 +108,5 @@ def _springs(land: Any, point: np.ndarray) -> np.ndarray:
     unit = vectors / r[:, :, None]
     blocks = -stiffness[:, :, None, None] * unit[:, :, :, None] * unit[:, :, None, :]
     blocks[np.arange(n), np.arange(n)] = -blocks.sum(axis=1)
-    free = land.free
-    return np.asarray(blocks[np.ix_(free, free)].transpose(0, 2, 1, 3).reshape(3 * len(free), -1))
+    free = land.components.ravel()
+    return np.asarray(blocks.transpose(0, 2, 1, 3).reshape(3 * n, -1)[np.ix_(free, free)])

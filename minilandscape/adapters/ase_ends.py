@@ -1,0 +1,196 @@
+"""The two ends of a barrier: put into one order, relaxed, and moved onto each other."""
+
+from __future__ import annotations
+
+import warnings
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.geometry import find_mic
+from ase.neighborlist import natural_cutoffs, neighbor_list
+from ase.optimize import BFGS
+
+from ..analysis.symmetry import ClashWarning
+from ..landscape import LandscapeError
+from ..motion import moved_near
+from .ase_constraints import constraints_of, free_components
+
+#: Steps of a relaxation at most.
+MOST_STEPS = 1000
+#: Ends are one structure where no atom is farther away than so many Å, and than this part of how far it was before.
+TOGETHER, NEARER = 0.1, 0.2
+#: Å within which no atom has moved.
+SAME = 1e-3
+#: Two atoms are bonded within so many sums of their covalent radii; beyond the second number no more.
+BONDED, PARTED = 1.15, 1.5
+
+
+def same_order(start: Atoms, end: Atoms, match: bool) -> tuple[Atoms, int]:
+    """The end with its species, and its frozen atoms, at the start's places; how many atoms were moved."""
+    for name, atoms in (("start", start), ("end", end)):
+        if not isinstance(atoms, Atoms):
+            raise TypeError(f"{name} is {type(atoms).__name__}; expected one ase.Atoms")
+    if sorted(start.numbers) != sorted(end.numbers):
+        formulas = f"the start is {start.get_chemical_formula()}, the end {end.get_chemical_formula()}"
+        raise ValueError(f"{formulas}; expected the same atoms")
+    ours, theirs = free_components(start, "the atoms of the start"), free_components(end, "the atoms of the end")
+    held = [int((~free).all(axis=1).sum()) for free in (ours, theirs)]
+    if held[0] != held[1]:
+        raise ValueError(
+            f"{held[0]} atoms of the start are frozen, {held[1]} of the end; expected the same FixAtoms in both"
+        )
+    if not match:
+        if (start.numbers != end.numbers).any():
+            raise ValueError(
+                f"the start is {start.symbols}, the end {end.symbols}; matching would put them in one order"
+            )
+        if (ours != theirs).any():
+            raise ValueError("other atoms are held at the end than at the start; matching would pair them by place")
+        return end, 0
+    order = _order(start, ours, end, theirs)
+    moved = int((order != np.arange(len(order))).sum())
+    if not moved:
+        return end, 0
+    sorted_end = end[order]
+    sorted_end.set_constraint(constraints_of(ours))
+    sorted_end.info, sorted_end.calc = dict(end.info), end.calc
+    return sorted_end, moved
+
+
+def _order(start: Atoms, ours: np.ndarray, end: Atoms, theirs: np.ndarray) -> np.ndarray:
+    """(n,): which atom of the end stands for each of the start, of one species and with the same components free."""
+    order = np.full(len(start), -1)
+    waiting = [int(k) for k in np.flatnonzero(~theirs.any(axis=1))]
+    for k in np.flatnonzero(~ours.any(axis=1)):  # a frozen atom is the one that stands at its place
+        alike = [j for j in waiting if end.numbers[j] == start.numbers[k]]
+        if not alike:
+            raise ValueError(f"no frozen {start.symbols[k]} is left at the end for atom {k} of the start")
+        away = find_mic(end.positions[alike] - start.positions[k], start.cell, start.pbc)[1]
+        order[k] = alike[int(np.argmin(away))]
+        waiting.remove(int(order[k]))
+    left: dict[tuple[int, bytes], list[int]] = defaultdict(list)
+    for j in np.flatnonzero(theirs.any(axis=1)):
+        left[int(end.numbers[j]), theirs[j].tobytes()].append(int(j))
+    for k in np.flatnonzero(ours.any(axis=1)):
+        alike = left[int(start.numbers[k]), ours[k].tobytes()]
+        if not alike:
+            raise ValueError(f"fewer {start.symbols[k]} are free at the end than at the start; expected as many")
+        order[k] = alike.pop(0)
+    return order
+
+
+class _OfLandscape(Calculator):
+    """A landscape's energies, remembered and counted there, for ASE's optimisers."""
+
+    def __init__(self, land: Any) -> None:
+        super().__init__()
+        self.implemented_properties = ["energy", "forces"]
+        self.land = land
+
+    def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = all_changes) -> None:
+        super().calculate(atoms, properties, system_changes)
+        positions = self.atoms.positions  # type: ignore[union-attr]  # set by the line above
+        (energy,), (gradient,) = self.land.values_and_gradients(positions[self.land.components][None])
+        self.results = {"energy": float(energy), "forces": self.land.forces(gradient)}
+
+
+def relaxed(
+    land: Any, point: np.ndarray, name: str, fmax: float, progress: Callable[[str], None]
+) -> tuple[np.ndarray, list[str]]:
+    """The minimum below an end, and what there is to say of the way."""
+    atoms = land.atoms(point)
+    bonds, counted = bonds_of(atoms), land.evaluations.gradients
+    atoms.calc = _OfLandscape(land)
+    try:
+        done = BFGS(atoms, logfile=None).run(fmax=fmax, steps=MOST_STEPS)
+    except LandscapeError as error:
+        raise LandscapeError(f"the {name} could not be relaxed: {error}", error.point) from error
+    if not done:
+        raise ValueError(
+            f"the {name} is not relaxed to {fmax:g} eV/Å after {MOST_STEPS} steps; relax it with another optimiser, "
+            "and give --no-relax (relax=False)"
+        )
+    energy = atoms.get_potential_energy()
+    calls = land.evaluations.gradients - counted
+    progress(f"{name} relaxed to {fmax:g} eV/Å: {energy:.6f} eV, {calls} calls")
+    minimum = np.array(atoms.positions[land.components])
+    distances = atoms.get_all_distances(mic=bool(atoms.pbc.any()))
+    limits = np.array(natural_cutoffs(atoms, mult=PARTED))
+    lost = [f"{atoms.symbols[i]}{i}–{atoms.symbols[j]}{j}" for i, j in bonds if distances[i, j] > limits[i] + limits[j]]
+    return minimum, [f"the {name} has lost the bond {', '.join(lost)} in its relaxation"] if lost else []
+
+
+def bonds_of(atoms: Atoms) -> list[tuple[int, int]]:
+    """Pairs of neighbours."""
+    i, j = neighbor_list("ij", atoms, natural_cutoffs(atoms, mult=BONDED))
+    return sorted({(int(k), int(m)) for k, m in zip(i, j, strict=True) if k < m})
+
+
+def farthest(land: Any, a: np.ndarray, b: np.ndarray, match: bool) -> float:
+    """How far the atom is that is farthest from its place at the other end, Å, rigid motions left out."""
+    near = aligned(land, a, b) if match else b
+    way = moved_near(land, a, near, land.zero_modes)
+    return float(land.residual(way))
+
+
+def aligned(land: Any, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """b near to a, without a word of clashes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ClashWarning)
+        return np.asarray(land.align(a, b))
+
+
+def refuse_one_structure(land: Any, a: np.ndarray, b: np.ndarray, before: float, relax: bool, match: bool) -> None:
+    """ValueError where both ends are one structure, or have relaxed into one minimum."""
+    after = farthest(land, a, b, match)
+    if after > max(min(TOGETHER, NEARER * before) if relax else 0.0, SAME):
+        return
+    advice = "; --no-match (match=False) tells like atoms that change places apart" if match else ""
+    if before <= SAME:
+        matched = ", once moved onto each other and like atoms matched" if match else ""
+        raise ValueError(f"start and end are one structure{matched}; expected two minima{advice}")
+    first, second = land.values(np.stack([a, b]))
+    raise ValueError(
+        f"both ends relax into one minimum: an atom is up to {before:.3g} Å from its place at the other end before, "
+        f"{after:.2g} Å after, and the energies differ by {abs(second - first):.1g} eV; expected two minima of this "
+        f"calculator{advice}"
+    )
+
+
+def matched(land: Any, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """The end moved onto the start, its like atoms exchanged where that is the better pairing, and what was done.
+
+    Pairings are judged by the bonds that would change: an order that a chemist has kept is the reaction that is meant,
+    though other atoms may be nearer. Of pairings that change equally many the nearest is taken.
+    """
+    kept, nearest = a + moved_near(land, a, b, land.zero_modes), aligned(land, a, b)
+    bonds = set(bonds_of(land.atoms(a)))
+    changed, changed_nearest = (len(bonds.symmetric_difference(bonds_of(land.atoms(x)))) for x in (kept, nearest))
+    before, apart, least = (float(np.linalg.norm(land.displacement(a, x))) for x in (b, kept, nearest))
+    distances, others = (land.atoms(x).get_all_distances(mic=True) for x in (kept, nearest))
+    exchanged = not np.allclose(distances, others, atol=SAME)
+    if exchanged and (changed_nearest, least) < (changed, (1 - SAME) * apart):
+        did = f"like atoms were exchanged and the end moved onto the start: {least:.3g} Å apart, {before:.3g} before"
+        return nearest, [did]
+    if not exchanged and least < apart:
+        kept, apart = nearest, least
+    moved = apart < before - SAME
+    return kept, [f"the end was moved onto the start: {apart:.3g} Å apart, {before:.3g} before"] if moved else []
+
+
+def what_is_not_relaxed(land: Any, a: np.ndarray, b: np.ndarray, fmax: float) -> list[str]:
+    """The forces at ends that are taken as they are, where they are not small."""
+    _, gradients = land.values_and_gradients(np.stack([a, b]))
+    largest = [land.residual(gradient) for gradient in gradients]
+    names = [
+        f"{name} ({force:.2g} eV/Å)" for name, force in zip(("start", "end"), largest, strict=True) if force > fmax
+    ]
+    if not names:
+        return []
+    return [
+        f"the forces are not small at the {' and the '.join(names)}: barriers count from the structures as they are"
+    ]
