@@ -104,7 +104,7 @@ def test_a_calculators_own_hessian_is_taken_where_it_is_one(water: Atoms, monkey
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(OwnHessian, "get_hessian", broken)
-    with pytest.raises(LandscapeError, match="get_hessian raised RuntimeError at .*out of memory"):
+    with pytest.raises(LandscapeError, match=r"get_hessian raised RuntimeError at .*out of memory"):
         vibrations(water, OwnHessian)
 
 

@@ -64,6 +64,15 @@ def test_ase_calculator(tmp_path: Path) -> None:
     assert (tmp_path / "hop.traj").exists()
 
 
+@pytest.mark.skipif(importlib.util.find_spec("ase") is None, reason="ASE is not installed")
+def test_ase_handover(tmp_path: Path) -> None:
+    lines = output("ase_handover.py", tmp_path).splitlines()
+    assert len(lines) == 4 + (importlib.util.find_spec("sella") is not None)
+    assert [numbers(line)[0] for line in lines[:-1]] == pytest.approx(len(lines[:-1]) * [0.2368], abs=1e-3)
+    assert all("converged" in line for line in lines[:2])
+    assert numbers(lines[-1])[0] == pytest.approx(0, abs=1e-3)
+
+
 def test_scipy_objective(tmp_path: Path) -> None:
     text = output("scipy_objective.py", tmp_path)
     assert numbers(text)[0] == pytest.approx(0.543719, abs=1e-4)

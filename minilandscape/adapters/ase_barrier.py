@@ -6,7 +6,7 @@ import os
 import warnings
 from dataclasses import dataclass
 from html import escape
-from math import isfinite, isnan
+from math import isnan
 from pathlib import Path as File
 from typing import Any
 
@@ -17,6 +17,9 @@ from ase.io import write
 from ..connect import Connection
 from .ase_irc import ReactionPath
 from .ase_vibrations import Vibrations, rate
+
+#: Noise of the forces below this part of the tolerance is not worth a line.
+SEEN = 1e-4
 
 
 @dataclass(frozen=True, repr=False)
@@ -298,7 +301,7 @@ def _lines(found: Barrier) -> list[str]:
     named.append(("reaction", f"{found.reaction_energy:+.4f} eV from start to end"))
     saddle = f"{found.saddle_energy:.6f} eV, fmax {found.fmax:.3g} eV/Å (small below {found.tolerance:.3g})"
     named.append(("saddle", "none" if found.saddle is None else saddle))
-    if isfinite(found.noise):
+    if found.noise > SEEN * found.tolerance:
         named.append(("noise", f"forces repeat to {found.noise:.1g} eV/Å"))
     if not isnan(found.frequency):
         named.append(("frequency", f"{wavenumber_text(found.frequency)}, of the mass-weighted Hessian"))

@@ -21,6 +21,10 @@ STEPS, CORRECTIONS = 200, 8
 ACROSS = 0.05
 #: Turns of the path in one step, in radians, below which the next is longer, and above which it is halved.
 STRAIGHT, BENT = 0.15, 0.6
+#: What springs between neighbours leave free has this curvature in the model, eV/Å².
+SOFT = 1.0
+#: A step gets farther than this part of its length.
+BACK = 0.5
 #: The next step is longer by this factor.
 LONGER = 1.5
 
@@ -114,14 +118,18 @@ def reaction_path(
 
     Examples
     --------
-    >>> from ase.build import molecule
+    >>> from ase.build import add_adsorbate, fcc100
     >>> from ase.calculators.emt import EMT
-    >>> flat = molecule("NH3")
-    >>> flat.positions[:, 2] = 0.0
-    >>> flat.positions *= 1.06
-    >>> found = reaction_path(flat, EMT, fmax=0.1)
-    >>> found.s[0] < 0 < found.s[-1]
-    True
+    >>> from ase.constraints import FixAtoms
+    >>> from ase.optimize import BFGS
+    >>> slab = fcc100("Al", (2, 2, 2), vacuum=5.0)
+    >>> slab.set_constraint(FixAtoms(range(8)))
+    >>> add_adsorbate(slab, "Al", 2.0, "bridge")  # between two hollows, where symmetry keeps it
+    >>> slab.calc = EMT()
+    >>> relaxed = BFGS(slab, logfile=None).run(fmax=0.005)
+    >>> found = reaction_path(slab, EMT)
+    >>> found.finished, bool(abs(found.s[0] + found.s[-1]) < 0.1)  # as long on both sides
+    (True, True)
     """
     if not fmax > 0:
         raise ValueError(f"fmax is {fmax}; expected a force above 0, in eV/Å")
@@ -175,13 +183,13 @@ class _Side:
     def __init__(self, land: AseLandscape, root: np.ndarray, top: _Seen, mode: np.ndarray, fmax: float) -> None:
         self.land, self.root, self.fmax = land, root, fmax
         self.here, self.mode = top, mode / np.linalg.norm(mode)
-        self.hessian = springs(land, top.q / root) / np.outer(root, root)
+        self.hessian = (springs(land, top.q / root) + SOFT * np.eye(root.size)) / np.outer(root, root)
         self.finished, self.reason = False, ""
 
     def run(self) -> list[_Seen]:
         """The points after the saddle."""
         way: list[_Seen] = []
-        step, onward = STEP, self.mode
+        step, onward, most = STEP, self.mode, 0.0
         while len(way) < STEPS:
             try:
                 there = self._stepped(onward, step)
@@ -189,8 +197,9 @@ class _Side:
                 self.reason = f"met a geometry that could not be calculated: {error}"
                 return way
             turn = _angle(onward, -there.g) if np.linalg.norm(there.g) > 0 else 0.0
-            # Beyond the minimum the path would lead back.
-            passed = there.energy >= self.here.energy or turn > BENT
+            # Where the minimum is inside the sphere the path turns round, or stays where it is.
+            stays = float(np.linalg.norm(there.q - self.here.q)) < BACK * step
+            passed = there.energy >= self.here.energy or turn > BENT or stays
             if passed and step > LEAST:
                 step = max(step / 2, LEAST)
                 continue
@@ -200,9 +209,12 @@ class _Side:
                 return way
             way.append(there)
             self.here, onward = there, -there.g / np.linalg.norm(there.g)
-            if self.land.residual(there.g * self.root) <= self.fmax and len(way) > 1:
+            # Beside the saddle forces are small too, and rise.
+            force = self.land.residual(there.g * self.root)
+            if force <= self.fmax and force < most:
                 self.finished = True
                 return way
+            most = max(most, force)
             step = min(LONGER * step, MOST) if turn < STRAIGHT else step
         self.reason = f"has not ended after {STEPS} steps"
         return way

@@ -102,6 +102,11 @@ class AseLandscape(FunctionLandscape):
         """(n, 3) of bool: which Cartesian components are coordinates, in the order of the atoms."""
         return self._components
 
+    @property
+    def _partly(self) -> np.ndarray:
+        """(n,) of bool: the atoms that are held in some of their components."""
+        return np.asarray(self._components.any(axis=1) & ~self._components.all(axis=1))
+
     def positions(self, point: Any) -> np.ndarray:
         """(n, 3): the positions of all atoms at a point (D,)."""
         x = np.asarray(point, dtype=np.float64)
@@ -149,7 +154,7 @@ class AseLandscape(FunctionLandscape):
             )
         _refuse_another_state(atoms, ours)
         away = find_mic(atoms.positions - ours.positions, ours.cell, ours.pbc)[0]
-        held = np.where(self._components, 0.0, np.abs(away)).max(axis=1)
+        held = (np.abs(away) * ~self._components).max(axis=1)
         if held.max() > SAME:
             k = int(held.argmax())
             raise ValueError(
@@ -157,8 +162,7 @@ class AseLandscape(FunctionLandscape):
                 "positions: relax the atoms under the same constraints, or move all of them back together"
             )
         # Of an atom that is held in part the image is known.
-        partly = self._components.any(axis=1) & ~self._components.all(axis=1)
-        positions = np.where(partly[:, None], ours.positions + away, atoms.positions)
+        positions = np.where(self._partly[:, None], ours.positions + away, atoms.positions)
         return np.array(positions[self._components])
 
     def points(self, images: Iterable[Atoms]) -> np.ndarray:
@@ -234,7 +238,7 @@ class AseLandscape(FunctionLandscape):
         step = self.displacement(x, y)
         if np.abs(step - step.mean()).max() <= SAME or len(ours) < 2:
             return gradient
-        if self._atoms.pbc.any() or not (self._components.all(axis=1) | ~self._components.any(axis=1)).all():
+        if self._atoms.pbc.any() or self._partly.any():
             return None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of atoms on a line any turn about it will do
@@ -316,7 +320,7 @@ class AseLandscape(FunctionLandscape):
             plain[self._components] = away
             shortest = find_mic(plain, self._atoms.cell, self._atoms.pbc)[0]
             # Another image of an atom that is held in part may stand where it is held not.
-            elsewhere = (np.abs(np.where(self._components, 0.0, shortest)) > SAME).any(axis=1)
+            elsewhere = (np.abs(shortest * ~self._components) > SAME).any(axis=1)
             away = np.where(elsewhere[:, None], plain, shortest)[self._components]
         return away
 
@@ -327,7 +331,7 @@ class AseLandscape(FunctionLandscape):
         b is moved along the motions that are left, and no atoms are exchanged. A warning is given where two atoms clash
         on the straight line between the two.
         """
-        if not (self._components.all(axis=1) | ~self._components.any(axis=1)).all():
+        if self._partly.any():
             return np.asarray(a, dtype=np.float64) + moved_near(self, np.asarray(a), np.asarray(b), self.zero_modes)
         frozen = np.flatnonzero(~self._components.any(axis=1))
         cell, pbc = np.asarray(self._atoms.cell), self._atoms.pbc

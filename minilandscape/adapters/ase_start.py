@@ -37,8 +37,8 @@ class StartingPath:
     points
         (K, D) with both ends; None for the straight line.
     fault
-        What is wrong with it: two atoms that clash, nearer than half of the smallest distance of such atoms at the ends;
-        None where nothing is.
+        What is wrong with it: two atoms nearer than half of the smallest distance of such atoms at the ends; None
+        where nothing is.
     """
 
     kind: str
