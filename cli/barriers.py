@@ -139,9 +139,9 @@ def barriers(
         note(f"{kept} results are finished and kept; the same command resumes: {command}")
         raise
     _print(found, list(sets), facts, out, as_json)
-    if failed := found.summary.failed:
+    if failed := found.tasks.failed:
         raise RuntimeError(
-            f"{len(failed)} of {n_paths} paths failed, the first: {found.summary.reasons[failed[0]]}; "
+            f"{len(failed)} of {n_paths} paths failed, the first: {found.tasks.reasons[failed[0]]}; "
             "--retry-failed runs them again"
         )
 

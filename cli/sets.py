@@ -59,15 +59,8 @@ def kpca(
     result = kernel_pca(np.concatenate(sets), kernel, components, degree=degree, coef0=coef0, gamma=gamma)
     sizes = tuple(len(vectors) for vectors in sets)
     if plot is not None:
-        from matplotlib.figure import Figure
-
-        from minilandscape.figures.kpca import plot_kpca
-
-        figure = Figure(figsize=(5.5, 4.5), layout="constrained")
         labels = [file for file, size in zip(files, sizes, strict=True) for _ in range(size)]
-        shown = (0,) if components == 1 else (0, 1)
-        plot_kpca(figure.subplots(), result.projections, labels, components=shown, title=f"{kernel} kernel")
-        save_figure(figure, plot)
+        save_figure(result.plot(labels=labels, title=f"{kernel} kernel").figure, plot)
     parts = np.split(result.projections, np.cumsum(sizes)[:-1])
     if as_json:
         rows = [{"file": file, "projections": part.tolist()} for file, part in zip(files, parts, strict=True)]
@@ -124,13 +117,7 @@ def statistics(
                 found = spread(a, b, origin=shells.origin)
                 document[name] = {"distance": list(found.distance), "angle": list(found.angle)}
         if plot is not None:
-            from matplotlib.figure import Figure
-
-            from minilandscape.figures.statistics import plot_shell_lengths
-
-            figure = Figure(figsize=(5.5, 4), layout="constrained")
-            plot_shell_lengths(figure.subplots(), shells, (files[0], files[1]))
-            save_figure(figure, plot)
+            save_figure(shells.plot(labels=(files[0], files[1])).figure, plot)
     if as_json:
         print_json(document)
         return

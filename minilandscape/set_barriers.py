@@ -1,4 +1,4 @@
-"""Barriers within sets of vectors: random pairs of each set connected by two searches, in a folder that resumes."""
+"""Barriers within sets of parameter vectors or configurations: random pairs connected by two searches, resumable."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .analysis.permutation import Comparison, compare_runs
+from .display import as_html, count, number, svg_of, text_table
 from .files import read_json, read_vectors, sha256, write_atomic, write_json
 from .landscape import as_landscape
 from .pairs import GivenRecipe, NamedRecipe, NetworkRecipe, Recipe, disjoint, draw_pairs
@@ -22,11 +23,11 @@ from .pairs.connect import pair_task, set_task
 from .paths import Fourier
 from .tasks import Store, Summary, Task, run_tasks
 
-#: The searches: Algorithm 2 of the paper, and the one that runs to convergence.
+#: The searches: Algorithm 2 of the paper, and a search that runs to convergence.
 SEARCHES = ("adam", "converged")
-#: Adam's steps, as published.
+#: Adam's iterations, as published.
 STEPS = 100
-#: A value that differs by more, relative to the larger one, is that of another landscape.
+#: Values of one landscape differ by no more than this, relative to the larger one.
 SAME = 1e-3
 COLUMNS = (
     "set",
@@ -49,32 +50,55 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Barriers:
-    """Paths between pairs of vectors of some sets.
+    """Barriers of paths between pairs of points of some sets.
+
+    Returned by :func:`barriers`.
 
     Attributes
     ----------
     rows
-        One a path, with :data:`COLUMNS`: the set, the search, the places i and j of the pair in the set, their values,
-        the path's height (Eq. 5), maximum over t and barrier (maximum minus the higher endpoint's value), the straight
-        line's height, lengths, cost, and whether the search converged.
+        One for each path, a dictionary with the keys :data:`COLUMNS`: the set, the search, the indices i and j of the
+        pair in the set, their values, the path's height (Eq. 5), maximum over t and barrier (maximum minus the value of
+        the higher endpoint), the height of the straight line, lengths, cost, and whether the search converged.
     searches
-        By search, what it is for people.
-    summary
-        How the tasks stand.
+        Search to its description.
+    tasks
+        The names of finished, failed and remaining tasks.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile
+    >>> import minilandscape as ml
+    >>> from concurrent.futures import ThreadPoolExecutor
+    >>> well = lambda x: ((x[0] ** 2 - 1) ** 2 + x[1] ** 2, np.array([4 * x[0] * (x[0] ** 2 - 1), 2 * x[1]]))
+    >>> with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as threads:
+    ...     found = ml.barriers(well, {"minima": [[-1.0, 0.0], [1.0, 0.0]]}, folder, executor=threads)
+    >>> [row["search"] for row in found.of("minima", "converged")]
+    ['converged']
     """
 
     rows: list[dict[str, Any]]
     searches: dict[str, str]
-    summary: Summary
+    tasks: Summary
+
+    def __repr__(self) -> str:
+        """One line: the paths, the sets, and what failed."""
+        failed = f", {len(self.tasks.failed)} failed" if self.tasks.failed else ""
+        return f"<Barriers: {count(len(self.rows), 'path')} in {count(len(self.sets), 'set')}{failed}>"
+
+    @property
+    def sets(self) -> list[str]:
+        """The names of the sets, in their order."""
+        return list(dict.fromkeys(row["set"] for row in self.rows))
 
     def of(self, name: str, search: str) -> list[dict[str, Any]]:
-        """The paths of a set by a search."""
+        """Select the paths of a set by a search."""
         return [row for row in self.rows if (row["set"], row["search"]) == (name, search)]
 
     def compare(self, a: str, b: str, search: str, what: str = "barrier") -> Comparison | None:
-        """The means of two sets by a permutation test of paths that share no vector; None where there are too few."""
+        """Compare the means of two sets by a permutation test of paths without a common endpoint; None if too few."""
 
         def independent(name: str) -> list[float]:
             rows = self.of(name, search)
@@ -82,6 +106,41 @@ class Barriers:
 
         first, second = independent(a), independent(b)
         return compare_runs(first, second) if min(len(first), len(second)) > 1 else None
+
+    def summary(self) -> str:
+        """Tabulate the barriers of each set and search: median, smallest and largest."""
+        return text_table(self._table())
+
+    def _repr_html_(self) -> str:
+        names, *rows = self._table()
+        cells = [
+            (f"{row[0]}, {row[1]}", row[3], "; ".join(f"{a} {b}" for a, b in zip(names[2:], row[2:], strict=True)))
+            for row in rows
+        ]
+        return as_html("Barriers", cells, svg_of(self.plot()[0]) if self.rows else "")
+
+    def _table(self) -> list[tuple[str, ...]]:
+        rows = [("set", "search", "paths", "median barrier", "smallest", "largest", "converged")]
+        for name in self.sets:
+            for search in self.searches:
+                paths = self.of(name, search)
+                if paths:
+                    found = np.array([path["barrier"] for path in paths])
+                    numbers = [number(float(f(found)), 4) for f in (np.median, np.min, np.max)]
+                    converged = str(sum(bool(path["converged"]) for path in paths))
+                    rows.append((name, search, str(len(paths)), *numbers, converged))
+        return rows
+
+    def plot(self) -> Any:
+        """Draw histograms of height, maximum and barrier, a row for each search and a colour for each set.
+
+        Returns
+        -------
+        list of matplotlib.axes.Axes
+        """
+        from .figures.barriers import barriers_figure
+
+        return barriers_figure(self, self.sets).axes
 
 
 def barriers(
@@ -102,37 +161,44 @@ def barriers(
     retry_failed: bool = False,
     progress: Callable[[Task, str, int], None] | None = None,
 ) -> Barriers:
-    """Connect random distinct pairs of vectors in each set, and measure the barriers between them.
+    r"""Connect random distinct pairs of points in each set, and measure the barriers between them.
 
-    What is finished is kept in the folder: the same call resumes, and more pairs are added to those that are there. The
-    files are bit-identical however often it was interrupted. ``barriers.csv`` is the table, ``barriers.png`` and
-    ``barriers.svg`` the histograms.
+    The barrier of a path ω(t) between the points a and b is
+
+    .. math:: \max_t f(\omega(t)) - \max[f(a), f(b)] .
+
+    Finished paths are kept in the folder: the same call resumes, and further pairs are added. The files are
+    bit-identical however often a call was interrupted. ``barriers.csv`` is the table, ``barriers.png`` and
+    ``barriers.svg`` are the histograms.
 
     Parameters
     ----------
     landscape
-        Anything that :func:`~minilandscape.landscape.as_landscape` takes; or a recipe of
-        `minilandscape/pairs/recipes.py`, by which other processes make the landscape on their own.
+        Anything that :func:`~minilandscape.landscape.as_landscape` accepts; or a recipe of
+        `minilandscape/pairs/recipes.py`, by which other processes make the landscape.
     sets
-        Arrays (K, D) by name, or files of vectors.
+        Name to array (K, D), or files of such arrays.
     folder
-        Where results are kept.
+        Folder of the results.
     pairs
-        Pairs of each set; all of them where there are fewer.
+        Number of pairs in each set; all pairs where there are fewer.
     seed
-        Of the choice of pairs.
+        Seed of the choice of pairs.
     searches
-        ``"adam"``: Algorithm 2 of the paper, Σ f with Adam for ``steps`` steps; ``"converged"``: the search that runs
-        to convergence, on networks with more sample points where these miss the barrier, elsewhere the landscape's own.
+        ``"adam"``: Algorithm 2 of the paper, Adam on Σ f for ``steps`` iterations; ``"converged"``: a search that runs
+        to convergence, on networks with more sample points where these miss the barrier, elsewhere with the landscape's
+        default method.
     n_terms, n_points
-        N_F and M of both. None takes the landscape's own: 10 and 50 on networks.
+        N_F and M of both searches; None: the landscape's defaults, 10 and 50 on networks.
+    steps
+        Iterations of ``"adam"``.
     name
-        Of a landscape that is given as it is: results of other names are others.
+        Name of a landscape that is no recipe; results are kept under it.
     executor, scheduler, workers, retry_failed
-        Of :func:`minilandscape.tasks.run_tasks`. A landscape that is given as it is and cannot be sent to other
-        processes needs an executor of threads.
+        As for :func:`minilandscape.tasks.run_tasks`. A landscape that cannot be sent to other processes requires an
+        executor of threads.
     progress
-        Called with each task that ends, how it ended, and how many have ended.
+        Called with each finished task, how it ended, and the number of finished tasks.
 
     Returns
     -------
@@ -141,8 +207,8 @@ def barriers(
     Raises
     ------
     ValueError
-        If a set has fewer than two vectors, two sets have the same name or vectors, a number is out of range, or the
-        folder holds barriers of another landscape under the same name.
+        If a set has fewer than two points, two sets have the same name or points, a number is out of range, or the
+        folder holds barriers of another landscape with the same name.
 
     Examples
     --------
@@ -156,19 +222,19 @@ def barriers(
     >>> round(found.rows[0]["barrier"], 3)
     1.0
     """
-    for what, number, least in (("pairs", pairs, 1), ("seed", seed, 0), ("steps", steps, 1)):
-        if not isinstance(number, (int, np.integer)) or number < least:
-            raise ValueError(f"{what} is {number!r}; expected a whole number, at least {least}")
+    for what, given, least in (("pairs", pairs, 1), ("seed", seed, 0), ("steps", steps, 1)):
+        if not isinstance(given, (int, np.integer)) or given < least:
+            raise ValueError(f"{what} is {given!r}; expected a whole number, at least {least}")
     if not searches or set(searches) - set(SEARCHES):
         raise ValueError(f"searches are {tuple(searches)}; expected some of {', '.join(SEARCHES)}")
-    asked = Fourier(n_terms=n_terms, n_points=n_points)
+    options = Fourier(n_terms=n_terms, n_points=n_points)
     is_recipe = isinstance(landscape, (NetworkRecipe, NamedRecipe, GivenRecipe))
     recipe: Recipe = landscape if is_recipe else GivenRecipe(landscape, name)
     vectors = _vectors(sets)
     store = Store(folder)
     land = as_landscape(recipe.landscape(), len(next(iter(vectors.values()))[0]))
-    asked = asked.on(land)
-    common = {"n_terms": asked.n_terms, "n_points": asked.n_points}
+    options = options.on(land)
+    common = {"n_terms": options.n_terms, "n_points": options.n_points}
     paths = {search: _path_options(search, land.path_defaults, common, int(steps)) for search in searches}
     with store.locked("barriers"):
         _check_landscape(store, recipe, land, vectors)
@@ -213,19 +279,19 @@ def _vectors(sets: Mapping[str, Any] | Sequence[Any]) -> dict[str, np.ndarray]:
         array = np.asarray(given)
         array = array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
         if array.ndim != 2 or len(array) < 2:
-            raise ValueError(f"{name} has shape {array.shape}; expected at least two vectors to pair, (K, D)")
+            raise ValueError(f"{name} has shape {array.shape}; expected at least two points to pair, (K, D)")
         if not np.isfinite(array).all():
             raise ValueError(f"{name} holds numbers that are not finite")
         if found and array.shape[1] != (size := next(iter(found.values())).shape[1]):
-            raise ValueError(f"{name} holds vectors of {array.shape[1]} numbers, {next(iter(found))} of {size}")
+            raise ValueError(f"{name} holds points of {array.shape[1]} numbers, {next(iter(found))} of {size}")
         if (other := known.setdefault(sha256(array), name)) != name:
-            raise ValueError(f"{name} and {other} hold the same vectors; give each set once")
+            raise ValueError(f"{name} and {other} hold the same points; expected each set once")
         found[name] = array
     return found
 
 
 def _path_options(search: str, defaults: Mapping[str, Any], common: dict[str, Any], steps: int) -> dict[str, Any]:
-    """The options of a search on a landscape with some defaults of its own."""
+    """The options of a search on a landscape with some defaults."""
     if search == "adam":
         return {**common, "objective": "sum", "solver": "adam", "steps": steps}
     if defaults.get("objective") == "sum" and defaults.get("lam") is not None:
@@ -234,20 +300,20 @@ def _path_options(search: str, defaults: Mapping[str, Any], common: dict[str, An
 
 
 def _check_landscape(store: Store, recipe: Recipe, land: Any, vectors: Mapping[str, np.ndarray]) -> None:
-    """Notes the values at the first vectors, or refuses a landscape whose values are others than those noted."""
+    """Record the values at the first points; refuse a landscape whose values differ from those recorded earlier."""
     path = store.folder / "barriers.json"
-    noted: dict[str, Any] = read_json(path) if path.exists() else {}
+    recorded: dict[str, Any] = read_json(path) if path.exists() else {}
     what = "".join(f" {value}" for value in recipe.options.values()).strip()
-    values = noted.setdefault(what, {})
+    values = recorded.setdefault(what, {})
     for name, array in vectors.items():
         value = float(land.values(array[:1])[0])
         before = values.setdefault(sha256(array), value)
         if abs(value - before) > SAME * max(abs(value), abs(before)):
             raise ValueError(
-                f"{store.folder} holds barriers of {what} from when it was {before:.6g} at the first vector of {name}; "
+                f"{store.folder} holds barriers of {what} from when it was {before:.6g} at the first point of {name}; "
                 f"it is {value:.6g} now: name another folder"
             )
-    write_json(path, noted)
+    write_json(path, recorded)
 
 
 def _tasks(
@@ -258,7 +324,7 @@ def _tasks(
     seed: int,
     store: Store,
 ) -> tuple[list[Task], dict[str, tuple[str, str]]]:
-    """All tasks, and the set and the search of each path by its id; the vectors are put into the store."""
+    """All tasks, and set and search of each path by its id; the points are put into the store."""
     tasks: list[Task] = []
     labels: dict[str, tuple[str, str]] = {}
     for name, array in vectors.items():
@@ -280,17 +346,17 @@ def _row(task: Task, label: tuple[str, str], store: Store) -> dict[str, Any] | N
     result = store.read(task)
     if result is None:
         return None
-    facts = result[1]
-    (i, j), (value_i, value_j) = task.options["pair"], facts["height_ends"]
-    maximum, counts = facts["dense_height"], facts["evaluations"]
-    numbers = [*label, i, j, value_i, value_j, facts["height"], maximum, maximum - max(value_i, value_j)]
-    numbers += [facts["height_linear"], facts["length"], facts["distance"], facts["steps"]]
-    numbers += [counts["gradients"], counts["values"], facts["converged"], str(facts["reason"])]
+    measured = result[1]
+    (i, j), (value_i, value_j) = task.options["pair"], measured["height_ends"]
+    maximum, counts = measured["dense_height"], measured["evaluations"]
+    numbers = [*label, i, j, value_i, value_j, measured["height"], maximum, maximum - max(value_i, value_j)]
+    numbers += [measured["height_linear"], measured["length"], measured["distance"], measured["steps"]]
+    numbers += [counts["gradients"], counts["values"], measured["converged"], str(measured["reason"])]
     return dict(zip(COLUMNS, numbers, strict=True))
 
 
 def _write(found: Barriers, names: Sequence[str], folder: Path) -> None:
-    """The table and the histograms."""
+    """Write the table and the histograms."""
     text = io.StringIO()
     table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     table.writeheader()

@@ -112,8 +112,8 @@ def test_two_sets_are_compared_on_paths_that_share_no_vector(tmp_path: Path) -> 
 
 def test_what_cannot_be_connected_is_refused(tmp_path: Path) -> None:
     for sets, message in (
-        ({"a": POINTS, "b": POINTS}, "b and a hold the same vectors"),
-        ({"a": POINTS[:1]}, r"a has shape \(1, 2\); expected at least two vectors"),
+        ({"a": POINTS, "b": POINTS}, "b and a hold the same points"),
+        ({"a": POINTS[:1]}, r"a has shape \(1, 2\); expected at least two points"),
         ({"a": POINTS, "b": np.zeros((3, 4))}, "b holds vectors of 4 numbers, a of 2"),
         ({"a": np.full((2, 2), np.nan)}, "a holds numbers that are not finite"),
         ({}, "no set is given"),
@@ -263,8 +263,18 @@ def test_a_landscapes_own_options_hold_in_every_search(tmp_path: Path) -> None:
         found = ml.barriers(land, minima, tmp_path, steps=3, executor=threads)
         with pytest.raises(ValueError, match="n_points is 2; expected at least 3"):
             ml.barriers(land, minima, tmp_path, n_points=2, executor=threads)
-    assert not found.summary.failed
+    assert not found.tasks.failed
     assert {row["search"] for row in found.rows} == {"adam", "converged"}
     for file in (tmp_path / "results").glob("*pair*.npz"):
         with np.load(file) as arrays:
             assert len(arrays["values"]) == 11
+
+
+def test_barriers_show_themselves(tmp_path: Path) -> None:
+    found = run(tmp_path, {"a": POINTS, "b": POINTS[::-1] + 1e-3}, searches=["adam"])
+    assert repr(found) == f"<Barriers: {len(found.rows)} paths in 2 sets>"
+    head, *lines = found.summary().splitlines()
+    assert head.split() == ["set", "search", "paths", "median", "barrier", "smallest", "largest", "converged"]
+    assert [line.split()[:2] for line in lines] == [["a", "adam"], ["b", "adam"]]
+    assert "<svg" in found._repr_html_()
+    assert found.plot()[0].get_xlabel() == "path height, Eq. (5)"

@@ -16,7 +16,8 @@ from scipy.spatial.distance import pdist
 from sklearn.decomposition import KernelPCA as Theirs
 
 from minilandscape.analysis.kpca import kernel_pca, load_kernel_pca
-from minilandscape.figures.kpca import plot_kpca
+from minilandscape.analysis.shown_kpca import plot_kpca
+from minilandscape.files import read_result, write_result
 
 D = 12
 POINTS = np.random.default_rng(0).standard_normal((30, D)) * np.linspace(0.3, 1.5, D)
@@ -223,8 +224,8 @@ def test_drawn() -> None:
     assert plot_kpca(axes, projections, labels, components=(0, 2)) is axes
     assert np.array_equal(axes.lines[1].get_xydata(), projections[20:, [0, 2]])
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b"]
-    assert axes.get_ylabel() == "PC$_3$"
-    with pytest.raises(ValueError, match="expected one a point"):
+    assert axes.get_ylabel() == "kPC$_{3}$"
+    with pytest.raises(ValueError, match="expected one for each point"):
         plot_kpca(axes, projections, labels[:-1])
     with pytest.raises(ValueError, match="components"):
         plot_kpca(axes, projections[:, :1], labels)
@@ -258,3 +259,33 @@ def test_the_legend_stands_above_the_points(n_sets: int) -> None:
     )
     figure.draw_without_rendering()
     assert axes.get_legend().get_window_extent().y0 > axes.transData.transform((0, 1))[1]
+
+
+def test_a_result_shows_itself() -> None:
+    found = kernel_pca(POINTS, n_components=2)
+    assert found.explained.sum() == pytest.approx(found.eigenvalues.sum() / found.variance)
+    every = kernel_pca(POINTS, "linear", n_components=12)
+    assert every.explained.sum() == pytest.approx(1)
+    assert repr(found).startswith("<KernelPCA: 2 components of 30 points, rbf kernel with ")
+    assert "% of the variance" in found.summary()
+    assert "<svg" in found._repr_html_()
+    axes = found.plot(labels=["a"] * 20 + ["b"] * 10)
+    assert axes.get_xlabel() == f"kPC$_{{1}}$ ({100 * found.explained[0]:.2g} % of the variance)"
+    assert axes.lines[0].get_marker() != axes.lines[1].get_marker()
+    assert axes.get_legend() is not None
+    assert found.plot().get_legend() is None
+    sigmoid = kernel_pca(POINTS, "sigmoid", n_components=1)  # its eigenvalues do not add up to a variance
+    assert np.isnan(sigmoid.explained).all()
+    assert sigmoid.plot().get_xlabel() == "kPC$_{1}$"
+
+
+def test_files_of_version_0_1_have_no_variance(tmp_path: Path) -> None:
+    found = kernel_pca(POINTS, "linear")
+    found.save(tmp_path / "k.npz")
+    arrays, numbers = read_result(tmp_path / "k.npz", "kpca")
+    write_result(tmp_path / "old.npz", "kpca", arrays, {name: numbers[name] for name in ("kernel", "parameters")})
+    old = load_kernel_pca(tmp_path / "old.npz")
+    assert np.isnan(old.variance)
+    assert np.array_equal(old.projections, found.projections)
+    assert old.plot().get_xlabel() == "kPC$_{1}$"
+    assert load_kernel_pca(tmp_path / "k.npz").variance == found.variance

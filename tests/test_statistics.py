@@ -15,6 +15,7 @@ from scipy.spatial.distance import cosine, euclidean, squareform
 from sklearn.decomposition import PCA
 
 from minilandscape.analysis import statistics
+from minilandscape.analysis.histograms import plot_shell_lengths
 from minilandscape.analysis.kpca import kernel_pca
 from minilandscape.analysis.statistics import (
     ShellLengths,
@@ -26,7 +27,6 @@ from minilandscape.analysis.statistics import (
     shell_lengths,
     spread,
 )
-from minilandscape.figures.statistics import plot_shell_lengths
 
 RNG = np.random.default_rng(0)
 A, B = RNG.standard_normal((8, 40)), 2 * RNG.standard_normal((5, 40)) + 0.3
@@ -234,9 +234,9 @@ def test_a_preferred_direction_is_found_and_none_where_there_is_none(monkeypatch
     assert preferred_direction(vectors, draws=400).random == pytest.approx(np.mean(shares), rel=0.02)
     with pytest.raises(ValueError, match="expected at least 3"):
         preferred_direction(vectors[:2])
-    with pytest.raises(ValueError, match="expected some that scatter"):
+    with pytest.raises(ValueError, match="expected some that differ"):
         preferred_direction(np.ones((4, 5)))
-    with pytest.raises(ValueError, match="expected some that scatter"):
+    with pytest.raises(ValueError, match="expected some that differ"):
         preferred_direction(np.full((3, 5), 0.1))  # whose mean is another number
 
 
@@ -313,3 +313,20 @@ def test_what_is_a_real_number_is_read_in_any_type() -> None:
     for given in (A.tolist(), A + 0j, np.ma.array(A), A.astype(object), A.astype(">f8"), read_only):
         assert component_statistics(given) == expected
         assert np.array_equal(kernel_pca(given).projections, kernel_pca(A).projections)
+
+
+def test_results_show_themselves() -> None:
+    lengths, sets = shell_lengths(A, B), compare_sets(A, B)
+    direction, components = preferred_direction(A, draws=19), component_statistics(A)
+    for found in (lengths, sets, direction, components, sets.between):
+        assert repr(found).startswith(f"<{type(found).__name__}: ")
+        assert "\n" not in repr(found)
+        assert len(repr(found)) < 400
+        assert "<table>" in found._repr_html_()
+    assert "smallest attainable p: 0.05" in direction.summary()
+    assert "degrees, for independent random directions" in sets.summary()
+    assert "<svg" in lengths._repr_html_()
+    axes = lengths.plot(labels=("L-BFGS-GSS", "SGD"))
+    assert axes.get_ylabel() == "number of weight vectors"
+    first, second = axes.containers
+    assert first[0].get_hatch() != second[0].get_hatch()  # told apart in grey

@@ -15,7 +15,7 @@ import typer
 from minilandscape_cli.main import app, main
 from minilandscape_cli.output import note, progress_bar
 
-from minilandscape.figures.kpca import plot_kpca
+from minilandscape.analysis.shown_kpca import plot_kpca
 
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 #: Markup and emoji of rich, a formula of Matplotlib that it cannot read, a format of Python's.

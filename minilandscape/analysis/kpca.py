@@ -1,9 +1,10 @@
-"""Kernel PCA of sets of weight vectors (Sec. II.4)."""
+"""Kernel principal component analysis of sets of weight vectors or configurations (Sec. II.4 of the paper)."""
 
 from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import index
 from typing import Any
@@ -12,36 +13,53 @@ import numpy as np
 import scipy.linalg
 from scipy.spatial.distance import cdist, pdist
 
+from ..display import as_html, number, svg_of, text_lines
 from ..files import read_result, write_result
 from .arrays import real_numbers
+from .shown_kpca import kpca_rows, plot_kpca
 
 KERNELS = ("linear", "polynomial", "sigmoid", "rbf")
 _ARRAYS = ("projections", "eigenvalues", "eigenvectors", "points", "means")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class KernelPCA:
     """Principal components of N points in the feature space of a kernel.
+
+    Returned by :func:`kernel_pca`.
 
     Attributes
     ----------
     projections
-        (N, k): √λ_k α_k with |α_k| = 1, of the centred kernel.
+        (N, k): √λ_k α_k with |α_k| = 1, of the centred kernel matrix.
     eigenvalues
         (k,): λ_k, largest first.
     eigenvectors
-        (N, k): α_k, the component of largest size of each positive.
+        (N, k): α_k; the component of largest magnitude of each is positive.
     points
-        (N, D): what was projected.
+        (N, D): the points that were projected.
     means
-        (N,): the mean over the points x_i of k(x_i, x_j), of k − 1 for the RBF kernel, by which new points are centred.
+        (N,): the mean over i of k(x_i, x_j), of k − 1 for the RBF kernel, by which new points are centred.
     kernel, parameters
-        The kernel and its numbers.
+        The kernel and its parameters.
+    variance
+        Σ λ over all components, the trace of the centred kernel matrix; NaN in files of version 0.1.
 
     Notes
     -----
     The paper prints PC_k(x) = Σ_i α_i k(x, x_i) with the uncentred kernel. For |α| = 1 that is √λ_k times the
     projection here, which is the usual one, plus a constant.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import minilandscape as ml
+    >>> points = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 3.0], [1.0, 3.0]])
+    >>> found = ml.kernel_pca(points, "linear")
+    >>> found.explained.round(2).tolist()
+    [0.9, 0.1]
+    >>> bool(np.allclose(found.transform(points), found.projections))
+    True
     """
 
     projections: np.ndarray
@@ -51,14 +69,72 @@ class KernelPCA:
     means: np.ndarray
     kernel: str
     parameters: dict[str, float]
+    variance: float = float("nan")
+
+    def __repr__(self) -> str:
+        """One line: the points, the kernel, and the part of the variance."""
+        n, k = self.projections.shape
+        part = float(self.explained.sum())
+        of_all = f" with {number(100 * part, 3)} % of the variance" if np.isfinite(part) else ""
+        return f"<KernelPCA: {k} component{'' if k == 1 else 's'} of {n} points, {self.kernel} kernel{of_all}>"
+
+    @property
+    def explained(self) -> np.ndarray:
+        """(k,): the part λ_k / Σ λ of the variance in feature space that each component explains.
+
+        NaN for the sigmoid kernel, which has negative eigenvalues, and for files of version 0.1.
+        """
+        total = float("nan") if self.kernel == "sigmoid" else self.variance
+        return np.asarray(self.eigenvalues / total)
+
+    def summary(self) -> str:
+        """Describe kernel, eigenvalues and variances in lines of text."""
+        return text_lines(kpca_rows(self))
+
+    def _repr_html_(self) -> str:
+        return as_html("Kernel PCA", kpca_rows(self), svg_of(self.plot()))
+
+    def plot(
+        self,
+        axes: Any = None,
+        labels: Sequence[str] | None = None,
+        components: Sequence[int] | None = None,
+        title: str = "",
+    ) -> Any:
+        """Draw the points in the plane of two components, a colour and a marker for each set.
+
+        Parameters
+        ----------
+        axes
+            Matplotlib axes; new ones if None.
+        labels
+            N names: the set of each point; None: one set.
+        components
+            Two of them, counted from 0, or one; None: the first two, or the only one.
+        title
+            Of the axes.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        if axes is None:
+            from ..drawing import new_axes
+
+            axes = new_axes(5.5, 4.5)
+        labels = [""] * len(self.projections) if labels is None else labels
+        components = tuple(range(min(2, len(self.eigenvalues)))) if components is None else components
+        return plot_kpca(
+            axes, self.projections, labels, components=components, title=title, explained=self.explained.tolist()
+        )
 
     def transform(self, new_points: Any) -> np.ndarray:
-        """Projects new points (P, D) -> (P, k), centred like the old ones.
+        """Project new points (P, D) -> (P, k), centred like the points of the analysis.
 
         Raises
         ------
         ValueError
-            If they are not a stack of finite points of the old ones' size.
+            If they are not finite points (P, D).
         """
         new_points = real_numbers(new_points, "new points")
         if new_points.ndim != 2 or new_points.shape[1] != self.points.shape[1]:
@@ -70,15 +146,46 @@ class KernelPCA:
         return centred @ self.eigenvectors / np.sqrt(self.eigenvalues)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes an ``.npz``, the points included, that :func:`load_kernel_pca` reads."""
+        """Write an ``.npz``, points included, that :func:`load_kernel_pca` reads."""
         arrays = {name: getattr(self, name) for name in _ARRAYS}
-        write_result(path, "kpca", arrays, {"kernel": self.kernel, "parameters": self.parameters})
+        numbers = {"kernel": self.kernel, "parameters": self.parameters, "variance": self.variance}
+        write_result(path, "kpca", arrays, numbers)
 
 
 def load_kernel_pca(path: str | os.PathLike[str]) -> KernelPCA:
-    """Reads what :meth:`KernelPCA.save` wrote; ValueError names the file where it is damaged."""
-    arrays, facts = read_result(path, "kpca")
-    return KernelPCA(**arrays, kernel=facts["kernel"], parameters=facts["parameters"])
+    """Read a result that :meth:`KernelPCA.save` wrote.
+
+    Parameters
+    ----------
+    path
+        The ``.npz``.
+
+    Returns
+    -------
+    KernelPCA
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged or holds another kind of result; the message names it.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> import minilandscape as ml
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = os.path.join(folder, "kpca.npz")
+    ...     ml.kernel_pca(np.eye(3), "linear").save(file)
+    ...     found = ml.load_kernel_pca(file)
+    >>> found.projections.shape
+    (3, 2)
+    """
+    arrays, stored = read_result(path, "kpca")
+    variance = stored.get("variance", float("nan"))
+    return KernelPCA(**arrays, kernel=stored["kernel"], parameters=stored["parameters"], variance=variance)
 
 
 def kernel_pca(
@@ -90,10 +197,16 @@ def kernel_pca(
     coef0: float | None = None,
     gamma: float | None = None,
 ) -> KernelPCA:
-    """Kernel PCA on the centred kernel matrix, by ``scipy.linalg.eigh``.
+    r"""Compute the first k principal components of N points in the feature space of a kernel.
 
-    Projections are √λ_k α_k with |α_k| = 1; the component of α_k of largest size is positive, as in scikit-learn.
-    The arithmetic is in float64 whatever the type of the points.
+    The kernel matrix K, K_ij = k(x_i, x_j), is centred [1]_, and the projections onto component k are
+
+    .. math:: p_k = \sqrt{\lambda_k} \, \alpha_k, \qquad
+              \tilde K \alpha_k = \lambda_k \alpha_k, \quad |\alpha_k| = 1, \qquad
+              \tilde K = (1 - \tfrac{1}{N}) K (1 - \tfrac{1}{N}),
+
+    where 1/N is the matrix with all elements 1/N. The component of α_k of largest magnitude is positive, as in
+    scikit-learn. All arithmetic is in float64.
 
     Parameters
     ----------
@@ -102,38 +215,59 @@ def kernel_pca(
     kernel
         ``"linear"`` x·x'; ``"polynomial"`` (γ x·x' + C)ⁿ; ``"sigmoid"`` tanh(γ x·x' + C); ``"rbf"`` exp(−γ|x − x'|²).
     n_components
-        k, N − 1 at most.
+        k, at most N − 1.
     degree
-        n of the polynomial: 3.
+        n of the polynomial; None: 3.
     coef0
-        C of the polynomial and the sigmoid: 1.
+        C of the polynomial and the sigmoid; None: 1.
     gamma
-        γ: 1 for the polynomial, 1/D for the sigmoid and the RBF kernel (2σ² = N_prm).
+        γ; None: 1 for the polynomial, 1/D for the sigmoid and the RBF kernel (the paper's 2σ² = N_prm).
+
+    Returns
+    -------
+    KernelPCA
 
     Raises
     ------
     ValueError
-        If the points are not a finite stack, a parameter does not belong to the kernel or is out of its range, the
-        kernel overflows, or it has not that many positive eigenvalues: those of the linear kernel end with the
-        points' rank, and the sigmoid has negative ones. If the RBF kernel of all pairs is 0: all points are equally
-        far from each other then, and any direction would be a component.
+        If the points are not finite numbers (N, D), a parameter does not belong to the kernel or is out of range, or
+        the kernel overflows. If fewer than k eigenvalues are positive: the linear kernel has as many as the rank of the
+        points, and the sigmoid kernel has negative ones. If the RBF kernel of all pairs is 0, so that all points are
+        equally far from each other and any direction would be a component.
     TypeError
         If ``n_components`` is not an integer.
 
     Warns
     -----
     UserWarning
-        If the last component's eigenvalue is the next one's too, so that another component would do as well.
+        If the eigenvalues of the last component and of the next one are equal, so that the last component is not
+        unique.
 
     Notes
     -----
     The paper prints PC_k(x) = Σ_i α_i k(x, x_i) with the uncentred kernel: √λ_k times the projection here, plus a
     constant.
 
-    k − 1 takes the place of the RBF kernel k, from which centring takes any constant: near-identical points, whose k is
-    1 to all digits, keep their components.
+    The RBF kernel is computed as k − 1, which centring does not distinguish from k: near-identical points, whose k is 1
+    to all digits, keep their components.
+
+    References
+    ----------
+    .. [1] B. Schölkopf, A. Smola and K.-R. Müller, "Nonlinear component analysis as a kernel eigenvalue problem",
+       Neural Comput. 10, 1299 (1998).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import minilandscape as ml
+    >>> rng = np.random.default_rng(0)
+    >>> sets = np.concatenate([rng.normal(-1, 0.1, (5, 20)), rng.normal(1, 0.1, (5, 20))])
+    >>> found = ml.kernel_pca(sets, n_components=2)
+    >>> first = found.projections[:, 0]
+    >>> bool(first[:5].max() * first[5:].max() < 0)  # the sets are separated along the first component
+    True
     """
-    points = real_numbers(points, "points").copy()  # the result keeps it
+    points = real_numbers(points, "points").copy()  # the result stores it
     if points.ndim != 2 or len(points) < 2 or not points.shape[1]:
         raise ValueError(f"points have shape {points.shape}; expected (N, D) with N of at least 2")
     if not np.isfinite(points).all():
@@ -149,29 +283,30 @@ def kernel_pca(
     centred = K - means - means[:, None] + means.mean()
     eigenvalues, vectors = scipy.linalg.eigh(centred, subset_by_index=(n - n_components, n - 1))
     eigenvalues, vectors = eigenvalues[::-1].copy(), vectors[:, ::-1]
-    # 0 and below, or what rounding makes of 0: no component.
+    # Eigenvalues of 0, up to rounding, and below belong to no component.
     positive = int((eigenvalues > n * np.finfo(float).eps * np.abs(K).max()).sum())
     if positive < n_components:
         raise ValueError(
-            f"the {kernel} kernel has {positive} components on these points; {n_components} were asked for. "
-            "Points that are the same, or whose kernels differ by less than rounding, count once"
+            f"the {kernel} kernel has {positive} components on these points; expected at least {n_components}. "
+            "Equal points, and points whose kernels differ by less than rounding, count once"
         )
     if n_components < n - 1:
         (following,) = scipy.linalg.eigh(centred, eigvals_only=True, subset_by_index=(n - n_components - 1,) * 2)
         if eigenvalues[-1] - following <= n * np.finfo(float).eps * eigenvalues[0]:
             warnings.warn(
                 f"eigenvalues {n_components} and {n_components + 1} of the {kernel} kernel are equal: component "
-                f"{n_components} is one of many that would do; ask for more components or fewer",
+                f"{n_components} is not unique; ask for more components or fewer",
                 stacklevel=2,
             )
     vectors = vectors * np.sign(vectors[np.abs(vectors).argmax(axis=0), range(n_components)])
-    return KernelPCA(vectors * np.sqrt(eigenvalues), eigenvalues, vectors, points, means, kernel, parameters)
+    variance = float(np.trace(centred))
+    return KernelPCA(vectors * np.sqrt(eigenvalues), eigenvalues, vectors, points, means, kernel, parameters, variance)
 
 
 def _parameters(
     kernel: str, size: int, degree: float | None, coef0: float | None, gamma: float | None
 ) -> dict[str, float]:
-    """The kernel's numbers on vectors of this size: those given, the paper's for the rest."""
+    """The kernel's parameters for points of a size: those given, and the paper's for the others."""
     if kernel not in KERNELS:
         raise ValueError(f"kernel is {kernel!r}; expected one of {', '.join(KERNELS)}")
     defaults = {
@@ -191,7 +326,7 @@ def _parameters(
 
 
 def _refuse_identity(points: np.ndarray, shifted: np.ndarray, gamma: float) -> None:
-    """Refuses points whose RBF kernel, given as k − 1, is the identity to rounding."""
+    """Refuse points whose RBF kernel, given as k − 1, is the identity matrix up to rounding."""
     n = len(points)
     nearest = 1 + shifted[~np.eye(n, dtype=bool)].max()  # the largest kernel of a pair
     if nearest > n * np.finfo(float).eps:
@@ -207,14 +342,14 @@ def _refuse_identity(points: np.ndarray, shifted: np.ndarray, gamma: float) -> N
 
 
 def _kernel(a: np.ndarray, b: np.ndarray, kernel: str, parameters: dict[str, float]) -> np.ndarray:
-    """k(a_i, b_j), (len(a), len(b)); k − 1 of the RBF kernel, which centring makes the same."""
-    # Pair by pair from differences: neither a far origin nor tight clusters far apart cancel, as |x|² + |x'|² − 2x·x'
-    # would, and nothing of the size of (pairs, D) is held.
-    with np.errstate(over="ignore", invalid="ignore"):  # looked for below
+    """Compute k(a_i, b_j), (len(a), len(b)); k − 1 for the RBF kernel, which centring does not distinguish from k."""
+    # From differences pair by pair: far from the origin and for tight clusters, |x|² + |x'|² − 2x·x' would cancel. No
+    # array of the size (pairs, D) is stored.
+    with np.errstate(over="ignore", invalid="ignore"):  # checked below
         if kernel == "rbf":
             K = np.expm1(-parameters["gamma"] * cdist(a, b, "sqeuclidean"))
         elif kernel == "linear":
-            centre = b.mean(axis=0)  # centring the kernel takes this out again, less accurately
+            centre = b.mean(axis=0)  # centring the kernel would remove it too, less accurately
             K = (a - centre) @ (b - centre).T
         else:
             inner = parameters["gamma"] * (a @ b.T) + parameters["coef0"]

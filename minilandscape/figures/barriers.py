@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..analysis.histograms import short_names
+from ..drawing import COLOURS
 from .heights import LEAST_BARRIER, plot_heights
-from .statistics import short_names
 
 if TYPE_CHECKING:
     from ..set_barriers import Barriers
 
-COLOURS = ("navy", "gold", "lightskyblue", "lightcoral", "tab:green", "tab:purple", "tab:brown", "tab:gray")
-#: Barriers up to this part of the straight lines' share one bar, where that is less than networks' 1e-8.
+#: Barriers up to this part of those of the straight lines share one bar, where that is less than networks' 1e-8.
 PART = 1e-8
 
 

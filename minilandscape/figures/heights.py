@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .statistics import finish_histogram, outlined_bars, wide_edges
+from ..analysis.histograms import finish_histogram, outlined_bars, wide_edges
 
 #: Barriers of 0 are drawn at this height on a logarithmic axis.
 LEAST_BARRIER = 1e-8
@@ -80,5 +80,6 @@ def _log_axis(axes: Any, ratio: float) -> None:
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if ratio > 60 else (1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
     if ratio > MOST_MINOR:  # over many decades they only cost time
+        axes.xaxis.set_major_locator(LogLocator(numticks=7))
         axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())

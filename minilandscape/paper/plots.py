@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..analysis.statistics import ShellLengths
-from ..figures.kpca import plot_kpca
-from ..figures.statistics import plot_shell_lengths
+from ..analysis.shown_kpca import plot_kpca
+from ..analysis.histograms import plot_shell_lengths
 from .names import OPTIMIZERS
 
 
