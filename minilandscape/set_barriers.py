@@ -120,7 +120,7 @@ class Barriers:
         return as_html("Barriers", cells, svg_of(self.plot()[0]) if self.rows else "")
 
     def _table(self) -> list[tuple[str, ...]]:
-        rows = [("set", "search", "paths", "median barrier", "smallest", "largest", "converged")]
+        rows: list[tuple[str, ...]] = [("set", "search", "paths", "median barrier", "smallest", "largest", "converged")]
         for name in self.sets:
             for search in self.searches:
                 paths = self.of(name, search)

@@ -15,16 +15,11 @@ NAMES = sorted(set(ml.__all__) - {"__version__"})
 #: Names whose docstrings are not complete yet. A name leaves the list when its docstring is.
 INCOMPLETE = {
     "Run",
-    "StationaryPoints",
     "align",
     "initial_vector",
     "load_mnist",
     "load_runs",
-    "load_stationary_points",
     "network_landscape",
-    "read_pathsample",
-    "read_pele",
-    "read_topsearch",
     "set_threads",
     "train",
     "train_to_folder",

@@ -72,7 +72,7 @@ def test_one_file(tmp_path: Path) -> None:
     points.save(tmp_path / "p.npz")
     equal(load_stationary_points(tmp_path / "p.npz"), points)
     assert points.graph().merge_energies[0, 1] == pytest.approx(-40.664844, abs=1e-6)
-    assert repr(points) == "<StationaryPoints: 3 minima, 2 saddles, 2 coordinates>"
+    assert repr(points) == "<StationaryPoints: 3 minima, the lowest -146.69952, 2 saddles, 2 coordinates>"
     assert repr(points.graph()) == "<DisconnectivityGraph: 3 minima, the lowest -146.69952, 1 connected component>"
 
 
@@ -162,7 +162,8 @@ def test_a_minimum_of_value_0_at_the_origin_asks_for_a_unit() -> None:
     points = StationaryPoints()
     assert points.add_minimum([1e-9, 2e-9], 1e-18) == 0
     with pytest.warns(
-        UserWarning, match="a point 5e-09 from another .* all coordinates are below 0.01: distance_tolerance="
+        UserWarning,
+        match="a distance of 5e-09 from another .* all coordinates are below 0.01: pass distance_tolerance=",
     ):
         assert points.add_minimum([-4e-9, 2e-9], 4e-18) == 1
     points = StationaryPoints()
@@ -737,3 +738,11 @@ def test_a_database_cannot_run_code(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         read_pele("text")
     with pytest.raises(FileNotFoundError):
         read_pele("nothing")
+
+
+def test_a_collection_shows_itself() -> None:
+    points = muller_brown()
+    assert "of minima connected by a saddle" in points.summary()
+    assert "<svg" in points._repr_html_()
+    assert points.plot(unit="eV").get_ylabel() == "energy (eV)"
+    assert "<table>" in StationaryPoints()._repr_html_()

@@ -12,6 +12,7 @@ from ..drawing import label, round_ticks
 
 if TYPE_CHECKING:
     from .disconnectivity import DisconnectivityGraph
+    from .stationary import StationaryPoints
 
 #: The colour of branches that belong to several groups, and of all where none are given.
 GREY = "0.2"
@@ -36,6 +37,20 @@ def tree_rows(graph: DisconnectivityGraph) -> list[Row]:
     rows.append(("connected", "yes" if whole else "no", "" if whole else count(graph.n_pieces, "connected component")))
     rows += [("left out", sentence, "") for sentence in graph.left_out]
     return rows
+
+
+def points_rows(points: StationaryPoints) -> list[Row]:
+    """Describe minima and saddles of a collection in labelled values."""
+    minima, saddles, pairs = points.minima_values, points.saddle_values, points.pairs
+    scale = [*minima.tolist(), *saddles.tolist()]
+    rows: list[Row] = []
+    for name, values in (("minima", minima), ("saddles", saddles)):
+        some = f"from {aligned(values.min(), scale)} to {aligned(values.max(), scale)}" if len(values) else ""
+        rows.append((name, f"{len(values):,}", some))
+    connected = {tuple(pair) for pair in pairs.tolist() if pair[0] != pair[1]}
+    rows.append(("pairs", f"{len(connected):,}", "of minima connected by a saddle"))
+    rows.append(("coordinates", "yes" if points.has_coordinates else "no", ""))
+    return rows + [("left out", sentence, "") for sentence in points.left_out]
 
 
 def plot_tree(

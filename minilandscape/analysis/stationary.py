@@ -11,50 +11,70 @@ from typing import Any
 
 import numpy as np
 
+from ..display import as_html, number, svg_of, text_lines
 from ..files import read_result, write_result
 from ..formats import pathsample, pele, topsearch
 from ..formats.contents import Contents, IncompleteWarning, Points, warn
 from ..landscape import describe_point
 from .disconnectivity import DisconnectivityGraph, disconnectivity_graph
+from .shown_tree import points_rows
 
-#: Tolerances that are not given: parts of the size of coordinates, of values and of the spread of values; and the part
-#: of the size of coordinates within which two points are one whatever their values, which may be 0 to rounding.
-PLACE, SIZE, SPREAD, SAME_PLACE = 1e-2, 1e-7, 1e-5, 1e-4
-#: Coordinates that are all smaller than this are noise about the origin, or in units of their own.
+#: Default tolerances: parts of the magnitude of coordinates, of values, and of the range of values. Points closer than
+#: the last part of their coordinates are equal whatever their values, which may be 0 up to rounding.
+DISTANCE_PART, VALUE_PART, RANGE_PART, SAME_POINT = 1e-2, 1e-7, 1e-5, 1e-4
+#: Coordinates that are all smaller than this are noise about the origin, or in a large unit.
 SMALL = 1e-2
 
 
 class StationaryPoints:
-    """Minima, and saddles between pairs of them, several saddles for a pair if need be.
+    """A collection of minima, and of saddles between pairs of them; a pair may have several.
 
-    A point that is added counts as one that is there already if both its value and its place agree with it.
+    A point that is added is a duplicate if both its value and its coordinates agree with those of a known point.
 
     Parameters
     ----------
     value_tolerance
         The largest difference of values that agree, in their unit. None: 1e-7 of the larger value plus 1e-5 of the
-        spread of the collection's values (their interquartile range), so that the unit makes no difference.
+        interquartile range of the collection's values, which scales with the unit.
     distance_tolerance
-        The largest distance of places that agree, in the unit of the coordinates. None: 1e-2 of the largest coordinate
-        of the two points, or of the median point of the collection, if that is larger.
+        The largest distance of coordinates that agree, in their unit. None: 1e-2 of the largest coordinate of the two
+        points, or of the collection's median point if that is larger.
     distance
-        ``distance(a, b)`` between points (D,); None takes |b − a|. For molecules, one that aligns them first. A
-        distance that is no length in the unit of the coordinates needs a ``distance_tolerance``.
+        ``distance(a, b)`` between points (D,); None: |b − a|. For molecules, a function that aligns them first. A
+        distance in another unit than the coordinates requires ``distance_tolerance``.
 
     Attributes
     ----------
+    minima, minima_values
+        (K, D), (K,).
+    saddles, saddle_values, pairs
+        (S, D), (S,), and (S, 2): the two minima that each saddle connects.
+    minima_properties, saddle_properties
+        Further arrays from files of other programs, by name.
     metadata
-        Numbers and words about the whole, such as the system properties of a database of pele.
+        Numbers and words about the collection, such as the system properties of a database of pele.
     pairs_tried
-        (T, 2): the pairs of minima between which topsearch has tried a connection.
+        (T, 2): the pairs of minima between which topsearch tried a connection.
     left_out
-        Sentences about what the file that was read holds and this collection does not.
+        Sentences about contents of a file that were not read.
 
     Notes
     -----
-    Without ``value_tolerance`` and ``distance``, two points nearer than 1e-4 of the largest coordinate are one whatever
-    their values: the value of a minimum may be 0 to rounding. Where all coordinates are below 1e-2, noise about the
-    origin cannot be told from points in a small unit: a warning then asks for ``distance_tolerance``.
+    Without ``value_tolerance`` and ``distance``, two points closer than 1e-4 of the largest coordinate are equal
+    whatever their values, since the value of a minimum may be 0 up to rounding. Where all coordinates are below 1e-2,
+    noise about the origin cannot be distinguished from points in a large unit: a warning then recommends
+    ``distance_tolerance``.
+
+    Examples
+    --------
+    >>> import minilandscape as ml
+    >>> points = ml.StationaryPoints()
+    >>> a, b = points.add_minimum([-1.0, 0.0], -3.0), points.add_minimum([1.0, 0.0], -2.0)
+    >>> points.add_minimum([1.0, 1e-6], -2.0) == b  # a duplicate
+    True
+    >>> saddle = points.add_saddle([0.0, 0.5], 1.0, a, b)
+    >>> points.graph().merge_energy(a, b)
+    1.0
     """
 
     def __init__(
@@ -63,9 +83,9 @@ class StationaryPoints:
         distance_tolerance: float | None = None,
         distance: Callable[[np.ndarray, np.ndarray], float] | None = None,
     ) -> None:
-        for name, number in (("value_tolerance", value_tolerance), ("distance_tolerance", distance_tolerance)):
-            if number is not None and not number >= 0:
-                raise ValueError(f"{name} is {number}; expected a number of at least 0, or None")
+        for name, given in (("value_tolerance", value_tolerance), ("distance_tolerance", distance_tolerance)):
+            if given is not None and not given >= 0:
+                raise ValueError(f"{name} is {given}; expected a number of at least 0, or None")
         self.value_tolerance, self.distance_tolerance = value_tolerance, distance_tolerance
         self._distance = distance
         self._minima = self._saddles = Points(np.zeros(0), np.zeros((0, 0)))
@@ -76,46 +96,61 @@ class StationaryPoints:
         self.left_out: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
+        """One line: the numbers of minima, saddles and coordinates, and the lowest value."""
         coordinates = f"{self._size} coordinates" if self._size else "no coordinates"
-        return (
-            f"<StationaryPoints: {len(self._minima.values)} minima, {len(self._saddles.values)} saddles, {coordinates}>"
-        )
+        minima, saddles = len(self._minima.values), len(self._saddles.values)
+        lowest = f", the lowest {number(float(self._minima.values.min()), 8)}" if minima else ""
+        return f"<StationaryPoints: {minima} minima{lowest}, {saddles} saddles, {coordinates}>"
+
+    def summary(self) -> str:
+        """Describe minima, saddles and connected components in lines of text."""
+        return text_lines(points_rows(self))
+
+    def _repr_html_(self) -> str:
+        picture = svg_of(self.plot()) if len(self._minima.values) else ""
+        return as_html("Stationary points", points_rows(self), picture)
+
+    def plot(self, axes: Any = None, **options: Any) -> Any:
+        """Draw the disconnectivity graph; options of :meth:`DisconnectivityGraph.plot`."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", IncompleteWarning)  # summary() counts what is left out
+            graph = self.graph()
+        return graph.plot(axes, **options)
 
     @property
     def minima(self) -> np.ndarray:
-        """(K, D): coordinates; ValueError if those of one minimum are unknown."""
+        """(K, D): coordinates of the minima; ValueError if some are unknown."""
         return self._known("minima", self._minima)
 
     @property
     def minima_values(self) -> np.ndarray:
-        """(K,)."""
+        """(K,): values of the minima."""
         return self._minima.values.copy()
 
     @property
     def minima_properties(self) -> dict[str, np.ndarray]:
-        """What else is known of the minima, from the files of other programs: name to an array (K,) or (K, m), NaN
-        where a minimum has none.
+        """Properties of the minima from files of other programs: name to array (K,) or (K, m), NaN where unknown.
 
         ``log_product_frequencies`` is the logarithm of the product of the squared normal mode frequencies (PATHSAMPLE,
-        pele's fvib), ``point_group_order`` and ``moments_of_inertia`` (K, 3) are what they say, ``further_columns``
-        those that PATHSAMPLE's tables have beyond these. Of saddles there are also ``eigenvalue``, the negative one,
-        and ``eigenvector`` (S, D), from pele.
+        pele's fvib). There are also ``point_group_order``, ``moments_of_inertia`` (K, 3) and ``further_columns``, which
+        PATHSAMPLE's tables may have after these. Saddles of pele have the negative ``eigenvalue`` and its
+        ``eigenvector`` (S, D).
         """
         return {name: column.copy() for name, column in self._minima.properties.items()}
 
     @property
     def saddles(self) -> np.ndarray:
-        """(S, D): coordinates; ValueError if those of one saddle are unknown."""
+        """(S, D): coordinates of the saddles; ValueError if some are unknown."""
         return self._known("saddles", self._saddles)
 
     @property
     def saddle_values(self) -> np.ndarray:
-        """(S,)."""
+        """(S,): values of the saddles."""
         return self._saddles.values.copy()
 
     @property
     def saddle_properties(self) -> dict[str, np.ndarray]:
-        """As ``minima_properties``."""
+        """Properties of the saddles, as ``minima_properties``."""
         return {name: column.copy() for name, column in self._saddles.properties.items()}
 
     @property
@@ -125,26 +160,26 @@ class StationaryPoints:
 
     @property
     def has_coordinates(self) -> bool:
-        """Whether the coordinates of all points are known."""
+        """Whether the coordinates of all minima and saddles are known."""
         return not (self._minima.unknown or self._saddles.unknown)
 
     def add_minimum(self, point: Any, value: float) -> int:
-        """Adds a minimum, or finds it; returns its number.
+        """Add a minimum unless it is a duplicate; return its number.
 
         Raises
         ------
         ValueError
-            If point or value are not finite, the point has another size than the others, or a minimum of this
-            collection has no coordinates to be compared with.
+            If point or value is not finite, the size of the point differs from the others', or a minimum of this
+            collection has no coordinates to compare with.
         """
         point, value = self._checked(point, value)
-        number = self._find("minima", self._minima, point, value, np.arange(len(self._minima.values)))
-        if number == len(self._minima.values):
+        index = self._find("minima", self._minima, point, value, np.arange(len(self._minima.values)))
+        if index == len(self._minima.values):
             self._minima = self._minima.with_one_more(point, value)
-        return number
+        return index
 
     def add_saddle(self, point: Any, value: float, i: int, j: int) -> int:
-        """Adds a saddle between minima i and j, or finds it among those of the pair; returns its number.
+        """Add a saddle between the minima i and j unless it is a duplicate of one of that pair; return its number.
 
         Raises
         ------
@@ -158,21 +193,26 @@ class StationaryPoints:
         pair = (min(i, j), max(i, j))
         point, value = self._checked(point, value)
         among = np.flatnonzero((self._pairs == pair).all(axis=1))
-        number = self._find("saddles", self._saddles, point, value, among)
-        if number == len(self._pairs):
+        index = self._find("saddles", self._saddles, point, value, among)
+        if index == len(self._pairs):
             self._saddles = self._saddles.with_one_more(point, value)
             self._pairs = np.concatenate([self._pairs, [pair]])
-        return number
+        return index
 
     def graph(self, below: str = "leave out") -> DisconnectivityGraph:
-        """Makes the tree of the minima. Saddles that connect a minimum to itself are no edges of it; its ``left_out``
-        counts them.
+        """Build the disconnectivity graph of the minima.
+
+        Saddles that connect a minimum to itself are ignored; ``left_out`` of the graph counts them.
 
         Parameters
         ----------
         below
-            What becomes of saddles below one of their minima, as in :func:`disconnectivity_graph`: "leave out",
-            "minimum" or "refuse". An :class:`IncompleteWarning` and the graph's ``left_out`` say how many there are.
+            How to treat saddles below one of their minima, as in :func:`disconnectivity_graph`: "leave out", "minimum"
+            or "refuse". An :class:`IncompleteWarning` and ``left_out`` of the graph count them.
+
+        Returns
+        -------
+        DisconnectivityGraph
         """
         edges = self._pairs[:, 0] != self._pairs[:, 1]
         rows = np.column_stack([self._pairs[edges], self._saddles.values[edges]])
@@ -210,19 +250,19 @@ class StationaryPoints:
         return point, value
 
     def _find(self, kind: str, known: Points, point: np.ndarray, value: float, among: np.ndarray) -> int:
-        """The number of the first of some points that is this one; how many points there are if none is."""
+        """The number of the first point of ``among`` that this one duplicates; the number of known points if none."""
         if not len(among):
             return len(known.values)
         others = known.rows(among)
         if others.unknown:
             raise ValueError(
-                f"{known.unknown} of {len(known.values)} {kind} have no coordinates; expected those of all, to tell "
-                "whether this point is one of them"
+                f"{known.unknown} of {len(known.values)} {kind} have no coordinates; expected those of all, to find "
+                "out whether this point is a duplicate"
             )
         if self._distance_lost:
             self._warn_once(
-                "this collection had a distance of its own, which its file does not keep, and compares by |b − a|: "
-                "load_stationary_points(…, distance=…) takes it"
+                "this collection was saved with a distance function, which its file does not contain, and now compares "
+                "by |b − a|: pass it to load_stationary_points(…, distance=…)"
             )
         extents = np.maximum(np.abs(others.coordinates).max(axis=1), np.abs(point).max())
         extents = np.maximum(extents, self._usual_extent())
@@ -230,36 +270,36 @@ class StationaryPoints:
         if self._distance is None:
             distances = np.linalg.norm(others.coordinates - point, axis=1)
             if self.value_tolerance is None:
-                agree |= distances <= SAME_PLACE * extents
+                agree |= distances <= SAME_POINT * extents
         else:
             distances = np.full(len(among), np.inf)
-            for k in np.flatnonzero(agree):  # an alignment takes time
+            for k in np.flatnonzero(agree):  # an alignment may be expensive
                 distances[k] = float(self._distance(others.coordinates[k].copy(), point.copy()))
-        tolerance = PLACE * extents if self.distance_tolerance is None else self.distance_tolerance
+        tolerance = DISTANCE_PART * extents if self.distance_tolerance is None else self.distance_tolerance
         found = np.flatnonzero(agree & (distances <= tolerance))
         if len(found):
             return int(among[found[0]])
         if self.distance_tolerance is None and max(distances.min(), extents.max()) < SMALL:
             self._warn_once(
-                f"a point {distances.min():.3g} from another was kept as a new one, where all coordinates are below "
-                f"{SMALL}: distance_tolerance= says in your unit how far apart two results for one point may be"
+                f"a point at a distance of {distances.min():.3g} from another was added as a new one, but all "
+                f"coordinates are below {SMALL}: pass distance_tolerance=, the largest distance of duplicates"
             )
         return len(known.values)
 
     def _values_agree(self, values: np.ndarray, value: float) -> np.ndarray:
         tolerance: Any = self.value_tolerance
         if tolerance is None:
-            tolerance = SIZE * np.maximum(np.abs(values), abs(value)) + SPREAD * self._spread()
+            tolerance = VALUE_PART * np.maximum(np.abs(values), abs(value)) + RANGE_PART * self._spread()
         return np.asarray(np.abs(values - value) <= tolerance)
 
     def _warn_once(self, text: str) -> None:
-        """Warns whoever called add_minimum or add_saddle, once for a collection."""
+        """Warn the caller of add_minimum or add_saddle, once for each collection."""
         if not self._warned:
             self._warned = True
             warnings.warn(text, UserWarning, stacklevel=4)
 
     def _usual_extent(self) -> float:
-        """The median of the points' largest coordinates, which an atom that has gone astray does not move."""
+        """The median of the points' largest coordinates, which a detached atom does not change."""
         rows = np.concatenate([p.coordinates for p in (self._minima, self._saddles) if p.coordinates.shape[1]])
         known = rows[~np.isnan(rows[:, 0])]
         return float(np.median(np.abs(known).max(axis=1))) if len(known) else 0.0
@@ -272,59 +312,59 @@ class StationaryPoints:
     # Files -------------------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes an ``.npz`` that :func:`load_stationary_points` reads; it cannot keep ``distance``."""
+        """Write an ``.npz`` that :func:`load_stationary_points` reads; it does not contain ``distance``."""
         contents = self._contents()
         arrays: dict[str, np.ndarray] = {"pairs": contents.pairs, "pairs_tried": contents.pairs_tried}
         for kind, points in (("minima", contents.minima), ("saddle", contents.saddles)):
             arrays[f"{kind}_values"] = points.values
             arrays["minima" if kind == "minima" else "saddles"] = points.coordinates
             arrays |= {f"{kind}_properties.{name}": column for name, column in points.properties.items()}
-        facts = {
+        numbers = {
             "value_tolerance": self.value_tolerance,
             "distance_tolerance": self.distance_tolerance,
             "distance": self._distance is not None or self._distance_lost,
             "metadata": contents.metadata,
             "left_out": list(contents.left_out),
         }
-        write_result(path, "stationary points", arrays, facts)
+        write_result(path, "stationary points", arrays, numbers)
 
     def write_pathsample(self, folder: str | os.PathLike[str], suffix: str = "") -> None:
-        """Writes ``min.data`` and ``ts.data`` for PATHSAMPLE and disconnectionDPS, ``points.min`` and ``points.ts``
-        where coordinates are known.
+        """Write ``min.data`` and ``ts.data`` of PATHSAMPLE and disconnectionDPS.
 
-        An :class:`IncompleteWarning` names what is left out or had to be assumed: PATHSAMPLE needs frequencies, point
-        groups and moments of inertia, which are 1 where they are unknown.
+        ``points.min`` and ``points.ts`` are written where coordinates are known. An :class:`IncompleteWarning` names
+        what is left out or assumed: PATHSAMPLE requires frequencies, point groups and moments of inertia, which are
+        written as 1 where they are unknown.
 
         Raises
         ------
         ValueError
-            If one of the files exists, which may hold more than this collection.
+            If one of the files exists.
         """
         warn(pathsample.write(folder, self._contents(), suffix), folder, 2)
 
     def write_pele(self, path: str | os.PathLike[str]) -> None:
-        """Writes a database that pele reads (its schema version 2), whole or not at all.
+        """Write a database of pele (schema version 2), atomically.
 
         An :class:`IncompleteWarning` names what is left out.
 
         Raises
         ------
         ValueError
-            If the file exists, which may hold more than this collection.
+            If the file exists.
         """
         warn(pele.write(path, self._contents()), path, 2)
 
     def write_topsearch(self, folder: str | os.PathLike[str], suffix: str = "") -> None:
-        """Writes ``min.data``, ``min.coords``, ``ts.data``, ``ts.coords`` and ``pairlist``, each with the suffix.
+        """Write ``min.data``, ``min.coords``, ``ts.data``, ``ts.coords`` and ``pairlist`` of topsearch.
 
-        All saddles are written, in full precision. topsearch 0.0.3 keeps the last of several between two minima, which
-        is the lowest here; its later code keeps all. An :class:`IncompleteWarning` names what is left out.
+        All saddles are written, in full precision. Of several saddles between two minima, topsearch 0.0.3 keeps the
+        last one, which is the lowest here; later versions keep all. An :class:`IncompleteWarning` names what is left
+        out.
 
         Raises
         ------
         ValueError
-            If one of the files exists, which may hold more than this collection; or coordinates are unknown, without
-            which topsearch reads nothing.
+            If one of the files exists, or coordinates are unknown, which topsearch requires.
         """
         warn(topsearch.write(folder, self._contents(), suffix), folder, 2)
 
@@ -335,7 +375,7 @@ class StationaryPoints:
 
 
 def _collection(source: Any, contents: Contents, options: dict[str, Any]) -> StationaryPoints:
-    """A collection of what a file holds, checked, nothing merged."""
+    """Make a collection of the contents of a file: checked, without merging duplicates."""
     collection = StationaryPoints(**options)
     for kind, points in (("minima", contents.minima), ("saddles", contents.saddles)):
         rows = points.coordinates
@@ -346,14 +386,14 @@ def _collection(source: Any, contents: Contents, options: dict[str, Any]) -> Sta
                 f"{source}: one of the {kind} is {points.values[bad[0]]} at {describe_point(rows[bad[0]])}; "
                 "expected finite numbers"
             )
-    number, saddles = len(contents.minima.values), len(contents.saddles.values)
+    n_minima, saddles = len(contents.minima.values), len(contents.saddles.values)
     pairs = np.asarray(contents.pairs, dtype=np.int64)
     if pairs.shape != (saddles, 2):
         raise ValueError(f"{source} holds {saddles} saddles and pairs of shape {pairs.shape}; expected one pair each")
-    beyond = np.flatnonzero(((pairs < 0) | (pairs >= number)).any(axis=1))
+    beyond = np.flatnonzero(((pairs < 0) | (pairs >= n_minima)).any(axis=1))
     if len(beyond):
         i, j = pairs[beyond[0]]
-        raise ValueError(f"{source}: a saddle connects the minima {i} and {j}; expected two of 0 to {number - 1}")
+        raise ValueError(f"{source}: a saddle connects the minima {i} and {j}; expected two of 0 to {n_minima - 1}")
     collection._minima, collection._saddles, collection._pairs = contents.minima, contents.saddles, np.sort(pairs)
     collection.metadata, collection.pairs_tried = contents.metadata, contents.pairs_tried
     collection.left_out = contents.left_out
@@ -363,15 +403,40 @@ def _collection(source: Any, contents: Contents, options: dict[str, Any]) -> Sta
 def load_stationary_points(
     path: str | os.PathLike[str], *, distance: Callable[[np.ndarray, np.ndarray], float] | None = None
 ) -> StationaryPoints:
-    """Reads what :meth:`StationaryPoints.save` wrote; ValueError names the file where it is damaged.
+    """Read a collection that :meth:`StationaryPoints.save` wrote.
 
     Parameters
     ----------
+    path
+        The ``.npz``.
     distance
-        That of the collection, if it had one of its own: a file does not keep it. Points that are added without it are
-        compared by |b − a|, after a warning.
+        The distance function of the collection, if it had one, which the file does not contain. Without it, points
+        that are added are compared by |b − a|, after a warning.
+
+    Returns
+    -------
+    StationaryPoints
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged or holds another kind of result; the message names it.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import minilandscape as ml
+    >>> points = ml.StationaryPoints()
+    >>> points.add_minimum([0.0, 1.0], -1.0)
+    0
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     points.save(os.path.join(folder, "points.npz"))
+    ...     ml.load_stationary_points(os.path.join(folder, "points.npz"))
+    <StationaryPoints: 1 minima, the lowest -1, 0 saddles, 2 coordinates>
     """
-    a, facts = read_result(path, "stationary points")
+    a, stored = read_result(path, "stationary points")
     if "saddles_values" in a:  # as version 0.1 wrote it
         a["saddle_values"] = a.pop("saddles_values")
     kinds = []
@@ -388,83 +453,147 @@ def load_stationary_points(
         kinds[0],
         kinds[1],
         a["pairs"],
-        facts.get("metadata", {}),
+        stored.get("metadata", {}),
         a.get("pairs_tried", np.zeros((0, 2), dtype=np.int64)),
-        tuple(facts.get("left_out", ())),
+        tuple(stored.get("left_out", ())),
     )
-    options = {name: facts[name] for name in ("value_tolerance", "distance_tolerance")}
+    options = {name: stored[name] for name in ("value_tolerance", "distance_tolerance")}
     collection = _collection(path, contents, {**options, "distance": distance})
-    collection._distance_lost = facts.get("distance", False) and distance is None
+    collection._distance_lost = stored.get("distance", False) and distance is None
     return collection
 
 
 def read_pathsample(
     folder: str | os.PathLike[str], suffix: str = "", *, size: int | None = None, **options: Any
 ) -> StationaryPoints:
-    """Reads PATHSAMPLE's ``min.data``, ``ts.data``, ``points.min`` and ``points.ts``; options of StationaryPoints.
+    """Read a database of PATHSAMPLE: ``min.data``, ``ts.data``, ``points.min`` and ``points.ts``.
 
-    The log products of frequencies, point group orders and moments of inertia are in ``minima_properties`` and
-    ``saddle_properties``. The files of coordinates may be absent or shorter than the tables. Nothing is merged. What
-    cannot be used, such as a saddle of a minimum that is not there, is named in ``left_out`` and in an
-    :class:`IncompleteWarning`. Other files of the folder, such as ``min.A``, are not looked at.
+    Log products of frequencies, point group orders and moments of inertia are in ``minima_properties`` and
+    ``saddle_properties``. The files of coordinates may be absent or shorter than the tables. Duplicates are not merged.
+    Rows that cannot be used, such as a saddle of a missing minimum, are named in ``left_out`` and in an
+    :class:`IncompleteWarning`. Other files of the folder, such as ``min.A``, are not read.
 
     Parameters
     ----------
     folder
-        Of the files, or ``min.data`` itself under whatever name has this in it (``collagen.min.data``).
+        Folder of the files; or ``min.data`` itself, also under a longer name that contains this one
+        (``collagen.min.data``).
     suffix
-        What follows the names, such as ``.fastest``.
+        Text after the names, such as ``.fastest``.
     size
-        D, where the lengths of the files of coordinates do not tell.
+        D, where the lengths of the files of coordinates do not determine it.
+    options
+        Parameters of :class:`StationaryPoints`.
+
+    Returns
+    -------
+    StationaryPoints
 
     Raises
     ------
     FileNotFoundError
         If there is no ``min.data``.
     ValueError
-        If a row of ``min.data`` has no finite energy, or one of ``ts.data`` is no row of numbers.
+        If a row of ``min.data`` has no finite energy, or a row of ``ts.data`` is not made of numbers.
+
+    Examples
+    --------
+    >>> import tempfile, warnings
+    >>> import minilandscape as ml
+    >>> points = ml.StationaryPoints()
+    >>> a, b = points.add_minimum([-1.0, 0.0], -3.0), points.add_minimum([1.0, 0.0], -2.0)
+    >>> saddle = points.add_saddle([0.0, 0.5], 1.0, a, b)
+    >>> with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore")  # frequencies and point groups are unknown
+    ...     points.write_pathsample(folder)
+    ...     found = ml.read_pathsample(folder)
+    >>> found.minima_values.tolist(), found.pairs.tolist()
+    ([-3.0, -2.0], [[0, 1]])
     """
     return _read(folder, pathsample.read(folder, suffix, size), options)
 
 
 def read_topsearch(folder: str | os.PathLike[str], suffix: str = "", **options: Any) -> StationaryPoints:
-    """Reads topsearch's ``min.data``, ``min.coords``, ``ts.data``, ``ts.coords`` and ``pairlist``; options of
-    StationaryPoints.
+    """Read a network of topsearch: ``min.data``, ``min.coords``, ``ts.data``, ``ts.coords`` and ``pairlist``.
 
-    topsearch 0.0.3 itself writes values with five decimals. Minima come in the order of the numbers that ``min.data``
-    gives them, by which ``ts.data`` names them; topsearch counts from 0. Saddles that cannot be used are named in
-    ``left_out`` and in an :class:`IncompleteWarning`.
+    Minima are in the order of their numbers in ``min.data``, which count from 0 and by which ``ts.data`` names them.
+    topsearch 0.0.3 writes values with five decimals. Saddles that cannot be used are named in ``left_out`` and in an
+    :class:`IncompleteWarning`.
 
     Parameters
     ----------
     folder
-        Of the files, or ``min.data`` itself.
+        Folder of the files, or ``min.data`` itself.
     suffix
-        What follows the names (``min.data.disco``), with or without its dot.
+        Text after the names (``min.data.disco``), with or without its dot.
+    options
+        Parameters of :class:`StationaryPoints`.
+
+    Returns
+    -------
+    StationaryPoints
 
     Raises
     ------
     FileNotFoundError
         If there is no such ``min.data``.
     ValueError
-        If a file is no table of finite numbers, or files do not fit each other.
+        If a file is not a table of finite numbers, or files do not match each other.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import minilandscape as ml
+    >>> points = ml.StationaryPoints()
+    >>> a, b = points.add_minimum([-1.0, 0.0], -3.0), points.add_minimum([1.0, 0.0], -2.0)
+    >>> saddle = points.add_saddle([0.0, 0.5], 1.0, a, b)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     points.write_topsearch(folder)
+    ...     found = ml.read_topsearch(folder)
+    >>> found.minima_values.tolist(), found.pairs.tolist()
+    ([-3.0, -2.0], [[0, 1]])
     """
     return _read(folder, topsearch.read(folder, suffix), options)
 
 
 def read_pele(path: str | os.PathLike[str], **options: Any) -> StationaryPoints:
-    """Reads a database of pele, of any schema, and of Python 2 too; options of StationaryPoints.
+    """Read a database of pele, of any schema and of Python 2 or 3.
 
-    Rows that pele marks invalid are left out, and saddles of minima that are, or that are not there; ``left_out`` and
-    an :class:`IncompleteWarning` name them. pele stores coordinates as pickled arrays. Nothing but an array of numbers
-    is taken out of them: whatever else a pickle asks for is refused, so that a database from elsewhere cannot run code.
+    Rows that pele marks invalid are left out, and so are saddles whose minima are invalid or missing; ``left_out`` and
+    an :class:`IncompleteWarning` name them. pele stores coordinates as pickled arrays: only arrays of numbers are
+    accepted, so that a database from elsewhere cannot run code.
+
+    Parameters
+    ----------
+    path
+        The SQLite file.
+    options
+        Parameters of :class:`StationaryPoints`.
+
+    Returns
+    -------
+    StationaryPoints
 
     Raises
     ------
     FileNotFoundError
-        If there is none.
+        If there is no such file.
     ValueError
-        If the file is no database of pele, coordinates are no plain array, or the energy of a minimum is no number.
+        If the file is not a database of pele, coordinates are not a plain array, or the energy of a minimum is not a
+        number.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import minilandscape as ml
+    >>> points = ml.StationaryPoints()
+    >>> a, b = points.add_minimum([-1.0, 0.0], -3.0), points.add_minimum([1.0, 0.0], -2.0)
+    >>> saddle = points.add_saddle([0.0, 0.5], 1.0, a, b)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     points.write_pele(os.path.join(folder, "points.sqlite"))
+    ...     found = ml.read_pele(os.path.join(folder, "points.sqlite"))
+    >>> found.minima_values.tolist(), found.pairs.tolist()
+    ([-3.0, -2.0], [[0, 1]])
     """
     return _read(path, pele.read(path), options)
 
