@@ -114,7 +114,7 @@ def test_what_cannot_be_connected_is_refused(tmp_path: Path) -> None:
     for sets, message in (
         ({"a": POINTS, "b": POINTS}, "b and a hold the same points"),
         ({"a": POINTS[:1]}, r"a has shape \(1, 2\); expected at least two points"),
-        ({"a": POINTS, "b": np.zeros((3, 4))}, "b holds vectors of 4 numbers, a of 2"),
+        ({"a": POINTS, "b": np.zeros((3, 4))}, "b holds points of 4 numbers, a of 2"),
         ({"a": np.full((2, 2), np.nan)}, "a holds numbers that are not finite"),
         ({}, "no set is given"),
         ([str(tmp_path / "x.npy")] * 2, "a file is given twice"),

@@ -81,7 +81,7 @@ def test_a_block_by_differences() -> None:
     assert ml.curvature(Named(), x, 2, block=["a.*", "b"]).trace == pytest.approx(np.exp(x).sum(), rel=1e-6)
     with pytest.raises(ValueError, match=r"block is 'c\.\*'; the landscape has a\.w, b"):
         ml.curvature(Named(), x, block="c.*")
-    with pytest.raises(ValueError, match="the landscape has no named parts"):
+    with pytest.raises(ValueError, match="the landscape has no named blocks"):
         ml.spectral_density(quadratic(np.ones(3)), np.ones(3), block="fc1")
 
 

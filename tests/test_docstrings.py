@@ -15,7 +15,6 @@ NAMES = sorted(set(ml.__all__) - {"__version__"})
 #: Names whose docstrings are not complete yet. A name leaves the list when its docstring is.
 INCOMPLETE = {
     "Run",
-    "align",
     "initial_vector",
     "load_mnist",
     "load_runs",

@@ -1,4 +1,4 @@
-"""What a caller hands in, as real numbers."""
+"""Conversion of arguments to arrays of real numbers."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import numpy as np
 
 
 def real_numbers(values: Any, name: str) -> np.ndarray:
-    """An array of float64, which may be the caller's own.
+    """Convert values to an array of float64, without a copy where possible.
 
     Raises
     ------
     ValueError
-        If some are masked, have an imaginary part or are no numbers; it names them by ``name``.
+        If some values are masked, complex or not numbers; the message calls them ``name``.
     """
     if np.ma.is_masked(values):
-        raise ValueError(f"{name} are a masked array with {np.ma.count_masked(values)} numbers masked; fill them in")
+        raise ValueError(f"{name} are a masked array with {np.ma.count_masked(values)} numbers masked; expected none")
     array = np.asarray(values)
     if np.iscomplexobj(array):
         if array.imag.any():

@@ -1,4 +1,4 @@
-"""The named parts of a landscape's vectors, and a landscape restricted to some of them."""
+"""Named parameter blocks of a landscape, and landscapes restricted to some of them."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from ..landscape import LandscapeDefaults
 
 
 def blocks_of(landscape: Any) -> Sequence[Any]:
-    """The named parts of a vector, each with ``name``, ``shape``, ``start`` and ``stop``; none without names."""
+    """List the named parameter blocks, each with ``name``, ``shape``, ``start`` and ``stop``; empty without names."""
     network = getattr(landscape, "network", None)
     found: Sequence[Any] = getattr(landscape, "blocks", None) or (() if network is None else network.layout.blocks)
     return found
 
 
 def coordinates_of(landscape: Any, names: str | Sequence[str]) -> np.ndarray:
-    """(d,): the coordinates of the parts that have some names, or fit some patterns, such as ``"conv1.*"``.
+    """List the coordinates (d,) of blocks with some names, or that match some patterns, such as ``"conv1.*"``.
 
     Raises
     ------
     ValueError
-        If there is no such part.
+        If there is no such block.
     """
     blocks = blocks_of(landscape)
     patterns = [names] if isinstance(names, str) else list(names)
     for pattern in patterns:
         if not any(fnmatchcase(block.name, pattern) for block in blocks):
-            there = ", ".join(block.name for block in blocks) or "no named parts"
+            there = ", ".join(block.name for block in blocks) or "no named blocks"
             raise ValueError(f"block is {pattern!r}; the landscape has {there}")
     chosen = [block for block in blocks if any(fnmatchcase(block.name, pattern) for pattern in patterns)]
     return np.concatenate([np.arange(block.start, block.stop) for block in chosen])
 
 
 class Restricted(LandscapeDefaults):
-    """A landscape as a function of some of its coordinates, the others held where they are at a point.
+    """A landscape as a function of some of its coordinates, the others fixed at those of a point.
 
     Parameters
     ----------
     landscape
-        With every default, as :func:`~minilandscape.landscape.as_landscape` returns it.
+        As :func:`~minilandscape.landscape.as_landscape` returns it.
     point
         (D,).
     coordinates
-        (d,): those that vary.
+        (d,): indices of the coordinates that vary.
     """
 
     names_points = True
@@ -76,7 +76,7 @@ class Restricted(LandscapeDefaults):
 
     @property
     def hessian_products(self) -> Callable[[Any, Any], Any] | None:
-        """Of the Hessian's diagonal block; None where the landscape has none."""
+        """Exact products with the diagonal block of the Hessian; None where the landscape has no exact products."""
         inner = getattr(self._landscape, "hessian_products", None)
         if inner is None:
             return None

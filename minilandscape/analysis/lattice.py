@@ -14,10 +14,9 @@ class Lattice:
     Parameters
     ----------
     cell
-        (3, 3), a vector a row, or (3,) for a rectangular cell; None where nothing is periodic.
+        (3, 3), a row for each vector, or (3,) for a rectangular cell; None where nothing is periodic.
     pbc
-        Whether each of the three directions is periodic: (3,), or one for all. None takes all three where there is a
-        cell.
+        Whether each of the three directions is periodic: (3,), or one for all. None: all three where there is a cell.
 
     Raises
     ------
@@ -53,12 +52,12 @@ class Lattice:
         return len(self.vectors) > 0
 
     def images(self, reach: int) -> np.ndarray:
-        """(K, 3): the translations by up to so many vectors each way; that by none comes first."""
+        """List the translations (K, 3) by up to ``reach`` vectors in each direction; the zero translation is first."""
         counts = sorted(itertools.product(range(-reach, reach + 1), repeat=len(self.vectors)), key=lambda k: any(k))
         return np.array(counts, dtype=np.float64).reshape(len(counts), -1) @ self.vectors
 
     def shortest(self, displacements: np.ndarray) -> np.ndarray:
-        """(…, 3): each displacement, or the shortest that differs from it by a translation of the lattice."""
+        """Replace displacements (…, 3) by the shortest ones that differ from them by a lattice translation."""
         if not self:
             return displacements
         near = displacements - np.round(displacements @ self._inverse) @ self.vectors
@@ -74,7 +73,7 @@ class Lattice:
 
 
 def _reduced(vectors: np.ndarray) -> np.ndarray:
-    """Vectors of the same lattice, none of which a sum or difference with others makes shorter (Minkowski)."""
+    """Reduce lattice vectors until no sum or difference with others is shorter (Minkowski)."""
     vectors = vectors.copy()
     changed = True
     while changed:

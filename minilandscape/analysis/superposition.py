@@ -1,4 +1,4 @@
-"""Superposition of two sets of points: assignments of like points, rotations, and the frames that congruent sets share.
+"""Superposition of two sets of points: assignments of like points, rotations, and rotations that pairs of points fix.
 
 Rows are points, a rotation R acts as ``points @ R``, and ``kinds`` (n,) says which points are alike.
 """
@@ -11,34 +11,34 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-#: Points of congruent sets lie this near to each other, in parts of the median distance of nearest neighbours:
-#: rounding, what optimisers leave, and what thermal motion or another model of the energy may do.
+#: Displacements of points in congruent sets, in parts of the median distance of nearest neighbours: from rounding, from
+#: tolerances of optimisers, and from thermal motion or another model of the energy.
 LEVELS = (1e-6, 1e-3, 0.05)
-#: Sets that are not congruent may share frames whose lengths differ by this part.
+#: Lengths may differ by this part where a rotation is fixed by pairs of points of sets that are not congruent.
 LOOSE = 0.3
-#: Sorted distances to the other points that are compared, at most.
+#: Sorted distances to other points that are compared, at most.
 FINGERPRINT = 32
-#: Frames that are looked at in sets that are not congruent, and those of them that are refined.
+#: Rotations that are tried for sets that are not congruent, and those of them that are refined.
 MOST_FRAMES, REFINED = 2000, 30
-#: Random rotations that the superposition starts from besides.
+#: Further random rotations from which superpositions start.
 RANDOM = 60
 #: Alternations of assignment and rotation at most.
 ROUNDS = 50
 #: Numbers in a table of distances at a time.
 CHUNK = 4_000_000
 
-#: Points (n, 3), and those that they are brought near to -> the best rotation.
-Turn = Callable[[np.ndarray, np.ndarray], np.ndarray]
+#: Points z (n, 3) and x (n, 3) -> the rotation R for which z R is closest to x.
+BestRotation = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def groups_of(kinds: np.ndarray) -> list[np.ndarray]:
-    """The indices of each kind."""
+    """List the indices of each kind."""
     _, inverse = np.unique(kinds, return_inverse=True)
     return [np.flatnonzero(inverse == k) for k in range(inverse.max() + 1)]
 
 
 def assign(squares: np.ndarray, groups: Iterable[np.ndarray]) -> np.ndarray:
-    """(n,): the column of each row, within its group, for which the sum of ``squares`` (n, n) is least."""
+    """Assign each row to a column of its group so that the sum of ``squares`` (n, n) is smallest: (n,) columns."""
     order = np.arange(len(squares))
     for group in groups:
         if len(group) > 1:
@@ -47,42 +47,42 @@ def assign(squares: np.ndarray, groups: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def kabsch(z: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The proper rotation R that brings z R nearest to x (Kabsch, 1976)."""
+    """Compute the proper rotation R for which z R is closest to x (Kabsch, 1976)."""
     u, _, vt = np.linalg.svd(z.T @ x)
     u[:, -1] *= np.sign(np.linalg.det(u @ vt)) or 1.0
-    turn: np.ndarray = u @ vt
-    return turn
+    R: np.ndarray = u @ vt
+    return R
 
 
-def about(axis: np.ndarray) -> Turn:
-    """The best rotation about a unit vector instead of the best of all."""
+def about(axis: np.ndarray) -> BestRotation:
+    """Restrict rotations to those about a unit vector."""
 
-    def turn(z: np.ndarray, x: np.ndarray) -> np.ndarray:
+    def best_rotation(z: np.ndarray, x: np.ndarray) -> np.ndarray:
         across = np.cross(axis, z)
         flat = z - np.outer(z @ axis, axis)
         return rotation(axis, float(np.arctan2((across * x).sum(), (flat * x).sum())))
 
-    return turn
+    return best_rotation
 
 
 def rotation(axis: np.ndarray, angle: float) -> np.ndarray:
-    """R that turns rows about a unit vector by an angle (Rodrigues)."""
+    """Compute R that rotates rows about a unit vector by an angle (Rodrigues' formula)."""
     skew = np.cross(np.eye(3), axis)
-    turn: np.ndarray = np.eye(3) - np.sin(angle) * skew + (1 - np.cos(angle)) * skew @ skew
-    return turn
+    R: np.ndarray = np.eye(3) - np.sin(angle) * skew + (1 - np.cos(angle)) * skew @ skew
+    return R
 
 
 def random_rotation(rng: np.random.Generator) -> np.ndarray:
-    """A proper rotation, uniformly distributed."""
+    """Draw a proper rotation from the uniform distribution."""
     q, r = np.linalg.qr(rng.standard_normal((3, 3)))
     q = q * np.sign(np.diag(r))
     q[:, 0] *= np.sign(np.linalg.det(q))
-    turn: np.ndarray = q
-    return turn
+    R: np.ndarray = q
+    return R
 
 
 def spacing(x: np.ndarray) -> float:
-    """The median distance of nearest neighbours; the radius where there is none."""
+    """Compute the median distance of nearest neighbours, or the radius of a single point."""
     if len(x) > 1:
         distances = cdist(x, x)
         np.fill_diagonal(distances, np.inf)
@@ -92,12 +92,14 @@ def spacing(x: np.ndarray) -> float:
     return float(np.linalg.norm(x, axis=1).max(initial=0))
 
 
-def settle(x: np.ndarray, z: np.ndarray, groups: list[np.ndarray], turn: Turn = kabsch) -> np.ndarray:
-    """z in another order and turned: assignment and rotation take turns until z comes no nearer to x."""
+def alternate(
+    x: np.ndarray, z: np.ndarray, groups: list[np.ndarray], best_rotation: BestRotation = kabsch
+) -> np.ndarray:
+    """Permute and rotate z by alternating assignments and rotations until its distance from x does not decrease."""
     before = np.inf
     for _ in range(ROUNDS):
         z = z[assign(cdist(x, z, "sqeuclidean"), groups)]
-        z = z @ turn(z, x)
+        z = z @ best_rotation(z, x)
         apart = float(((x - z) ** 2).sum())
         if apart >= before * (1 - 1e-10):
             break
@@ -106,9 +108,9 @@ def settle(x: np.ndarray, z: np.ndarray, groups: list[np.ndarray], turn: Turn = 
 
 
 def superpose(x: np.ndarray, y: np.ndarray, kinds: np.ndarray, seed: int) -> np.ndarray:
-    """y in another order of like points and turned about the origin, so that it lies near x.
+    """Permute like points of y and rotate it about the origin so that it is close to x.
 
-    Congruent sets are always recognised; of others the nearest of many superpositions is returned.
+    Congruent sets are always superposed; for others the closest of many superpositions is returned.
     """
     groups = groups_of(kinds)
     unit = spacing(x)
@@ -118,11 +120,11 @@ def superpose(x: np.ndarray, y: np.ndarray, kinds: np.ndarray, seed: int) -> np.
     rng = np.random.default_rng(seed)
     starts = [y @ R for R in _likely(x, y, kinds, LOOSE * unit, rng)]
     starts += [y, *(y @ random_rotation(rng) for _ in range(RANDOM - 1))]
-    return nearest(x, (settle(x, z, groups) for z in starts))
+    return nearest(x, (alternate(x, z, groups) for z in starts))
 
 
 def nearest(x: np.ndarray, candidates: Iterable[np.ndarray]) -> np.ndarray:
-    """The candidate that lies nearest to x; of equal ones the first."""
+    """Choose the candidate closest to x; of equally close ones the first."""
     best, least = x, np.inf
     for z in candidates:
         apart = float(((x - z) ** 2).sum())
@@ -134,16 +136,16 @@ def nearest(x: np.ndarray, candidates: Iterable[np.ndarray]) -> np.ndarray:
 def congruent(
     x: np.ndarray, y: np.ndarray, kinds: np.ndarray, groups: list[np.ndarray], unit: float
 ) -> np.ndarray | None:
-    """y in another order and turned, where it then differs from x by small displacements alone; else None.
+    """Permute and rotate y where it then differs from x by small displacements only; return None elsewhere.
 
-    A proper rotation about the origin that maps one set to the other maps two points of it to two others, and is
-    known by them. All pairs that could be theirs are tried, at the smallest level of displacements first.
+    A proper rotation about the origin that maps one set to the other is determined by two points and their images. All
+    pairs of possible images are tried, for the smallest level of displacements first.
     """
     for level in LEVELS:
         slack = level * unit
         best, least = None, np.inf
-        for R in _sorted(x, y, kinds, frames(x, y, kinds, 4 * slack)):
-            z = settle(x, y @ R, groups)
+        for R in _promising(x, y, kinds, frames(x, y, kinds, 4 * slack)):
+            z = alternate(x, y @ R, groups)
             if np.abs(x - z).max() <= 2 * slack:
                 apart = float(((x - z) ** 2).sum())
                 if apart < least:
@@ -155,32 +157,32 @@ def congruent(
     return None
 
 
-def _sorted(x: np.ndarray, y: np.ndarray, kinds: np.ndarray, turns: np.ndarray) -> Iterator[np.ndarray]:
-    """Rotations, of each chunk the best that are worth a closer look."""
+def _promising(x: np.ndarray, y: np.ndarray, kinds: np.ndarray, rotations: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the rotations with the smallest residual distances, chunk by chunk."""
     size = max(1, CHUNK // max(1, len(x) ** 2))
-    for k in range(0, len(turns), size):
-        part = turns[k : k + size]
+    for k in range(0, len(rotations), size):
+        part = rotations[k : k + size]
         scores = rough(x, y, kinds, part)
-        # A wrong frame leaves whole points unmatched: it is many times as far off as the best.
+        # A wrong rotation leaves points unmatched: its distance is many times that of the best.
         worth = np.argsort(scores, kind="stable")[:REFINED]
         yield from part[worth[scores[worth] <= 100 * scores[worth[0]] + np.finfo(float).tiny]]
 
 
-def rough(x: np.ndarray, y: np.ndarray, kinds: np.ndarray, turns: np.ndarray, cap: float = np.inf) -> np.ndarray:
-    """(F,): sums of the squared distances, each at most cap, from points of x to the nearest like ones of y R."""
-    scores = np.zeros(len(turns))
+def rough(x: np.ndarray, y: np.ndarray, kinds: np.ndarray, rotations: np.ndarray, cap: float = np.inf) -> np.ndarray:
+    """Sum the squared distances, each at most ``cap``, from points of x to the nearest like points of y R: (F,)."""
+    scores = np.zeros(len(rotations))
     for group in groups_of(kinds):
-        turned = (y[group] @ turns).reshape(-1, 3)
-        squares = cdist(x[group], turned, "sqeuclidean").reshape(len(group), len(turns), len(group))
+        rotated = (y[group] @ rotations).reshape(-1, 3)
+        squares = cdist(x[group], rotated, "sqeuclidean").reshape(len(group), len(rotations), len(group))
         scores += np.minimum(squares.min(axis=2), cap).sum(axis=0)
     return scores
 
 
 def frames(x: np.ndarray, y: np.ndarray, kinds: np.ndarray, slack: float, exact: bool = True) -> np.ndarray:
-    """(F, 3, 3): the rotations that bring two points of y where two of x lie, lengths being equal up to a slack.
+    """Compute the rotations (F, 3, 3) that map two points of y to two of x, with lengths equal up to ``slack``.
 
-    With ``exact`` the distances of every point to all others must agree as well, and there is no frame at all where a
-    point has no counterpart.
+    With ``exact`` the distances of every point to all others must agree too, and there is no rotation where a point has
+    no counterpart.
     """
     a, b = np.linalg.norm(x, axis=1), np.linalg.norm(y, axis=1)
     like = (kinds[:, None] == kinds) & (np.abs(a[:, None] - b) <= slack)
@@ -200,37 +202,37 @@ def frames(x: np.ndarray, y: np.ndarray, kinds: np.ndarray, slack: float, exact:
     apart = np.linalg.norm(y[first] - y[second], axis=1)
     fits = (np.abs(apart - np.linalg.norm(x[i] - x[j])) <= slack) & (first != second)
     ours, theirs = _axes(x[i][None], x[j][None]), _axes(y[first[fits]], y[second[fits]])
-    turns: np.ndarray = np.swapaxes(theirs, 1, 2) @ ours
-    return turns[np.isfinite(turns).all(axis=(1, 2))]
+    rotations: np.ndarray = np.swapaxes(theirs, 1, 2) @ ours
+    return rotations[np.isfinite(rotations).all(axis=(1, 2))]
 
 
 def _likely(x: np.ndarray, y: np.ndarray, kinds: np.ndarray, slack: float, rng: np.random.Generator) -> np.ndarray:
-    """The best frames of sets that are not congruent: what moved a little, or in a few points, is found by them."""
-    turns = frames(x, y, kinds, slack, exact=False)
-    if len(turns) > MOST_FRAMES:
-        turns = turns[np.sort(rng.choice(len(turns), MOST_FRAMES, replace=False))]
+    """Choose the best rotations fixed by pairs of points for sets that differ a little, or in a few points."""
+    rotations = frames(x, y, kinds, slack, exact=False)
+    if len(rotations) > MOST_FRAMES:
+        rotations = rotations[np.sort(rng.choice(len(rotations), MOST_FRAMES, replace=False))]
     size = max(1, CHUNK // len(x) ** 2)
-    # Capped: a few points that moved far must not decide.
-    scores = [rough(x, y, kinds, turns[k : k + size], slack**2) for k in range(0, len(turns), size)]
-    best: np.ndarray = turns[np.argsort(np.concatenate([np.zeros(0), *scores]), kind="stable")[:REFINED]]
+    # Capped, so that a few points that moved far do not dominate.
+    scores = [rough(x, y, kinds, rotations[k : k + size], slack**2) for k in range(0, len(rotations), size)]
+    best: np.ndarray = rotations[np.argsort(np.concatenate([np.zeros(0), *scores]), kind="stable")[:REFINED]]
     return best
 
 
 def _rarest(choices: np.ndarray, size: np.ndarray) -> int:
-    """Of the points of at least half the largest size, the one with the fewest choices, and of these the largest."""
+    """Of points of at least half the largest size, the one with the fewest choices; of several the largest."""
     far = np.flatnonzero(size >= 0.5 * size.max())
     return int(far[np.lexsort((-size[far], choices[far]))[0]])
 
 
 def _fingerprints(x: np.ndarray) -> np.ndarray:
-    """(n, K): for each point some of its sorted distances to all points, which any rotation and order leaves alone."""
+    """(n, K): for each point some of its sorted distances to all points, invariant under rotation and permutation."""
     ordered = np.sort(cdist(x, x), axis=1)
     n = len(x)
     return ordered[:, np.unique(np.linspace(0, n - 1, min(n, FINGERPRINT)).astype(int))]
 
 
 def _axes(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(F, 3, 3): right-handed orthonormal rows, the first along ``first``; not finite where the two are parallel."""
+    """Compute right-handed orthonormal rows (F, 3, 3), the first along ``first``; not finite for parallel vectors."""
     with np.errstate(invalid="ignore", divide="ignore"):
         e1 = first / np.linalg.norm(first, axis=1, keepdims=True)
         e2 = second - (second * e1).sum(axis=1, keepdims=True) * e1
@@ -239,9 +241,9 @@ def _axes(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _onto(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """A rotation that brings one vector onto the line of another."""
+    """Compute a rotation that maps one vector to the direction of another."""
     helper = np.eye(3)[np.abs(target).argmin()]
     other = np.eye(3)[np.abs(source).argmin()]
     ours, theirs = _axes(target[None], helper[None]), _axes(source[None], other[None])
-    turn: np.ndarray = theirs[0].T @ ours[0]
-    return turn
+    R: np.ndarray = theirs[0].T @ ours[0]
+    return R

@@ -1,4 +1,4 @@
-"""Symmetries: parameter vectors and configurations that are equal up to the order of hidden units or like atoms."""
+"""Symmetries: permutations of hidden units, and of like atoms with rotations and translations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..networks import get_network
 from . import superposition
 from .lattice import Lattice
 
-#: By model and block: the shape in which each axis belongs to one group of units, and which.
+#: Model to block to the shape in which each axis belongs to one group of units, and which group.
 UNITS: dict[str, dict[str, tuple[tuple[int, ...], dict[int, str]]]] = {
     "fcp": {
         "fc1.weight": ((50, 784), {0: "first"}),
@@ -48,18 +48,18 @@ UNITS: dict[str, dict[str, tuple[tuple[int, ...], dict[int, str]]]] = {
         "fc.weight": ((10, 48), {1: "hidden"}),
     },
 }
-#: Rounds over all groups at most.
+#: Iterations over all groups, at most.
 ROUNDS = 100
-#: Frozen atoms stand at one place, or on one line, within this part of the configuration's extent.
+#: Positions of frozen atoms are equal, or on one line, within this part of the configuration's extent.
 SAME = 1e-6
-#: Rotations about an axis that the superposition starts from, those that pairs of atoms suggest apart.
+#: Rotations about an axis from which superpositions start, besides those suggested by pairs of atoms.
 ANGLES = 24
-#: Atoms that come nearer than this part of the smallest distance of such atoms at the ends clash.
+#: Atoms clash that come closer than this part of the smallest distance of such atoms at the endpoints.
 CLASH = 0.5
 
 
 def permute(model: str, vector: Any, orders: dict[str, Any]) -> np.ndarray:
-    """A vector with its hidden units in another order, which computes the same function.
+    """Permute the hidden units of a parameter vector (D,), which does not change the network's function.
 
     Parameters
     ----------
@@ -70,8 +70,8 @@ def permute(model: str, vector: Any, orders: dict[str, Any]) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the vector is not one of the model, the model has no such group, or an order does not name each unit of its
-        group once.
+        If the vector does not have the model's size, the model has no such group, or an order is not a permutation of
+        the units of its group.
     """
     vector = np.asarray(vector)
     layout = get_network(model, "paper").layout
@@ -92,7 +92,7 @@ def permute(model: str, vector: Any, orders: dict[str, Any]) -> np.ndarray:
 
 
 def _groups(model: str) -> dict[str, int]:
-    """How many units each group of a model has."""
+    """The number of units of each group of a model."""
     return {group: shape[axis] for shape, axes in UNITS[model].values() for axis, group in axes.items()}
 
 
@@ -109,36 +109,59 @@ def _order(model: str, group: str, order: Any, groups: dict[str, int]) -> np.nda
 
 
 def _check_finite(name: str, numbers: np.ndarray) -> None:
-    """SciPy's assignment would speak of a matrix that no caller has seen."""
+    """Refuse numbers that are not finite, which SciPy's assignment would report for an internal matrix."""
     (bad,) = np.nonzero(~np.isfinite(numbers.ravel()))
     if bad.size:
         raise ValueError(
             f"{name} is not finite in {bad.size} of {numbers.size} numbers, the first at {bad[0]}; "
-            "expected finite numbers alone"
+            "expected finite numbers"
         )
 
 
 def align(model: Any, a: Any, b: Any) -> Any:
-    """b with its hidden units in the order that brings it near to a; the function that it computes stays the same.
+    r"""Permute the hidden units of a network b so that its weights are close to those of a network a.
 
-    Weight matching (Ainsworth, Hayase and Srinivasa, 2023): one group of units after another is assigned to the
-    other's units so that the distance is least, the orders of the other groups held, until nothing changes. The
-    distance never rises; whether it is the least of all is not known.
+    Weight matching [1]_: one group of hidden units after another is assigned so that the distance
+
+    .. math:: |a - P b|
+
+    is smallest with the permutations P of the other groups fixed, until no group changes. The function of the network
+    does not change. The distance never increases; the result need not be the closest of all permutations.
 
     Parameters
     ----------
     model
         ``"fcp"``, ``"lenet"``, ``"autoencoder"`` or ``"lstm"``; or a landscape with a method ``align(a, b)``, such as
-        that of a PyTorch module, which is called.
+        that of a PyTorch module, which is then called.
     a, b
-        (D,), or what that method takes.
+        (D,), or whatever that method accepts.
+
+    Returns
+    -------
+    numpy.ndarray
+        (D,): P b.
 
     Raises
     ------
     ValueError
-        If a vector is not one of the model, or not finite.
+        If the model is unknown, or a vector does not have its size or is not finite.
     TypeError
         If a vector holds no real numbers.
+
+    References
+    ----------
+    .. [1] S. K. Ainsworth, J. Hayase and S. Srinivasa, "Git Re-Basin: merging models modulo permutation symmetries",
+       ICLR (2023).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import minilandscape as ml
+    >>> from minilandscape.analysis.symmetry import permute
+    >>> a = ml.initial_vector("fcp", 0)
+    >>> b = permute("fcp", a, {"first": np.arange(50)[::-1]})
+    >>> bool(np.array_equal(a, b)), bool(np.array_equal(ml.align("fcp", a, b), a))
+    (False, True)
     """
     if not isinstance(model, str) and hasattr(model, "align"):
         return model.align(a, b)
@@ -153,27 +176,33 @@ def align(model: Any, a: Any, b: Any) -> Any:
     groups = _groups(model)
     nearest = b.copy()
     for _ in range(ROUNDS):
-        moved = False
-        for group, n in groups.items():
-            gain = np.zeros((n, n))
-            for block in layout.blocks:
-                shape, axes = UNITS[model].get(block.name, ((), {}))
-                ours, theirs = (v[block.start : block.stop].reshape(shape or -1) for v in (a, nearest))
-                for axis in (x for x, g in axes.items() if g == group):
-                    rows = (np.moveaxis(part, axis, 0).reshape(n, -1).astype(np.float64) for part in (ours, theirs))
-                    first, second = rows
-                    gain += first @ second.T
+        changed = False
+        for group in groups:
+            gain = _similarity(model, a, nearest, group, groups[group])
             order = linear_sum_assignment(gain, maximize=True)[1]
             candidate = permute(model, nearest, {group: order})
             if np.linalg.norm(candidate - a) < np.linalg.norm(nearest - a) * (1 - 1e-7):
-                nearest, moved = candidate, True
-        if not moved:
+                nearest, changed = candidate, True
+        if not changed:
             break
     return nearest
 
 
+def _similarity(model: str, a: np.ndarray, b: np.ndarray, group: str, n: int) -> np.ndarray:
+    """(n, n): the inner products of the weights of each unit of a group in a with those of each unit in b."""
+    gain = np.zeros((n, n))
+    for block in get_network(model, "paper").layout.blocks:
+        shape, axes = UNITS[model].get(block.name, ((), {}))
+        ours, theirs = (v[block.start : block.stop].reshape(shape or -1) for v in (a, b))
+        for axis in (x for x, g in axes.items() if g == group):
+            rows = (np.moveaxis(part, axis, 0).reshape(n, -1).astype(np.float64) for part in (ours, theirs))
+            first, second = rows
+            gain += first @ second.T
+    return gain
+
+
 class ClashWarning(UserWarning):
-    """Two atoms come very near each other on the straight line between two configurations."""
+    """Two atoms come very close to each other on the straight line between two configurations."""
 
 
 @dataclass(frozen=True)
@@ -183,11 +212,11 @@ class Approach:
     Attributes
     ----------
     distance, t
-        The distance of the two atoms, and where on the line (0 to 1) it is reached.
+        The distance of the two atoms, in the unit of the coordinates, and its position on the line (0 to 1).
     atoms
         Their indices.
     smallest
-        The smallest distance of two atoms of these kinds at the two ends.
+        The smallest distance of two atoms of these kinds at the two endpoints.
     """
 
     distance: float
@@ -197,7 +226,7 @@ class Approach:
 
     @property
     def clash(self) -> bool:
-        """Whether they come nearer than half the smallest distance at the ends."""
+        """Whether they come closer than half the smallest distance at the endpoints."""
         return self.distance < CLASH * self.smallest
 
 
@@ -212,47 +241,54 @@ def align_atoms(
     seed: int = 0,
     warn: bool = True,
 ) -> np.ndarray:
-    """Move, turn and relabel a configuration b (3n,) so that it lies near a, by symmetries of the energy alone.
+    r"""Translate, rotate and permute the atoms of a configuration b (3n,) so that it is close to a.
 
-    A free molecule or cluster is translated, rotated (mirror images stay apart) and its like atoms are exchanged.
-    Configurations that are congruent, up to displacements of a twentieth of the distance of neighbours, are always
-    brought to coincide; of others the nearest of many superpositions is returned, each of which alternates between
-    rotation (Kabsch, 1976) and assignment until neither brings them nearer.
+    Only symmetries of the energy are used. For a free molecule or cluster the distance
 
-    In a periodic cell distances are those of the nearest images, and nothing is rotated. Frozen atoms stay where they
-    are: like atoms of the others are exchanged, and what the frozen ones leave free of the motions is used: rotations
-    about a single one, or about the line on which all of them lie, where nothing is periodic; translations where none
-    is frozen.
+    .. math:: |x_a - P x_b R - 1 s^T|
+
+    is minimised over permutations P of like atoms, proper rotations R (mirror images remain different) and translations
+    s. Congruent configurations, up to displacements of a twentieth of the distance between neighbours, are always
+    superposed. For others the closest of many local minima is returned; each of these alternates between rotation [1]_
+    and assignment until the distance does not decrease.
+
+    In a periodic cell distances are those of the nearest images, and there is no rotation. Frozen atoms do not move:
+    like atoms among the others are permuted, and the motions that remain are used: rotations about a single frozen
+    atom, or about the line through all frozen atoms, where nothing is periodic; translations where no atom is frozen.
 
     Parameters
     ----------
     a, b
-        (3n,) or (n, 3), a row for each atom, frozen ones included.
+        (3n,) or (n, 3), a row for each atom, frozen atoms included.
     kinds
-        (n,): atoms that may be exchanged have the same; all are alike if None.
+        (n,): equal for atoms that may be exchanged, such as chemical symbols; None: all atoms are alike.
     cell, pbc
         The cell (3, 3) or (3,), and whether each direction is periodic, (3,) or one for all (None: all three where a
         cell is given).
     frozen
-        (n,) of bool, or the indices of the atoms that do not move; None for none.
+        (n,) of bool, or the indices of the atoms that do not move; None: no atom is frozen.
     seed
-        Of the random rotations that the superposition of unlike configurations starts from.
+        Seed of the random rotations from which superpositions of configurations that are not congruent start.
     warn
-        Whether a :class:`ClashWarning` is given where two atoms clash on the straight line from a to the result
+        Whether to give a :class:`ClashWarning` where two atoms clash on the straight line from a to the result
         (:func:`closest_approach`).
 
     Returns
     -------
-    ndarray
-        Like b. In a periodic cell each atom is the image nearest to its counterpart in a.
+    numpy.ndarray
+        Shaped like b. In a periodic cell each atom is the image nearest to its counterpart in a.
 
     Raises
     ------
     ValueError
-        If a or b has another shape or is not finite, they or ``kinds`` are not of one number of atoms, the frozen
-        atoms differ, or cell or pbc is invalid.
+        If a or b has another shape or is not finite, the numbers of atoms of a, b and ``kinds`` differ, frozen atoms
+        have different positions, or cell or pbc is invalid.
     TypeError
         If a or b holds no real numbers.
+
+    References
+    ----------
+    .. [1] W. Kabsch, "A solution for the best rotation to relate two sets of vectors", Acta Cryst. A 32, 922 (1976).
 
     Examples
     --------
@@ -263,27 +299,27 @@ def align_atoms(
     True
     """
     x, y, kinds = _two_configurations(a, b, kinds)
-    still = _frozen(frozen, len(x))
+    is_frozen = _frozen(frozen, len(x))
     lattice = Lattice(cell, pbc)
     centre = x.mean(axis=0)
     extent = max(float(np.abs(x - centre).max()), float(np.abs(lattice.vectors).max(initial=0))) or 1.0
-    moved = lattice.shortest(y[still] - x[still])
+    moved = lattice.shortest(y[is_frozen] - x[is_frozen])
     if (np.abs(moved) > SAME * extent).any():
-        k = np.flatnonzero(still)[np.abs(moved).max(axis=1).argmax()]
+        k = np.flatnonzero(is_frozen)[np.abs(moved).max(axis=1).argmax()]
         raise ValueError(
-            f"the frozen atom {k} stands at {x[k].tolist()} in a and at {y[k].tolist()} in b; expected one place"
+            f"the frozen atom {k} is at {x[k].tolist()} in a and at {y[k].tolist()} in b; expected equal positions"
         )
-    # In units of the extent: squares of metres or of 1e200 must neither vanish nor overflow.
+    # In units of the extent, so that squares neither underflow nor overflow.
     if lattice:
         small = Lattice(np.asarray(cell, dtype=np.float64) / extent, pbc)
-        aligned = _in_a_cell((x - centre) / extent, (y - centre) / extent, kinds, still, small)
-    elif still.any():
-        centre = x[still].mean(axis=0)
-        aligned = _about_frozen((x - centre) / extent, (y - centre) / extent, kinds, still, seed)
+        aligned = _in_a_cell((x - centre) / extent, (y - centre) / extent, kinds, is_frozen, small)
+    elif is_frozen.any():
+        centre = x[is_frozen].mean(axis=0)
+        aligned = _about_frozen((x - centre) / extent, (y - centre) / extent, kinds, is_frozen, seed)
     else:
         aligned = superposition.superpose((x - centre) / extent, (y - y.mean(axis=0)) / extent, kinds, seed)
     aligned = aligned * extent + centre
-    aligned[still] = x[still]
+    aligned[is_frozen] = x[is_frozen]
     if warn:
         _warn(closest_approach(x, aligned, kinds, cell=cell, pbc=pbc))
     result: np.ndarray = aligned.reshape(np.shape(b))
@@ -291,19 +327,19 @@ def align_atoms(
 
 
 def closest_approach(a: Any, b: Any, kinds: Any = None, *, cell: Any = None, pbc: Any = None) -> Approach:
-    """Find the two atoms that come nearest each other on the straight line from a to b, (3n,) each.
+    """Find the two atoms that come closest to each other on the straight line from a to b, (3n,) each.
 
-    Nearest by the part of the smallest distance that two atoms of the same kinds have at the ends.
+    Distances are compared relative to the smallest distance of two atoms of the same kinds at the endpoints.
 
     Parameters
     ----------
     a, b, kinds, cell, pbc
-        As for :func:`align_atoms`. In a periodic cell each atom takes the shortest way.
+        As for :func:`align_atoms`. In a periodic cell each atom moves along its shortest displacement.
 
     Returns
     -------
     Approach
-        Its distance is infinite where there are not two atoms.
+        With ``distance``, ``t``, ``atoms`` and ``clash``. The distance is infinite for fewer than two atoms.
 
     Raises
     ------
@@ -327,24 +363,24 @@ def closest_approach(a: Any, b: Any, kinds: Any = None, *, cell: Any = None, pbc
     shift = lattice.shortest(y - x)
     start, along = x[j] - x[i], shift[j] - shift[i]
     near, far = lattice.shortest(start), lattice.shortest(start + along)
-    at_ends = np.minimum(np.linalg.norm(near, axis=1), np.linalg.norm(far, axis=1))
+    at_endpoints = np.minimum(np.linalg.norm(near, axis=1), np.linalg.norm(far, axis=1))
     least, t = _nearest_on_lines(near, along)
     _take_less(least, t, slice(None), *_nearest_on_lines(far - along, along))
-    # Where two atoms move far past each other another image may come nearer than those nearest at the ends.
-    passing = np.flatnonzero(np.linalg.norm(along, axis=1) > 0.25 * at_ends)
+    # Where two atoms move far past each other, another image may come closer than those nearest at the endpoints.
+    passing = np.flatnonzero(np.linalg.norm(along, axis=1) > 0.25 * at_endpoints)
     for image in lattice.images(2)[1:]:
         _take_less(least, t, passing, *_nearest_on_lines(near[passing] + image, along[passing]))
     _, kind = np.unique(kinds, return_inverse=True)
     code = np.minimum(kind[i], kind[j]) * (kind.max() + 1) + np.maximum(kind[i], kind[j])
     smallest = np.full(code.max() + 1, np.inf)
-    np.minimum.at(smallest, code, at_ends)
+    np.minimum.at(smallest, code, at_endpoints)
     parts = np.divide(least, smallest[code], out=np.ones_like(least), where=smallest[code] > 0)
     k = int(parts.argmin())
     return Approach(float(least[k]), float(t[k]), (int(i[k]), int(j[k])), float(smallest[code[k]]))
 
 
 def _nearest_on_lines(start: np.ndarray, along: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The least |start + t along| for t from 0 to 1, and t: rows (n, 3) -> (n,), (n,)."""
+    """Minimise |start + t along| over t from 0 to 1: rows (n, 3) -> distances (n,) and t (n,)."""
     squares = (along**2).sum(axis=1)
     t = np.divide(-(start * along).sum(axis=1), squares, out=np.zeros_like(squares), where=squares > 0)
     t = np.clip(t, 0, 1)
@@ -352,6 +388,7 @@ def _nearest_on_lines(start: np.ndarray, along: np.ndarray) -> tuple[np.ndarray,
 
 
 def _take_less(least: np.ndarray, t: np.ndarray, where: Any, distance: np.ndarray, at: np.ndarray) -> None:
+    """Replace distances, and their t, by smaller ones."""
     less = distance < least[where]
     least[where], t[where] = np.where(less, distance, least[where]), np.where(less, at, t[where])
 
@@ -361,16 +398,17 @@ def _warn(found: Approach) -> None:
         i, j = found.atoms
         warnings.warn(
             f"on the straight line between the two configurations the atoms {i} and {j} come within "
-            f"{found.distance:.3g} of each other at t = {found.t:.3g}; such atoms are {found.smallest:.3g} apart at "
-            "the ends. Values there may be extreme: start a search from a path that leads them around each other",
+            f"{found.distance:.3g} of each other at t = {found.t:.3g}; the smallest distance of such atoms at the "
+            f"endpoints is {found.smallest:.3g}. Energies may be extreme there: start a path search from a path on "
+            "which these atoms avoid each other",
             ClashWarning,
             stacklevel=3,
         )
 
 
-def _in_a_cell(x: np.ndarray, y: np.ndarray, kinds: np.ndarray, still: np.ndarray, lattice: Lattice) -> np.ndarray:
-    """y with like atoms exchanged, each the image nearest to its counterpart; translated where none is frozen."""
-    free = np.flatnonzero(~still)
+def _in_a_cell(x: np.ndarray, y: np.ndarray, kinds: np.ndarray, is_frozen: np.ndarray, lattice: Lattice) -> np.ndarray:
+    """Permute like atoms of y and take the images nearest to their counterparts; translate where none is frozen."""
+    free = np.flatnonzero(~is_frozen)
     groups = [free[group] for group in superposition.groups_of(kinds[free])] if free.size else []
 
     def matched(z: np.ndarray) -> np.ndarray:
@@ -380,10 +418,10 @@ def _in_a_cell(x: np.ndarray, y: np.ndarray, kinds: np.ndarray, still: np.ndarra
             order[group] = group[superposition.assign(squares, [np.arange(len(group))])]
         return x + lattice.shortest(z[order] - x)
 
-    if still.any():
+    if is_frozen.any():
         return matched(y)
 
-    def settled(z: np.ndarray) -> np.ndarray:
+    def translated(z: np.ndarray) -> np.ndarray:
         before = np.inf
         for _ in range(superposition.ROUNDS):
             z = matched(z)
@@ -394,35 +432,37 @@ def _in_a_cell(x: np.ndarray, y: np.ndarray, kinds: np.ndarray, still: np.ndarra
             before = apart
         return z
 
-    # A translation that maps one congruent configuration to the other brings some like atom onto the first of a kind.
+    # A translation that superposes congruent configurations maps some like atom to the first atom of a kind.
     fewest = min(groups, key=len)
     shifts: Iterator[np.ndarray] = (x[fewest[0]] - y[k] for k in fewest)
-    return superposition.nearest(x, (settled(y + shift) for shift in (np.zeros(3), *shifts)))
+    return superposition.nearest(x, (translated(y + shift) for shift in (np.zeros(3), *shifts)))
 
 
-def _about_frozen(x: np.ndarray, y: np.ndarray, kinds: np.ndarray, still: np.ndarray, seed: int) -> np.ndarray:
-    """y with like free atoms exchanged, and turned as far as the frozen atoms, around whose centre it is, allow."""
-    free = ~still
+def _about_frozen(x: np.ndarray, y: np.ndarray, kinds: np.ndarray, is_frozen: np.ndarray, seed: int) -> np.ndarray:
+    """Permute like free atoms of y and rotate it as far as frozen atoms allow, whose centre is the origin."""
+    free = ~is_frozen
     ours, theirs, alike = x[free], y[free], kinds[free]
     result = x.copy()
     if not free.any():
         return result
-    _, sizes, axes = np.linalg.svd(x[still], full_matrices=False)
+    _, sizes, axes = np.linalg.svd(x[is_frozen], full_matrices=False)
     groups = superposition.groups_of(alike)
     if sizes[0] <= SAME:
         result[free] = superposition.superpose(ours, theirs, alike, seed)
     elif len(sizes) == 1 or sizes[1] <= SAME:
-        turn = superposition.about(axes[0])
+        best_rotation = superposition.about(axes[0])
         angles = [*_angles(ours, theirs, alike, axes[0]), *np.linspace(0, 2 * np.pi, ANGLES, endpoint=False)]
         starts = (theirs @ superposition.rotation(axes[0], angle) for angle in angles)
-        result[free] = superposition.nearest(ours, (superposition.settle(ours, z, groups, turn) for z in starts))
+        result[free] = superposition.nearest(
+            ours, (superposition.alternate(ours, z, groups, best_rotation) for z in starts)
+        )
     else:
         result[free] = theirs[superposition.assign(((ours[:, None] - theirs) ** 2).sum(axis=2), groups)]
     return result
 
 
 def _angles(x: np.ndarray, y: np.ndarray, kinds: np.ndarray, axis: np.ndarray) -> np.ndarray:
-    """Angles about an axis that bring some like atom of y to the side of the one of x that lies farthest from it."""
+    """Angles of rotations about an axis that bring some like atom of y towards the atom of x farthest from the axis."""
     helper = np.cross(axis, np.eye(3)[np.abs(axis).argmin()])
     first = helper / np.linalg.norm(helper)
     plane = np.stack([first, np.cross(axis, first)])
@@ -441,7 +481,7 @@ def _two_configurations(a: Any, b: Any, kinds: Any) -> tuple[np.ndarray, np.ndar
     kinds = np.zeros(len(x), dtype=int) if kinds is None else np.asarray(kinds)
     if kinds.shape != (len(x),):
         raise ValueError(f"kinds has shape {kinds.shape}; expected ({len(x)},), one for each atom")
-    numbers: dict[Any, int] = {}  # of whatever they are, symbols and numbers side by side
+    numbers: dict[Any, int] = {}  # of kinds of any type, such as symbols beside numbers
     return x, y, np.array([numbers.setdefault(kind, len(numbers)) for kind in kinds.tolist()])
 
 
@@ -453,16 +493,16 @@ def _frozen(frozen: Any, n: int) -> np.ndarray:
     if frozen.dtype == bool and frozen.shape == (n,):
         return frozen
     if frozen.ndim == 1 and (not frozen.size or (frozen.dtype.kind in "iu" and -n <= frozen.min() <= frozen.max() < n)):
-        still = np.zeros(n, dtype=bool)
-        still[frozen.astype(int)] = True
-        return still
+        is_frozen = np.zeros(n, dtype=bool)
+        is_frozen[frozen.astype(int)] = True
+        return is_frozen
     raise ValueError(
         f"frozen is {frozen.tolist()}; expected ({n},) of bool, one for each atom, or indices of some of the {n} atoms"
     )
 
 
 def _positions(name: str, atoms: Any) -> np.ndarray:
-    """(3n,) or (n, 3) -> (n, 3). A row for each coordinate would be read as other atoms, and is refused."""
+    """(3n,) or (n, 3) -> (n, 3). (3, n) is refused: it would be read as other atoms."""
     positions = vector(name, atoms, None).astype(np.float64)
     flat = positions.ndim == 1 and positions.size % 3 == 0
     rows = positions.ndim == 2 and positions.shape[1] == 3
