@@ -195,7 +195,7 @@ def test_topsearch_files(tmp_path: Path) -> None:
     points.write_topsearch(tmp_path)
     equal(read_topsearch(tmp_path), points)
     (tmp_path / "min.data").write_text("0 one\n")
-    with pytest.raises(ValueError, match=r"min\.data is no table of numbers"):
+    with pytest.raises(ValueError, match=r"min\.data is not a table of numbers"):
         read_topsearch(tmp_path)
 
 
@@ -229,7 +229,7 @@ def test_topsearchs_numbers_name_the_minima(tmp_path: Path) -> None:
         ({"ts_data": ""}, r"ts\.data has 0 rows and ts\.coords 3"),
         ({"ts_coords": "0.5 0 0\n2 0 0\n4 0 0\n"}, "points of 2 and of 3 coordinates"),
         ({"ts_coords": "0.5 0\n2\n4 0\n"}, "rows of 1, 2 numbers"),
-        ({"ts_data": "0 1 1.0\n3 1.5 2.0\n5 3 3.0\n"}, r"line 2: 1\.5 stands where the number of a minimum"),
+        ({"ts_data": "0 1 1.0\n3 1.5 2.0\n5 3 3.0\n"}, r"line 2: the number of a minimum is 1\.5"),
         ({"ts_coords": "0.5 0\n2 nan\n4 0\n"}, "one of the saddles, in row 2, .* coordinates that are not finite"),
         ({"min_data": "0 0.0\n5 inf\n1 0.5\n3 0.7\n"}, r"one of the minima, in row 2, has the energy inf"),
         ({"min_coords": "0 0\nnan 0\n1 0\n3 0\n"}, r"one of the minima, in row 2, has the energy 0\.9 or coordinates"),
@@ -249,8 +249,8 @@ def test_topsearchs_saddles_that_cannot_be_used_are_named(tmp_path: Path) -> Non
     assert points.pairs.tolist() == [[0, 1]]
     assert points.saddles.tolist() == [[0.5, 0]]
     assert points.left_out == (
-        "1 of 3 saddles of ts.data connect a minimum that is not there: row 2",
-        "1 of 3 saddles of ts.data have an energy that is no finite number: row 3",
+        "1 of 3 saddles of ts.data connect a missing minimum: row 2",
+        "1 of 3 saddles of ts.data have an energy that is not finite: row 3",
     )
     assert str(tmp_path) in str(caught[0].message)
     assert caught[0].filename == __file__
@@ -452,10 +452,10 @@ def test_databases_of_python_2_and_of_the_first_schema(tmp_path: Path) -> None:
     [
         (
             "tbl_transition_states SET _minimum2_id = 7",
-            "2 of 2 saddles .* connect a minimum that is not there: rows 1, 2",
+            "2 of 2 saddles .* connect a missing minimum: rows 1, 2",
         ),
-        ("tbl_transition_states SET _minimum1_id = NULL WHERE _id = 1", "1 of 2 saddles .* that is not there: row 1"),
-        ("tbl_transition_states SET energy = NULL WHERE _id = 1", "1 of 2 saddles .* no finite number: row 1"),
+        ("tbl_transition_states SET _minimum1_id = NULL WHERE _id = 1", "1 of 2 saddles .* a missing minimum: row 1"),
+        ("tbl_transition_states SET energy = NULL WHERE _id = 1", "1 of 2 saddles .* not finite: row 1"),
         ("tbl_transition_states SET invalid = 1 WHERE _id = 1", "1 of 2 saddles that pele marks invalid.*: row 1"),
         ("tbl_minima SET invalid = 1 WHERE _id = 1", "1 of 3 minima that pele marks invalid: row 1"),
         (
@@ -536,7 +536,7 @@ def test_coordinates_that_pele_does_not_have(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="coordinates of 1 of 3 minima and 0 of 2 saddles are unknown; topsearch"):
         points.write_topsearch(tmp_path / "t")
     zeros = [f"UPDATE {table} SET coords = (:zero)" for table in ("tbl_minima", "tbl_transition_states")]
-    with pytest.warns(IncompleteWarning, match="in the place of which pele's import of PATHSAMPLE"):
+    with pytest.warns(IncompleteWarning, match="since pele's import of PATHSAMPLE"):
         points = peles_rows(tmp_path / "z.sqlite", *zeros, zero=pickle.dumps(np.zeros(1)))
     assert not points.has_coordinates
 
@@ -667,7 +667,7 @@ def test_pathsamples_rows_as_fortran_writes_them(tmp_path: Path) -> None:
     assert moments[0].tolist() == [12345678.0, 123456789.5, 223456789.5]
     assert np.isnan(moments[1]).all()
     assert np.isnan(moments[2]).tolist() == [True, False, False]
-    with pytest.warns(IncompleteWarning, match=r"min\.data needs log product frequencies, .* written as 1"):
+    with pytest.warns(IncompleteWarning, match=r"min\.data requires log product frequencies, .* written as 1"):
         points.write_pathsample(tmp_path / "b")
     assert (tmp_path / "b" / "min.data").read_text().split("\n")[1].split() == [
         "-200.0",
@@ -686,10 +686,10 @@ def test_pathsamples_rows_as_fortran_writes_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("minima", "saddles", "message"),
     [
-        ("low 1 1\n", TS_DATA, r"min\.data, line 1 is no row of numbers: low 1 1"),
+        ("low 1 1\n", TS_DATA, r"min\.data, line 1 is not a row of numbers: low 1 1"),
         ("1 1 1\n\n**** 1 1\n", TS_DATA, r"min\.data, line 3: the energy is nan"),
         (MIN_DATA, "1 1 1 2\n", r"ts\.data, line 1 has 4 columns; expected at least 5"),
-        (MIN_DATA, "1 1 1 1.5 2\n", r"ts\.data, line 1: 1\.5 stands where the number of a minimum is expected"),
+        (MIN_DATA, "1 1 1 1.5 2\n", r"ts\.data, line 1: the number of a minimum is 1\.5"),
     ],
 )
 def test_pathsamples_rows_that_cannot_be_are_refused(tmp_path: Path, minima: str, saddles: str, message: str) -> None:
@@ -699,21 +699,19 @@ def test_pathsamples_rows_that_cannot_be_are_refused(tmp_path: Path, minima: str
 
 def test_files_of_the_same_names_are_told_apart(tmp_path: Path) -> None:
     muller_brown().write_topsearch(tmp_path / "t")
-    with pytest.raises(ValueError, match=r"as topsearch writes them; .* read_topsearch reads such files"):
+    with pytest.raises(ValueError, match=r"as topsearch writes them; .* use read_topsearch"):
         read_pathsample(tmp_path / "t")
-    with pytest.raises(ValueError, match=r"as PATHSAMPLE writes them; .* read_pathsample reads such files"):
+    with pytest.raises(ValueError, match=r"as PATHSAMPLE writes them; .* use read_pathsample"):
         read_topsearch(pathsample(tmp_path / "p"))
 
 
 def test_pathsamples_saddles_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     saddles = "1.0 0 1 1 2\n2.0 0 1 1 4\n\n3.0 0 1 0 2\n******* 0 1 1 2\n"
-    with pytest.warns(
-        IncompleteWarning, match="2 of 4 saddles of ts.data connect a minimum that is not there: rows 2, 4"
-    ):
+    with pytest.warns(IncompleteWarning, match="2 of 4 saddles of ts.data connect a missing minimum: rows 2, 4"):
         points = read_pathsample(pathsample(tmp_path / "a", saddles=saddles))
     assert points.saddle_values.tolist() == [1.0]
     (tmp_path / "a" / "ts.data").unlink()
-    with pytest.warns(IncompleteWarning, match=r"there is no ts\.data, and so no saddle"):
+    with pytest.warns(IncompleteWarning, match=r"there is no ts\.data: no saddles"):
         assert read_pathsample(tmp_path / "a").graph().n_pieces == 3
 
 
@@ -730,7 +728,7 @@ def test_a_database_cannot_run_code(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     points.write_pele("p.sqlite")
     with sqlite3.connect("p.sqlite") as database:
         database.execute("UPDATE tbl_minima SET coords = ? WHERE _id = 2", (pickle.dumps(Evil()),))
-    with pytest.raises(ValueError, match="no plain array: it asks for"):
+    with pytest.raises(ValueError, match="no plain array: it imports"):
         read_pele("p.sqlite")
     assert not Path("ran").exists()
     Path("text").write_text("no database at all, but long enough to be looked at as one")

@@ -1,4 +1,4 @@
-"""The contents of a file of stationary points, as arrays, and what the readers and writers share."""
+"""The contents of a file of stationary points as arrays, and functions that readers and writers share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ from ..files import write_atomic
 
 
 class IncompleteWarning(UserWarning):
-    """A file holds something that was not read, or something that was not written to it."""
+    """Contents of a file that were not read, or contents of a collection that were not written.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import minilandscape as ml
+    >>> warnings.simplefilter("error", ml.IncompleteWarning)  # to refuse files that cannot be read completely
+    >>> warnings.resetwarnings()
+    """
 
 
 @dataclass
@@ -30,7 +38,7 @@ class Points:
     coordinates
         (n, D), rows of NaN where they are unknown; D is 0 if all are.
     properties
-        Name to an array (n,) or (n, m), NaN where unknown: ``log_product_frequencies``, ``point_group_order``,
+        Name to array (n,) or (n, m), NaN where unknown: ``log_product_frequencies``, ``point_group_order``,
         ``moments_of_inertia`` (3), ``eigenvalue``, ``eigenvector`` (D), ``further_columns`` (as many as a file has).
     """
 
@@ -46,7 +54,7 @@ class Points:
         return int(np.isnan(self.coordinates[:, 0]).sum())
 
     def with_one_more(self, point: np.ndarray, value: float) -> Points:
-        """These points and another, of which no property is known."""
+        """Append a point without known properties."""
         known = self.coordinates.shape[1] > 0
         coordinates = self.coordinates if known else np.full((len(self.values), point.size), nan)
         properties = {
@@ -56,21 +64,21 @@ class Points:
         return Points(np.append(self.values, value), np.concatenate([coordinates, point[None]]), properties)
 
     def rows(self, kept: np.ndarray) -> Points:
-        """The points of a mask or of indices."""
+        """Select points by a mask or by indices."""
         properties = {name: column[kept] for name, column in self.properties.items()}
         return Points(self.values[kept], self.coordinates[kept], properties)
 
 
 @dataclass
 class Contents:
-    """Minima, saddles and whatever else a file says about them.
+    """Minima, saddles and further contents of a file.
 
     Attributes
     ----------
     pairs
         (S, 2): the minima that each saddle connects, counted from 0.
     metadata
-        Numbers and words about the whole, such as pele's system properties.
+        Numbers and words about the collection, such as pele's system properties.
     pairs_tried
         (T, 2): the pairs of minima between which a connection was tried, where the program keeps a list.
     left_out
@@ -98,12 +106,12 @@ def stacked(rows: list[np.ndarray | None], source: Any) -> np.ndarray:
 
 
 def usable_saddles(contents: Contents, source: str, numbers: Sequence[int]) -> Contents:
-    """The contents with the saddles alone that connect two of the minima at a finite energy; others are counted.
+    """Keep the saddles that connect two of the minima at a finite energy; count the others in ``left_out``.
 
     Parameters
     ----------
     contents
-        ``pairs`` holds −1 for a minimum that is not there.
+        ``pairs`` holds −1 for a missing minimum.
     source, numbers
         The table of the saddles, and the number of each in it, for the sentence.
     """
@@ -111,8 +119,8 @@ def usable_saddles(contents: Contents, source: str, numbers: Sequence[int]) -> C
     unfinite = ~missing & ~np.isfinite(contents.saddles.values)
     left_out = []
     for mask, why in (
-        (missing, "connect a minimum that is not there"),
-        (unfinite, "have an energy that is no finite number"),
+        (missing, "connect a missing minimum"),
+        (unfinite, "have an energy that is not finite"),
     ):
         rows = [row for row, bad in zip(numbers, mask.tolist(), strict=True) if bad]
         if rows:
@@ -129,14 +137,14 @@ def usable_saddles(contents: Contents, source: str, numbers: Sequence[int]) -> C
 
 
 def listed(numbers: Iterable[int], most: int = 8) -> str:
-    """Row numbers for a sentence, the first few of many."""
+    """Format row numbers for a sentence, the first few of many."""
     numbers = [int(number) for number in numbers]
     named = ", ".join(map(str, numbers[:most]))
     return f"row{'s' if len(numbers) > 1 else ''} {named}{', …' if len(numbers) > most else ''}"
 
 
 def warn(sentences: Iterable[str], source: Any, levels: int) -> None:
-    """Warns of what was left out, in one warning."""
+    """Give one warning about everything that was left out."""
     sentences = list(sentences)
     if sentences:
         warnings.warn(f"{source}: {'; '.join(sentences)}", IncompleteWarning, stacklevel=levels + 1)
@@ -149,9 +157,9 @@ _NO_LETTER = re.compile(r"([+-]?\d*\.?\d*)([+-]\d{3,})")
 
 
 def number(word: str) -> float:
-    """A number as Python or Fortran writes it: 1.0D-03 and 1.234-100 included; ValueError if it is none.
+    """Read a number in the format of Python or Fortran, such as 1.0D-03 and 1.234-100; ValueError if it is none.
 
-    A field of asterisks, into which a number did not fit, is NaN.
+    A field of asterisks, for a number that was too long for its column, is NaN.
     """
     try:
         return float(word)
@@ -166,18 +174,18 @@ def number(word: str) -> float:
 
 
 def lines(file: Path) -> list[tuple[int, str]]:
-    """(line number from 1, text) of the lines that are not blank; ValueError if the file is no text."""
+    """Read (line number from 1, text) of the lines that are not blank; ValueError if the file is no text."""
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is no table of numbers: {error}") from None
+        raise ValueError(f"{file} is not a table of numbers: {error}") from None
     return [(k, line) for k, line in enumerate(text.splitlines(), 1) if line.strip()]
 
 
 def whole(number: float, file: Path, line: int) -> int:
-    """A number that counts something, as an integer."""
+    """Convert a number that must be whole to an integer."""
     if not (isfinite(number) and number == int(number)):
-        raise ValueError(f"{file}, line {line}: {number} stands where the number of a minimum is expected")
+        raise ValueError(f"{file}, line {line}: the number of a minimum is {number}; expected a whole number")
     return int(number)
 
 
@@ -185,7 +193,7 @@ def whole(number: float, file: Path, line: int) -> int:
 
 
 def write_new_files(files: Mapping[Path, bytes]) -> None:
-    """Writes several files, all or none; ValueError if one of them exists, which may hold more."""
+    """Write several files, all or none; ValueError if one of them exists."""
     for file in files:
         if file.exists():
             raise ValueError(f"{file} exists; name a new folder")

@@ -24,14 +24,14 @@ WIDTHS = {
 
 
 def read(folder: str | os.PathLike[str], suffix: str = "", size: int | None = None) -> Contents:
-    """Reads a database of PATHSAMPLE.
+    """Read a database of PATHSAMPLE.
 
     Parameters
     ----------
     folder
-        Of the files, or ``min.data`` itself, with whatever else is in its name.
+        Folder of the files; or ``min.data`` itself, also under a longer name that contains this one.
     suffix
-        What follows the names, such as ``.fastest``.
+        Text after the names, such as ``.fastest``.
     size
         D; None infers it from the lengths of the files of coordinates.
 
@@ -40,7 +40,7 @@ def read(folder: str | os.PathLike[str], suffix: str = "", size: int | None = No
     FileNotFoundError
         If there is no ``min.data``.
     ValueError
-        If a line of it has no energy, or a line of ``ts.data`` no energy and two minima.
+        If a line of it has no energy, or a line of ``ts.data`` lacks an energy or two minima.
     """
     if size is not None and not size > 0:
         raise ValueError(f"size is {size}; expected the number of coordinates of a point, or None")
@@ -54,7 +54,7 @@ def read(folder: str | os.PathLike[str], suffix: str = "", size: int | None = No
     if len(minima) and np.isnan(minima[:, 2:]).all() and np.array_equal(minima[:, 0], np.arange(len(minima))):
         raise ValueError(
             f"{files['min.data']} holds numbers and energies of minima, as topsearch writes them; expected energies "
-            "first: read_topsearch reads such files"
+            "first: use read_topsearch"
         )
     bad = np.flatnonzero(~np.isfinite(minima[:, 0]))
     if len(bad):
@@ -65,63 +65,63 @@ def read(folder: str | os.PathLike[str], suffix: str = "", size: int | None = No
         at, saddles, saddles_further = _table(files["ts.data"], "ts.data")
     else:
         at, saddles, saddles_further = [], np.zeros((0, 8)), np.zeros((0, 0))
-        left_out.append(f"there is no {files['ts.data'].name}, and so no saddle")
+        left_out.append(f"there is no {files['ts.data'].name}: no saddles")
     pairs = [[whole(k, files["ts.data"], line) for k in row[3:5]] for line, row in zip(at, saddles, strict=True)]
-    ends = np.array(pairs, dtype=np.int64).reshape(-1, 2)
-    coordinates, said = _coordinates(files, len(minima), len(saddles), size)
+    numbered = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    coordinates, notes = _coordinates(files, len(minima), len(saddles), size)
     contents = Contents(
         Points(minima[:, 0], coordinates[0], _properties(minima[:, 1:3], minima[:, 3:6], minima_further)),
         Points(saddles[:, 0], coordinates[1], _properties(saddles[:, 1:3], saddles[:, 5:8], saddles_further)),
-        np.where((ends >= 1) & (ends <= len(minima)), ends - 1, -1),
-        left_out=(*left_out, *said),
+        np.where((numbered >= 1) & (numbered <= len(minima)), numbered - 1, -1),
+        left_out=(*left_out, *notes),
     )
     return usable_saddles(contents, files["ts.data"].name, at)
 
 
 def write(folder: str | os.PathLike[str], contents: Contents, suffix: str = "") -> list[str]:
-    """Writes a database of PATHSAMPLE; returns sentences about what had to be assumed or left out.
+    """Write a database of PATHSAMPLE; return sentences about what was assumed or left out.
 
-    Coordinates are written where all points have them. Numbers are in full precision.
+    Coordinates are written where all points have them. Numbers have full precision.
     """
     files, minima, saddles = _files(folder, suffix), contents.minima, contents.saddles
-    ts, said = _text("ts.data", saddles, contents.pairs + 1)
+    ts, notes = _text("ts.data", saddles, contents.pairs + 1)
     rows, more = _text("min.data", minima, np.zeros((len(minima.values), 0), dtype=np.int64))
-    content, said = {files["ts.data"]: ts}, more + said
+    content, notes = {files["ts.data"]: ts}, more + notes
     unknown = minima.unknown + saddles.unknown
     if not unknown:
         content[files["points.min"]] = minima.coordinates.astype("<f8").tobytes()
         content[files["points.ts"]] = saddles.coordinates.astype("<f8").tobytes()
     elif unknown < len(minima.values) + len(saddles.values):
-        said.append(f"points.min and points.ts are not written: {unknown} points have no coordinates")
+        notes.append(f"points.min and points.ts are not written: {unknown} points have no coordinates")
     others = [*contents.metadata, *(["pairs_tried"] if len(contents.pairs_tried) else [])]
     if others:
-        said.append(f"{', '.join(others)}: left out, for which the format has no place")
-    write_new_files(content | {files["min.data"]: rows})  # the last, nothing is read without it
-    return said
+        notes.append(f"{', '.join(others)}: not written, since the format has no columns for them")
+    write_new_files(content | {files["min.data"]: rows})  # last, since it is required for reading
+    return notes
 
 
-def _text(name: str, points: Points, ends: np.ndarray) -> tuple[bytes, list[str]]:
-    """A table, and sentences about what had to be assumed or left out."""
-    said, (columns, assumed) = [], _columns(points)
+def _text(name: str, points: Points, pairs: np.ndarray) -> tuple[bytes, list[str]]:
+    """A table, and sentences about what was assumed or left out."""
+    notes, (columns, assumed) = [], _columns(points)
     if len(points.values) and assumed:
-        said.append(
-            f"{name} needs {', '.join(assumed)}, which some of the {len(points.values)} points lack: written as 1, as "
-            "without frequencies, so that rates from these files mean nothing"
+        notes.append(
+            f"{name} requires {', '.join(assumed)}, which some of the {len(points.values)} points lack: written as 1, "
+            "so that rates computed from these files are meaningless"
         )
-    homeless = [other for other in ("eigenvalue", "eigenvector") if other in points.properties]
-    if homeless:
-        said.append(f"{' and '.join(homeless)} of {name} are left out, for which the format has no place")
+    unsupported = [other for other in ("eigenvalue", "eigenvector") if other in points.properties]
+    if unsupported:
+        notes.append(f"{' and '.join(unsupported)} of {name} are not written, since the format has no columns for them")
     rows = []
     for value, (product, order, *others), pair in zip(
-        points.values.tolist(), columns.tolist(), ends.tolist(), strict=True
+        points.values.tolist(), columns.tolist(), pairs.tolist(), strict=True
     ):
         words = [f"{value!r:>25}", f"{product!r:>25}", f"{int(order):>9}", *(f"{k:>9}" for k in pair)]
         rows.append(" ".join([*words, *(f"{x!r:>19}" for x in others)]) + "\n")
-    return "".join(rows).encode(), said
+    return "".join(rows).encode(), notes
 
 
 def _files(folder: str | os.PathLike[str], suffix: str) -> dict[str, Path]:
-    """The four files by their plain names."""
+    """The four files by their standard names."""
     folder, names = Path(folder), ("min.data", "ts.data", "points.min", "points.ts")
     if folder.is_dir() or "min.data" not in folder.name:
         return {name: folder / f"{name}{suffix}" for name in names}
@@ -146,7 +146,7 @@ def _table(file: Path, name: str) -> tuple[list[int], np.ndarray, np.ndarray]:
         try:
             rows.append([number(word) for word in words])
         except ValueError:
-            raise ValueError(f"{file}, line {line} is no row of numbers: {text.strip()[:80]}") from None
+            raise ValueError(f"{file}, line {line} is not a row of numbers: {text.strip()[:80]}") from None
         at.append(line)
     most = max([columns, *map(len, rows)])
     table = np.array([row + [nan] * (most - len(row)) for row in rows]).reshape(len(rows), most)
@@ -164,7 +164,7 @@ def _properties(before: np.ndarray, moments: np.ndarray, further: np.ndarray) ->
 
 
 def _columns(points: Points) -> tuple[np.ndarray, list[str]]:
-    """(n, 5 + m): the columns besides energy and minima, 1 where one is unknown; and the names of those."""
+    """The columns (n, 5 + m) besides energy and minima, 1 where unknown; and the names of columns with unknowns."""
     n, assumed = len(points.values), []
     columns = []
     for name, width in (("log_product_frequencies", 1), ("point_group_order", 1), ("moments_of_inertia", 3)):
@@ -184,7 +184,7 @@ def _coordinates(
     files: dict[str, Path], minima: int, saddles: int, size: int | None
 ) -> tuple[tuple[np.ndarray, np.ndarray], list[str]]:
     """Coordinates (n, D) of minima and saddles, NaN where a file has none; sentences about what was not read."""
-    numbers, said = {}, []
+    numbers, notes = {}, []
     for name, points in (("points.min", minima), ("points.ts", saddles)):
         content = files[name].read_bytes() if files[name].is_file() else b""
         if len(content) % 8:
@@ -193,10 +193,10 @@ def _coordinates(
     lengths = [(len(array), points) for array, points in numbers.values()]
     D = _size(lengths) if size is None else size
     if D is None:
-        said.append(
+        notes.append(
             f"coordinates are not read: {files['points.min'].name} and {files['points.ts'].name} hold "
-            f"{lengths[0][0]} and {lengths[1][0]} numbers, which do not fit {minima} minima and {saddles} saddles; "
-            "size= says how many coordinates a point has"
+            f"{lengths[0][0]} and {lengths[1][0]} numbers, which do not match {minima} minima and {saddles} saddles; "
+            "pass size=, the number of coordinates of a point"
         )
         D = 0
     result = []
@@ -205,29 +205,29 @@ def _coordinates(
         coordinates = np.full((points, D), nan)
         coordinates[:records] = array[: records * D].reshape(-1, D)[:points] if D else 0
         if D and (records != points or array.size % D):
-            said.append(f"{files[name].name} holds {array.size / D:.6g} points of {D} coordinates; expected {points}")
+            notes.append(f"{files[name].name} holds {array.size / D:.6g} points of {D} coordinates; expected {points}")
         if D and not np.isfinite(coordinates[: min(records, points)]).all():
             raise ValueError(f"{files[name]} holds coordinates that are not finite")
         result.append(coordinates)
-    return (result[0], result[1]), said
+    return (result[0], result[1]), notes
 
 
 def _doubles(content: bytes) -> np.ndarray:
-    """Numbers of 8 bytes, in the order of bytes in which none of them is absurd."""
+    """Read numbers of 8 bytes in the byte order that gives fewer implausible ones."""
     little, big = (np.frombuffer(content, dtype=order).astype(np.float64) for order in ("<f8", ">f8"))
 
-    def absurd(numbers: np.ndarray) -> int:
+    def implausible(numbers: np.ndarray) -> int:
         with np.errstate(invalid="ignore"):
             sizes = np.abs(numbers)
             return int((~(sizes < 1e30) | ((sizes > 0) & (sizes < 1e-60))).sum())
 
-    return big if absurd(big) < absurd(little) else little
+    return big if implausible(big) < implausible(little) else little
 
 
 def _size(lengths: list[tuple[int, int]]) -> int | None:
-    """D, from how many numbers there are for how many minima and saddles; 0 without any, None where nothing fits.
+    """Infer D from the numbers in files of minima and saddles; 0 without any, None where no D is possible.
 
-    A file may hold the first points alone, as it does while a program runs: D is then the other file's.
+    A file may hold only the first points, as it does while a program runs: D is then inferred from the other file.
     """
     if not any(length for length, _ in lengths):
         return 0

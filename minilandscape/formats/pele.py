@@ -1,4 +1,4 @@
-"""pele's databases, of every schema and of Python 2 as well."""
+"""pele's databases, of every schema and of Python 2 and 3."""
 
 from __future__ import annotations
 
@@ -35,22 +35,23 @@ CREATE TABLE tbl_system_property (
 CREATE INDEX idx_transition_states ON tbl_transition_states (_minimum1_id, _minimum2_id);
 """
 MINIMA, SADDLES, SYSTEM = "tbl_minima", "tbl_transition_states", "tbl_system_property"
-#: Columns that hold one number a point, and our names for them.
+#: Columns with one number for each point, and the names of the properties.
 NUMBERS = {"fvib": "log_product_frequencies", "pgorder": "point_group_order", "eigenval": "eigenvalue"}
 
 
 def read(path: str | os.PathLike[str]) -> Contents:
-    """Reads a database of pele.
+    """Read a database of pele.
 
-    Coordinates are pickled arrays there. Nothing but an array of numbers is taken out of them: whatever else a pickle
-    asks for is refused, so that a database from elsewhere cannot run code.
+    Its coordinates are pickled arrays. Only arrays of numbers are accepted, so that a database from elsewhere cannot
+    run code.
 
     Raises
     ------
     FileNotFoundError
-        If there is none.
+        If there is no such file.
     ValueError
-        If the file is no database of pele, coordinates are no plain array, or the energy of a minimum is no number.
+        If the file is not a database of pele, coordinates are not a plain array, or the energy of a minimum is not a
+        number.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no file {path}; expected a database of pele")
@@ -73,11 +74,11 @@ def read(path: str | os.PathLike[str]) -> Contents:
     coordinates, placeholders = _coordinates(path, minima + saddles)
     vectors, unreadable = _eigenvectors(path, saddles)
     number = {row["_id"]: k for k, row in enumerate(minima)}
-    ends = [[number.get(row[end], -1) for end in ("_minimum1_id", "_minimum2_id")] for row in saddles]
+    pairs = [[number.get(row[column], -1) for column in ("_minimum1_id", "_minimum2_id")] for row in saddles]
     contents = Contents(
         Points(_numbers(minima, "energy"), coordinates[: len(minima)], _properties(minima)),
         Points(_numbers(saddles, "energy"), coordinates[len(minima) :], _properties(saddles) | vectors),
-        np.array(ends, dtype=np.int64).reshape(-1, 2),
+        np.array(pairs, dtype=np.int64).reshape(-1, 2),
         metadata,
         left_out=(*left_out, *invalid, *placeholders, *unreadable),
     )
@@ -85,45 +86,45 @@ def read(path: str | os.PathLike[str]) -> Contents:
 
 
 def _checked(path: Any, table: str, rows: list[dict[str, Any]], needed: tuple[str, ...]) -> list[str]:
-    """A sentence about what is not read of rows, which need some columns."""
+    """Check that rows have the required columns; return a sentence about contents that are not read."""
     missing = [column for column in needed if rows and column not in rows[0]]
     if missing:
         raise ValueError(f"{path} is no database of pele: {table} has no column {missing[0]}")
-    own = sum(row.get("user_data") is not None for row in rows)
-    return [f"user_data of {own} rows of {table}, which are pickled objects"] if own else []
+    with_data = sum(row.get("user_data") is not None for row in rows)
+    return [f"user_data of {with_data} rows of {table}, which are pickled objects"] if with_data else []
 
 
 def _valid(
     minima: list[dict[str, Any]], saddles: list[dict[str, Any]]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[str]]:
-    """Without the rows that pele marks invalid, and saddles of such minima; sentences about them."""
+    """Remove rows that pele marks invalid, and saddles of such minima; return also sentences about them."""
     bad = {row["_id"] for row in minima if row.get("invalid")}
     bad_saddles = {
         row["_id"] for row in saddles if row.get("invalid") or {row["_minimum1_id"], row["_minimum2_id"]} & bad
     }
-    said = []
+    notes = []
     if bad:
-        said.append(f"{len(bad)} of {len(minima)} minima that pele marks invalid: {listed(sorted(bad))}")
+        notes.append(f"{len(bad)} of {len(minima)} minima that pele marks invalid: {listed(sorted(bad))}")
     if bad_saddles:
-        said.append(
+        notes.append(
             f"{len(bad_saddles)} of {len(saddles)} saddles that pele marks invalid, or whose minimum it does: "
             f"{listed(sorted(bad_saddles))}"
         )
     kept = [row for row in minima if row["_id"] not in bad]
-    return kept, [row for row in saddles if row["_id"] not in bad_saddles], said
+    return kept, [row for row in saddles if row["_id"] not in bad_saddles], notes
 
 
 def _coordinates(path: Any, rows: list[dict[str, Any]]) -> tuple[np.ndarray, list[str]]:
     """(n, D), NaN where a row has none."""
     coordinates = [_array(path, row["coords"]) for row in rows]
     if len(rows) > 1 and all(x is not None and x.size == 1 and x[0] == 0 for x in coordinates):
-        said = ["coordinates, in the place of which pele's import of PATHSAMPLE's files wrote one 0 a point"]
-        return np.zeros((len(rows), 0)), said
+        notes = ["coordinates, since pele's import of PATHSAMPLE's files wrote a single 0 for each point instead"]
+        return np.zeros((len(rows), 0)), notes
     return stacked(coordinates, path), []
 
 
 def write(path: str | os.PathLike[str], contents: Contents) -> list[str]:
-    """Writes a database of pele's schema version 2, whole or not at all; returns sentences about what was left out."""
+    """Write a database of pele's schema version 2 atomically; return sentences about what was left out."""
     if Path(path).exists():
         raise ValueError(f"{path} exists; name a new file")
     with tempfile.TemporaryDirectory() as folder:
@@ -133,7 +134,7 @@ def write(path: str | os.PathLike[str], contents: Contents) -> list[str]:
             for table, points in ((MINIMA, contents.minima), (SADDLES, contents.saddles)):
                 for k, row in enumerate(_columns(points)):
                     if table == SADDLES:
-                        row["_minimum1_id"], row["_minimum2_id"] = (int(end) + 1 for end in contents.pairs[k])
+                        row["_minimum1_id"], row["_minimum2_id"] = (int(minimum) + 1 for minimum in contents.pairs[k])
                     names = ", ".join(row)
                     marks = ", ".join("?" * len(row))
                     database.execute(
@@ -143,28 +144,28 @@ def write(path: str | os.PathLike[str], contents: Contents) -> list[str]:
                 column, plain = _plain(value)
                 database.execute(f"INSERT INTO {SYSTEM} (property_name, {column}) VALUES (?, ?)", (name, plain))
         write_atomic(path, file.read_bytes())
-    said = ["pairs_tried are left out, for which pele has no place"] if len(contents.pairs_tried) else []
+    notes = ["pairs_tried are not written, since pele has no columns for them"] if len(contents.pairs_tried) else []
     for kind, points in (("minima", contents.minima), ("saddles", contents.saddles)):
-        no_place = (
+        without_column = (
             "moments_of_inertia",
             "further_columns",
             *(("eigenvalue", "eigenvector") if kind == "minima" else ()),
         )
-        homeless = [name for name in no_place if name in points.properties]
-        if homeless:
-            said.append(f"{' and '.join(homeless)} of {kind} are left out, for which pele has no place")
-    return said
+        unsupported = [name for name in without_column if name in points.properties]
+        if unsupported:
+            notes.append(f"{' and '.join(unsupported)} of {kind} are not written, since pele has no columns for them")
+    return notes
 
 
 def _plain(value: Any) -> tuple[str, Any]:
-    """The column of a system property, and what stands in it."""
+    """The column of a system property, and its content."""
     if isinstance(value, Integral):
         return "int_value", int(value)
     return ("float_value", float(value)) if isinstance(value, Real) else ("string_value", str(value))
 
 
 def _columns(points: Points) -> list[dict[str, Any]]:
-    """What is written of every point."""
+    """The columns and contents of every point."""
     rows = []
     for k, value in enumerate(points.values.tolist()):
         row: dict[str, Any] = {"energy": value}
@@ -194,7 +195,7 @@ def _tables(database: sqlite3.Connection) -> list[str]:
 
 
 def _system(database: sqlite3.Connection) -> tuple[dict[str, Any], list[str]]:
-    """System properties that are plain numbers and words, and a sentence about those that are not."""
+    """System properties that are plain numbers or text, and a sentence about the others."""
     if SYSTEM not in _tables(database):
         return {}, []
     metadata, pickled = {}, []
@@ -208,7 +209,7 @@ def _system(database: sqlite3.Connection) -> tuple[dict[str, Any], list[str]]:
 
 
 def _other_tables(database: sqlite3.Connection) -> list[str]:
-    """Sentences about tables that have rows and are not read."""
+    """Sentences about tables with rows that are not read."""
     counts = {
         table: database.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0]
         for table in _tables(database)
@@ -229,7 +230,7 @@ def _properties(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
 
 
 def _eigenvectors(path: Any, rows: list[dict[str, Any]]) -> tuple[dict[str, np.ndarray], list[str]]:
-    """(S, D), NaN where a saddle has none, if any has; a sentence about those that are no plain arrays."""
+    """(S, D), NaN where a saddle has none, if any has one; a sentence about those that are not plain arrays."""
     vectors: list[np.ndarray | None] = []
     unreadable = []
     for row in rows:
@@ -238,12 +239,12 @@ def _eigenvectors(path: Any, rows: list[dict[str, Any]]) -> tuple[dict[str, np.n
         except ValueError:
             vectors.append(None)
             unreadable.append(row["_id"])
-    said = [f"eigenvec of {len(unreadable)} saddles, no plain arrays: {listed(unreadable)}"] if unreadable else []
+    notes = [f"eigenvec of {len(unreadable)} saddles, no plain arrays: {listed(unreadable)}"] if unreadable else []
     known = any(vector is not None for vector in vectors)
-    return {"eigenvector": stacked(vectors, path)} if known else {}, said
+    return {"eigenvector": stacked(vectors, path)} if known else {}, notes
 
 
-#: What the pickle of an array of numbers is made of.
+#: The functions and classes in the pickle of an array of numbers.
 _HARMLESS = {
     (module, name)
     for module in ("numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric")
@@ -254,20 +255,20 @@ _HARMLESS = {
 class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _HARMLESS:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+            raise pickle.UnpicklingError(f"it imports {module}.{name}")
         return super().find_class(module, name)
 
 
 def _array(path: Any, blob: Any) -> np.ndarray | None:
-    """A pickled array of numbers (D,), of any shape flattened; None for NULL and for array(None)."""
+    """Read a pickled array of numbers, flattened to (D,); None for NULL and for array(None)."""
     if blob is None:
         return None
     try:
-        # Python 2 pickled an array's bytes as text, which latin1 gives back one by one.
+        # Python 2 pickled the bytes of an array as text, which latin1 decodes one by one.
         loaded = _ArraysOnly(io.BytesIO(blob), encoding="latin1").load()
         array = np.asarray(loaded)
         if array.dtype.hasobject and array.size == 1 and array.item() is None:
-            return None  # as pele copies an eigenvector that it was not given
+            return None  # written by pele for an eigenvector that was not given
         if array.dtype.kind not in "fiu" or not array.size:
             raise ValueError(f"it holds {type(loaded).__name__} of {array.dtype}")
     except Exception as error:

@@ -13,47 +13,47 @@ NAMES = ("min.data", "min.coords", "ts.data", "ts.coords", "pairlist", "attempte
 
 
 def read(folder: str | os.PathLike[str], suffix: str = "") -> Contents:
-    """Reads a network of topsearch, its minima in the order of their numbers.
+    """Read a network of topsearch, its minima in the order of their numbers.
 
     Parameters
     ----------
     folder
-        Of the files, or ``min.data`` itself, with its suffix.
+        Folder of the files, or ``min.data`` itself, with its suffix.
     suffix
-        What follows the names, with its dot if there is one.
+        Text after the names, with or without its dot.
 
     Raises
     ------
     FileNotFoundError
-        If there is no ``min.data`` with this suffix; the message names those that are there.
+        If there is no ``min.data`` with this suffix; the message names the suffixes that exist.
     ValueError
-        If a file is no table of finite numbers, or files do not fit each other.
+        If a file is not a table of finite numbers, or files do not match each other.
     """
     files, left_out = _files(folder, suffix), []
-    # Development versions wrote further columns.
+    # Development versions of topsearch wrote further columns.
     minima, saddles = _table(files["min.data"], 2, more=True), _table(files["ts.data"], 3, more=True)
     if minima.shape[1] >= 6 and (minima[:, 0] % 1).any():
         raise ValueError(
             f"{files['min.data']} begins with energies, as PATHSAMPLE writes them; expected numbers of minima first: "
-            "read_pathsample reads such files"
+            "use read_pathsample"
         )
     if not files["ts.data"].is_file():
-        left_out.append(f"there is no {files['ts.data'].name}, and so no saddle")
+        left_out.append(f"there is no {files['ts.data'].name}: no saddles")
     numbers = [whole(k, files["min.data"], row) for row, k in enumerate(minima[:, 0].tolist(), 1)]
     order = np.argsort(numbers, kind="stable")
     place = {numbers[k]: position for position, k in enumerate(order)}
     if len(place) != len(minima):
         raise ValueError(f"{files['min.data']} gives {len(minima)} minima {len(place)} numbers; expected one to each")
     pairs = [
-        [place.get(whole(k, files["ts.data"], row), -1) for k in ends]
-        for row, ends in enumerate(saddles[:, :2].tolist(), 1)
+        [place.get(whole(k, files["ts.data"], row), -1) for k in pair]
+        for row, pair in enumerate(saddles[:, :2].tolist(), 1)
     ]
     tried = [
-        [place.get(whole(k, files["pairlist"], row), -1) for k in ends]
-        for row, ends in enumerate(_table(files["pairlist"], 2).tolist(), 1)
+        [place.get(whole(k, files["pairlist"], row), -1) for k in pair]
+        for row, pair in enumerate(_table(files["pairlist"], 2).tolist(), 1)
     ]
     if any(min(pair) < 0 for pair in tried):
-        left_out.append(f"pairs of {files['pairlist'].name} that name a minimum that is not there")
+        left_out.append(f"pairs of {files['pairlist'].name} with a missing minimum")
         tried = [pair for pair in tried if min(pair) >= 0]
     coordinates = []
     for kind, data in (("min", minima), ("ts", saddles)):
@@ -62,11 +62,11 @@ def read(folder: str | os.PathLike[str], suffix: str = "") -> Contents:
             left_out.append(f"coordinates: {files[f'{kind}.coords'].name} is empty")
     sizes = [rows.shape[1] for rows, data in zip(coordinates, (minima, saddles), strict=True) if len(data)]
     if len(set(sizes) - {0}) > 1:
-        raise ValueError(f"{folder} holds points of {sizes[0]} and of {sizes[1]} coordinates; expected one number D")
+        raise ValueError(f"{folder} holds points of {sizes[0]} and of {sizes[1]} coordinates; expected one D")
     _finite(files["min.data"], "minima", minima[:, 1], coordinates[0])
     _finite(files["ts.data"], "saddles", np.zeros(len(saddles)), coordinates[1])
     if files["attempted.coords"].is_file() and files["attempted.coords"].stat().st_size:
-        left_out.append(f"{files['attempted.coords'].name}, where searches began")
+        left_out.append(f"{files['attempted.coords'].name}, starting points of searches")
     contents = Contents(
         Points(minima[order, 1], coordinates[0][order], _further(minima[order, 2:])),
         Points(saddles[:, 2], coordinates[1], _further(saddles[:, 3:])),
@@ -78,20 +78,20 @@ def read(folder: str | os.PathLike[str], suffix: str = "") -> Contents:
 
 
 def write(folder: str | os.PathLike[str], contents: Contents, suffix: str = "") -> list[str]:
-    """Writes a network of topsearch in full precision; returns sentences about what was left out.
+    """Write a network of topsearch in full precision; return sentences about what was left out.
 
-    Of several saddles of a pair the lowest comes last: release 0.0.3 keeps the last one, later code all.
+    Of several saddles of a pair the lowest comes last: release 0.0.3 keeps the last one, later versions keep all.
 
     Raises
     ------
     ValueError
-        If coordinates are unknown, without which topsearch reads nothing.
+        If coordinates are unknown, which topsearch requires.
     """
     minima, saddles = contents.minima, contents.saddles
     if minima.unknown or saddles.unknown:
         raise ValueError(
             f"coordinates of {minima.unknown} of {len(minima.values)} minima and {saddles.unknown} of "
-            f"{len(saddles.values)} saddles are unknown; topsearch reads no network without them"
+            f"{len(saddles.values)} saddles are unknown; topsearch requires coordinates"
         )
     order = np.argsort(-saddles.values, kind="stable")
     pairs, saddles = contents.pairs[order], saddles.rows(order)
@@ -103,7 +103,9 @@ def write(folder: str | os.PathLike[str], contents: Contents, suffix: str = "") 
         ],
         "ts.coords": [" ".join(map(repr, x)) for x in saddles.coordinates.tolist()],
         "pairlist": [f"{i} {j}" for i, j in tried.tolist()],
-        "min.data": [f"{k} {value!r}" for k, value in enumerate(minima.values.tolist())],  # nothing is read without it
+        "min.data": [
+            f"{k} {value!r}" for k, value in enumerate(minima.values.tolist())
+        ],  # last, since it is required for reading
     }
     write_new_files(
         {
@@ -113,17 +115,17 @@ def write(folder: str | os.PathLike[str], contents: Contents, suffix: str = "") 
     )
     others = [*minima.properties, *(name for name in saddles.properties if name not in minima.properties)]
     others += list(contents.metadata)
-    return [f"{', '.join(others)}: left out, for which the format has no place"] if others else []
+    return [f"{', '.join(others)}: not written, since the format has no columns for them"] if others else []
 
 
 def _files(folder: str | os.PathLike[str], suffix: str) -> dict[str, Path]:
-    """The files by their plain names; a suffix may be given without its dot."""
+    """The files by their standard names; a suffix may be given without its dot."""
     folder = Path(folder)
     if not folder.is_dir() and folder.name.startswith("min.data"):
         folder, suffix = folder.parent, folder.name.removeprefix("min.data") + suffix
-    for end in (suffix, f".{suffix}"):
-        if (folder / f"min.data{end}").is_file():
-            return {name: folder / f"{name}{end}" for name in NAMES}
+    for ending in (suffix, f".{suffix}"):
+        if (folder / f"min.data{ending}").is_file():
+            return {name: folder / f"{name}{ending}" for name in NAMES}
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}; expected one with topsearch's files")
     others = sorted(file.name.removeprefix("min.data") for file in folder.glob("min.data*"))
@@ -136,16 +138,16 @@ def _further(columns: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _table(file: Path, columns: int | None, more: bool = False) -> np.ndarray:
-    """Numbers (n, columns), or more of them; none where there is no file."""
+    """Read a table (n, columns), or with more columns; empty where there is no file."""
     rows = []
     for line, text in lines(file) if file.is_file() else []:
         try:
             rows.append([number(word) for word in text.split()])
         except ValueError:
-            raise ValueError(f"{file} is no table of numbers: line {line} is {text.strip()[:80]}") from None
+            raise ValueError(f"{file} is not a table of numbers: line {line} is {text.strip()[:80]}") from None
     wrong = columns and rows and (len(rows[0]) < columns or (len(rows[0]) > columns and not more))
     if wrong or len({len(row) for row in rows}) > 1:
-        expected = columns or "one number of them"
+        expected = columns or "equally many in each row"
         raise ValueError(
             f"{file} has rows of {', '.join(map(str, sorted({len(row) for row in rows})))} numbers; expected {expected}"
         )
@@ -153,7 +155,7 @@ def _table(file: Path, columns: int | None, more: bool = False) -> np.ndarray:
 
 
 def _coordinates(files: dict[str, Path], kind: str, number: int) -> np.ndarray:
-    """(n, D), D = 0 where there is no file, or an empty one."""
+    """Read coordinates (n, D); D = 0 where there is no file, or an empty one."""
     file, data = files[f"{kind}.coords"], files[f"{kind}.data"]
     rows = _table(file, None)
     if not len(rows):
