@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..analysis.statistics import ShellLengths
-from ..analysis.shown_kpca import plot_kpca
 from ..analysis.histograms import plot_shell_lengths
+from ..analysis.shown_kpca import plot_kpca
+from ..analysis.statistics import ShellLengths
 from .names import OPTIMIZERS
 
 
