@@ -35,7 +35,7 @@ class CommandOptions(Directive):
         panels: dict[str, list[tuple[str, str]]] = {}
         for option in command.get_params(context):
             default = "Arguments" if option.param_type_name == "argument" else "Options"
-            if (record := option.get_help_record(context)) is not None and record[0] != "-h, --help":
+            if option.name != "help" and (record := option.get_help_record(context)) is not None:
                 panels.setdefault(getattr(option, "rich_help_panel", None) or default, []).append(record)
         shown: list[nodes.Node] = []
         for panel, records in panels.items():
