@@ -214,7 +214,7 @@ def test_atoms_rise_without_bound_and_are_drawn_all_the_same() -> None:
 
 def test_what_it_refuses() -> None:
     land = MullerBrown()
-    with pytest.raises(ValueError, match="no points and no path"):
+    with pytest.raises(ValueError, match="no points, path or trajectory"):
         ml.surface(land, None)
     with pytest.raises(ValueError, match="on one line"):
         ml.surface(land, [[0, 0], [1, 1], [2, 2]])

@@ -39,7 +39,12 @@ def surface_rows(found: Surface) -> list[Row]:
     if missing:
         rows.append(("missing", str(missing), "of the grid could not be evaluated"))
     if len(found.curve):
-        rows.append(("path", count(len(found.curve), "sample point"), _off_plane(found)))
+        rows.append(("path", count(len(found.curve), "sample point"), off_plane(found)))
+    if found.trajectory is not None:
+        parts = " and ".join(f"{100 * part:.0f} %" for part in found.trajectory.variance)
+        rows.append(
+            ("trajectory", count(len(found.trajectory.points), "checkpoint"), f"{parts} of the variance on the axes")
+        )
     if found.metadata.get("filter_normalised") is not None:
         kind = "filter-normalised" if found.metadata["filter_normalised"] else "of length 1"
         rows.append(("random", kind, f"directions, seed {found.metadata.get('seed')}"))
@@ -57,11 +62,13 @@ def plot_surface(found: Surface, axes: Any, labels: Sequence[str]) -> Any:
     if len(found.curve):
         axes.plot(*found.curve[[0, -1]].T, "--", color="w", lw=1.0, path_effects=dark)
         axes.plot(*found.curve.T, "-", color="w", lw=1.8, path_effects=dark)
-        axes.set_title(f"solid: path, {_off_plane(found)}; dashed: straight line", fontsize="small")
+        axes.set_title(f"solid: path, {off_plane(found)}; dashed: straight line", fontsize="small")
+    if found.trajectory is not None:
+        axes.plot(*found.trajectory.points.T, "-o", color="w", lw=1.4, ms=3.5, path_effects=dark)
     for mark, text in zip(found.marks, labels, strict=False):
         axes.plot(*mark, "o", color=SADDLE, mec="w", ms=7, zorder=3)
         axes.annotate(text, mark, (6, 6), textcoords="offset points", color="w", weight="bold", path_effects=dark)
-    names = _names_of_axes(found, labels)
+    names = names_of_axes(found, labels)
     axes.set(xlabel=names[0], ylabel=names[1], aspect="auto" if elongated else "equal")
     for axis in (axes.xaxis, axes.yaxis):
         round_ticks(axis)
@@ -157,9 +164,12 @@ def _unit_of_axes(found: Surface) -> str:
     return "filter norms" if relative else str(found.metadata.get("length_unit", ""))
 
 
-def _names_of_axes(found: Surface, labels: Sequence[str]) -> tuple[str, str]:
+def names_of_axes(found: Surface, labels: Sequence[str]) -> tuple[str, str]:
     """The labels of both axes: what they measure, where to, and the unit."""
     unit, normalised = _unit_of_axes(found), found.metadata.get("filter_normalised")
+    if found.metadata.get("principal_components") and found.trajectory is not None:
+        first, second = (f"{100 * part:.1f} %" for part in found.trajectory.variance)
+        return f"principal component 1 ({first} of the variance)", f"principal component 2 ({second})"
     if len(found.marks) == 1 and not len(found.curve):
         if "filter_normalised" not in found.metadata:
             return label("first direction", unit), label("second direction", unit)
@@ -171,7 +181,7 @@ def _names_of_axes(found: Surface, labels: Sequence[str]) -> tuple[str, str]:
     return label(first, unit), label("distance from this line", unit)
 
 
-def _off_plane(found: Surface) -> str:
+def off_plane(found: Surface) -> str:
     """How far a path leaves the plane."""
     inside = found.curve_distance <= 1e-6 * float(np.ptp(found.x))
     return "in the plane" if inside else f"projected from at most {found.curve_distance:.3g} away"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral
 from typing import Any
 
@@ -17,7 +17,9 @@ from ..files import read_result, write_result
 from ..landscape import LandscapeError, as_landscape, vector
 from ..paths.result import Path
 from .blocks import blocks_of
+from .page import write_surface_page
 from .shown_surface import plot_surface, surface_rows
+from .trajectory import Trajectory, offsets_from, principal_axes, projected, read_checkpoints
 
 #: Room around several points or a path, as a part of the plane's larger extent; radius of the grid around one point.
 MARGIN, RADIUS = 0.25, 1.0
@@ -25,6 +27,10 @@ MARGIN, RADIUS = 0.25, 1.0
 #: nearer to it than this part. Endpoints of a path may have been rounded to single precision.
 SAME, ON_LINE = 1e-6, 1e-9
 _ARRAYS = ("origin", "axes", "x", "y", "values", "marks", "curve", "curve_values")
+#: The values among the quantities that a landscape measures.
+LOSS = "loss"
+#: What stands before the names of metrics, and the names of a trajectory's arrays, in a file.
+METRIC, TRAJECTORY = "metric ", ("trajectory points", "trajectory values", "trajectory variance")
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,6 +61,12 @@ class Surface:
         ``held`` names the biases and other one-dimensional parameters, which filter-normalised directions do not
         change.
 
+    metrics
+        (ny, nx) each by name: other quantities of a landscape that measures some, such as ``"accuracy"``,
+        ``"test loss"`` and ``"test accuracy"``.
+    trajectory
+        The projection of the checkpoints of a training run; None without one.
+
     Examples
     --------
     >>> import minilandscape as ml
@@ -75,6 +87,8 @@ class Surface:
     curve_values: np.ndarray
     curve_distance: float
     metadata: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, np.ndarray] = field(default_factory=dict)
+    trajectory: Trajectory | None = None
 
     def __repr__(self) -> str:
         """One line: the grid, the range of the values, and what was drawn onto the plane."""
@@ -96,8 +110,8 @@ class Surface:
     def _repr_html_(self) -> str:
         return as_html("Surface", surface_rows(self), svg_of(self.plot()))
 
-    def plot(self, axes: Any = None, labels: Sequence[str] = "ABC") -> Any:
-        """Draw the values as contours, with the points and the projection of the path.
+    def plot(self, axes: Any = None, labels: Sequence[str] = "ABC", quantity: str | None = None) -> Any:
+        """Draw the values as contours, with the points and the projections of path and trajectory.
 
         Values above their 90 % quantile have one colour, since energies of molecules rise without bound. The scale is
         logarithmic where positive values span decades. Both axes have the same scale unless the plane is more than
@@ -109,17 +123,53 @@ class Surface:
             Matplotlib axes; new ones if None.
         labels
             Names of the points.
+        quantity
+            The name of a metric that is drawn in place of the values.
 
         Returns
         -------
         matplotlib.axes.Axes
+
+        Raises
+        ------
+        ValueError
+            If there is no such metric.
         """
-        return plot_surface(self, axes, labels)
+        if quantity is None:
+            return plot_surface(self, axes, labels)
+        if quantity not in self.metrics:
+            known = ", ".join(self.metrics) or "none: surface(…, metrics=True) evaluates them"
+            raise ValueError(f"quantity is {quantity!r}; expected one of the metrics, {known}")
+        named = self.metadata | {"quantity": quantity, "unit": ""}
+        return plot_surface(replace(self, values=self.metrics[quantity], metadata=named), axes, labels)
+
+    def save_page(self, file: str | os.PathLike[str], labels: Sequence[str] = "ABC", title: str = "surface") -> None:
+        """Write an interactive page of the surface in three dimensions: one HTML file that works offline.
+
+        It turns, zooms, cuts high values off, switches between linear and logarithmic heights and between the values
+        and the metrics, and shows path, trajectory and points.
+
+        Parameters
+        ----------
+        file
+            The ``.html``.
+        labels
+            Names of the points.
+        title
+            Title of the page.
+        """
+        write_surface_page(self, file, labels, title)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an ``.npz`` that :func:`load_surface` reads."""
         numbers = {"curve_distance": self.curve_distance, "metadata": self.metadata}
-        write_result(path, "surface", {name: getattr(self, name) for name in _ARRAYS}, numbers)
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        arrays |= {METRIC + name: values for name, values in self.metrics.items()}
+        if self.trajectory is not None:
+            run = self.trajectory
+            arrays |= dict(zip(TRAJECTORY, (run.points, run.values, run.variance), strict=True))
+            numbers["trajectory_distance"] = run.distance
+        write_result(path, "surface", arrays, numbers)
 
 
 def load_surface(path: str | os.PathLike[str]) -> Surface:
@@ -156,7 +206,11 @@ def load_surface(path: str | os.PathLike[str]) -> Surface:
     """
     arrays, stored = read_result(path, "surface")
     metadata = stored["facts"] if "facts" in stored else stored["metadata"]  # the name in version 0.1
-    return Surface(**arrays, curve_distance=stored["curve_distance"], metadata=metadata)
+    metrics = {name.removeprefix(METRIC): arrays.pop(name) for name in list(arrays) if name.startswith(METRIC)}
+    run = [arrays.pop(name) for name in TRAJECTORY if name in arrays]
+    trajectory = Trajectory(run[0], run[1], stored["trajectory_distance"], run[2]) if run else None
+    numbers = {"curve_distance": stored["curve_distance"], "metadata": metadata}
+    return Surface(**arrays, **numbers, metrics=metrics, trajectory=trajectory)
 
 
 def surface(
@@ -164,6 +218,8 @@ def surface(
     points: Any = None,
     *,
     path: Path | None = None,
+    trajectory: Any = None,
+    metrics: bool = False,
     n: int = 51,
     margin: float | None = None,
     radius: float | None = None,
@@ -199,6 +255,13 @@ def surface(
     path
         A path whose projection is drawn. Without ``points``, its endpoints span the plane. In a periodic cell it is
         unwrapped from point to point.
+    trajectory
+        Checkpoints of one training run in their order, (K, D) or a list of what ``landscape.vector`` reads, whose
+        projection is drawn. Without points and path the plane is that of their first two principal components through
+        the last of them [2]_.
+    metrics
+        Whether to evaluate the other quantities too that the landscape measures, such as accuracies on training and
+        test data of PyTorch modules.
     n
         Grid points along each axis.
     margin
@@ -220,8 +283,10 @@ def surface(
     ValueError
         If the points are not finite or more than three, the first two are equal, or three lie on one line; or if
         ``margin``, ``radius`` or ``seed`` is given where it has no effect.
+        If checkpoints of a trajectory lie on one line and no points are given; or if ``metrics`` is True where the
+        landscape measures nothing.
     TypeError
-        If ``path`` is no :class:`~minilandscape.Path`.
+        If ``path`` is no :class:`~minilandscape.Path`, or ``trajectory`` no sequence of checkpoints.
     LandscapeError
         If no point of the grid can be evaluated.
 
@@ -242,11 +307,19 @@ def surface(
     >>> found.curve.shape == (len(path.t), 2)
     True
     """
-    X = _given(points, path)
-    alone = path is None and len(X) == 1
+    checkpoints = None if trajectory is None else read_checkpoints(landscape, trajectory)
+    principal = checkpoints is not None and points is None and path is None
+    X = _given(checkpoints[-1:] if principal else points, path)  # type: ignore[index]
+    alone = path is None and len(X) == 1 and not principal
     _check_options(n, margin, radius, alone)
     land = as_landscape(landscape, X.shape[1])
-    offsets, directions, on_path = _plane(land, X, path, len(X) if points is not None else 1)
+    if metrics and not hasattr(land, "measure"):
+        raise ValueError(f"metrics is True, but {type(landscape).__name__} has no method measure; remove it")
+    run = np.zeros((0, X.shape[1])) if checkpoints is None else offsets_from(land, X[0], checkpoints)
+    if principal:
+        offsets, directions, on_path = [], list(principal_axes(run)), None
+    else:
+        offsets, directions, on_path = _plane(land, X, path, len(X) if points is not None else 1)
     if seed is not None and len(directions) == 2:
         raise ValueError(f"seed is {seed}, but no direction of this plane is random; remove it")
     axes, n_random, normalised = _axes(land, X[0], directions, 0 if seed is None else seed, alone)
@@ -254,20 +327,23 @@ def surface(
     marks[np.abs(marks) < 1e-12 * np.abs(marks).max()] = 0  # rounding errors
     projection = np.zeros((0, 2)) if on_path is None else on_path @ axes.T
     distance = 0.0 if on_path is None else float(_lengths(on_path - projection @ axes).max())
+    drawn = None if checkpoints is None else projected(run, axes, land.values(checkpoints.astype(land.dtype)))
     if alone:
         high = np.full(2, RADIUS if radius is None else radius)
         low = -high
     else:
-        seen = np.concatenate([marks, projection])
+        seen = np.concatenate([marks, projection, *([] if drawn is None else [drawn.points])])
         low, high = _window(seen, n_random > 0, MARGIN if margin is None else margin)
     x, y = np.linspace(low[0], high[0], n), np.linspace(low[1], high[1], n)
-    values = _grid(land, np.stack([X[0], *axes]), x, y, callback)
+    values, measured = _grid(land, np.stack([X[0], *axes]), x, y, metrics, callback)
     along = np.zeros(0) if path is None else np.asarray(path.values, dtype=np.float64)
     metadata: dict[str, Any] = {"n": n, "seed": (seed or 0) if n_random else None, "filter_normalised": normalised}
     if normalised:
         metadata["held"] = [block.name for block in blocks_of(land) if len(block.shape) < 2]
+    if principal:
+        metadata["principal_components"] = True
     metadata |= _quantities(land, path)
-    return Surface(X[0], axes, x, y, values, marks, projection, along, distance, metadata)
+    return Surface(X[0], axes, x, y, values, marks, projection, along, distance, metadata, measured, drawn)
 
 
 def _check_options(n: Any, margin: float | None, radius: float | None, alone: bool) -> None:
@@ -314,28 +390,43 @@ def _window(seen: np.ndarray, random: bool, margin: float) -> tuple[np.ndarray, 
 
 
 def _grid(
-    land: Any, rows: np.ndarray, x: np.ndarray, y: np.ndarray, callback: Callable[[int, int], Any] | None
-) -> np.ndarray:
-    """Values (ny, nx) on a plane of rows (3, D): origin and axes. NaN where the landscape cannot be evaluated."""
-    n, span = len(x), land.span(rows)
-    values = np.full((len(y), n), np.nan)
+    land: Any,
+    rows: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    metrics: bool,
+    callback: Callable[[int, int], Any] | None,
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Values (ny, nx) on a plane of rows (3, D), origin and axes, and metrics; NaN where they cannot be evaluated."""
+    n, span = len(x), None if metrics else land.span(rows)
+    found: dict[str, np.ndarray] = {}
     failure: LandscapeError | None = None
+
+    def evaluate(coefficients: np.ndarray) -> dict[str, np.ndarray]:
+        if span is None:
+            measured: dict[str, np.ndarray] = land.measure((coefficients @ rows).astype(land.dtype))
+            return measured
+        return {LOSS: span.values(coefficients)}
+
     for k in range(len(y)):
         coefficients = np.stack([np.ones(n), x, np.full(n, y[k])], axis=1)
-        try:
-            values[k] = span.values(coefficients)
-        except LandscapeError:
-            for m in range(n):  # one by one, to keep those that can be evaluated
-                try:
-                    values[k, m] = span.values(coefficients[m : m + 1])[0]
-                except LandscapeError as error:
-                    failure = error
+        parts = [slice(0, n)]
+        while parts:
+            part = parts.pop()
+            try:
+                for name, values in evaluate(coefficients[part]).items():
+                    found.setdefault(name, np.full((len(y), n), np.nan))[k, part] = values
+            except LandscapeError as error:
+                failure = error
+                if part.stop - part.start > 1:  # one by one, to keep those that can be evaluated
+                    parts = [slice(m, m + 1) for m in range(n)]
         if callback is not None:
             callback(k + 1, len(y))
+    values = found.pop(LOSS, np.full((len(y), n), np.nan))
     values[~np.isfinite(values)] = np.nan
     if np.isnan(values).all():
         raise LandscapeError(f"no point of the plane could be evaluated{f': {failure}' if failure else ''}", rows[0])
-    return values
+    return values, found
 
 
 def _quantities(land: Any, path: Path | None) -> dict[str, str]:
@@ -362,7 +453,7 @@ def has_random_directions(landscape: Any, points: Any, path: Path | None = None)
 def _given(points: Any, path: Path | None) -> np.ndarray:
     """(K, D): the points, or the start of the path."""
     if points is None and path is None:
-        raise ValueError("no points and no path are given; expected one of them to span the plane")
+        raise ValueError("no points, path or trajectory are given; expected one of them to span the plane")
     if path is not None and not isinstance(path, Path):
         raise TypeError(f"path is {type(path).__name__}; expected a Path, as find_path and load_path return")
     given = path.start if points is None else points  # type: ignore[union-attr]
