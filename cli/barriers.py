@@ -13,59 +13,60 @@ import typer
 from minilandscape.paths.methods import Fourier
 
 from .inputs import Vector, read_vector_file
-from .landscapes import Landscape, Limit, Split, Where, check_own, of_module
+from .landscapes import Where, of_module, on_landscape
+from .lines import print_lines, print_table
 from .methods import with_counts
 from .options import (
-    Data,
-    Device,
-    Dtype,
+    OUTPUT,
+    PATH,
+    RUN,
     Json,
-    Model,
-    TrainSize,
+    RetryFailed,
+    Scheduler,
     UsageError,
-    Variant,
+    Workers,
+    choice,
     file_and_row,
-    one_of,
     refuse_given,
 )
-from .output import check_outputs, note, print_json, progress_bar
+from .output import check_outputs, note, print_json, progress_bar, wrote
+
+#: What a recipe of a network's landscape is made of.
+OF_RECIPES = ("model", "variant", "split", "n_images")
 
 
 @with_counts(Fourier)
+@on_landscape()
 def barriers(
     context: typer.Context,
     files: Annotated[
         list[str],
         typer.Argument(
             help="Sets of vectors, (K, D) each; checkpoints of a module of your own make one set.",
-            metavar="A.npy [B.npy …]",
+            metavar="FILE",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for results, barriers.csv and barriers.png.")],
-    pairs: Annotated[int, typer.Option(min=1, help="Random distinct pairs of each set.")] = 10,
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for results, table and histograms.", metavar="FOLDER", rich_help_panel=OUTPUT),
+    ],
+    where: Where,
+    pairs: Annotated[
+        int, typer.Option(min=1, help="Random distinct pairs of each set.", metavar="N", rich_help_panel=PATH)
+    ] = 10,
     search: Annotated[
         str,
         typer.Option(
-            help="adam (Algorithm 2 of the paper, --steps steps), converged (run to convergence), or both.",
-            callback=one_of("both", "adam", "converged"),
+            help="adam is Algorithm 2 of the paper, in --steps steps; converged runs to convergence.",
+            rich_help_panel=PATH,
+            **choice("both", "adam", "converged"),
         ),
     ] = "both",
-    landscape: Landscape = None,
-    steps: Annotated[int, typer.Option(min=1, help="Adam steps.")] = 100,
-    seed: Annotated[int, typer.Option(min=0, help="Of the choice of pairs.")] = 0,
-    split: Split = "train",
-    limit: Limit = None,
-    model: Model = "auto",
-    variant: Variant = None,
-    data: Data = "auto",
-    train_size: TrainSize = None,
-    device: Device = "cpu",
-    dtype: Dtype = "float32",
-    scheduler: Annotated[str | None, typer.Option(help="A Dask scheduler, tcp://HOST:8786. Default: here.")] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Local processes. Default: one a core; with --device gpu, one.")
-    ] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run tasks again that failed before.")] = False,
+    steps: Annotated[int, typer.Option(min=1, help="Adam steps.", metavar="N", rich_help_panel=PATH)] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Of the choice of pairs.", metavar="N", rich_help_panel=RUN)] = 0,
+    scheduler: Scheduler = None,
+    workers: Workers = None,
+    retry_failed: RetryFailed = False,
     as_json: Json = False,
     **options: Any,
 ) -> None:
@@ -74,76 +75,89 @@ def barriers(
     On the loss of a network, or on any energy of your own (--landscape). The same command resumes; more --pairs are
     added to those that are there.
     """
-    from minilandscape.backend import thread_count
-    from minilandscape.data import WORDS
-    from minilandscape.pairs import NamedRecipe, NetworkRecipe
     from minilandscape.set_barriers import SEARCHES
     from minilandscape.set_barriers import barriers as run
-    from minilandscape.tasks import Store, Task
 
-    check_own(context)
+    where.check(context)
     if scheduler is not None:
         refuse_given(context, ("workers",), "of processes here, while --scheduler has workers of its own")
     if search == "converged":
         refuse_given(context, ("steps",), "of Adam, without effect on --search converged")
-    check_outputs(out / "barriers.csv", inputs=(*files, data))
+    check_outputs(out / "barriers.csv", inputs=(*files, where.data))
     if len(set(files)) < len(files):
         raise UsageError("a file is given twice; give each set once")
-    where = Where(landscape, model, variant, data, train_size, split, limit, device, dtype)
-    land = None if landscape is None else where.landscape([])[0]
-    sets = _sets(files, land)
-    for name, vectors in sets.items():
-        if len(vectors) < 2:
-            raise ValueError(f"{name} is one vector; expected a set of at least two, (K, D)")
-    arrays = {name: np.stack([vector.values for vector in vectors]) for name, vectors in sets.items()}
-    recipe: Any = None if landscape is None else NamedRecipe(landscape, os.getcwd(), of_module)
-    facts: dict[str, Any] = {"landscape": landscape}
-    if landscape is None:
-        _, facts = where.landscape([vector for vectors in sets.values() for vector in vectors])
-    if recipe is None:
-        place = data if data in WORDS else str(Path(data).expanduser().resolve())
-        names = ("model", "variant", "split", "n_images")
-        recipe = NetworkRecipe(
-            **{name: facts[name] for name in names}, data=place, data_key=facts["key"], device=device, dtype=dtype
-        )
-    if workers is None and scheduler is None and device == "gpu":
-        workers = 1
-    n_workers = workers or thread_count()
+    sets, recipe, facts = _opened(files, where)
     searches = SEARCHES if search == "both" else (search,)
     n_paths = sum(min(pairs, len(v) * (len(v) - 1) // 2) for v in sets.values()) * len(searches)
-    processes = f"{n_workers} process{'es' if n_workers > 1 else ''}"
-    note(f"{n_paths} paths on {f'the scheduler {scheduler}' if scheduler else processes}")
+    processes = None if scheduler else _processes(workers, where.device)
+    note(f"{n_paths} paths on {f'the scheduler {scheduler}' if scheduler else _counted(processes or 1)}")
+    placed: dict[str, Any] = {"scheduler": scheduler, "workers": processes, "retry_failed": retry_failed}
     try:
-        with progress_bar("barriers", None) as advance:
+        with progress_bar("barriers", n_paths) as advance:
 
-            def show(task: Task, how: str, done: int) -> None:
-                advance(done, f"{task.name} {how}")
+            def show(task: Any, how: str, done: int) -> None:
+                advance(done, f"{done} of {n_paths} paths; {task.name} {how}")
 
             found = run(
-                recipe,
-                arrays,
-                out,
-                pairs=pairs,
-                seed=seed,
-                searches=searches,
-                steps=steps,
-                **options,
-                scheduler=scheduler,
-                workers=None if scheduler else n_workers,
-                retry_failed=retry_failed,
+                recipe, sets, out, pairs=pairs, seed=seed, searches=searches, steps=steps, **options, **placed,
                 progress=show,
-            )
+            )  # fmt: skip
     except KeyboardInterrupt:
-        kept = len(Store(out).ids("results"))
-        command = shlex.join(["minilandscape", *context.obj])
-        note(f"{kept} results are finished and kept; the same command resumes: {command}")
+        _say_what_is_kept(out, context.obj)
         raise
-    _print(found, list(sets), facts, out, as_json)
+    rows, tests = _rows(found, list(sets)), _tests(found, list(sets))
+    if as_json:
+        table = str(out / "barriers.csv")
+        print_json({"sets": rows, "tests": tests, "rows": found.rows, "data": facts, "table": table})
+    else:
+        _print(rows, tests, found.searches)
+        print_lines(wrote(*(out / f"barriers.{ending}" for ending in ("csv", "png", "svg"))))
     if failed := found.tasks.failed:
         raise RuntimeError(
             f"{len(failed)} of {n_paths} paths failed, the first: {found.tasks.reasons[failed[0]]}; "
             "--retry-failed runs them again"
         )
+
+
+def _processes(workers: int | None, device: str) -> int:
+    """Processes here: those asked for, else one per core; one on a GPU."""
+    from minilandscape.backend import thread_count
+
+    return workers or (1 if device == "gpu" else thread_count())
+
+
+def _counted(processes: int) -> str:
+    return "1 process" if processes == 1 else f"{processes} processes"
+
+
+def _say_what_is_kept(out: Path, arguments: list[str]) -> None:
+    """Says on standard error what an interrupted command keeps, and how to resume it."""
+    from minilandscape.tasks import Store
+
+    kept = len(Store(out).ids("results"))
+    command = shlex.join(["minilandscape", *arguments])
+    note(f"{kept} results are finished and kept; the same command resumes: {command}")
+
+
+def _opened(files: list[str], where: Where) -> tuple[dict[str, np.ndarray], Any, dict[str, Any]]:
+    """The sets (K, D) by name, what makes their landscape in other processes, and what is known of it."""
+    from minilandscape.data import WORDS
+    from minilandscape.pairs import NamedRecipe, NetworkRecipe
+
+    land = None if where.landscape is None else where.of_vectors([])[0]
+    sets = _sets(files, land)
+    for name, vectors in sets.items():
+        if len(vectors) < 2:
+            raise ValueError(f"{name} is one vector; expected a set of at least two, (K, D)")
+    arrays = {name: np.stack([vector.values for vector in vectors]) for name, vectors in sets.items()}
+    if where.landscape is not None:
+        facts: dict[str, Any] = {"landscape": where.landscape}
+        return arrays, NamedRecipe(where.landscape, os.getcwd(), of_module), facts
+    _, facts = where.of_vectors([vector for vectors in sets.values() for vector in vectors])
+    place = where.data if where.data in WORDS else str(Path(where.data).expanduser().resolve())
+    network = {name: facts[name] for name in OF_RECIPES}
+    recipe = NetworkRecipe(**network, data=place, data_key=facts["key"], device=where.device, dtype=where.dtype)
+    return arrays, recipe, facts
 
 
 def _sets(files: list[str], land: Any) -> dict[str, list[Vector]]:
@@ -163,8 +177,8 @@ def _sets(files: list[str], land: Any) -> dict[str, list[Vector]]:
     return sets
 
 
-def _print(found: Any, files: list[str], facts: dict[str, Any], out: Path, as_json: bool) -> None:
-    """A row for each set and search, and the test between two sets."""
+def _rows(found: Any, files: list[str]) -> list[dict[str, Any]]:
+    """What is said of each set and search: quartiles over its paths."""
     rows = []
     for file in files:
         for search, text in found.searches.items():
@@ -174,32 +188,33 @@ def _print(found: Any, files: list[str], facts: dict[str, Any], out: Path, as_js
                 quartiles = np.quantile([path[what] for path in paths], (0.25, 0.5, 0.75)).tolist() if paths else None
                 row[what] = quartiles
             rows.append({**row, "converged": sum(path["converged"] for path in paths)})
-    tests = []
-    if len(files) == 2:
-        for search in found.searches:
-            if (test := found.compare(*files, search)) is not None:
-                tests.append({"search": search, "what": "barrier", **vars(test)})
-    if as_json:
-        print_json(
-            {"sets": rows, "tests": tests, "rows": found.rows, "data": facts, "table": str(out / "barriers.csv")}
-        )
-        return
-    print("medians [quartiles] of the barrier, above the endpoint of higher value; medians of the rest")
-    width = max(map(len, files))
+    return rows
+
+
+def _tests(found: Any, files: list[str]) -> list[dict[str, Any]]:
+    """The comparison of two sets by each search."""
+    if len(files) != 2:
+        return []
+    tests = {search: found.compare(*files, search) for search in found.searches}
+    return [{"search": name, "what": "barrier", **vars(test)} for name, test in tests.items() if test is not None]
+
+
+def _print(rows: list[dict[str, Any]], tests: list[dict[str, Any]], searches: dict[str, str]) -> None:
+    """A row for each set and search, and the test between two sets."""
+    print("medians over the paths of each set; barrier: the maximum above the higher endpoint, [quartiles]")
+    table = [["set", "search", "barrier", "[quartiles]", "maximum", "height", "straight line", "converged"]]
     for row in rows:
-        if not row["paths"]:
-            print(f"{row['file']:<{width}}  {row['meaning']:<20} no path is finished")
-            continue
-        low, middle, high = row["barrier"]
-        print(
-            f"{row['file']:<{width}}  {row['meaning']:<20} barrier {middle:.4g} [{low:.4g}, {high:.4g}]  "
-            f"height {row['height'][1]:.5g}  maximum {row['maximum'][1]:.5g}  "
-            f"straight line {row['height_linear'][1]:.4g}  converged {row['converged']}/{row['paths']}"
-        )
+        numbers = ["-"] * 5
+        if row["paths"]:
+            low, middle, high = row["barrier"]
+            others = (f"{row[what][1]:.5g}" for what in ("maximum", "height", "height_linear"))
+            numbers = [f"{middle:.4g}", f"[{low:.4g}, {high:.4g}]", *others]
+        converged = f"{row['converged']} of {row['paths']}" if row["paths"] else "no path is finished"
+        table.append([row["file"], row["meaning"], *numbers, converged])
+    print_table(table)
     for test in tests:
         n = " + ".join(map(str, test["n"]))
         print(
-            f"{found.searches[test['search']]}: mean barriers {test['first']:.4g} and {test['second']:.4g}, "
+            f"{searches[test['search']]}: mean barriers {test['first']:.4g} and {test['second']:.4g}, "
             f"p = {test['p']:.2g} (permutation test of {n} paths that share no vector)"
         )
-    print(f"wrote {out / 'barriers.csv'}, {out / 'barriers.png'}, {out / 'barriers.svg'}")

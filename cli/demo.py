@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .options import Data, Json
-from .output import check_pictures, note, print_json, progress_bar, save_figure
+from .lines import print_lines, print_table
+from .options import OUTPUT, Data, Json
+from .output import check_pictures, note, print_json, progress_bar, save_figure, wrote
+
+#: What a demonstration says that it does, in turn.
+STAGES = 4
 
 
 def demo(
     data: Data = "mnist5k",
-    out: Annotated[Path, typer.Option(help="The figure.")] = Path("minilandscape-demo.png"),
+    out: Annotated[Path, typer.Option(help="Draw the paths here.", metavar="DEMO.png", rich_help_panel=OUTPUT)] = Path(
+        "minilandscape-demo.png"
+    ),
     as_json: Json = False,
 ) -> None:
-    """The main job, small: train two networks with each optimiser, connect each pair by a low-loss path."""
+    """Train two networks with each optimiser, connect each pair by a low-loss path: two minutes.
+
+    Prints the training loss along the straight line and along the path, after the paper's 100 steps and at convergence.
+    """
     from minilandscape.data import load_mnist
     from minilandscape.demo import plot_demo, run_demo
 
     check_pictures(out, inputs=(data,))
     mnist = load_mnist(data, notify=note)
     note(f"data: {mnist.describe()}")
-    with progress_bar("demo", None):
-        result = run_demo(mnist, note)
+    with progress_bar("demo", STAGES) as advance:
+        begun = itertools.count()
+
+        def say(stage: str) -> None:
+            note(stage)
+            advance(next(begun), stage)
+
+        result = run_demo(mnist, say)
     save_figure(plot_demo(result), out)
     rows: dict[str, dict[str, Any]] = {
         optimizer: {
@@ -47,14 +63,17 @@ def demo(
         print_json({"paths": rows, "data": mnist.key, "figure": str(out)})
         return
     n_images = result.runs["sgd"][0].data["n_train"]  # a small data set has fewer than the demo would take
-    print(f"fcp (authors' variant), the first {n_images:,} images; the training loss along paths between two solutions")
-    print(f"{'trained by':10} {'endpoint':>9} {'straight':>9}   {'search':22} {'maximum':>9}  converged")
+    print(
+        f"fcp (authors' variant), the first {n_images:,} images; the largest training loss along paths between two "
+        "networks"
+    )
+    table = [["trained by", "endpoints", "straight line", "path", "search", "converged"]]
     for optimizer, row in rows.items():
-        for name, label in (("adam", "100 Adam steps"), ("auto", "to convergence (auto)")):
+        for name, label in (("adam", "100 Adam steps"), ("auto", "to convergence")):
             found = row[name]
-            said = f"yes, in {found['steps']} steps" if found["converged"] else f"no: {found['reason']}"
-            print(
-                f"{optimizer:10} {max(row['endpoints']):9.2e} {row['height_linear']:9.2e}   {label:22} "
-                f"{found['maximum']:9.2e}  {said}"
-            )
-    print(f"wrote {out}")
+            said = f"yes, in {found['steps']} steps" if found["converged"] else f"no ({found['reason']})"
+            losses = max(row["endpoints"]), row["height_linear"], found["maximum"]
+            table.append([optimizer, *(f"{loss:.2e}" for loss in losses), label, said])
+    print_table(table)
+    print_lines(wrote(out))
+    note("next: minilandscape train fcp --seeds 0-1 --out two; minilandscape connect two/train.npy:0 two/train.npy:1")

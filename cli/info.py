@@ -16,7 +16,7 @@ PACKAGES = (
 
 
 def info(as_json: Json = False) -> None:
-    """Versions, devices, and where the images would come from."""
+    """Print versions, devices, and where the images would come from."""
     from minilandscape import backend
     from minilandscape.data import where_data_would_come_from
 
@@ -40,6 +40,6 @@ def info(as_json: Json = False) -> None:
         return
     for name, text in (versions | devices).items():
         print(f"{name:14} {text}")
-    print("data, in the order of --data auto:")
+    print("images, in the order in which --data auto looks for them:")
     for place in places:
-        print(f"  {'yes' if place['found'] else 'no ':4} {place['place']}: {place['note']}")
+        print(f"  {'found' if place['found'] else 'no':6} {place['place']}: {place['note']}")

@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from .hints import MAKE_ENERGY, file_is_missing, not_vectors
 from .options import file_and_row
 from .output import note
-
-#: What files of PyTorch modules end in.
-CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
 
 
 @dataclass(frozen=True)
@@ -43,12 +41,9 @@ def read_vector_file(argument: str) -> list[Vector]:
 
     file, row = file_and_row(argument)
     if not Path(file).exists():
-        raise FileNotFoundError(f"{file} does not exist")
-    if Path(file).suffix in CHECKPOINTS:
-        raise ValueError(
-            f"{file} is a checkpoint of a module of your own: name what makes the module, with its loss and data, as "
-            "--landscape my_net:make"
-        )
+        raise file_is_missing(file)
+    if (error := not_vectors(file)) is not None:
+        raise error
     array = read_vectors(file)
     if array.ndim == 1:
         if row not in (None, 0):
@@ -64,12 +59,17 @@ def one_vector(argument: str) -> Vector:
     """The one vector of FILE or FILE:ROW."""
     vectors = read_vector_file(argument)
     if len(vectors) > 1:
-        raise ValueError(f"{argument} holds {len(vectors)} vectors; name one as {argument}:ROW")
+        raise ValueError(
+            f"{argument} holds {len(vectors)} vectors; name one, {argument}:0 to {argument}:{len(vectors) - 1}"
+        )
     return vectors[0]
 
 
-def read_path(file: Path) -> Any:
-    """The path of a file that connect wrote; ValueError says what else the file is."""
+def read_path(file: Path, chains: bool = False) -> Any:
+    """The path of a file that connect wrote, of ``connect --saddle`` too where ``chains``.
+
+    ValueError says what else the file is.
+    """
     from minilandscape.paths import load_path
 
     if file.is_file():
@@ -78,7 +78,19 @@ def read_path(file: Path) -> Any:
                 raise ValueError(f"{file} holds vectors (.npy); expected a path (.npz), which connect --out writes")
     elif file.is_dir():
         raise ValueError(f"{file} is a folder; expected a path (.npz), which connect --out writes")
+    if chains and (path := _path_of_chain(file)) is not None:
+        return path
     return load_path(file)
+
+
+def _path_of_chain(file: Path) -> Any:
+    """The path of a chain of minima; None where the file holds none."""
+    from minilandscape.connect import load_connection
+
+    try:
+        return load_connection(file).path
+    except (ValueError, KeyError):
+        return None
 
 
 def _records_beside(file: str) -> list[dict[str, Any]]:
@@ -126,7 +138,10 @@ def settle(vectors: list[Vector], model: str, variant: str | None, hint: str = "
         try:
             found = model_of_size(vector.values.size)
         except ValueError as error:
-            raise ValueError(f"{vector.file}: {error}{hint}") from None
+            refused = ValueError(f"{vector.file}: {error}{hint}")
+            if hint:
+                refused.add_note(MAKE_ENERGY)
+            raise refused from None
         if model != "auto" and found != model:
             raise ValueError(
                 f"{vector.file} holds {vector.values.size} numbers, as {found} has; {model} has {model_size(model)}"

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from .hints import CHECKPOINTS, about_landscape, no_checkpoint_landscape, no_name_of_landscape
 from .inputs import Vector, load_data, one_vector, read_vector_file, settle
-from .options import NETWORKS, TRAIN_ONLY, UsageError, file_and_row, one_of, refuse_given
+from .options import (
+    LANDSCAPE,
+    NETWORKS,
+    TRAIN_ONLY,
+    Command,
+    Data,
+    Device,
+    Dtype,
+    Model,
+    TrainSize,
+    Variant,
+    choice,
+    file_and_row,
+    refuse_given,
+    replace_parameter,
+)
 from .output import note
 
 Landscape = Annotated[
@@ -19,52 +38,44 @@ Landscape = Annotated[
         help="Your own landscape: MODULE:NAME of a function x -> (value, gradient), or of a function without arguments "
         "that returns a landscape, or a PyTorch module with its loss and data, as my_net:make.",
         metavar="MODULE:NAME",
+        rich_help_panel=LANDSCAPE,
     ),
 ]
 Split = Annotated[
-    str,
-    typer.Option(
-        help="The images of the landscape: train or test.", callback=one_of("train", "test"), rich_help_panel=NETWORKS
-    ),
+    str, typer.Option(help="The images that the loss is over.", rich_help_panel=NETWORKS, **choice("train", "test"))
 ]
 Limit = Annotated[
-    int | None, typer.Option(min=1, help="Only the first N images of the split.", rich_help_panel=NETWORKS)
+    int | None,
+    typer.Option(min=1, help="Only the first N images of the split.", metavar="N", rich_help_panel=NETWORKS),
 ]
-
-
-#: Options of a network and its images.
-OF_NETWORKS = ("model", "variant", "data", "train_size", "split", "limit", "device", "dtype")
-
-
-def check_own(context: typer.Context) -> None:
-    """Refuses options that would change nothing: of networks beside a landscape of the user's own, of the training
-    images beside ``--split test``."""
-    if context.params["landscape"] is not None:
-        refuse_given(context, OF_NETWORKS, "options of networks, without effect on --landscape")
-    elif context.params["split"] == "test":
-        refuse_given(context, ("train_size",), TRAIN_ONLY)
-    elif context.params["limit"] is not None and context.params["limit"] <= (context.params["train_size"] or 0):
-        refuse_given(context, ("train_size",), f"without effect since --limit takes {context.params['limit']} images")
 
 
 @dataclass(frozen=True)
 class Where:
-    """The options that name a landscape."""
+    """Where the vectors of a command lie: the options that name a landscape.
 
-    own: str | None
-    model: str
-    variant: str | None
-    data: str
-    train_size: int | None
-    split: str
-    limit: int | None
-    device: str
-    dtype: str
+    The fields are the options of every command that :func:`on_landscape` gives them to.
+    """
 
-    @classmethod
-    def of_own(cls, landscape: str) -> Where:
-        """A landscape of the user's own alone."""
-        return cls(landscape, "auto", None, "auto", None, "train", None, "cpu", "float32")
+    landscape: Landscape = None
+    split: Split = "train"
+    limit: Limit = None
+    model: Model = "auto"
+    variant: Variant = None
+    data: Data = "auto"
+    train_size: TrainSize = None
+    device: Device = "cpu"
+    dtype: Dtype = "float32"
+
+    def check(self, context: typer.Context) -> None:
+        """Refuses options that would change nothing: of networks beside a landscape of the user's own, of the training
+        images beside ``--split test``."""
+        if self.landscape is not None:
+            refuse_given(context, OF_NETWORKS, "options of networks, without effect on --landscape")
+        elif self.split == "test":
+            refuse_given(context, ("train_size",), TRAIN_ONLY)
+        elif self.limit is not None and self.limit <= (self.train_size or 0):
+            refuse_given(context, ("train_size",), f"without effect since --limit takes {self.limit} images")
 
     def open(
         self, files: Sequence[str], more: Sequence[Vector] = (), single: bool = True
@@ -84,32 +95,34 @@ class Where:
         def read(file: str) -> list[Vector]:
             return [one_vector(file)] if single else read_vector_file(file)
 
-        if self.own is None:
+        if self.landscape is None:
             vectors = [vector for file in files for vector in read(file)]
             if more:
                 _of_one_size([*vectors, *more])
-            return *self.landscape([*vectors, *more]), vectors
-        land = _own_landscape(self.own)
+            return *self.of_vectors([*vectors, *more]), vectors
+        land = _own_landscape(self.landscape)
         own = [file for file in files if hasattr(land, "read") and not file_and_row(file)[0].endswith(".npy")]
         if getattr(land, "interpolates", False):
             if not own or len(own) < len(files) or (more and len(own) < 2):
                 raise ValueError(
-                    f"--landscape {self.own} interpolates buffers, which no .npy and no path holds; expected the "
+                    f"--landscape {self.landscape} interpolates buffers, which no .npy and no path holds; expected the "
                     "checkpoints between which it does, as a.pt b.pt"
                 )
             land = land.between(*own)
         vectors = []
         for file in files:
+            if file not in own and Path(file_and_row(file)[0]).suffix.lower() in CHECKPOINTS:
+                raise no_checkpoint_landscape(file, self.landscape)
             vectors += [Vector(file, None, land.read(file))] if file in own else read(file)
         _of_one_size([*vectors, *more])
-        return land, {"landscape": self.own}, vectors
+        return land, {"landscape": self.landscape}, vectors
 
-    def landscape(self, vectors: list[Vector]) -> tuple[Any, dict[str, Any]]:
+    def of_vectors(self, vectors: list[Vector]) -> tuple[Any, dict[str, Any]]:
         """The landscape of some vectors, and what a result says of where they lie."""
         from minilandscape.networks import network_landscape
 
-        if self.own is not None:
-            return _own_landscape(self.own), {"landscape": self.own}
+        if self.landscape is not None:
+            return _own_landscape(self.landscape), {"landscape": self.landscape}
         name, chosen = settle(vectors, self.model, self.variant, "; a landscape of your own is named by --landscape")
         mnist = load_data(self.data, self.train_size, chosen, self.device)
         every = getattr(mnist, self.split)
@@ -147,8 +160,29 @@ def _own_landscape(spec: str) -> Any:
 
     module, colon, name = spec.partition(":")
     if not colon or not name or not all(part.isidentifier() for part in module.split(".")):
-        raise UsageError(f"--landscape is {spec!r}; expected MODULE:NAME, such as my_energy:make")
+        raise no_name_of_landscape(spec)
     try:
         return named_landscape(spec, convert=of_module)
     except ValueError as error:
-        raise ValueError(f"--landscape {error}") from error
+        raise ValueError(f"--landscape {error}{about_landscape(spec, error)}") from error
+
+
+#: Options of a network and its images.
+OF_NETWORKS = tuple(each.name for each in fields(Where) if each.name != "landscape")
+
+
+def on_landscape(**defaults: Any) -> Callable[[Command], Command]:
+    """Puts the options of :class:`Where`, some with other defaults, in the place of a command's ``where``."""
+    options = {
+        name: parameter.replace(default=defaults.get(name, parameter.default))
+        for name, parameter in inspect.signature(Where, eval_str=True).parameters.items()
+    }
+
+    def with_options(command: Command) -> Command:
+        @functools.wraps(command)
+        def called(**given: Any) -> None:
+            command(where=Where(**{name: given.pop(name) for name in options}), **given)
+
+        return replace_parameter(called, command, "where", options.values())
+
+    return with_options

@@ -13,19 +13,13 @@ from minilandscape.paths.method import Choice, Kind, Method, Switch, Whole, opti
 from minilandscape.paths.methods import METHODS
 from minilandscape.paths.search import as_method, without_effect
 
-from .options import one_of, refuse_given, usage
+from .options import OF_METHODS, PATH, Command, choice, refuse_given, replace_parameter, usage
 
-Command = Callable[..., None]
-MethodName = Annotated[
-    str,
-    typer.Option(
-        help=f"{', '.join(list(METHODS)[:-1])} or {list(METHODS)[-1]}.", metavar="NAME", callback=one_of(*METHODS)
-    ),
-]
+MethodName = Annotated[str, typer.Option(help="How the path is searched.", rich_help_panel=PATH, **choice(*METHODS))]
 
 
 def with_method_options(command: Command) -> Command:
-    """Puts the options of all methods in the place of a command's ``**options``, after its ``method``.
+    """Puts the options of all methods in the place of a command's ``**options``.
 
     One option stands for all that mean the same: ``--points`` also counts the images of a band.
     """
@@ -36,30 +30,22 @@ def with_method_options(command: Command) -> Command:
             takers.setdefault(meant.get(own, own), {})[method.name] = kind
     options = {}
     for name, kinds in takers.items():
-        panel = None if len(kinds) == len(METHODS) else f"Options of --method {', '.join(kinds)}"
+        panel = PATH if len(kinds) == len(METHODS) else OF_METHODS + ", ".join(kinds)
         options[name] = _option(name, list(kinds.values()), panel)
-    return _with_options(command, options, "method")
+    return replace_parameter(command, command, "options", _parameters(options))
 
 
 def with_counts(*methods: type[Method]) -> Callable[[Command], Command]:
     """Puts the options of some methods that count something in the place of a command's ``**options``."""
     kinds = {name: kind for method in methods for name, kind in options_of(method).items()}
-    counts = {name: _option(name, [kind], None) for name, kind in kinds.items() if isinstance(kind, Whole)}
-    return lambda command: _with_options(command, counts, "landscape")
+    counts = {name: _option(name, [kind], PATH) for name, kind in kinds.items() if isinstance(kind, Whole)}
+    return lambda command: replace_parameter(command, command, "options", _parameters(counts))
 
 
-def _with_options(command: Command, options: dict[str, Any], after: str) -> Command:
-    parameters = []
-    for parameter in inspect.signature(command, eval_str=True).parameters.values():
-        if parameter.kind is not parameter.VAR_KEYWORD:
-            parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY))
-        if parameter.name == after:
-            parameters += [
-                inspect.Parameter(name, parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-                for name, annotation in options.items()
-            ]
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return command
+def _parameters(options: dict[str, Any]) -> list[inspect.Parameter]:
+    """Parameters of some annotations."""
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return [inspect.Parameter(name, kind, default=None, annotation=each) for name, each in options.items()]
 
 
 def _option(name: str, kinds: list[Kind], panel: str | None) -> Any:
@@ -70,11 +56,10 @@ def _option(name: str, kinds: list[Kind], panel: str | None) -> Any:
     if isinstance(kind, Switch):
         return Annotated[bool | None, typer.Option(f"--{flag}/--no-{flag}", **declared)]
     if isinstance(kind, Whole):
-        return Annotated[int | None, typer.Option(f"--{flag}", min=kind.least, **declared)]
+        return Annotated[int | None, typer.Option(f"--{flag}", min=kind.least, metavar="N", **declared)]
     if isinstance(kind, Choice):
-        callback = one_of(*kind.names)
-        return Annotated[str | None, typer.Option(f"--{flag}", metavar="NAME", callback=callback, **declared)]
-    return Annotated[float | None, typer.Option(f"--{flag}", **declared)]
+        return Annotated[str | None, typer.Option(f"--{flag}", **choice(*kind.names), **declared)]
+    return Annotated[float | None, typer.Option(f"--{flag}", metavar="X", **declared)]
 
 
 def method_given(context: typer.Context, name: str, options: dict[str, Any]) -> Method:

@@ -10,8 +10,28 @@ import typer
 
 from .inputs import load_data, read_vector_file, settle
 from .landscapes import OF_NETWORKS, Landscape, Where
-from .options import TRAIN_ONLY, Data, Device, Dtype, Json, Model, TrainSize, UsageError, Variant, one_of, refuse_given
+from .lines import print_lines, print_table
+from .options import (
+    NETWORKS,
+    OUTPUT,
+    TRAIN_ONLY,
+    TRAINING,
+    Data,
+    Device,
+    Dtype,
+    Json,
+    Model,
+    TrainSize,
+    UsageError,
+    Variant,
+    choice,
+    refuse_given,
+    vector_name,
+)
 from .output import check_outputs, note, print_json, progress_bar
+
+#: Splits in words.
+KINDS = {"train": "training", "test": "test"}
 
 
 def _seeds(seed: int, seeds: str | None) -> tuple[list[int], bool]:
@@ -42,36 +62,78 @@ def train(
     context: typer.Context,
     model: Annotated[
         str,
-        typer.Argument(help="fcp, lenet, autoencoder or lstm.", callback=one_of("fcp", "lenet", "autoencoder", "lstm")),
+        typer.Argument(
+            help="The network: fcp, lenet, autoencoder or lstm.",
+            **{**choice("fcp", "lenet", "autoencoder", "lstm"), "metavar": "MODEL"},
+        ),
     ],
     optimizer: Annotated[
-        str, typer.Option(help="lbfgs-gss (Algorithm 1), sgd or adam.", callback=one_of("lbfgs-gss", "sgd", "adam"))
+        str,
+        typer.Option(
+            help="lbfgs-gss is Algorithm 1 of the paper.",
+            rich_help_panel=TRAINING,
+            **choice("lbfgs-gss", "sgd", "adam"),
+        ),
     ] = "lbfgs-gss",
     epochs: Annotated[
-        int | None, typer.Option(min=0, help="Epochs; iterations of lbfgs-gss. Default: 75, lbfgs-gss 1,000.")
+        int | None,
+        typer.Option(
+            min=0,
+            help="Epochs; iterations of lbfgs-gss. Default: 75, lbfgs-gss 1,000.",
+            metavar="N",
+            rich_help_panel=TRAINING,
+        ),
     ] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate of sgd (0.1) and adam (0.001).")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images in a mini-batch of sgd and adam.")] = 64,
-    seed: Annotated[int, typer.Option(min=0, help="Of the initial weights and of the order of the images.")] = 0,
+    lr: Annotated[
+        float | None,
+        typer.Option(help="Learning rate of sgd (0.1) and adam (0.001).", metavar="X", rich_help_panel=TRAINING),
+    ] = None,
+    batch_size: Annotated[
+        int,
+        typer.Option(min=1, help="MNIST images per mini-batch of sgd and adam.", metavar="N", rich_help_panel=TRAINING),
+    ] = 64,
+    seed: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Of the initial weights and of the order of the images.", metavar="N", rich_help_panel=TRAINING
+        ),
+    ] = 0,
     seeds: Annotated[
-        str | None, typer.Option(help="A-B: a run for each seed; the files then hold one row a run.")
+        str | None,
+        typer.Option(
+            help="A run for each seed from A to B; the files then hold one row per run.",
+            metavar="A-B",
+            rich_help_panel=TRAINING,
+        ),
     ] = None,
     loss_floor: Annotated[
         float | None,
-        typer.Option(help="A run ends at this training loss; 0: no floor. Default: lbfgs-gss 1e-8, else 0."),
+        typer.Option(
+            help="Target loss: a run ends at this training loss; 0 for none. Default: lbfgs-gss 1e-8, else 0.",
+            metavar="X",
+            rich_help_panel=TRAINING,
+        ),
     ] = None,
     variant: Variant = None,
     data: Data = "auto",
     train_size: TrainSize = None,
     device: Device = "cpu",
     dtype: Dtype = "float32",
-    out: Annotated[Path | None, typer.Option(help="Folder for train.npy, test.npy and run.json.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for train.npy, test.npy and run.json. Default: named after the network and the options.",
+            metavar="FOLDER",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a network; keep the weights at the minimum of the training loss and of the test loss.
 
-    A repeated command resumes where an interrupted one stopped, with other --epochs too, and does nothing where all is
-    done.
+    train.npy holds the weights at the minimum of the training loss, test.npy those at the minimum of the test loss
+    (early stopping). The same command resumes an interrupted run, with other --epochs too, and does nothing where all
+    is done.
     """
     from minilandscape.training import CHECKPOINTS, run_options, train_to_folder
 
@@ -122,23 +184,36 @@ def train(
         facts = [{k: v for k, v in run.facts().items() if k != "curves"} for run in runs]
         print_json(facts[0] if single else facts)
         return
+    _print_runs(runs, f"{model} ({chosen['variant']}), {optimizer}")
+    print_lines([("wrote" if worked else "found", f"{folder}/train.npy, {folder}/test.npy, {folder}/run.json", "")])
+
+
+def _print_runs(runs: list[Any], title: str) -> None:
+    """A line for each run."""
+    data = runs[0].data
+    print(f"{title}: lowest losses over {data['n_train']:,} training and {data['n_test']:,} test images")
+    print(f"{'seed':>4}  {'train loss':>10}  {'at epoch':>8}  {'test loss':>10}  {'at epoch':>8}  ended")
     for run in runs:
         a, b = run.train_minimum, run.test_minimum
-        print(
-            f"{model} ({run.options['variant']}), {optimizer}, seed {run.options['seed']}: "
-            f"train loss {a['loss']:.3e} (epoch {a['epoch']}; {run.data['n_train']:,} images), "
-            f"test loss {b['loss']:.3e} (epoch {b['epoch']}; {run.data['n_test']:,} images); ended: {run.reason}"
-        )
-    print(f"{'wrote' if worked else 'in'} {folder}/train.npy, {folder}/test.npy, {folder}/run.json")
+        numbers = f"{a['loss']:>10.3e}  {a['epoch']:>8}  {b['loss']:>10.3e}  {b['epoch']:>8}"
+        print(f"{run.options['seed']:>4}  {numbers}  {run.reason}")
 
 
 def evaluate(
     context: typer.Context,
     files: Annotated[
-        list[str], typer.Argument(help="Vectors: FILE.npy, or FILE.npy:ROW of a set; checkpoints with --landscape.")
+        list[str],
+        typer.Argument(
+            help="Weights: FILE.npy, or FILE.npy:ROW of a set; checkpoints with --landscape.", metavar="FILE"
+        ),
     ],
     landscape: Landscape = None,
-    split: Annotated[str, typer.Option(help="train, test or both.", callback=one_of("train", "test", "both"))] = "both",
+    split: Annotated[
+        str,
+        typer.Option(
+            help="The images that losses are over.", rich_help_panel=NETWORKS, **choice("train", "test", "both")
+        ),
+    ] = "both",
     model: Model = "auto",
     variant: Variant = None,
     data: Data = "auto",
@@ -147,7 +222,7 @@ def evaluate(
     dtype: Dtype = "float32",
     as_json: Json = False,
 ) -> None:
-    """Losses and accuracies of weight vectors, one row a vector.
+    """Print losses and accuracies of weight vectors, one row per vector.
 
     On a landscape of your own (--landscape), its values; of a PyTorch module, losses and metrics over its data and its
     test data. An image counts as right where its label alone has the largest output, as 1/k where k classes share it.
@@ -176,19 +251,30 @@ def evaluate(
     if as_json:
         print_json(rows)
         return
+    _print_rows(rows, name)
+
+
+def _print_rows(rows: list[dict[str, Any]], name: str) -> None:
+    """A line for each vector: losses, and accuracies where the network has some."""
+    parts = [part for part in ("train", "test") if part in rows[0]]
+    images = " and ".join(f"{rows[0][part]['n_images']:,} {KINDS[part]}" for part in parts)
+    print(f"{name} ({rows[0]['variant']}): losses over {images} images")
+    columns = {
+        f"{part} {what}": {"loss": "{:.4e}", "accuracy": "{:.2%}"}[what]
+        for part in parts
+        for what in ("loss", "accuracy")
+        if what in rows[0][part]
+    }
+    table = [["weights", *columns]]
     for row in rows:
-        where = row["file"] if row["row"] is None else f"{row['file']}:{row['row']}"
-        parts = []
-        for part in ("train", "test"):
-            if part in row:
-                accuracy = f", accuracy {row[part]['accuracy']:.2%}" if "accuracy" in row[part] else ""
-                parts.append(f"{part} loss {row[part]['loss']:.4e}{accuracy} of {row[part]['n_images']:,} images")
-        print(f"{where} ({name}): " + "; ".join(parts))
+        numbers = [form.format(row[title.split()[0]][title.split()[1]]) for title, form in columns.items()]
+        table.append([vector_name(row["file"], row["row"]), *numbers])
+    print_table(table)
 
 
 def _evaluate_own(landscape: str, files: list[str], as_json: bool) -> None:
     """The values of a landscape of the user's own at some vectors, or all that it measures."""
-    land, facts, vectors = Where.of_own(landscape).open(files, single=False)
+    land, facts, vectors = Where(landscape).open(files, single=False)
     stack = np.stack([vector.values for vector in vectors])
     if hasattr(land, "measure"):
         columns = land.measure(stack)
@@ -202,6 +288,7 @@ def _evaluate_own(landscape: str, files: list[str], as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
+    table = [["point", *columns]]
     for row in rows:
-        where = row["file"] if row["row"] is None else f"{row['file']}:{row['row']}"
-        print(f"{where}: " + "; ".join(f"{name} {row[name]:.6g}" for name in columns))
+        table.append([vector_name(row["file"], row["row"]), *(f"{row[name]:.6g}" for name in columns)])
+    print_table(table)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import typer.core
 
 #: The option of K=V, as many as follow it.
 WORDS = "--calculator-options"
@@ -28,27 +29,17 @@ def spread_options(arguments: Iterable[str]) -> list[str]:
     return spread
 
 
-class PanelledCommand(typer.core.TyperCommand):
-    """A command whose help shows its options in their panels, in plain text.
+Command = Callable[..., None]
 
-    An option of K=V takes all that follow it.
-    """
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Reads the arguments."""
-        return list(super().parse_args(ctx, spread_options(args)))
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Arguments, the options of no panel, then those of each."""
-        panels: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
-        for param in self.get_params(ctx):
-            default = "Arguments" if param.param_type_name == "argument" else "Options"
-            if (record := param.get_help_record(ctx)) is not None:
-                panels.setdefault(getattr(param, "rich_help_panel", None) or default, []).append(record)
-        for panel, records in panels.items():
-            if records:
-                with formatter.section(panel):
-                    formatter.write_dl(records)
+def replace_parameter(called: Command, like: Command, name: str, options: Iterable[inspect.Parameter]) -> Command:
+    """Gives a function the options of another one, some of them in the place of one of that name."""
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(like, eval_str=True).parameters.values():
+        parameters += options if parameter.name == name else [parameter]
+    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return called
 
 
 class UsageError(ValueError):
@@ -64,16 +55,32 @@ def usage() -> Iterator[None]:
         raise UsageError(str(error)) from None
 
 
+def nearest(typed: str, names: Iterable[str]) -> str:
+    """What to say of a name that is none of those expected; nothing where none looks like it."""
+    found = get_close_matches(typed.lower(), names, n=1)
+    return f" (did you mean {found[0]}?)" if found else ""
+
+
 def one_of(*names: str) -> Callable[[typer.CallbackParam, str | None], str | None]:
     """The callback of an option that takes some names: another one is refused as the command line is read."""
 
     def check(option: typer.CallbackParam, value: str | None) -> str | None:
         if value is not None and value not in names:
             expected = ", ".join(names) if len(names) > 2 else " or ".join(names)
-            raise UsageError(f"{option.opts[0]} is {value!r}; expected one of {expected}")
+            shown = option.opts[0] if option.param_type_name == "option" else option.name
+            raise UsageError(f"{shown} is {value!r}{nearest(value, names)}; expected one of {expected}")
         return value
 
     return check
+
+
+def choice(*names: str) -> dict[str, Any]:
+    """What makes an option or argument one of some names: shown in the help, completed by the shell, checked."""
+
+    def completed(incomplete: str) -> list[str]:
+        return [name for name in names if name.startswith(incomplete)]
+
+    return {"metavar": f"[{'|'.join(names)}]", "callback": one_of(*names), "autocompletion": completed}
 
 
 #: Why an option of the training images is refused.
@@ -92,16 +99,20 @@ def refuse_given(context: typer.Context, names: Iterable[str], why: str) -> None
         raise UsageError(f"{', '.join(given)}: {why}; remove {'it' if len(given) == 1 else 'them'}")
 
 
-#: The panel of the options that a landscape of the user's own does not have.
-NETWORKS = "Networks and their images"
+#: Panels of options in a command's help, in their order; options of no panel come last.
+PATH, LANDSCAPE, NETWORKS = "Path", "Landscape", "Network and data"
+SADDLE, STRUCTURES = "Saddle", "Structures (--calculator)"
+TRAINING, ANALYSIS, RUN, OUTPUT = "Training", "Analysis", "Run", "Output"
+PANELS = (LANDSCAPE, PATH, SADDLE, TRAINING, ANALYSIS, NETWORKS, STRUCTURES, RUN, OUTPUT)
+#: Panels of options that only some path methods have begin so.
+OF_METHODS = f"{PATH}, only --method "
 
 Model = Annotated[
     str,
     typer.Option(
-        help="The network of a vector; auto infers it from the number of parameters.",
-        metavar="NAME",
-        callback=one_of("auto", "fcp", "lenet", "autoencoder", "lstm"),
+        help="The network; auto infers it from the number of parameters.",
         rich_help_panel=NETWORKS,
+        **choice("auto", "fcp", "lenet", "autoencoder", "lstm"),
     ),
 ]
 Variant = Annotated[
@@ -109,31 +120,45 @@ Variant = Annotated[
     typer.Option(
         help="paper (ReLU, pooling before it, 50,000 images) or authors (softplus, pooling after it, 60,000 images: "
         "what the printed tables come from). Default: what run.json beside a vector says, else paper.",
-        callback=one_of("paper", "authors"),
         rich_help_panel=NETWORKS,
+        **choice("paper", "authors"),
     ),
 ]
 Data = Annotated[
     str,
     typer.Option(
         help="auto, mnist5k (the digits of the mnist extra), openml, a folder of IDX files, or an .npz file.",
+        metavar="WORD|PATH",
         rich_help_panel=NETWORKS,
     ),
 ]
 TrainSize = Annotated[
     int | None,
-    typer.Option(min=1, help="Training images: the first N. Default: the variant's number.", rich_help_panel=NETWORKS),
+    typer.Option(
+        min=1,
+        help="Training images: the first N. Default: the variant's number.",
+        metavar="N",
+        rich_help_panel=NETWORKS,
+    ),
 ]
 Device = Annotated[
     str,
-    typer.Option(help="cpu, or gpu (CUDA, through CuPy).", callback=one_of("cpu", "gpu"), rich_help_panel=NETWORKS),
+    typer.Option(help="Where to compute; gpu is CUDA, through CuPy.", rich_help_panel=NETWORKS, **choice("cpu", "gpu")),
 ]
 Dtype = Annotated[
-    str, typer.Option(help="float32 or float64.", callback=one_of("float32", "float64"), rich_help_panel=NETWORKS)
+    str, typer.Option(help="Floating-point precision.", rich_help_panel=NETWORKS, **choice("float32", "float64"))
 ]
 Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document on standard output and nothing else there.")
+    bool,
+    typer.Option(
+        "--json", help="Print one JSON document on standard output and nothing else there.", rich_help_panel=OUTPUT
+    ),
 ]
+
+
+def vector_name(file: str, row: int | None) -> str:
+    """FILE, or FILE:ROW."""
+    return file if row is None else f"{file}:{row}"
 
 
 def file_and_row(argument: str) -> tuple[str, int | None]:
@@ -142,3 +167,21 @@ def file_and_row(argument: str) -> tuple[str, int | None]:
     if head and tail.isdigit() and not Path(argument).exists():
         return head, int(tail)
     return argument, None
+
+
+Scheduler = Annotated[
+    str | None,
+    typer.Option(help="A Dask scheduler, tcp://HOST:8786. Default: this computer.", rich_help_panel=RUN),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Processes on this computer. Default: one per core; with --device gpu, one.",
+        metavar="N",
+        rich_help_panel=RUN,
+    ),
+]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Run tasks again that failed before.", rich_help_panel=RUN)
+]

@@ -11,6 +11,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TextIO
 
+from minilandscape.display import Row
+
 from .options import UsageError, file_and_row
 
 #: Seconds between lines of progress where standard error is no terminal.
@@ -79,6 +81,12 @@ def note(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+def wrote(*files: Path | str | None) -> list[Row]:
+    """The line that names what was written; none where nothing was."""
+    written = ", ".join(str(file) for file in files if file is not None)
+    return [("wrote", written, "")] if written else []
+
+
 def print_json(document: Any) -> None:
     """The one JSON document of a command."""
     from minilandscape.files import json_text
@@ -133,11 +141,14 @@ def check_outputs(*paths: Path | None, inputs: Iterable[str | Path | None] = (),
     for path in paths:
         if path is None:
             continue
+        if path.is_dir():
+            example = f", such as {path / f'result{suffix}'}" if suffix else ""
+            raise ValueError(f"{path} cannot be written: it is a folder; expected the name of a file{example}")
         folder = path.parent
         while not folder.exists():
             folder = folder.parent
-        if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise ValueError(f"{path} cannot be written: {path if path.is_dir() else folder} is no writable folder")
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise ValueError(f"{path} cannot be written: {folder} is no writable folder")
         if path.exists() and any(path.samefile(file) for file in read):
             raise UsageError(f"{path} is read by this command and would be overwritten; name another file to write")
         if path.suffix.lower() != suffix and suffix:

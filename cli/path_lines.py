@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
+from minilandscape.display import Row
 
+from .lines import print_table
 from .output import note
 
 
@@ -32,38 +33,17 @@ def path_document(path: Any) -> dict[str, Any]:
     }
 
 
-def print_path(path: Any, facts: dict[str, Any]) -> None:
+def path_lines(path: Any, facts: dict[str, Any]) -> list[Row]:
     """What a person wants to know of a path, a line each."""
-    from minilandscape.paths import Ending
+    from minilandscape.paths.shown import path_rows
 
-    higher, counts, steps = max(path.height_ends), path.evaluations, len(path.history["height"]) - 1
-    place = "" if np.isnan(path.maximum_t) else f"   at t = {path.maximum_t:.3f}"
-    line = float(np.linalg.norm(path.end.astype(np.float64) - path.start))
-    print(
-        f"barrier      {path.barrier:.5g}   above the higher endpoint (straight line {path.height_linear - higher:.5g})"
-    )
-    print(f"maximum      {path.maximum:.6g}{place}")
-    print(
-        f"height       {path.height:.6g}   at the {len(path.t)} sample points (straight line {path.height_linear:.6g})"
-    )
-    print(f"endpoints    {path.height_ends[0]:.6g}, {path.height_ends[1]:.6g}")
-    print(f"path length  {path.length:.4g}   (straight line {line:.4g})")
-    if path.converged:
-        why = "" if path.reason is Ending.CONVERGED else f": {path.reason.meaning}"
-        print(f"converged    yes   in {steps} steps{why}")
-    else:
-        why = (
-            f"stopped after {steps} steps" if path.reason is Ending.STEPS else f"{path.reason.meaning} ({steps} steps)"
-        )
-        print(f"converged    no    {why}: the barrier is an upper bound;")
-        print(f"                   {_advice(path)}")
-    print(f"cost         {counts.gradients} gradient and {counts.values} value evaluations in {path.rounds} batches")
+    *rows, cost = path_rows(path, _advice(path))
     if "n_images" in facts:
-        print(f"images       {_images(facts)}")
+        rows.append(("loss of", _images(facts), ""))
     if walls := path.metadata.get("walls"):
-        note(
-            f"{walls} trial points could not be evaluated, and were gone around; the last: {path.metadata['last_wall']}"
-        )
+        around = f"the path leads around them; the last: {path.metadata['last_wall']}"
+        rows.append(("not evaluated", f"{walls} trial points", around))
+    return [*rows, cost]
 
 
 def along_document(along: Any) -> dict[str, Any]:
@@ -90,17 +70,19 @@ def print_along(along: Any) -> None:
 
 
 def _advice(path: Any) -> str:
-    """How to go on from a path that is not converged."""
+    """What to do about a path that is not converged."""
     from minilandscape.paths import Ending
 
     if path.reason is Ending.STEPS and path.metadata.get("solver") == "adam" and path.metadata.get("steps") != "auto":
         return "--solver auto runs to convergence"
+    if path.reason is Ending.STRAIGHT_LINE:
+        return "--method fourier searches a path"
     if path.reason in (Ending.STEPS, Ending.STAGES):
         return "write it with --out, and resume --from it"
     if path.reason is Ending.UNDER_RESOLVED:
         return f"give more --points than {len(path.t)}; --from resumes from a path that was written"
     if path.reason is Ending.NOT_STATIONARY:
-        return "give more --terms and --points; --split-at-minima goes on to the saddle"
+        return "give more --terms and --points; --split-at-minima refines the saddle"
     return str(path.reason.advice)
 
 
@@ -113,14 +95,17 @@ def _images(facts: dict[str, Any]) -> str:
     return f"the first {n:,} of {of:,} {kind} images: on all of them the barrier may differ"
 
 
-def print_pieces(pieces: list[dict[str, Any]]) -> None:
+def segment_lines(segments: list[dict[str, Any]]) -> list[Row]:
     """A line for each segment of a path that was split at minima."""
-    for k, piece in enumerate(pieces):
-        place = "between its endpoints" if piece["connects_ends"] else "not between its endpoints"
-        what = f"verified saddle {piece['value']:.8g}, {place}"
-        if not piece["converged"]:
-            what = f"saddle not verified: {piece['reason']}"
-        print(f"segment {k + 1:<4} {piece['height_ends'][0]:.6g} to {piece['height_ends'][1]:.6g}: {what}")
+    lines = []
+    for k, segment in enumerate(segments):
+        ends = f"{segment['height_ends'][0]:.6g} to {segment['height_ends'][1]:.6g}"
+        what = f"verified saddle {segment['value']:.8g}"
+        what += "" if segment["connects_ends"] else ", which leads to other minima than these"
+        if not segment["converged"]:
+            what = f"saddle not verified: {segment['reason']}"
+        lines.append((f"segment {k + 1}", f"{ends}: {what}", ""))
+    return lines
 
 
 def comparison_row(result: Any, label: str) -> dict[str, Any]:
@@ -142,17 +127,22 @@ def comparison_row(result: Any, label: str) -> dict[str, Any]:
     }
 
 
-def print_comparison(result: Any) -> None:
+def print_comparison(result: Any, budget: int) -> None:
     """A line for each method."""
-    columns = ("barrier", 12), ("maximum", 12), ("steps", 6), ("gradients", 10), ("values", 8)
-    print(f"{'method':<20} {' '.join(f'{name:>{width}}' for name, width in columns)}  {'converged':9}  ended")
+    table = [["method", "barrier", "maximum", "steps", "gradients", "values", "converged", "ended"]]
     for label in result.curves:
         row = comparison_row(result, label)
-        shown = {"barrier": "-", "maximum": "-", "steps": "-", "gradients": "-", "values": "-"}
-        converged, ended = "no", f"error: {row['error']}"
-        if row["error"] is None:
-            shown = {"barrier": f"{row['barrier']:.5g}", "maximum": f"{row['maximum']:.6g}", "steps": row["steps"]}
-            shown |= row["evaluations"]
-            converged, ended = "yes" if row["converged"] else "no", row["reason"]
-        numbers = " ".join(f"{shown[name]:>{width}}" for name, width in columns)
-        print(f"{label:<20} {numbers}  {converged:9}  {ended}")
+        if row["error"] is not None:
+            table.append([label, *"-----", "no", f"error: {row['error']}"])
+            continue
+        counts = row["evaluations"]
+        numbers = [
+            f"{row['barrier']:.5g}",
+            f"{row['maximum']:.6g}",
+            row["steps"],
+            counts["gradients"],
+            counts["values"],
+        ]
+        table.append([label, *map(str, numbers), "yes" if row["converged"] else "no", str(row["reason"])])
+    print_table(table)
+    note(f"barrier: the maximum above the higher endpoint; each method evaluates {budget:,} points at most (--budget)")

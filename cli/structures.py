@@ -8,13 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import UsageError, refuse_given
+from .hints import CHECKPOINTS
+from .options import STRUCTURES, UsageError, file_and_row, refuse_given
 from .output import check_outputs, check_pictures, note, print_json, progress_bar, save_figure
 
-#: The panel of the options of structures.
-STRUCTURES = "Structures and their calculator"
 #: Names of files that hold vectors or checkpoints, as opposed to structures.
-VECTORS = (".npy", ".npz", ".pt", ".pth", ".ckpt", ".safetensors", ".bin", "")
+VECTORS = (".npy", ".npz", *CHECKPOINTS, "")
 
 CalculatorName = Annotated[
     str | None,
@@ -38,11 +37,12 @@ CalculatorOptions = Annotated[
 Fmax = Annotated[
     float,
     typer.Option(
-        help="The largest force that is small at the saddle, eV/Å; the ends are relaxed to a fifth of it.",
+        help="Convergence threshold for the largest force at the saddle, eV/Å; endpoints are relaxed to a fifth of it.",
+        metavar="X",
         rich_help_panel=STRUCTURES,
     ),
 ]
-Relax = Annotated[bool, typer.Option(help="Relax both ends first.", rich_help_panel=STRUCTURES)]
+Relax = Annotated[bool, typer.Option(help="Relax both endpoints first.", rich_help_panel=STRUCTURES)]
 Match = Annotated[
     bool,
     typer.Option(
@@ -53,8 +53,8 @@ Match = Annotated[
 Images = Annotated[
     str | None,
     typer.Option(
-        help="A path to begin from: the images of a band, both ends among them, as neb.traj@-7: for its last seven; or "
-        "straight, idpp, geodesic (the package geodesic-interpolate). Default: the cheapest without a clash.",
+        help="Initial path: the NEB images, both endpoints included, as neb.traj@-7: for the last seven; or straight, "
+        "idpp, geodesic (the package geodesic-interpolate). Default: the cheapest without a clash.",
         metavar="FILE",
         rich_help_panel=STRUCTURES,
     ),
@@ -119,7 +119,7 @@ class Structures:
             file = _file_and_index(self.start)[0]
             n = _number_of_structures(file)
             frames = f"; {file} holds {n} structures: {file}@0 to {file}@{n - 1}" if n > 1 else ""
-            raise UsageError(f"{self.start} is given for both ends{frames}")
+            raise UsageError(f"{self.start} is given for both endpoints{frames}")
         start, end = read_structure(self.start), read_structure(self.end)
         initial = self.images if band is None else read_images(band)
         make = named_calculator(self.calculator, options_of(self.options))
@@ -163,6 +163,12 @@ def check_structures(context: typer.Context) -> bool:
     """Whether the command is given two structures; refuses options that would then, or else, have no effect."""
     given = context.params
     if given["calculator"] is not None:
+        for file in (given["start"], given["end"]):
+            if Path(file_and_row(file)[0]).suffix.lower() in (".npy", ".npz", *CHECKPOINTS):
+                raise UsageError(
+                    f"{file} is no structure, which --calculator takes; remove --calculator, or name a file that ASE "
+                    "reads"
+                )
         others = [name for name in given if name not in (*OF_STRUCTURES, *SHARED)]
         refuse_given(context, others, "without effect on structures with --calculator")
         return True
@@ -171,8 +177,8 @@ def check_structures(context: typer.Context) -> bool:
         name = _file_and_index(file)[0]
         if given["landscape"] is None and Path(name).suffix.lower() not in VECTORS and Path(name).is_file():
             raise UsageError(
-                f"{name} is no .npy file: a structure that ASE reads is connected with --calculator emt, lj, gfn2-xtb "
-                "or MODULE:CLASS, a checkpoint or other file of your own with --landscape MODULE:NAME"
+                f"{name} is no .npy file: to connect two structures add --calculator emt, lj, gfn2-xtb or "
+                "MODULE:CLASS, such as tblite.ase:TBLite; to connect files of your own add --landscape MODULE:NAME"
             )
     return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from math import floor, isfinite, log10
@@ -43,16 +44,22 @@ def count(n: int, noun: str, plural: str | None = None) -> str:
 
 
 def text_lines(rows: Sequence[Row]) -> str:
-    """Format rows as lines of text, a column each for the labels, the values and the remarks."""
-    labels = max(len(label) for label, _, _ in rows) + 1
-    # A sign stands before the column, so that digits are aligned.
-    shown = [value if value.startswith("-") else f" {value}" for _, value, _ in rows]
-    width = max((len(value) for value, (_, _, remark) in zip(shown, rows, strict=True) if remark), default=0) + 1
-    lines = [
-        f"{label:<{labels}}{value:<{width}}  {remark}" if remark else f"{label:<{labels}}{value}"
-        for (label, _, remark), value in zip(rows, shown, strict=True)
-    ]
-    return "\n".join(line.rstrip() for line in lines)
+    """Format rows as lines of text: the decimal points of numbers are aligned, and so are the remarks."""
+    if not rows:
+        return ""
+    labels = max(len(label) for label, _, _ in rows)
+    point = max([labels + 3, *(len(label) + 2 + _whole(value) for label, value, _ in rows if _whole(value))])
+    # Words begin at the last digit before the points.
+    shown = [f"{label:<{point - (_whole(value) or 1)}}{value}" for label, value, _ in rows]
+    width = max((len(text) for text, (_, _, remark) in zip(shown, rows, strict=True) if remark), default=0) + 3
+    lines = [f"{text:<{width}}{remark}" if remark else text for text, (_, _, remark) in zip(shown, rows, strict=True)]
+    return "\n".join(lines)
+
+
+def _whole(value: str) -> int:
+    """Count the characters before the decimal point of a number, or of the first of several; 0 for words."""
+    found = re.match(r"[-+]?\d[\d,]*(?=\.\d|e[-+]\d|, [-+\d]| [±(]|$)", value)
+    return len(found.group()) if found else 0
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> str:

@@ -257,7 +257,7 @@ def test_a_calculator_that_fails_is_one_sentence(
     write("x.xyz", Atoms("XeAl", [[0, 0, 0], [3, 0, 0]]))
     line = ("connect", "a.xyz", "b.xyz")
     assert run(*line) == 2
-    assert "with --calculator emt, lj, gfn2-xtb or MODULE:CLASS" in capsys.readouterr().err
+    assert "add --calculator emt, lj, gfn2-xtb or MODULE:CLASS" in capsys.readouterr().err
     for more, code, said in (
         (("--calculator", "foo"), 1, "expected emt, lj, gfn2-xtb, or MODULE:CLASS"),
         (("--calculator", "no_such:Thing"), 1, "no module named 'no_such'"),

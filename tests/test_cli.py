@@ -79,9 +79,11 @@ def test_train_evaluate_connect(folder: Path, capsys: pytest.CaptureFixture[str]
         assert run("connect", "run0/train.npy", "run1/train.npy", "--data", "data.npz", "--steps", "1", *limit) == 0
         assert f"landscape: the loss over {said} images" in capsys.readouterr().err
     assert run("evaluate", "run0/train.npy", "--data", "data.npz") == 0
-    out = capsys.readouterr().out
-    assert " of 300 images; test loss " in out
-    assert out.endswith(" of 100 images\n")
+    title, heads, row = capsys.readouterr().out.splitlines()
+    assert title == "fcp (authors): losses over 300 training and 100 test images"
+    assert heads.split() == ["weights", "train", "loss", "train", "accuracy", "test", "loss", "test", "accuracy"]
+    assert row.split()[0] == "run0/train.npy"
+    assert float(row.split()[1]) == pytest.approx(rows[0]["train"]["loss"], rel=1e-3)
     assert (folder / "p.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "p.npz").exists()
     assert run("connect", "run0/train.npy", "run1/train.npy", "--data", "data.npz", "--variant", "paper") == 1
@@ -361,9 +363,10 @@ def test_bad_weight_files_are_refused_in_one_line(folder: Path, capsys: pytest.C
     }.items():
         assert run("connect", "good.npy", bad, "--data", "data.npz", "--out", "p.npz", "--plot", "p.png") == 1
         captured = capsys.readouterr()
-        (line,) = captured.err.strip().splitlines()
+        line, *hint = captured.err.strip().splitlines()
         assert line.startswith("minilandscape: ")
         assert message in line
+        assert ("    def f(x):" in "\n".join(hint)) == (bad == "long.npy")
         assert captured.out == ""
     assert sorted(folder.iterdir()) == before
 
@@ -467,7 +470,7 @@ def test_what_landscape_may_name(
         (("connect", "a.npy", "b.npy", "--solver", "lbfgs-gss", "--lr", "1"), 2, "lr belongs"),
         (("connect", "a.npy", "b.npy", "--split", "both"), 2, "train or test"),
         (("connect", "a.npy", "b.npy", "--method", "string"), 2, "--method is 'string'; expected one of fourier, "),
-        (("surface", "a.npy", "--device", "tpu"), 2, "--device is 'tpu'; expected one of cpu or gpu"),
+        (("surface", "a.npy", "--device", "tpu"), 2, "; expected one of cpu or gpu"),
         (("curvature", "a.npy", "--dtype", "float16"), 2, "--dtype is 'float16'"),
         (("evaluate", "a.npy", "--variant", "mine"), 2, "--variant is 'mine'"),
         (("kpca", "a.npy", "--kernel", "cosine"), 2, "--kernel is 'cosine'"),
@@ -494,7 +497,11 @@ def test_what_landscape_may_name(
         (("curvature", "a.npy", "--step", "-1"), 2, "--step is -1.0; expected a finite number above 0"),
         (("curvature", "a.npy", "--step", "nan"), 2, "--step is nan; expected a finite number above 0"),
         (("surface", "a.npy", "b.npy", "--radius", "2"), 2, "--radius: "),
-        (("surface", "a.npy", "--margin", "0.25"), 2, "--margin: room that a plane around one point has not"),
+        (
+            ("surface", "a.npy", "--margin", "0.25"),
+            2,
+            "--margin: has no effect around one point",
+        ),
         (("surface", "a.npy", "b.npy", "--margin", "inf"), 2, "--margin is inf; expected a finite number"),
         (("surface", "a.npy", "--radius", "inf"), 2, "--radius is inf; expected a finite number"),
         (("surface", "a.npy", "b.npy", "c.npy", "--seed", "0"), 2, "--seed: of random directions"),
@@ -566,11 +573,11 @@ def test_an_angle_that_does_not_exist_is_not_printed(folder: Path, capsys: pytes
     text = capsys.readouterr().out
     assert "nan" not in text
     assert text.splitlines()[-1] == (
-        "between: distance 0 ± 0, no angle, since a vector at the common origin has no direction"
+        "between the two  distance 0 ± 0, no angle, since a vector at the common origin has no direction"
     )
     assert run_json(capsys, "statistics", "one.npy", "one.npy")["between"]["angle"] == [None, None]
     assert run("statistics", "two.npy", "two.npy") == 0
-    assert "within a: distance 1.414 ± 0, angle 180.0 ± 0.0 degrees" in capsys.readouterr().out
+    assert "within two.npy   distance 1.414 ± 0, angle 180.0 ± 0.0 degrees" in capsys.readouterr().out
 
 
 def test_the_demo_names_the_images_that_it_used(
@@ -669,7 +676,7 @@ def test_a_trace_or_an_error_that_does_not_exist_is_not_printed(
     number = r"trace +\d+(\.\d+)?"
     for probes, form in (("0", None), ("1", number), ("6", number + r" ± \d+(\.\d+)?")):
         assert run(*command, "--probes", probes) == 0
-        lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("trace")]
+        lines = [line.strip() for line in capsys.readouterr().out.splitlines() if line.startswith("trace")]
         assert len(lines) == (form is not None)
         for line in lines:
             assert re.fullmatch(str(form), line)
@@ -693,7 +700,8 @@ def test_curvature_and_surface(folder: Path, capsys: pytest.CaptureFixture[str])
     assert run("curvature", "set.npy", "--landscape", "bowl:make", "--plot", "c.png") == 2
     assert run("curvature", "set.npy:0", "--landscape", "bowl:make", "--plot", "c.png") == 0
     text = capsys.readouterr().out
-    assert "highest       8, 6, 4, 2" in text
+    assert re.search(r"^highest +8, 6, 4, 2$", text, re.MULTILINE)
+    assert re.search(r"^wrote +c.png$", text, re.MULTILINE)
     for option in ("--seed", "--probes"):
         assert run("curvature", "set.npy", "--landscape", "bowl:make", option, "0") == 2
         assert f"{option}: of random vectors" in capsys.readouterr().err
@@ -709,11 +717,11 @@ def test_curvature_and_surface(folder: Path, capsys: pytest.CaptureFixture[str])
     assert (folder / "s.png").exists()
     assert run_json(capsys, "surface", "v0.npy", *grid[1:])["values"] == found["values"]
     assert run("surface", "v0.npy", "--data", "data.npz", "--limit", "50", "--n", "3") == 0
-    text = capsys.readouterr().out
-    assert "nothing was written" in text
-    assert "filter-normalised" in text
+    captured = capsys.readouterr()
+    assert "nothing was written" in captured.err
+    assert "filter-normalised" in captured.out
     assert run("surface", "set.npy:0", "--landscape", "bowl:make", "--n", "3", "--seed", "1") == 0
-    assert "directions    random where points are missing, of length 1" in capsys.readouterr().out
+    assert "of length 1" in capsys.readouterr().out
     assert run(*grid, "--seed", "0") == 2
     assert "--seed: of random directions, which this plane does not have" in capsys.readouterr().err
     assert run("surface", "v0.npy", "set.npy:0", "--landscape", "bowl:make") == 1

@@ -346,7 +346,8 @@ def test_a_band_climbs_unless_it_is_told_not_to(folder: Path, capsys: pytest.Cap
 def test_a_comparison_has_a_line_for_a_method_that_raised(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "compare", "fails_once", "--budget", "150", "--plot", "c.png")
     assert code == 0
-    first, *others = out.splitlines()[1:]
+    first, *others, wrote = out.splitlines()[1:]
+    assert wrote.split() == ["wrote", "c.png"]
     assert re.fullmatch(r"fourier, adam +(- +){5}no +error: .*RuntimeError.*no license", first)
     assert [line[:20].strip() for line in others] == list(ENTRIES)[1:]
     barriers = {line[:20].strip(): float(line[20:].split()[0]) for line in others}
@@ -380,7 +381,7 @@ def test_the_help_shows_options_beside_the_methods_that_take_them(
         for title, text in re.findall(r"^(\S.*):\n((?:  .*\n|\n)+)", capsys.readouterr().out, re.MULTILINE)
     }
     curves = {"--terms", "--objective", "--power", "--offset", "--lam", "--solver", "--lr"}
-    assert sections["Options of --method fourier, bezier, polyline"] == curves
-    assert sections["Options of --method neb, autoneb"] == {"--climb"}
-    assert {"--points", "--steps", "--from"} <= sections["Options"]
-    assert sections["Networks and their images"] >= {"--model", "--data", "--limit"}
+    assert sections["Path, only --method fourier, bezier, polyline"] == curves
+    assert sections["Path, only --method neb, autoneb"] == {"--climb"}
+    assert {"--points", "--steps", "--from"} <= sections["Path"]
+    assert sections["Network and data"] >= {"--model", "--data", "--limit"}

@@ -48,6 +48,7 @@ LINES = {
         "p.npy:0 p.npy:1 --landscape option_energies:well --points 9 --steps 30 --method neb",
         "p.npy:0 p.npy:1 --landscape option_energies:well --points 9 --steps 30 --method autoneb",
         "p.npy:0 p.npy:1 --landscape option_energies:well --points 9 --method linear",
+        "m.npy:0 m.npy:1 --landscape option_energies:well --saddle",
         "v.npy w.npy --data data.npz --limit 20 --points 9 --steps 3",
         "v.npy w.npy --data data.npz --limit 20 --points 9 --steps 3 --split test --solver lbfgs-gss",
         "v.npy w.npy --data data.npz --limit 20 --points 9 --method linear",
@@ -121,12 +122,14 @@ VALUES: dict[str, str | dict[str, str]] = {
     "relax": "",
     "seed": "5",
     "seeds": "7-8",
+    "saddle": "",
     "solver": "lbfgs-gss",
     "split": {"evaluate": "train", "": "test"},
     "split_at_minima": "",
     "step": "1e-4",
     "steps": "4",
     "n_terms": "2",
+    "tolerance": "1e-8",
     "train_size": "30",
     "variant": "authors",
 }
@@ -177,9 +180,15 @@ def folder(tmp_path: Path, small_mnist: Any, monkeypatch: pytest.MonkeyPatch) ->
     np.save("p5.npy", rng.standard_normal((5, 3)))
     points = np.array([[-1.0, -0.4, 0.1], [1.0, 0.6, 0.0], [0.3, 0.3, 1.0]])
     np.save("p.npy", points)
+    minima = np.array([-0.98805364, 0.98805364])[:, None] * np.array([1, 0.45, 0])
+    np.save("m.npy", minima)
     np.save("wide.npy", rng.standard_normal(100))
     Path("option_energies.py").write_text(ENERGIES)
-    for name, ends in (("path", points[:2]), ("of_networks", (np.load("v.npy"), np.load("w.npy")))):
+    for name, ends in (
+        ("path", points[:2]),
+        ("of_minima", minima),
+        ("of_networks", (np.load("v.npy"), np.load("w.npy"))),
+    ):
         path = find_path(lambda x: (float(x @ x), 2 * x), *ends, steps=2, n_points=5)
         replace(path, coefficients=0.1 * rng.standard_normal(path.coefficients.shape)).save(f"{name}.npz")
     return tmp_path
@@ -231,7 +240,9 @@ def test_an_option_changes_the_answer_or_is_refused(
         if option.name == "split_at_minima" and "v.npy" in line:  # of 42,200 coordinates: minutes
             continue
         flag = next(iter(option.secondary_opts), flags[0])  # of what is on, that which turns it off
-        value = "of_networks.npz" if option.name in ("initial", "path") and "v.npy" in line else VALUES[option.name]
+        value = VALUES[option.name]
+        if option.name in ("initial", "path"):
+            value = "of_networks.npz" if "v.npy" in line else "of_minima.npz" if "m.npy" in line else value
         value = value if isinstance(value, str) else value.get(command, value[""])
         code, said, other = answer(f"{line} {flag} {value}", capsys)
         if code == 2:

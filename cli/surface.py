@@ -1,0 +1,174 @@
+"""The command surface: values on a plane."""
+
+from __future__ import annotations
+
+from math import inf
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from minilandscape.display import Row
+
+from .inputs import Vector, read_path
+from .landscapes import Where, on_landscape
+from .lines import print_lines
+from .options import ANALYSIS, OUTPUT, Json, UsageError, refuse_given
+from .output import check_outputs, check_pictures, note, print_json, progress_bar, save_figure, wrote
+
+#: Points of a plane at most.
+MOST_POINTS = 3
+
+
+@on_landscape()
+def surface(
+    context: typer.Context,
+    where: Where,
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(help="Up to three points: A.npy, SET.npy:ROW, or checkpoints.", metavar="FILE"),
+    ] = None,
+    path: Annotated[
+        Path | None,
+        typer.Option(
+            help="A path of connect, drawn too; its endpoints stand in for points that are not given.",
+            metavar="PATH.npz",
+            rich_help_panel=ANALYSIS,
+        ),
+    ] = None,
+    n: Annotated[
+        int, typer.Option("--n", min=2, help="Grid points along each axis.", metavar="N", rich_help_panel=ANALYSIS)
+    ] = 51,
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Margin around points or a path, as a fraction of the plane's extent. Default: 0.25.",
+            metavar="X",
+            rich_help_panel=ANALYSIS,
+        ),
+    ] = None,
+    radius: Annotated[
+        float | None,
+        typer.Option(
+            help="Around one point: in lengths of its weights on a network, else a distance. Default: 1.",
+            metavar="X",
+            rich_help_panel=ANALYSIS,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Of random directions, where the plane has some. Default: 0.",
+            metavar="N",
+            rich_help_panel=ANALYSIS,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the values here.", metavar="SURFACE.npz", rich_help_panel=OUTPUT)
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the values here.", metavar="SURFACE.png", rich_help_panel=OUTPUT)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Evaluate a plane through up to three points, through a path, or around one point.
+
+    Directions that the points leave open are those in which a path bends, or random.
+    """
+    files = files or []
+    where.check(context)
+    _check_plane(context, files, path, margin, radius)
+    inputs = (*files, path, where.data)
+    check_outputs(out, inputs=inputs, suffix=".npz")
+    check_pictures(plot, inputs=inputs)
+    found, facts = _measured(context, where, files, path, n, margin, radius, seed)
+    if out is not None:
+        found.save(out)
+    if plot is not None:
+        save_figure(found.plot().figure, plot)
+    if as_json:
+        print_json(_document(found, facts))
+        return
+    print_lines([*_lines(found), *wrote(out, plot)])
+    if out is None and plot is None:
+        note("nothing was written; --plot SURFACE.png draws the plane, --out SURFACE.npz keeps it")
+
+
+def _check_plane(
+    context: typer.Context, files: list[str], path: Path | None, margin: float | None, radius: float | None
+) -> None:
+    """Refuses points that span no plane, and options that would change nothing."""
+    if not files and path is None:
+        raise UsageError("there is nothing to lay a plane through; give one to three vectors, or --path")
+    if len(files) > MOST_POINTS:
+        raise UsageError(f"a plane goes through three points at most; {len(files)} were given")
+    if radius is not None and not 0 < radius < inf:
+        raise UsageError(f"--radius is {radius}; expected a finite number above 0")
+    if margin is not None and not margin < inf:
+        raise UsageError(f"--margin is {margin}; expected a finite number of at least 0")
+    if path is not None or len(files) > 1:
+        refuse_given(context, ("radius",), "the size of a plane around one point alone")
+    else:
+        refuse_given(context, ("margin",), "has no effect around one point, where --radius is the size of the plane")
+    if len(files) == MOST_POINTS:
+        refuse_given(context, ("seed",), "of random directions, which a plane through three points does not have")
+
+
+def _measured(
+    context: typer.Context,
+    where: Where,
+    files: list[str],
+    path: Path | None,
+    n: int,
+    margin: float | None,
+    radius: float | None,
+    seed: int | None,
+) -> tuple[Any, dict[str, Any]]:
+    """The surface, and what is known of its landscape."""
+    from minilandscape.analysis.surface import has_random_directions, surface
+
+    curve, on_path = None, []
+    if path is not None:
+        curve = read_path(path)
+        known = curve.metadata.get("data", {}).get("variant")
+        on_path = [Vector(str(path), None, end, known, str(path)) for end in (curve.start, curve.end)]
+    land, facts, vectors = where.open(files, on_path)
+    points = np.stack([vector.values for vector in vectors]) if vectors else None
+    if not has_random_directions(land, points, curve):
+        refuse_given(context, ("seed",), "of random directions, which this plane does not have")
+    with progress_bar("surface", n) as advance:
+
+        def show(rows: int, _: int) -> None:
+            advance(rows, f"{rows} of {n} rows")
+
+        found = surface(land, points, path=curve, n=n, margin=margin, radius=radius, seed=seed, callback=show)
+    found.metadata["data"] = facts
+    return found, facts
+
+
+def _document(found: Any, facts: dict[str, Any]) -> dict[str, Any]:
+    """What ``--json`` says of a surface."""
+    return {
+        **{name: getattr(found, name).tolist() for name in ("x", "y", "values", "marks")},
+        "min": float(np.nanmin(found.values)),
+        "max": float(np.nanmax(found.values)),
+        "not_evaluated": int(np.isnan(found.values).sum()),
+        "curve": found.curve.tolist(),
+        "curve_distance": found.curve_distance,
+        "filter_normalised": found.metadata["filter_normalised"],
+        "data": facts,
+    }
+
+
+def _lines(found: Any) -> list[Row]:
+    """What a person wants to know of a surface, a line each."""
+    from minilandscape.analysis.shown_surface import surface_rows
+
+    rows = surface_rows(found)
+    y, x = np.unravel_index(np.nanargmin(found.values), found.values.shape)
+    rows.append(("lowest", f"at ({found.x[x]:.4g}, {found.y[y]:.4g})", ""))
+    places = zip("ABC", found.marks, strict=False)
+    return [*rows, *((f"point {name}", f"at ({a:.4g}, {b:.4g})", "") for name, (a, b) in places)]
