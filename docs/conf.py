@@ -18,6 +18,7 @@ version = release = minilandscape.__version__
 
 extensions = [
     "command_options",
+    "vertical_bars",
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",

@@ -96,3 +96,16 @@ def test_every_reason_of_a_search_is_explained() -> None:
     for ending in Ending:
         advice = ending.advice or "–"
         assert f"| `{ending}` | {'yes' if ending.converged else 'no'} | {ending.meaning} | {advice} |" in text
+
+
+def test_every_command_and_its_options_are_on_the_page_of_commands() -> None:
+    """The page's tables are made from the program; it names every command once, with an example."""
+    text = (ROOT / "docs" / "reference" / "command-line.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^```{command-options} (\w+)$", text, re.MULTILINE)) == sorted(COMMANDS)
+    for command in COMMANDS:
+        assert f"minilandscape {command}" in text, command
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    names = set(re.findall(r"^   (\w+)$", (ROOT / "docs" / "reference" / "api.rst").read_text("utf-8"), re.MULTILINE))
+    assert set(ml.__all__) - names == {"__version__"}
