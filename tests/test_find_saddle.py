@@ -273,7 +273,7 @@ def test_noise_as_large_as_the_barrier_claims_nothing(seed: int) -> None:
 def test_forces_given_for_gradients_are_suspected() -> None:
     found = find_saddle(line(lambda x: (double_well(x)[0], -double_well(x)[1])), [-1.0], [1.0])
     assert not found.converged
-    assert found.reason.endswith("is it the force, minus the gradient?")
+    assert found.reason.endswith("does it return the force instead?")
 
 
 def test_an_interruption_carries_the_chain_so_far() -> None:
@@ -288,7 +288,7 @@ def test_an_interruption_carries_the_chain_so_far() -> None:
         find_saddle(land, *land.minima[:2], every=True, progress=progress)
     best = stopped.value.best
     assert not best.converged
-    assert best.reason == "the chain is not whole: interrupted"
+    assert best.reason == "the chain is incomplete: interrupted"
     assert [saddle.value for saddle in best.saddles] == pytest.approx([-40.66484351], abs=1e-3)
     assert best.minima == pytest.approx(land.minima[[0, 2, 1]], abs=1e-3)
     assert np.isnan([best.barrier_forward, best.barrier_reverse]).all()  # what is missing may be higher
@@ -352,7 +352,7 @@ def test_a_straight_line_through_a_wall(raises: bool) -> None:
 def test_ends_that_are_none_are_refused() -> None:
     land = MullerBrown()
     a, b = land.minima[:2]
-    with pytest.raises(ValueError, match="the start is no minimum: its gradient of"):
+    with pytest.raises(ValueError, match="the start is not a minimum: its gradient norm of"):
         find_saddle(land, a + 0.5, b)
     with pytest.raises(ValueError, match="start and end are equal"):
         find_saddle(land, a, a)

@@ -177,7 +177,7 @@ def test_walls_and_refusals() -> None:
             raise RuntimeError("outside")
         return 0.0, 0 * x
 
-    with pytest.raises(LandscapeError, match="cannot be evaluated beside"):
+    with pytest.raises(LandscapeError, match="cannot be evaluated next to"):
         ml.measure_noise(island, np.zeros(2))
     with pytest.raises(ValueError, match="one finite vector"):
         ml.measure_noise(wall, np.zeros((2, 2)))

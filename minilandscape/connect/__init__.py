@@ -4,7 +4,8 @@ Connects paths and saddles, which know nothing of each other.
 May import `backend`, `display`, `drawing`, `files`, `motion`, `landscape`, `hessian`, `noise`, `paths`, `saddles`.
 """
 
-from .find import ConnectionInterrupted, find_saddle
+from .chain import ConnectionInterrupted
+from .find import find_saddle
 from .refine import refine_saddle
 from .result import Connection, load_connection
 from .split import split_at_minima

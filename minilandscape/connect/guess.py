@@ -15,30 +15,30 @@ from ..motion import moved_near
 from ..paths import Path
 from ..saddles import Surface
 
-#: Points of a first path, both ends included.
+#: Number of points of a first path, both endpoints included.
 POINTS = 5
-#: Where between two of them a second look is taken, as a part of their distance: in no simple ratio to it, so that
-#: points which all lie in the minima of a lattice are followed by points which do not.
+#: Position of a second set of points between neighbours, as a fraction that is not a simple ratio: if the first points
+#: are all minima of a lattice, the second ones are not.
 AGAIN = 0.382
-#: Changes of the values and what the gradients say of them are opposed from this cosine on.
+#: Values and gradients contradict each other if the cosine between their changes is below minus this.
 AGAINST = 0.8
-#: A path that is given ends at a minimum if it does so within this part of the distance of the two.
+#: Tolerance of the endpoints of a given path, relative to the distance between the minima.
 ENDS = 1e-3
-#: The direction of a path is that between points so far apart in t.
+#: Step in t for the direction of a path.
 STEP = 1e-4
-#: How far the middle of a bent line lies aside, as parts of the distance of the ends, where the straight one cannot be
-#: evaluated; and along how many directions.
+#: Lateral displacements of the middle of a curved path, relative to the distance between the endpoints, for use where
+#: the straight line cannot be evaluated; number of directions.
 ASIDE, DIRECTIONS = (0.2, -0.2, 0.4, -0.4), 3
 
 
 @dataclass(frozen=True)
 class Guess:
-    """A path ω(t), and what was evaluated on it.
+    """A path ω(t), and its values and gradients at a few points.
 
     Attributes
     ----------
     t, points
-        (K,), (K, D): where.
+        (K,), (K, D): the sample points.
     values, gradients
         (K,), (K, D).
     curve
@@ -108,7 +108,7 @@ class Guess:
 
 
 def first_guess(surface: Surface, start: np.ndarray, displacement: np.ndarray, initial: Any = None) -> Guess:
-    """The path that is given, or the landscape's own, or the straight line; a bent one where that meets a wall."""
+    """Evaluate the given path, or that of the landscape, or the straight line; a curved one if that meets a wall."""
     t = np.linspace(0, 1, POINTS)
     curve = _curve(surface, start, displacement, initial)
     guess = _evaluated(surface, t, curve)
@@ -134,10 +134,10 @@ def _bent(start: np.ndarray, displacement: np.ndarray, aside: np.ndarray) -> Cal
 def _curve(
     surface: Surface, start: np.ndarray, displacement: np.ndarray, initial: Any
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """ω(t) of a path that is given in any way."""
+    """Make ω(t) of a path given in any form."""
     if initial is None:
-        own = getattr(surface.landscape, "initial_path", None)
-        points = None if own is None else own(start, start + displacement)
+        initial_path = getattr(surface.landscape, "initial_path", None)
+        points = None if initial_path is None else initial_path(start, start + displacement)
         if points is None or not np.isfinite(points).all():
             return lambda t: start + t[:, None] * displacement
         return _through(np.asarray(points, dtype=np.float64))
@@ -152,7 +152,7 @@ def _curve(
 
 
 def _through(points: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """The smooth curve through points (K, D), by arc length."""
+    """Make the cubic spline through points (K, D), by arc length."""
     lengths = np.linalg.norm(np.diff(points, axis=0), axis=1)
     whole = float(lengths.sum()) or 1.0
     t = np.concatenate([[0.0], np.cumsum(lengths) / whole])
@@ -164,14 +164,14 @@ def _through(points: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _stacked(given: Any, size: int) -> np.ndarray:
-    """(K, D): points that were given; ValueError where they are none."""
-    expected = f"expected a Path, points (K, {size}) with both ends, or a function of t that returns one"
+    """Convert given points to (K, D); ValueError where they are not points."""
+    expected = f"expected a Path, points (K, {size}) with both endpoints, or a function of t that returns one"
     if isinstance(given, (str, bytes)) or not np.iterable(given):
         raise ValueError(f"initial is {given!r}; {expected}")
     try:
         points = np.array([real_numbers(point) for point in given], dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"initial holds what is no point: {error}; {expected}") from None
+        raise ValueError(f"initial holds something that is not a point: {error}; {expected}") from None
     if points.ndim != 2 or points.shape[1] != size:
         raise ValueError(f"initial has shape {points.shape}; {expected}")
     if not np.isfinite(points).all():
@@ -180,20 +180,20 @@ def _stacked(given: Any, size: int) -> np.ndarray:
 
 
 def _check_ends(surface: Surface, ends: np.ndarray, start: np.ndarray, displacement: np.ndarray) -> None:
-    """Raises where a path that is given lies between other points, zero modes left out."""
+    """Raise where a given path has other endpoints, up to zero modes."""
     if ends.shape[1] != start.size:
-        raise ValueError(f"initial is a path in {ends.shape[1]} coordinates; the ends have {start.size}")
+        raise ValueError(f"initial is a path in {ends.shape[1]} coordinates; the endpoints have {start.size}")
     for name, theirs, ours in zip(("start", "end"), ends, (start, start + displacement), strict=True):
         away = float(np.linalg.norm(moved_near(surface.landscape, ours, theirs, surface.zero_modes)))
         if not away <= ENDS * float(np.linalg.norm(displacement)):
             raise ValueError(
-                f"initial has another {name}, {away:.3g} away from the one that is given; expected a path between the "
+                f"initial has another {name}, {away:.3g} away from the given one; expected a path between the "
                 "same two points"
             )
 
 
 def _evaluated(surface: Surface, t: np.ndarray, curve: Callable[[np.ndarray], np.ndarray]) -> Guess:
-    """All points in one batch; one after another where one of them raises, which is then a wall."""
+    """Evaluate all points in one batch; one by one where one of them raises, which is then a wall."""
     points = curve(t)
     try:
         values, gradients = surface.stack(points)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import to_device
+from ..display import count
 from ..landscape import as_landscape
 from ..motion import distance_without_zero_modes
 from ..paths import Path
@@ -95,7 +96,7 @@ def split_at_minima(landscape: Any, path: Path, *, least: float = 0.02) -> np.nd
             chain.append(found.point)
     if omitted:
         warnings.warn(
-            f"{len(omitted)} low points of the path led to no minimum and are omitted; " + "; ".join(omitted),
+            f"{count(len(omitted), 'low point')} of the path led to no minimum: " + "; ".join(omitted),
             stacklevel=2,
         )
     return np.stack([*chain, ends[1]])

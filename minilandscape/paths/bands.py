@@ -1,4 +1,4 @@
-"""The nudged elastic band, with improved tangents and a climbing image, and with images inserted where it is worst."""
+"""The nudged elastic band with improved tangents, a climbing image, and insertion of images."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ from .meter import placing, refuse_not_finite
 from .objectives import median_above
 from .problem import PathProblem, PathState, norm
 
-#: The longest move of an image in a step, as a part of the distance between neighbours.
+#: Largest displacement of an image in one step, relative to the distance between neighbours.
 LONGEST_MOVE = 0.3
-#: Springs, in units of (scale of the values) / distance², softer where the rise of the band is below this part of it.
+#: Spring constant in units of (scale of the values) / distance²; it is reduced where the rise of the band is below this
+#: fraction of the scale.
 STIFFNESS, SOFT_RISE = 10.0, 0.1
-#: The band is converged when no image's force exceeds this part of (rise of the values) / distance.
-STILL_FORCE = 2e-3
-#: The rise is that of the band above its chord, but no less than this part of the straight line's.
+#: The band is converged when no force component exceeds this fraction of (rise of the values) / distance.
+FORCE_TOLERANCE = 2e-3
+#: Smallest rise of the band above the endpoint interpolation, relative to the scale of the straight line.
 LEAST_RISE = 1e-3
-#: Steps without a lower force after which a band is as relaxed as it gets: it may rest where a tangent jumps from the
-#: one neighbour to the other, and the forces with it.
+#: A band counts as relaxed after this many iterations without a lower force: where a tangent switches from one
+#: neighbour to the other, the forces are discontinuous.
 PATIENCE = 20
-#: Steps without a lower force after which a band that is relaxed, and climbs if it is to, gets no further.
+#: A relaxed (and climbing) band is stalled after this many iterations without a lower force.
 STUCK = 300
-#: How often a move into a wall is halved.
+#: Largest number of halvings of a displacement into a wall.
 HALVINGS = 8
-#: The longest first move of an image, as a part of the distance between the endpoints; pairs of L-BFGS, and the cosine
-#: below which one says nothing.
+#: Largest displacement of an image in the first step, relative to the distance between the endpoints; number of L-BFGS
+#: pairs; smallest cosine between the vectors of a pair.
 FIRST_MOVE, PAIRS, LEAST_COSINE = 0.01, 20, 1e-3
-#: Inner images that a growing band begins with.
+#: Initial number of inner images of a growing band.
 FIRST_IMAGES = 3
 
 
@@ -45,13 +46,13 @@ class Band:
     Attributes
     ----------
     images
-        (K + 2, D), both endpoints included, the end as the nearest image of itself where there is a periodic cell.
+        (K + 2, D), both endpoints included; in a periodic cell the end is the periodic image nearest to the start.
     values
         (K + 2,).
     gradients
         (K + 2, D), in units of ``scale``; the endpoints' are 0.
     scale
-        The median of the straight line's values above its lowest, which no spike makes large.
+        Median of the values on the straight line above their minimum, which is insensitive to spikes.
     """
 
     def __init__(self, problem: PathProblem, images: np.ndarray) -> None:
@@ -71,12 +72,12 @@ class Band:
 
     @property
     def rise(self) -> float:
-        """How far the values lie from a straight line in value between the endpoints, in units of ``scale``.
+        """Largest distance of the values from the endpoint interpolation, in units of ``scale``.
 
-        A straight line through a clash says nothing of the barrier: what is measured against it is small at once.
+        The rise of a straight line through overlapping atoms is no measure of the barrier.
         """
-        chord = self.values[0] + self.t * (self.values[-1] - self.values[0])
-        return float(np.clip(np.abs(self.values - chord).max() / self.scale, LEAST_RISE, 1))
+        endpoint_interpolation = self.values[0] + self.t * (self.values[-1] - self.values[0])
+        return float(np.clip(np.abs(self.values - endpoint_interpolation).max() / self.scale, LEAST_RISE, 1))
 
     @property
     def above(self) -> bool:
@@ -84,7 +85,7 @@ class Band:
         return bool(self.values[1:-1].max() > self.values[[0, -1]].max())
 
     def evaluate(self) -> None:
-        """Evaluates the inner images."""
+        """Evaluate the inner images."""
         inner, t, problem = self.images[1:-1], self.t[1:-1], self.problem
         landscape = problem.landscape
         problem.meter.spend(len(inner))
@@ -97,12 +98,12 @@ class Band:
         self.values[1:-1], self.gradients[1:-1] = values, gradients / self.scale
 
     def moved(self, move: np.ndarray) -> bool:
-        """Moves the inner images (K, D), or by a part of that where there is a wall; whether it went all the way.
+        """Displace the inner images by (K, D), or by a fraction of that at a wall; returns whether it was the whole.
 
         Raises
         ------
         LandscapeError
-            If no part of the way can be evaluated.
+            If no fraction of the displacement can be evaluated.
         """
         before, meter = self.images.copy(), self.problem.meter
         for halved in range(HALVINGS + 1):
@@ -118,10 +119,11 @@ class Band:
         return halved == 0
 
     def forces(self, climb: bool) -> np.ndarray:
-        """(K, D): the gradient across the band, springs along it; uphill along it for the highest inner image.
+        """Compute the NEB forces (K, D): the gradient perpendicular to the band, and springs along it.
 
-        The improved tangent of Henkelman and Jónsson (2000): toward the higher neighbour, and at an extremum both
-        neighbours weighed by how far their values lie from the image's.
+        With ``climb``, the force along the band is reversed for the highest inner image. The tangents are those of
+        Henkelman and Jónsson (2000): towards the higher neighbour, and at an extremum an average weighted by the
+        differences in value.
         """
         V = (self.values - self.values[0]) / self.scale
         ahead, behind = np.diff(self.images, axis=0)[1:], np.diff(self.images, axis=0)[:-1]
@@ -147,7 +149,7 @@ class Band:
         return forces
 
     def grown(self, move: np.ndarray) -> None:
-        """Moves the inner images (K, D), unless that leads into a wall, and adds another."""
+        """Displace the inner images by (K, D), unless that leads into a wall, and insert another image."""
         before = self.images.copy(), self.values.copy(), self.gradients.copy()
         try:
             self.images[1:-1] += move
@@ -160,14 +162,14 @@ class Band:
             self.evaluate()
 
     def _insert(self) -> None:
-        """Adds an image halfway between the two neighbours whose values differ most: most may stand unseen there."""
+        """Insert an image halfway between the two neighbours whose values differ most."""
         k = int(np.abs(np.diff(self.values)).argmax())
         self.images = np.insert(self.images, k + 1, 0.5 * (self.images[k] + self.images[k + 1]), axis=0)
         self.values = np.insert(self.values, k + 1, 0.5 * (self.values[k] + self.values[k + 1]))
         self.gradients = np.insert(self.gradients, k + 1, 0, axis=0)
 
     def state(self, step: int, reason: Ending | None = None, slope: float = float("nan")) -> PathState:
-        """The band as a piecewise-linear path; its L is its height, for want of another."""
+        """Make the state of the band as a piecewise-linear path; its L is its height, as a band has no objective."""
         return piecewise_linear(self.problem, self.images, self.values, step, reason, slope)
 
 
@@ -179,7 +181,7 @@ def piecewise_linear(
     reason: Ending | None = None,
     slope: float = float("nan"),
 ) -> PathState:
-    """The state of a path through images (K + 2, D), whose vertices they are."""
+    """Make the state of a piecewise-linear path with vertices at images (K + 2, D)."""
     line = images[0] + np.linspace(0, 1, len(images))[:, None] * (images[-1] - images[0])
     height = float(values.max())
     return PathState(
@@ -199,13 +201,13 @@ def piecewise_linear(
 
 
 def with_images(problem: PathProblem, n_images: int) -> PathProblem:
-    """The problem of a piecewise-linear path with so many vertices, both endpoints included."""
+    """Make the problem of a piecewise-linear path with a number of vertices, both endpoints included."""
     curve = Curve.of("hat", np.linspace(0, 1, n_images), n_images - 2)
     return problem if n_images == len(problem.curve.t) else replace(problem, curve=curve, line=None)
 
 
 class LbfgsMoves:
-    """Moves of images by L-BFGS on all of them at once, without a line search: a band has no function that falls."""
+    """Displacements of all images by L-BFGS without a line search: a band has no function to minimise."""
 
     def __init__(self, distance: float) -> None:
         self.distance = distance
@@ -213,7 +215,7 @@ class LbfgsMoves:
         self.pairs: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
 
     def __call__(self, images: np.ndarray, forces: np.ndarray, longest: float) -> np.ndarray:
-        """(K, D): how far to move, no image further than ``longest``."""
+        """Compute displacements (K, D), none longer than ``longest``."""
         inner = images[1:-1].copy()
         if self.last is not None:
             ds, dy = inner - self.last[0], self.last[1] - forces
@@ -232,25 +234,25 @@ class LbfgsMoves:
         return result
 
     def forget(self) -> None:
-        """Begins anew, along the forces."""
+        """Discard the pairs; the next step is along the forces."""
         self.last, self.pairs = None, ()
 
 
 @dataclass(frozen=True)
 class Relaxed:
-    """A band whose images move by their forces until these vanish, and whose highest inner image climbs in the end.
+    """A solver that moves the images of a band along their forces until these vanish.
 
-    A band is relaxed once its forces are a tenth of what they were or too small to move it, once they fall no more, and
-    in any case after half of the steps. Then its highest inner image climbs, if it lies above both endpoints: below the
-    higher endpoint there is no top to climb.
+    A band is relaxed once its largest force is a tenth of the first one or below the tolerance, once it no longer
+    decreases, and in any case after half of the iterations. Then the highest inner image climbs, if it lies above both
+    endpoints.
 
     Attributes
     ----------
     grows
-        Begins with three images and, whenever it is relaxed, inserts another where the value between two neighbours may
-        stand out most; so often in any case that growing takes no more than half of the steps.
+        Whether the band starts with three images. Whenever it is relaxed, another one is inserted between the
+        neighbours whose values differ most, and often enough for growing to take at most half of the iterations.
     climb
-        Whether the highest inner image climbs. Without it a relaxed band is converged.
+        Whether the highest inner image climbs. Without it, a relaxed band is converged.
     """
 
     grows: bool = False
@@ -260,12 +262,12 @@ class Relaxed:
     patient: bool = False
 
     def states(self, problem: PathProblem, b: Any, last: int | None = None, memory: Any = None) -> Iterator[PathState]:
-        """The band with the vertices b (K, D) away from the straight line, then the band after every step.
+        """Yield the band with displacements b (K, D) from the straight line, then the band after every step.
 
         Yields
         ------
         PathState
-            The last has a reason where the band is converged, or where there is no barrier to climb.
+            The last one has a reason where the band is converged, or where there is no barrier.
         """
         steps = self.most_steps if last is None else last
         images, n_images = _images(problem, to_host(b).astype(np.float64)), problem.curve.n_terms
@@ -276,7 +278,7 @@ class Relaxed:
         climbed = False
         for step in range(steps + 1):
             complete = len(band.images) - 2 == n_images
-            forces, still = band.forces(climb=False), STILL_FORCE * band.rise / band.distance
+            forces, still = band.forces(climb=False), FORCE_TOLERANCE * band.rise / band.distance
             relaxed = rest.reached(step, float(np.abs(forces).max()), still)
             climbs = self.climb and complete and relaxed and band.above
             if climbs:
@@ -298,7 +300,7 @@ class Relaxed:
                 moves.forget()
 
     def _ending(self, band: Band, rest: _Rest, relaxed: bool, climbs: bool, still: bool, size: float) -> Ending | None:
-        """Why a band of all its images moves no more."""
+        """Return the reason why a complete band ends; None where it does not."""
         if relaxed and not band.above:
             return Ending.NO_BARRIER
         if climbs != self.climb:
@@ -309,7 +311,7 @@ class Relaxed:
 
 
 class _Rest:
-    """Whether a band is relaxed."""
+    """The criterion for a relaxed band."""
 
     def __init__(self, steps: int, each: int) -> None:
         self.half, self.each = steps // 2, each
@@ -317,17 +319,17 @@ class _Rest:
         self.begin_again(0)
 
     def begin_again(self, step: int) -> None:
-        """With another image."""
+        """Restart the count after an insertion."""
         self.lowest, self.waited, self.since = float("inf"), 0, step
 
     def reached(self, step: int, size: float, still: float) -> bool:
-        """Takes the largest force after a step into account."""
+        """Add the largest force after a step; returns whether the band is relaxed."""
         self.first = self.first or size
         self.lowest, self.waited = (size, 0) if size < self.lowest else (self.lowest, self.waited + 1)
         return size <= max(0.1 * self.first, still) or self.waited >= PATIENCE or step >= self.half
 
     def stuck(self, size: float) -> bool:
-        """Whether the last forces, those of a climbing image included, have not fallen for long."""
+        """Add the largest force, a climbing image included; returns whether it has stalled."""
         self.last_lowest, self.stood = (size, 0) if size < self.last_lowest else (self.last_lowest, self.stood + 1)
         return self.stood >= STUCK
 

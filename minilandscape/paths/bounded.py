@@ -1,4 +1,4 @@
-"""L-BFGS on a path whose steps are bounded by how far they move it, with no line search but halving."""
+"""L-BFGS for paths with bounded displacements and backtracking."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from .endings import Ending
 from .objectives import SoftTop
 from .problem import BEND, PathProblem, PathState, norm
 
-#: Pairs that are kept, and the cosine between s and y below which a pair says nothing of the curvature.
+#: Number of L-BFGS pairs, and the smallest cosine between s and y of a pair.
 HISTORY, LEAST_COSINE = 40, 1e-6
-#: The longest move of a sample point in a step, as a part of the distance between the endpoints.
+#: Largest displacement of a sample point in a step, relative to the distance between the endpoints.
 LONGEST_MOVE = 0.1
-#: Sufficient decrease, as a part of the slope; trial steps at most; what is left of a step into a wall.
+#: Sufficient decrease relative to the slope; largest number of trial steps; factor for a step into a wall.
 SUFFICIENT_DECREASE, TRIALS, FROM_A_WALL = 1e-4, 8, 0.3
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """What L-BFGS knows of a Hessian: changes of the variables and of the gradient, oldest first.
+    """The L-BFGS pairs: changes of the variables and of the gradient, oldest first.
 
     Attributes
     ----------
     s, y
-        Arrays of any one shape.
+        Arrays, all of one shape.
     unit
-        What the gradients, and the function, are measured in; 0 until there is a slope.
+        The unit of gradients and function values; 0 before there is a slope.
     """
 
     s: tuple[Any, ...] = ()
@@ -42,20 +42,20 @@ class Pairs:
         return bool(self.s)
 
     def added(self, ds: Any, dy: Any) -> Pairs:
-        """With one more pair, where the curvature along it is positive."""
+        """Add a pair if the curvature along it is positive."""
         ds64, dy64 = to_host(ds).astype(np.float64), to_host(dy).astype(np.float64)
         if not float((ds64 * dy64).sum()) > LEAST_COSINE * norm(ds64) * norm(dy64):
             return self
         return replace(self, s=(*self.s, ds)[-HISTORY:], y=(*self.y, dy)[-HISTORY:])
 
     def step(self, gradient: Any) -> Any:
-        """H ∇f."""
+        """Compute H ∇f, with the approximate inverse Hessian H."""
         return two_loop(gradient, self.s, self.y)
 
 
 @dataclass(frozen=True)
 class _Place:
-    """The path b, its values (M,), and L and ∂L/∂c of the scaled coefficients, in units."""
+    """A path b with its values (M,), L, and ∂L/∂c for the scaled coefficients c, in units."""
 
     b: Any
     values: np.ndarray
@@ -64,12 +64,12 @@ class _Place:
 
 
 class BoundedSteps:
-    """L of a path at its coefficients, and quasi-Newton steps that lower it.
+    """Quasi-Newton steps on the coefficients of a path that decrease L.
 
     Attributes
     ----------
     pairs
-        What is known of the Hessian, of this objective and of those before.
+        The L-BFGS pairs, of this objective and of those of earlier stages.
     """
 
     def __init__(self, problem: PathProblem, b: Any) -> None:
@@ -84,12 +84,12 @@ class BoundedSteps:
 
     @property
     def objective(self) -> SoftTop:
-        """At its β of now."""
+        """The objective at its current β."""
         assert isinstance(self.problem.objective, SoftTop)
         return self.problem.objective
 
     def states(self) -> Iterator[PathState]:
-        """The path as it is, then the path after every step, and again with a reason where there is no next one."""
+        """Yield the current path, then the path after every step, and again with a reason at the end."""
         step = 0
         while True:
             direction = self._direction()
@@ -100,13 +100,13 @@ class BoundedSteps:
                 self.pairs = Pairs(unit=self.pairs.unit)
                 found = self._lower(self._direction())
             if found is None:
-                still = self.problem.stationary(state)
-                yield replace(state, reason=Ending.CONVERGED if still else Ending.LINE_SEARCH)
+                stationary = self.problem.stationary(state)
+                yield replace(state, reason=Ending.CONVERGED if stationary else Ending.LINE_SEARCH)
                 return
             self.place, step = found, step + 1
 
-    def turn(self, objective: SoftTop) -> None:
-        """Goes on with another objective."""
+    def change_objective(self, objective: SoftTop) -> None:
+        """Continue with another objective."""
         self.problem = replace(self.problem, objective=objective)
         b, values, C = self.place.b, self.place.values, self.problem.curve.C
         gradient = self.problem.gradient_again(self.span, values, b) if self._is_last else None
@@ -116,7 +116,7 @@ class BoundedSteps:
         self.place, self._is_last = self._at(b, values, gradient), True
 
     def jump(self, b: Any) -> PathState | None:
-        """Goes on from another path; None where it cannot be evaluated."""
+        """Continue from another path; None where it cannot be evaluated."""
         self.span.replace(self.problem.curve.rows, b)
         self._is_last = False
         found = self._trial(b)
@@ -134,14 +134,14 @@ class BoundedSteps:
         return _Place(b, values, self.problem.terms(values, b).value / unit, gradient / self.scale / unit)
 
     def _trial(self, b: Any) -> _Place | None:
-        """The path b, which the span holds; None in a wall."""
+        """Evaluate the path b of the span; None where it cannot be evaluated."""
         values, _, gradient = self.problem.trial_gradient(self.span, self.problem.curve.C, b)
         if gradient is None or not bool(to_host(array_module(gradient).isfinite(gradient).all())):
             return None
         return self._at(b, values, gradient)
 
     def _direction(self) -> Any:
-        """The step of the coefficients c: that of L-BFGS, or down the gradient as far as the first bend."""
+        """Compute the step of the coefficients c: that of L-BFGS, or at first along the negative gradient."""
         g, pairs = self.place.gradient, self.pairs
         if pairs:
             d = -pairs.step(g)
@@ -157,12 +157,12 @@ class BoundedSteps:
         return replace(state, decrement=-0.5 * _dot(direction, place.gradient) * unit) if self.pairs else state
 
     def _lower(self, d: Any) -> _Place | None:
-        """The path after a step of lower L; None where there is none.
+        """Step to a path of lower L; None where there is none.
 
         Raises
         ------
         LandscapeError
-            If not even the path itself can be evaluated any more.
+            If the current path itself can no longer be evaluated.
         """
         place, problem, C = self.place, self.problem, self.problem.curve.C
         slope = _dot(d, place.gradient)
@@ -191,9 +191,9 @@ class BoundedSteps:
 
 
 def power_of_two(slope: float) -> float:
-    """The unit of a gradient whose squares would else be beyond what a number can hold; dividing by it rounds nothing.
+    """Choose a power of two as the unit of a gradient whose squares could under- or overflow; 0 for a zero slope.
 
-    0 while there is no slope.
+    Division by a power of two causes no rounding.
     """
     return float(2.0 ** np.clip(np.round(np.log2(slope)), -1000, 1000)) if 0 < slope < np.inf else 0.0
 

@@ -1,4 +1,4 @@
-"""A search on its way in a file, from which it goes on with the same bits."""
+"""Checkpoints of a search, from which it resumes bit-identically."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .result import HISTORY
 from .rules import Rule
 from .solvers import AdamMemory, LineMemory
 
-#: Seconds between checkpoints, at least.
+#: Smallest time between checkpoints, in seconds.
 EVERY = 30.0
 KIND = "search"
 _NUMBERS = (
@@ -41,12 +41,12 @@ _NUMBERS = (
 
 @dataclass
 class Checkpoint:
-    """Where a search leaves its state, and what it has to agree with.
+    """The file of the state of a search, and the options that it has to agree with.
 
     Attributes
     ----------
     file
-        Written whole or not at all.
+        The file, which is written atomically.
     known
         Options and endpoints, as JSON.
     """
@@ -56,30 +56,30 @@ class Checkpoint:
     _written: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def of(cls, file: str | os.PathLike[str], problem: PathProblem, facts: dict[str, Any]) -> Checkpoint:
-        """Of a search between two points."""
-        ends = [sha256(to_host(point)) for point in (problem.start, problem.end)]
-        return cls(Path(file), json_text({**facts, "endpoints": ends}))
+    def of(cls, file: str | os.PathLike[str], problem: PathProblem, metadata: dict[str, Any]) -> Checkpoint:
+        """Make the checkpoint of a search between two points."""
+        endpoints = [sha256(to_host(point)) for point in (problem.start, problem.end)]
+        return cls(Path(file), json_text({**metadata, "endpoints": endpoints}))
 
     def save(self, record: Record, rule: Rule, state: PathState) -> None:
-        """Keeps a state that a solver can resume from, if the last one is old enough."""
+        """Save a state that a solver can resume from, if the last one is old enough."""
         if state.memory is None or time.monotonic() - self._written < EVERY:
             return
         assert record.best is not None
         assert record.line is not None
         arrays = {f"history_{name}": np.array(entries) for name, entries in record.history.items()}
         arrays |= {"line": record.line, "lowest": np.array(rule.lowest)}
-        facts: dict[str, Any] = {"known": self.known, "last_lower": rule.last_lower}
+        described: dict[str, Any] = {"known": self.known, "last_lower": rule.last_lower}
         for name, kept in (("best", record.best), ("last", state)):
             arrays |= {f"{name}_b": to_host(kept.coefficients), f"{name}_values": kept.values}
-            facts[name] = {number: getattr(kept, number) for number in _NUMBERS}
-            facts[name] |= {"evaluations": vars(kept.evaluations).copy()}
-        more_arrays, facts["memory"] = _of_memory(state.memory)
-        write_result(self.file, KIND, {**arrays, **more_arrays}, facts)
+            described[name] = {number: getattr(kept, number) for number in _NUMBERS}
+            described[name] |= {"evaluations": vars(kept.evaluations).copy()}
+        more_arrays, described["memory"] = _of_memory(state.memory)
+        write_result(self.file, KIND, {**arrays, **more_arrays}, described)
         self._written = time.monotonic()
 
     def restore(self, problem: PathProblem, record: Record, rule: Rule) -> PathState | None:
-        """Puts a search where it was left; its last state, or None where there is no file.
+        """Restore a search; returns its last state, or None where there is no file.
 
         Raises
         ------
@@ -88,8 +88,8 @@ class Checkpoint:
         """
         if not self.file.exists():
             return None
-        arrays, facts = read_result(self.file, KIND)
-        if json.loads(facts["known"]) != json.loads(self.known):  # in whatever order the options were written
+        arrays, described = read_result(self.file, KIND)
+        if json.loads(described["known"]) != json.loads(self.known):  # in any order of the options
             raise ValueError(f"{self.file} is the checkpoint of another search: remove it, or name another file")
 
         def device(array: np.ndarray) -> Any:
@@ -97,15 +97,15 @@ class Checkpoint:
 
         states = {}
         for name in ("best", "last"):
-            numbers = {**facts[name], "evaluations": Evaluations(**facts[name]["evaluations"])}
+            numbers = {**described[name], "evaluations": Evaluations(**described[name]["evaluations"])}
             states[name] = PathState(
                 coefficients=device(arrays[f"{name}_b"]), values=arrays[f"{name}_values"], **numbers
             )
-        last = replace(states["last"], memory=_to_memory(facts["memory"], arrays, device))
+        last = replace(states["last"], memory=_to_memory(described["memory"], arrays, device))
         record.history = {name: arrays[f"history_{name}"].tolist() for name in HISTORY}
         record.line, record.best = arrays["line"], states["best"]
         record.resumed(last)
-        rule.lowest, rule.last_lower, rule.best = arrays["lowest"].tolist(), facts["last_lower"], states["best"]
+        rule.lowest, rule.last_lower, rule.best = arrays["lowest"].tolist(), described["last_lower"], states["best"]
         rule.reference = max(rule.reference, rule.lowest[0])
         problem.meter.evaluations, problem.meter.rounds = last.evaluations + Evaluations(), last.rounds
         return last
@@ -113,11 +113,11 @@ class Checkpoint:
 
 def _of_memory(memory: AdamMemory | LineMemory) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     if isinstance(memory, AdamMemory):
-        facts = {"kind": "adam", "step": memory.step, "unit": memory.unit, "count": None}
+        described = {"kind": "adam", "step": memory.step, "unit": memory.unit, "count": None}
         if not memory.moments:
-            return {}, facts
+            return {}, described
         count, m, v = memory.moments
-        return {"m": to_host(m), "v": to_host(v)}, {**facts, "count": count}
+        return {"m": to_host(m), "v": to_host(v)}, {**described, "count": count}
     iterate = memory.iterate
     arrays = {"x": to_host(iterate.x), "line_values": memory.values}
     arrays |= {f"s{k:03d}": to_host(vector) for k, vector in enumerate(iterate.s)}
@@ -126,24 +126,26 @@ def _of_memory(memory: AdamMemory | LineMemory) -> tuple[dict[str, np.ndarray], 
         arrays["last_x"], arrays["last_g"] = (to_host(a) for a in iterate.last)
     if iterate.gradient is not None:
         arrays["gradient"] = to_host(iterate.gradient)
-    facts = {f.name: getattr(memory, f.name) for f in fields(LineMemory) if f.name not in ("iterate", "values")}
-    facts |= {"kind": "line", "iteration": iterate.iteration, "value": iterate.value}
-    return arrays, {**facts, "evaluations": vars(iterate.evaluations).copy()}
+    described = {f.name: getattr(memory, f.name) for f in fields(LineMemory) if f.name not in ("iterate", "values")}
+    described |= {"kind": "line", "iteration": iterate.iteration, "value": iterate.value}
+    return arrays, {**described, "evaluations": vars(iterate.evaluations).copy()}
 
 
-def _to_memory(facts: dict[str, Any], arrays: dict[str, np.ndarray], device: Any) -> AdamMemory | LineMemory:
-    if facts["kind"] == "adam":
-        moments = () if facts["count"] is None else (facts["count"], device(arrays["m"]), device(arrays["v"]))
-        return AdamMemory(facts["step"], moments, facts["unit"])
+def _to_memory(described: dict[str, Any], arrays: dict[str, np.ndarray], device: Any) -> AdamMemory | LineMemory:
+    if described["kind"] == "adam":
+        moments = () if described["count"] is None else (described["count"], device(arrays["m"]), device(arrays["v"]))
+        return AdamMemory(described["step"], moments, described["unit"])
     s, y = (tuple(device(arrays[k]) for k in sorted(arrays) if k[0] == c and k[1:].isdigit()) for c in "sy")
     iterate = LbfgsState(
-        iteration=facts["iteration"],
+        iteration=described["iteration"],
         x=device(arrays["x"]),
-        value=facts["value"],
-        evaluations=Evaluations(**facts["evaluations"]),
+        value=described["value"],
+        evaluations=Evaluations(**described["evaluations"]),
         s=s,
         y=y,
         last=(device(arrays["last_x"]), device(arrays["last_g"])) if "last_x" in arrays else None,
         gradient=device(arrays["gradient"]) if "gradient" in arrays else None,
     )
-    return LineMemory(facts["done"], iterate, facts["unit"], arrays["line_values"], facts["few"], facts["straight"])
+    return LineMemory(
+        described["done"], iterate, described["unit"], arrays["line_values"], described["few"], described["straight"]
+    )

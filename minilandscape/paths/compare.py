@@ -1,4 +1,4 @@
-"""All path methods on one pair: height against cost."""
+"""Compare path methods on one pair: height against cost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .result import Path
 from .search import as_method, check_budget, find_path
 from .shown import comparison_table, plot_comparison
 
-#: What a comparison runs, by label: every method, curves with the cheapest solver, the paper's with each.
+#: The methods of a comparison by label: curves with the solver of fewest evaluations, Fourier with every solver.
 ENTRIES: dict[str, Method] = {label: each for method in METHODS.values() for label, each in method.variants().items()}
 
 
@@ -76,7 +76,7 @@ class PathComparison:
 
 
 class ComparisonInterrupted(KeyboardInterrupt):
-    """A comparison was interrupted; ``finished`` is that of the methods that had come to an end, one at least."""
+    """Raised at Ctrl-C; ``finished`` is the comparison of the methods that have finished, at least one."""
 
     def __init__(self, finished: PathComparison) -> None:
         super().__init__("interrupted")
@@ -93,28 +93,29 @@ def compare_methods(
     progress: Callable[[str, PathState], None] | None = None,
     **options: Any,
 ) -> PathComparison:
-    """Runs path methods on one pair to convergence, or until they have evaluated a number of points.
+    """Run several path methods on one pair, to convergence or until a number of evaluations.
 
     Parameters
     ----------
     landscape, start, end
-        As of :func:`find_path`.
+        As for :func:`find_path`.
     budget
-        Points, with and without gradients, that each method may evaluate while it searches. The path that it begins
-        with is evaluated in any case, and the maximum at the end is not counted.
+        Largest number of points, with and without gradients, that each method may evaluate in its search. The initial
+        path is evaluated in any case, and the measurement of the maximum is not counted.
     methods
-        One or more: labels of :data:`ENTRIES`, names of methods, or objects such as ``ml.Neb(images=9, climb=False)``,
-        whose label is what is written.
+        One or more labels such as ``"fourier, adam"``, names of methods, or objects such as
+        ``ml.Neb(images=9, climb=False)``, whose label is their representation.
     progress
-        Called with the label of a method and every state of its search.
+        A function that is called with the label of a method and every state of its search.
     **options
-        ``n_terms``, ``n_points``, ``images``, ``objective``, …: each goes to those methods that have it and leave it at
-        its default.
+        ``n_terms``, ``n_points``, ``images``, ``objective``, …: each is passed to the methods that have it and leave it
+        at its default.
 
     Returns
     -------
     PathComparison
-        A method that raises leaves its error and its curve so far; the others continue.
+        ``summary()`` is a table, ``plot()`` a figure. Of a method that raises, ``errors`` holds the exception; the
+        others continue.
 
     Raises
     ------
@@ -122,9 +123,9 @@ def compare_methods(
         If an option is out of range or belongs to none of the methods, a name is unknown, or the budget is below one
         path; before anything is evaluated.
     ComparisonInterrupted
-        If Ctrl-C comes once a method has come to its end; its ``finished`` is the comparison so far.
+        At Ctrl-C, once a method has finished; its ``finished`` is the comparison so far.
     Exception
-        What the first method raised, if none comes to its end.
+        The exception of the first method, if none finishes.
 
     Examples
     --------
@@ -156,7 +157,7 @@ def compare_methods(
             if not found.paths:
                 raise
             raise ComparisonInterrupted(found) from interrupt
-        except Exception as error:  # of whatever kind: what the others have found is worth more
+        except Exception as error:  # of any kind: the results of the other methods are kept
             found.errors[label] = error
         found.curves[label] = np.array(curve, dtype=np.float64).reshape(-1, 2)
     if not found.paths:
@@ -167,12 +168,12 @@ def compare_methods(
 def planned(
     landscape: Any, budget: Any, methods: str | Method | Sequence[str | Method], options: Mapping[str, Any]
 ) -> dict[str, Method]:
-    """Methods by label, with those of some options that they have and leave open; nothing is evaluated.
+    """Select methods by label, and set the options that they have and leave open; nothing is evaluated.
 
     Raises
     ------
     ValueError
-        As of :func:`compare_methods`.
+        As for :func:`compare_methods`.
     """
     asked = _labelled([methods] if isinstance(methods, (str, Method)) else methods)
     for name, value in options.items():
@@ -184,7 +185,7 @@ def planned(
 
 
 def _labelled(methods: Sequence[str | Method]) -> dict[str, Method]:
-    """Methods by label; ValueError where there are none, one is unknown, or two are the same."""
+    """Make methods by label; ValueError where there are none, one is unknown, or two are the same."""
     asked: dict[str, Method] = {}
     for each in methods or [""]:
         if isinstance(each, str) and each not in (*ENTRIES, *METHODS):
@@ -197,7 +198,7 @@ def _labelled(methods: Sequence[str | Method]) -> dict[str, Method]:
 
 
 def _with_option(methods: dict[str, Method], name: str, value: Any) -> dict[str, Method]:
-    """Methods, those with an option that they have and leave open; ValueError where there is none."""
+    """Set an option of the methods that have it and leave it open; ValueError where there are none."""
     users = [label for label, each in methods.items() if name in options_of(each) and name not in chosen(each)]
     if not users:
         raise ValueError(f"{name} has no effect on {_listed(methods)}; remove it")

@@ -1,4 +1,4 @@
-"""Curves that are linear in their coefficients: geometry alone, with no landscape and no budget."""
+"""Geometry of curves that are linear in their coefficients."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .bases import BASES
 
 @dataclass(frozen=True)
 class Curve:
-    """The family ω(t) = (1 − t) start + t end + Σ_n b_n φ_n(t), seen at some t.
+    """The family of curves ω(t) = (1 − t) start + t end + Σ_n b_n φ_n(t), at sample points t.
 
     Attributes
     ----------
@@ -24,7 +24,7 @@ class Curve:
     C
         (M, 2 + N): the coefficients of (start, end, b_1, …, b_N) there.
     dC
-        (M − 1, 1 + N): those of (end − start, b_1, …, b_N) in the steps between neighbours.
+        (M − 1, 1 + N): the coefficients of (end − start, b_1, …, b_N) in the differences of neighbouring points.
     """
 
     basis: str
@@ -34,53 +34,53 @@ class Curve:
 
     @classmethod
     def of(cls, basis: str, t: np.ndarray, n_terms: int) -> Curve:
-        """The family with N terms, at some t (M,)."""
+        """Make the family with N terms, at t (M,)."""
         C = BASES[basis](t, n_terms)
         return cls(basis, t, C, np.diff(C[:, 1:], axis=0))
 
     @property
     def n_terms(self) -> int:
-        """N."""
+        """The number of terms N."""
         return self.C.shape[1] - 2
 
     @property
     def rows(self) -> range:
-        """Where the coefficients stand in a span of (start, end, b)."""
+        """The rows of the coefficients in a span of (start, end, b)."""
         return range(2, self.C.shape[1])
 
     def at_points(self, n_points: int) -> Curve:
-        """The same family at equally spaced t."""
+        """Make the same family at equally spaced t."""
         return Curve.of(self.basis, np.linspace(0, 1, n_points), self.n_terms)
 
     def at(self, t: np.ndarray) -> np.ndarray:
-        """C at other t (P,): (P, 2 + N)."""
+        """Compute C at other t (P,): (P, 2 + N)."""
         return BASES[self.basis](t, self.n_terms)
 
     def scale(self) -> np.ndarray:
-        """(N,): what each coefficient is multiplied by for an optimiser.
+        """Return the factors (N,) of the scaled coefficients for an optimiser.
 
-        The higher the harmonic, the smaller its natural scale; vertices and control points are all alike.
+        The natural scale of a harmonic decreases with its order; vertices and control points have equal scales.
         """
         n = self.n_terms
         return np.arange(1.0, n + 1) if self.basis == "sine" else np.ones(n)
 
     def lengths(self, displacement: Any, b: Any) -> np.ndarray:
-        """The step lengths |Δω| (M − 1,), from the Gram matrix of (displacement, b)."""
+        """Compute the lengths |Δω| of the segments (M − 1,), from the Gram matrix of (displacement, b)."""
         V = array_module(b).concatenate([displacement[None], b])
         gram = to_host(V @ V.T).astype(np.float64)
         return np.sqrt(np.maximum(np.einsum("mi,ij,mj->m", self.dC, gram, self.dC), 0))
 
     def lengths_pullback(self, by_lengths: np.ndarray, lengths: np.ndarray, displacement: Any, b: Any) -> Any:
-        """Σ_k ∂L/∂l_k ∂l_k/∂b_n = Σ_k ∂L/∂l_k (Δω_k / l_k) ΔS_kn, (N, D); 2 λ Σ_k Δω_k ΔS_kn for Eq. (4)."""
+        """Compute Σ_k ∂L/∂l_k ∂l_k/∂b_n = Σ_k ∂L/∂l_k (Δω_k / l_k) ΔS_kn, (N, D); 2 λ Σ_k Δω_k ΔS_kn for Eq. (4)."""
         V = array_module(b).concatenate([displacement[None], b])
         each = np.divide(by_lengths, lengths, out=np.zeros_like(lengths), where=lengths > 0)
         pull = (each[:, None] * self.dC[:, 1:]).T @ self.dC
         return array_module(b).asarray(pull, dtype=b.dtype) @ V
 
     def kinks(self) -> np.ndarray:
-        """(K,): the t between 0 and 1 where curves of this family have no direction: the vertices of a polygon.
+        """Return the t of vertices between the endpoints (K,), where a piecewise-linear path has no tangent.
 
-        Sample points that stand there but for rounding are meant themselves.
+        Sample points that coincide with vertices up to rounding are returned instead.
         """
         n = self.n_terms
         if self.basis != "hat":
@@ -90,7 +90,7 @@ class Curve:
         return np.where(np.abs(nearest - vertices) < 1e-9, nearest, vertices)
 
     def bump(self, t: float) -> np.ndarray:
-        """(N,): coefficients of a smooth shape that is 1 at t and 0 at both endpoints."""
+        """Return coefficients (N,) of a smooth deformation that is 1 at t and 0 at both endpoints."""
         at = self.at(np.array([t]))[0, 2:]
         shape = at / self.scale() ** 2
         if self.basis == "hat":  # a single vertex would make a spike
@@ -99,8 +99,10 @@ class Curve:
         return shape / float(shape @ at)
 
     def through(self, t: np.ndarray, away: np.ndarray) -> np.ndarray:
-        """(N, D): the coefficients whose curve goes nearest (least squares) to points at t (P,), ``away`` (P, D) from
-        the straight line; of all such, those of the least scaled norm."""
+        """Fit coefficients (N, D) to points at t (P,), displaced by ``away`` (P, D) from the straight line.
+
+        A least-squares fit, of the smallest scaled norm where it is not unique.
+        """
         scale = self.scale()
         S = self.at(t)[:, 2:] / scale
         return np.linalg.lstsq(S, away, rcond=None)[0] / scale[:, None]

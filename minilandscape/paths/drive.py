@@ -1,4 +1,4 @@
-"""The one loop: takes a solver's steps, ends them, bends a path away from a second negative mode, and judges it."""
+"""The loop of a search: steps of a solver, stopping rules, bends away from a second negative mode, and the verdict."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from .result import Path
 from .rules import Rule
 from .solvers import Solver
 
-#: Times that a path is bent away from a maximum with a second negative mode, at most.
+#: Largest number of times that a path is bent away from a maximum with a second negative mode.
 MOST_BENDS = 3
-#: The maximum is stationary across the path where a Newton step across it would lower it by less than this part of its
-#: rise above the chord.
+#: The maximum is stationary perpendicular to the path if a Newton step would lower it by less than this fraction of its
+#: rise above the endpoint interpolation.
 STEEP = 5e-3
 
 
 class SearchInterrupted(KeyboardInterrupt):
-    """A search was interrupted; ``best`` is the best path so far."""
+    """Raised at Ctrl-C; ``best`` is the best path so far."""
 
     def __init__(self, best: Path) -> None:
         super().__init__("interrupted")
@@ -38,16 +38,16 @@ class SearchInterrupted(KeyboardInterrupt):
 
 
 class Search:
-    """A search on its way.
+    """A search for a path.
 
     Parameters
     ----------
     solver
-        None leaves the straight line.
+        None evaluates the straight line only.
     last
-        Steps; None runs to convergence.
+        Number of steps; None runs to convergence.
     planned
-        Steps that the solver may count on; None for any number.
+        Number of steps known to the solver; None for no limit.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Search:
         self.checkpoint: Checkpoint | None = None
 
     def run(self, initial: Any, budget: int | None) -> Path:
-        """Searches, and judges what was found."""
+        """Search, and determine why the search ended."""
         record = self.record
         with self._keeping():
             ending = self._converge(self.problem, self._begin(initial), budget)
@@ -81,48 +81,48 @@ class Search:
                     ending = Ending.HIGHER_INDEX if self._doubtful(found, bends) else ending
                     break
                 record.begin_again()
-                self.checkpoint = None  # what it holds leads here again
+                self.checkpoint = None  # its state precedes the bend
                 ending = self._converge(at_stage, bent, budget)
         return record.path(ending)
 
     def _bent(self, problem: PathProblem, mode: SecondMode) -> Any:
-        """b of the path kept, bent away from its maximum; None where steps are counted, or no bend lowers it."""
+        """Bend the best path away from its maximum; None where steps are limited, or no bend lowers it."""
         if self.last is not None:
             return None
         assert self.record.best is not None
         return bent_down(problem, self.record.best, mode, by_height=self.record.keeps is Keeps.LAST)
 
     def _doubtful(self, mode: SecondMode, bends: int) -> bool:
-        """Whether a second negative mode counts against a path that is not bent any more.
+        """Decide whether a second negative mode refutes convergence of a path that is not bent further.
 
-        Where a sum is minimised, L is as low as it gets, and decides unless it is a saddle.
+        Where a sum is minimised, a minimum of L suffices unless the mode belongs to a stationary point nearby.
         """
         certain = self.record.keeps is not Keeps.LOWEST or mode.stationary or bends == MOST_BENDS
-        return certain and not self.problem.own_scale
+        return certain and not self.problem.has_default_rate
 
     def _begin(self, initial: Any) -> Any:
-        """b to begin with."""
+        """Return the initial b."""
         if initial is None:
             return self.problem.zeros()
-        if not (isinstance(initial, Path) or callable(initial)):  # read once: it may be an iterator
+        if not (isinstance(initial, Path) or callable(initial)):  # read only once, as it may be an iterator
             initial = stacked(self.problem, initial)
         b = initial_terms(self.problem, initial)
-        if self.record.keeps is not Keeps.LOWEST or not isinstance(initial, Path):  # else L decides
+        if self.record.keeps is not Keeps.LOWEST or not isinstance(initial, Path):  # otherwise L decides
             self.record.given = given_path(self.problem, initial, b)
         return b
 
     def _converge(self, problem: PathProblem, b: Any, budget: int | None) -> Ending:
-        """Searches from b, and finds the maximum of the path kept; what is then known of why it ended."""
+        """Search from b, and find the maximum of the best path; returns why the search ended."""
         meter = problem.meter
         try:
             ending = self._drive(problem, b, budget)
         finally:
             meter.budget, meter.reserved = None, 0
-        self.record.settle()
+        self.record.measure_maximum()
         return self._judged(ending)
 
     def _drive(self, problem: PathProblem, b: Any, budget: int | None) -> Ending:
-        """Takes steps until the solver, the rules, the number of steps or the budget end it."""
+        """Step until the solver, the stopping rule, the number of steps or the budget ends the search."""
         solver, record, meter = self.solver, self.record, problem.meter
         if solver is None or not problem.curve.n_terms:
             self._add(problem.state(0, b, problem.all_values(problem.span())))
@@ -145,7 +145,7 @@ class Search:
         raise AssertionError("a solver ended without a reason")
 
     def _states(self, solver: Solver, rule: Rule, problem: PathProblem, b: Any) -> Iterator[PathState]:
-        """The solver's states, after that of the checkpoint where there is one."""
+        """Iterate the states of the solver, from the checkpoint where there is one."""
         before = None if self.checkpoint is None else self.checkpoint.restore(problem, self.record, rule)
         if before is None:
             return solver.states(problem, b, self.planned)
@@ -154,14 +154,14 @@ class Search:
         return states
 
     def _add(self, state: PathState) -> PathState:
-        """Takes a state into account, and shows it."""
+        """Record a state, and report it."""
         state = self.record.add(state)
         if self.progress is not None:
             self.progress(state)
         return state
 
     def _ending(self, state: PathState, solver: Solver, rule: Rule) -> Ending | None:
-        """Why the steps end with a state; None where they do not."""
+        """Return the reason why the search ends at a state; None where it continues."""
         if state.reason is not None:
             return state.reason
         ending = rule(state) if self.record.keeps is Keeps.LOWEST else None
@@ -172,14 +172,14 @@ class Search:
         return Ending.STEPS if state.step >= (solver.most_steps if self.planned is None else self.planned) else None
 
     def _no_barrier(self, state: PathState, solver: Solver) -> bool:
-        """Whether no sample point of the best path lies above the higher endpoint, which no path can lower."""
+        """Decide whether no sample point of the best path lies above the higher endpoint: no path can be lower."""
         best = self.record.best
         assert best is not None
         banded = self.record.keeps is Keeps.LAST
         return not banded and state.step >= solver.least_steps and best.height <= float(self.problem.ends.max())
 
     def _judged(self, ending: Ending) -> Ending:
-        """What was measured of the path kept, which may be more or less than why the search ended."""
+        """Return the verdict on the best path, which may differ from the reason why the search ended."""
         best, higher = self.record.best, float(self.problem.ends.max())
         assert best is not None
         if ending in (Ending.STRAIGHT_LINE, Ending.NOT_FINITE):
@@ -195,9 +195,9 @@ class Search:
         return ending
 
     def _examined(self) -> Ending | SecondMode:
-        """What a converged path has at its maximum: a slope across it, a second negative mode, or none of these.
+        """Examine the maximum of a converged path: a perpendicular slope, a second negative mode, or neither.
 
-        What minimises a sum has no reason to be stationary there, so that is not asked of it.
+        The slope is not examined where a sum is minimised, as the maximum of such a path need not be stationary.
         """
         best, problem = self.record.best, self.problem
         assert best is not None
@@ -211,7 +211,7 @@ class Search:
             top = Top.of(problem, t, x, after - before)
             rise = abs(value - float(problem.ends[0] + t * (problem.ends[1] - problem.ends[0])))
             fall, mode = look_across(problem, top)
-        except LandscapeError:  # a wall beside the maximum: nothing is known
+        except LandscapeError:  # a wall next to the maximum
             return Ending.CONVERGED
         if mode is not None:
             return mode
@@ -219,7 +219,7 @@ class Search:
         return Ending.NOT_STATIONARY if steep else Ending.CONVERGED
 
     def _at_stage(self, state: PathState) -> PathProblem:
-        """The problem at the β of a state, where there are stages."""
+        """Return the problem at the β of a state, where there are stages."""
         objective = self.problem.objective
         if self.record.keeps is not Keeps.STAGES or not isinstance(objective, SoftTop):
             return self.problem
@@ -227,7 +227,7 @@ class Search:
 
     @contextmanager
     def _keeping(self) -> Iterator[None]:
-        """Errors and interruptions carry the best path so far, where there is one."""
+        """Add the best path so far to errors and interruptions."""
         try:
             yield
         except LandscapeError as error:

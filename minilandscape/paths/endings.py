@@ -11,9 +11,9 @@ class Ending(StrEnum):
     Attributes
     ----------
     converged
-        Whether the path is a measured optimum: nothing is left to gain.
+        Whether the path is verified to be converged.
     meaning
-        What was measured, in one clause.
+        The finding, in one clause.
     advice
         What to do where the path is not converged.
     """
@@ -23,7 +23,7 @@ class Ending(StrEnum):
     advice: str
 
     def __new__(cls, value: str, converged: bool, meaning: str, advice: str = "") -> Ending:
-        """An ending that is its own name, with what it means."""
+        """Make an ending, a string with further attributes."""
         ending = str.__new__(cls, value)
         ending._value_ = value
         ending.converged, ending.meaning, ending.advice = converged, meaning, advice
@@ -35,45 +35,45 @@ class Ending(StrEnum):
         "the objective is stationary, the sample points resolve the maximum, and it has no second negative mode",
     )
     NO_BARRIER = ("no barrier", True, "no point of the path lies above the higher endpoint")
-    STRAIGHT_LINE = ("straight line", False, "the straight line was asked for; nothing was searched", "search a path")
+    STRAIGHT_LINE = ("straight line", False, "the straight line was evaluated without a search", "search a path")
     STEPS = ("steps", False, "stopped after the number of steps", "take more steps, or resume from this path")
     BUDGET = ("budget", False, "the budget is spent", "raise the budget, or resume from this path")
     STAGES = (
         "stages",
         False,
-        "the maximum still fell from stage to stage when β had been raised twelve times",
+        "the maximum still decreased after twelve stages of β",
         "resume from this path",
     )
     STALLED = (
         "stalled",
         False,
-        "the objective fell no more although its gradient is not zero",
+        "the objective no longer decreases although its gradient is not zero",
         "check the gradient, lower lr, or take the solver auto",
     )
     LINE_SEARCH = (
         "line search",
         False,
-        "no lower value of the objective lies along its gradient, which is not zero",
-        "check the gradient: it is not that of the values, or these are noisy",
+        "the objective does not decrease along its negative gradient, which is not zero",
+        "check the gradient: it is not that of the values, or the values are noisy",
     )
     UNDER_RESOLVED = (
         "under-resolved",
         False,
-        "the barrier stands between the sample points, unseen by the search",
+        "the maximum lies between the sample points, where the search does not evaluate",
         "resume from this path with more sample points",
     )
     NOT_STATIONARY = (
         "not stationary",
         False,
-        "the objective is stationary, but the maximum is no stationary point across the path, whose curves cannot bend "
-        "that far",
-        "give more terms and sample points; refine_saddle goes to the saddle from here",
+        "the objective is stationary, but the maximum is not stationary perpendicular to the path: it has too few "
+        "terms",
+        "give more terms and sample points, or search the saddle from this path with refine_saddle",
     )
     HIGHER_INDEX = (
         "higher index",
         False,
-        "the maximum has a second negative mode, which leads down from it",
-        "begin from a path aside of this one (initial), or move an endpoint a little",
+        "the maximum has a second negative mode: it is not a first-order saddle",
+        "start from a path on one side of this one (initial), or displace an endpoint slightly",
     )
-    NOT_FINITE = ("not finite", False, "a value or gradient is not finite", "see where: the error names the point")
+    NOT_FINITE = ("not finite", False, "a value or gradient is not finite", "the error names the point")
     INTERRUPTED = ("interrupted", False, "interrupted", "resume from this path")

@@ -11,23 +11,29 @@ from .problem import PathProblem, PathState
 
 
 class FourierPathFinder:
-    """Steps of the paper's Algorithm 2: ω(t) = (1 − t) start + t end + Σ_n b_n sin(nπt), with L falling over b.
+    r"""Algorithm 2 of the paper as an iterator over its steps.
 
-    :func:`find_path` drives the same steps, ends them, and measures the path.
+    :func:`find_path` iterates the same steps, ends them, and measures the path.
 
     Parameters
     ----------
     landscape
-        Anything that :func:`~minilandscape.landscape.as_landscape` takes.
+        A landscape or function that :func:`as_landscape` accepts.
     n_terms, n_points
-        N_F and M, the paper's 10 and 50.
+        Number of sine terms N_F and of sample points M; 10 and 50 in the paper.
     lam, lr, objective, power, offset, solver
-        As of :class:`Fourier`.
+        As for :class:`Fourier`.
 
     Raises
     ------
     ValueError
-        If options are out of range or do not go together.
+        If options are out of range or contradict each other.
+
+    Notes
+    -----
+    .. math:: \omega(t) = (1 - t)\, \omega_0 + t\, \omega_1 + \sum_{n=1}^{N_F} b_n \sin(n \pi t);
+
+    every step updates b to lower L, Eq. (4).
 
     Examples
     --------
@@ -45,10 +51,10 @@ class FourierPathFinder:
         self.method = Fourier(n_terms=n_terms, n_points=n_points, **options).on(self.landscape)
 
     def steps(self, start: Any, end: Any) -> Iterator[PathState]:
-        """Yields the straight line, then the path after every step, without end unless the solver finds one."""
+        """Yield the straight line, then the path after every step; endless unless the solver converges."""
         problem = self.problem(start, end)
         return self.method.moves().states(problem, problem.zeros())
 
     def problem(self, start: Any, end: Any) -> PathProblem:
-        """What is minimised between two points."""
+        """Make the problem between two points."""
         return self.method.problem(self.landscape, start, end)

@@ -1,4 +1,4 @@
-"""Whether a path's maximum has a second negative mode, and the way down from it."""
+"""Find a second negative mode at the maximum of a path, and bend the path along it."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from ..backend import to_device, to_host
 from ..landscape import LandscapeError
 from .problem import PathProblem, PathState, norm
 
-#: The distance between the gradients that are subtracted, as a part of the distance between the endpoints: large enough
-#: for noisy forces, since nothing but a sign is asked for.
+#: Finite-difference step, relative to the distance between the endpoints: large enough for noisy forces, as only a sign
+#: is required.
 STEP = 1e-3
-#: Hessian-vector products at most.
+#: Largest number of Hessian-vector products.
 PRODUCTS = 30
-#: A curvature counts as negative below minus this part of the largest that is seen, by central differences.
+#: A curvature counts as negative below minus this fraction of the largest known curvature, by central differences.
 NEGATIVE = 2e-4
-#: A stationary point is near within this part of the distance between the endpoints.
+#: A stationary point is near within this fraction of the distance between the endpoints.
 NEAR = 0.05
-#: How far a path is bent along a second negative mode, as parts of the distance between the endpoints.
+#: Displacements of a path along a second negative mode, relative to the distance between the endpoints.
 BENDS = (0.1, 0.02, 0.005)
 
 
 @dataclass(frozen=True)
 class SecondMode:
-    """A direction across the path in which the value curves down at its maximum.
+    """A direction perpendicular to the path of negative curvature at its maximum.
 
     Attributes
     ----------
     t, direction
-        Where, and which (D,), of length 1.
+        Position of the maximum, and the unit vector (D,).
     stationary
-        Whether a stationary point of that index lies as near as :data:`NEAR`: the slope over the curvature.
+        Whether slope over curvature is below :data:`NEAR`: a stationary point of that index is near.
     """
 
     t: float
@@ -48,11 +48,11 @@ class Top:
     Attributes
     ----------
     t, x, tangent
-        Where, the point (D,), and the direction of the path there.
+        Position, the point (D,), and the unit tangent of the path there.
     zero
         (Z, D): the zero modes there, orthonormal.
     gradient
-        (D,).
+        (D,): the gradient there.
     """
 
     t: float
@@ -63,18 +63,18 @@ class Top:
 
     @classmethod
     def of(cls, problem: PathProblem, t: float, x: np.ndarray, tangent: np.ndarray) -> Top:
-        """The gradient there is evaluated."""
+        """Evaluate the gradient at the maximum."""
         zero = np.atleast_2d(to_host(problem.landscape.zero_modes(x))).reshape(-1, x.size)
         return cls(t, x, tangent / (norm(tangent) or 1.0), _orthonormal(zero.astype(np.float64)), _gradient(problem, x))
 
 
 def look_across(problem: PathProblem, top: Top) -> tuple[float, SecondMode | None]:
-    """How far a path's maximum would fall if it moved across the path, and a second negative mode there, or None.
+    """Estimate the decrease of the maximum in a step perpendicular to the path, and find a second negative mode.
 
-    Of the Hessian without the zero modes, a Davidson iteration on finite differences of gradients finds the second
-    lowest mode. It begins with the tangent, the gradient across it, and a random direction that is always the same: the
-    others see nothing that breaks a symmetry of the path. The fall is that of a Newton step in what these span, with
-    every curvature taken positive. With more than 30 coordinates a soft mode may stay unseen.
+    Davidson iterations with finite differences of gradients compute the second lowest mode of the Hessian without zero
+    modes. They start with the tangent, the perpendicular gradient, and a fixed random direction, which breaks
+    symmetries of the path. The decrease is that of a Newton step in the subspace with absolute curvatures. With more
+    than 30 coordinates a soft mode may be missed.
     """
     starts = _starts(top)
     n = min(PRODUCTS, top.x.size - len(top.zero))
@@ -100,7 +100,7 @@ def look_across(problem: PathProblem, top: Top) -> tuple[float, SecondMode | Non
 
 
 def _product(problem: PathProblem, top: Top, v: np.ndarray, h: float) -> np.ndarray:
-    """H v by a finite difference, on the other side where there is a wall."""
+    """Compute H v by a one-sided finite difference, on the other side where there is a wall."""
     try:
         return (_gradient(problem, top.x + h * v) - top.gradient) / h
     except LandscapeError as error:
@@ -129,7 +129,7 @@ def _fall(g: np.ndarray, V: np.ndarray, HV: np.ndarray) -> float:
 def _second_mode(problem: PathProblem, top: Top, V: np.ndarray, values: np.ndarray, y: np.ndarray) -> SecondMode | None:
     if len(values) < 2 or not values[1] < -NEGATIVE * float(np.abs(values).max()):
         return None
-    along = top.tangent @ (V.T @ y[:, :2])  # of the plane of both modes, the direction across the path
+    along = top.tangent @ (V.T @ y[:, :2])  # the direction perpendicular to the path in the plane of both modes
     mode = V.T @ (y[:, :2] @ np.array([along[1], -along[0]]))
     mode, h = _across(mode, _orthonormal(np.concatenate([top.zero, top.tangent[None]]))), STEP * problem.distance()
     ahead, behind = (_gradient(problem, top.x + side * h * mode) for side in (1, -1))
@@ -140,7 +140,7 @@ def _second_mode(problem: PathProblem, top: Top, V: np.ndarray, values: np.ndarr
 
 
 def bent_down(problem: PathProblem, state: PathState, mode: SecondMode, *, by_height: bool = False) -> Any | None:
-    """b (N, D) of a path that is bent along a second negative mode, if L (or the height) is lower there; else None."""
+    """Bend a path along a second negative mode: b (N, D) if L (or the height) is lower there, else None."""
     curve, land, span = problem.curve, problem.landscape, problem.span()
     b = to_device(state.coefficients, land.device, land.dtype)
     shape = to_device(np.outer(curve.bump(mode.t), mode.direction), land.device, land.dtype)
@@ -165,7 +165,7 @@ def _gradient(problem: PathProblem, x: np.ndarray) -> np.ndarray:
     _, gradients = problem.landscape.values_and_gradients(point)
     g = to_host(gradients)[0].astype(np.float64)
     if not np.isfinite(g).all():
-        raise LandscapeError("the gradient beside the maximum of the path is not finite", x)
+        raise LandscapeError("the gradient next to the maximum of the path is not finite", x)
     return g
 
 

@@ -1,4 +1,4 @@
-"""Paths to begin from: of another search, of points, or of a function of t."""
+"""Initial paths: of another search, of points, or of a function of t."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .maximum import path_maximum
 from .problem import PathProblem, PathState
 from .result import Path
 
-#: Samples of a path of another family, a term.
+#: Number of samples per term of a path of another family.
 SAMPLES_A_TERM = 8
-#: Endpoints are the same within the first part of their own size, but no more than the second of their distance.
+#: Tolerances of equal endpoints, relative to their size and to their distance.
 SAME, CLOSE = 1e-6, 1e-3
 
 
 def initial_terms(problem: PathProblem, initial: Any) -> Any:
-    """b (N, D) of a path to begin from: exact where it is of the same family, else the nearest in least squares.
+    """Convert an initial path to b (N, D): exactly where it is of the same family, else by least squares.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def initial_terms(problem: PathProblem, initial: Any) -> Any:
     Raises
     ------
     ValueError
-        If it has other endpoints, more terms than the search, or is not finite.
+        If it has other endpoints, more terms than the search, or values that are not finite.
     """
     curve = problem.curve
     if isinstance(initial, Path):
@@ -50,42 +50,42 @@ def initial_terms(problem: PathProblem, initial: Any) -> Any:
             return _device(problem, initial.coefficients)
         t, away = _sampled(problem, initial.points)
     elif callable(initial):
-        # One after another: a function may write every point into one work array.
+        # One by one: a function may write every point into the same work array.
         t, away = _sampled(problem, lambda t: stacked(problem, (initial(x) for x in t)))
     else:
         t, away = _of_points(problem, initial)
-    if curve.basis == "hat" and curve.n_terms == len(curve.t) - 2:  # a band: its images lie on the path
+    if curve.basis == "hat" and curve.n_terms == len(curve.t) - 2:  # a band, whose images lie on the path
         return _device(problem, np.stack([np.interp(curve.t[1:-1], t, column) for column in away.T], axis=1))
     return _device(problem, curve.through(t, away))
 
 
 def given_path(problem: PathProblem, initial: Any, b: Any) -> tuple[PathProblem, PathState]:
-    """The path that was given, its maximum known: as it is, or, of a function of t, as the search sees it."""
+    """Evaluate the given path and its maximum: in its family, or for a function of t in that of the search."""
     curve = problem.curve
     if isinstance(initial, Path) and not _of_family(initial, curve):
-        own = replace(problem, curve=Curve.of(initial.basis, initial.t, len(initial.coefficients)), line=None)
-        own, b, span = own.with_line(), _device(own, initial.coefficients), own.span()
-        span.replace(own.curve.rows, b)
-        state = own.state(0, b, own.all_values(span))
+        same_family = replace(problem, curve=Curve.of(initial.basis, initial.t, len(initial.coefficients)), line=None)
+        same_family, b, span = same_family.with_line(), _device(same_family, initial.coefficients), same_family.span()
+        span.replace(same_family.curve.rows, b)
+        state = same_family.state(0, b, same_family.all_values(span))
     elif isinstance(initial, Path) or callable(initial):
         span = problem.span()
         span.replace(curve.rows, b)
         state = problem.state(0, b, problem.all_values(span))
-        own = problem
+        same_family = problem
     else:
         t, away = _of_points(problem, initial)
-        own = with_images(problem, len(t)).with_line()
+        same_family = with_images(problem, len(t)).with_line()
         line = _line(problem, np.linspace(0, 1, len(t)))
         images = _line(problem, t) + away
-        span = own.span()
-        span.replace(own.curve.rows, _device(own, (images - line)[1:-1]))
-        state = piecewise_linear(own, images, own.all_values(span))
-    top = path_maximum(own, _device(own, to_host(state.coefficients)), state.values)
-    return own, replace(state, maximum=top)
+        span = same_family.span()
+        span.replace(same_family.curve.rows, _device(same_family, (images - line)[1:-1]))
+        state = piecewise_linear(same_family, images, same_family.all_values(span))
+    top = path_maximum(same_family, _device(same_family, to_host(state.coefficients)), state.values)
+    return same_family, replace(state, maximum=top)
 
 
 def _of_family(path: Path, curve: Curve) -> bool:
-    """Whether some coefficients of the curve are this very path; a sine series may have more terms."""
+    """Decide whether a path belongs to the family of a curve; a sine series may have more terms."""
     return path.basis == curve.basis and (curve.basis == "sine" or len(path.coefficients) == curve.n_terms)
 
 
@@ -99,19 +99,19 @@ def _line(problem: PathProblem, t: np.ndarray) -> np.ndarray:
 
 
 def _sampled(problem: PathProblem, points: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """t and ways from the straight line of a path that is a function of t."""
+    """Sample a path that is a function of t: t, and displacements from the straight line."""
     n = max(len(problem.curve.t), SAMPLES_A_TERM * problem.curve.n_terms)
     t = np.linspace(0, 1, n)
     return t, _checked(problem, points(t) - _line(problem, t))
 
 
 def _of_points(problem: PathProblem, initial: Any) -> tuple[np.ndarray, np.ndarray]:
-    """t, by arc length, and ways from the straight line of points, endpoints included."""
+    """Convert points to t by arc length, and displacements from the straight line, endpoints included."""
     points = stacked(problem, initial)
     ends = _line(problem, np.array([0.0, 1.0]))
     first, last = (_near(problem, points[k], ends[k]) for k in (0, -1))
     if first != last:
-        raise ValueError("initial begins or ends at one of the endpoints only; expected both, or inner points alone")
+        raise ValueError("initial contains one of the endpoints only; expected both, or inner points alone")
     if first:
         points = points[1:-1]
     points = np.concatenate([ends[:1], points, ends[1:]])
@@ -123,14 +123,14 @@ def _of_points(problem: PathProblem, initial: Any) -> tuple[np.ndarray, np.ndarr
 
 
 def stacked(problem: PathProblem, given: Any) -> np.ndarray:
-    """(K, D): points that were given, as they are; ValueError where they are none."""
+    """Convert given points to (K, D); ValueError where they are not points."""
     expected = f"expected a Path, points (K, {problem.landscape.size}), or a function of t that returns one"
     if isinstance(given, (str, bytes)) or not np.iterable(given):
         raise ValueError(f"initial is {given!r}; {expected}")
     try:
         points = np.array([real_numbers(point) for point in given], dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"initial holds what is no point: {error}; {expected}") from None
+        raise ValueError(f"initial holds something that is not a point: {error}; {expected}") from None
     if points.ndim != 2 or points.shape[1] != problem.landscape.size:
         raise ValueError(f"initial has shape {points.shape}; {expected}")
     if not np.isfinite(points).all():
@@ -158,8 +158,10 @@ def _near(problem: PathProblem, a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def _slack(problem: PathProblem) -> float:
-    """How far apart two points may lie that are one but for rounding: little beside the distance between the endpoints,
-    which far from the origin may itself be little beside their coordinates."""
+    """Tolerance of equal points: small compared with the distance between the endpoints.
+
+    Far from the origin, that distance may itself be small compared with the coordinates.
+    """
     size = float(np.abs(_line(problem, np.array([0.0, 1.0]))).max())
     rounding = 4 * float(np.finfo(problem.landscape.dtype).eps) * size
     return max(min(SAME * size, CLOSE * problem.distance()), rounding)

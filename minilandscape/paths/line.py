@@ -1,4 +1,4 @@
-"""L along lines of the scaled coefficients, as L-BFGS-GSS asks for it."""
+"""L along lines of the scaled coefficients, for L-BFGS-GSS."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ LITTLE = 1e-9
 
 
 class PathLine:
-    """L along lines of the scaled coefficients c_n = n b_n, through a span of the rows (ends, b, p).
+    """L along lines of the scaled coefficients c_n = n b_n, through a span of the rows (start, end, b, p).
 
     Attributes
     ----------
     problem
-        Whose sample points are evaluated; it may be exchanged for one of the same family.
+        The problem whose sample points are evaluated; may be replaced by one of the same family.
     values
         (M,) at x.
     unit
-        What L is measured in: 1 on landscapes with a scale of their own. Elsewhere so little of the first slope that no
-        step along a gradient is tried at less than the longest first length, from where a line search goes down by many
-        orders of magnitude, but up by only one. 0 until there is a slope.
+        The unit of L: 1 on landscapes with default learning rates. Elsewhere a small fraction of the first slope, so
+        that a line search along a gradient starts at its longest first length, from where it can decrease the length
+        by many orders of magnitude, but increase it by only one. 0 before there is a slope.
     """
 
     def __init__(self, problem: PathProblem, b: Any) -> None:
@@ -39,12 +39,12 @@ class PathLine:
         rows = [problem.start[None], problem.end[None], b, xp.zeros_like(b)]
         self.span = problem.landscape.span(xp.concatenate(rows))
         self.values = problem.ends
-        self.unit = 1.0 if problem.own_scale else 0.0
+        self.unit = 1.0 if problem.has_default_rate else 0.0
         self._trial: tuple[float, np.ndarray] | None = None
 
     def search(self, resumed: LbfgsState | None = None) -> Iterator[LbfgsState]:
-        """The iterations of L-BFGS-GSS from here."""
-        # Energies come in any unit, and so do their gradients: the first bend is a part of the distance.
+        """Iterate L-BFGS-GSS from the current coefficients."""
+        # Energies may have any unit: the first displacement is a fraction of the distance between the endpoints.
         first = BEND * self.problem.distance()
         iterates = lbfgs_gss(self, first_length=first, unit_step=True, state=resumed)
         if resumed is not None:
@@ -55,21 +55,21 @@ class PathLine:
 
     @property
     def b(self) -> Any:
-        """(N, D): the coefficients."""
+        """The coefficients b (N, D)."""
         return self.span.basis[2 : 2 + self._n]
 
     @property
     def x(self) -> Any:
-        """The scaled coefficients, which the optimiser moves."""
+        """The scaled coefficients, the variables of the optimiser."""
         return self.b * self.scale
 
     @property
     def evaluations(self) -> Evaluations:
-        """The points evaluated so far."""
+        """The numbers of evaluations so far."""
         return self.problem.meter.evaluations
 
     def all_values(self) -> np.ndarray:
-        """(M,) at x."""
+        """Evaluate the values (M,) at x."""
         return self.problem.all_values(self.span, self._coefficients(0.0))
 
     def _coefficients(self, u: float) -> np.ndarray:
@@ -77,11 +77,11 @@ class PathLine:
         return np.concatenate([C, -u * C[:, 2:]], axis=1)
 
     def _at(self, u: float) -> Any:
-        """b at x − u p."""
+        """Return b at x − u p."""
         return self.b - u * self.span.basis[2 + self._n :] if u else self.b
 
     def value_and_gradient(self, u: float = 0.0) -> tuple[float, Any]:
-        """L and its gradient at x − u p, in units of the first slope; (inf, 0) at a trial step into a wall."""
+        """Evaluate L and its gradient at x − u p, in units; (inf, 0) for a trial step that cannot be evaluated."""
         problem, b, C = self.problem, self._at(u), self._coefficients(u)
         if u:
             values, value, gradient = problem.trial_gradient(self.span, C, b)
@@ -98,19 +98,19 @@ class PathLine:
         return value / self.unit, gradient / self.unit
 
     def direction(self, p: Any) -> None:
-        """Sets p."""
+        """Set the direction p."""
         self._trial = None
         self.span.replace(range(2 + self._n, 2 + 2 * self._n), p / self.scale)
 
     def value(self, u: float) -> float:
-        """L at x − u p."""
+        """Evaluate L at x − u p."""
         values = self.problem.trial_values(self.span, self._coefficients(u))
         if not np.isfinite(values).all():
             return float("inf")
         return self.problem.terms(values, self._at(u)).value / self.unit
 
     def move(self, u: float) -> None:
-        """x becomes x − u p."""
+        """Replace x by x − u p."""
         n = self._n
         mix = np.zeros((n, 2 + 2 * n))
         mix[range(n), range(2, 2 + n)] = 1
@@ -120,6 +120,6 @@ class PathLine:
             self.values = self._trial[1]
 
     def refresh(self) -> None:
-        """Forms anew what rounding has gathered in."""
+        """Recompute products in which rounding errors have accumulated."""
         if hasattr(self.span, "refresh"):
             self.span.refresh()

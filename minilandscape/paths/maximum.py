@@ -1,4 +1,4 @@
-"""The maximum along a path over continuous t."""
+"""Find the maximum along a path over continuous t."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import numpy as np
 from ..backend import to_device
 from .problem import PathProblem, PathState
 
-#: The maximum is refined to this part of the range of the values, in so many rounds at most, of which the first ones
-#: follow polynomials through the samples.
+#: Tolerance of the maximum relative to the range of the values; largest number of rounds, and how many of them use
+#: polynomials through the samples.
 TOLERANCE, ROUNDS, SMOOTH_ROUNDS = 1e-6, 30, 6
-#: A step longer than this times the mean may jump over a barrier, and is looked into.
+#: Segments longer than this times the mean may miss a barrier, and are subdivided.
 LONG_STEP = 1.5
-#: Samples that a half wave of the highest term has at least.
+#: Smallest number of samples per half wave of the highest term.
 SAMPLES_A_TERM = 3
-#: Samples that a polynomial goes through at most.
+#: Largest number of samples of an interpolating polynomial.
 MOST_SAMPLES = 5
 
 
 def path_maximum(problem: PathProblem, b: Any, values: np.ndarray) -> tuple[float, float]:
-    """The largest value along the path b, and its t, from the values (M,) at the sample points.
+    """Find the largest value along the path b, and its t, from the values (M,) at the sample points.
 
-    Steps that are long, or in which the highest term may turn, are looked into, as are both beside a high peak. Then
-    new samples are taken at the maxima of polynomials through the samples beside high peaks, until what two polynomials
-    promise above the samples is the same, and nothing. Between samples a peak stands at most a quarter as far above the
-    highest one as that stands above its neighbours, if the peak is a parabola there; four times as much is allowed for.
-    A peak narrower than that may be missed. No polynomial goes across a vertex of a piecewise-linear path.
+    Segments are subdivided if they are long, if the highest term may turn within them, or if they are next to a high
+    peak. Then samples are added at the maxima of polynomials through the samples next to high peaks, until two
+    polynomials of different order agree that nothing lies above the samples. Between samples, a parabolic peak exceeds
+    the highest sample by at most a quarter of the difference between that and its neighbours; four times as much is
+    allowed for. Narrower peaks may be missed. No polynomial crosses a vertex of a piecewise-linear path.
     """
     curve, span = problem.curve, problem.span()
     if curve.n_terms:
@@ -52,7 +52,7 @@ def path_maximum(problem: PathProblem, b: Any, values: np.ndarray) -> tuple[floa
 
 
 def with_maximum(problem: PathProblem, state: PathState) -> PathState:
-    """The state, its maximum known."""
+    """Add the maximum to a state."""
     if state.maximum is not None:
         return state
     b = to_device(state.coefficients, problem.landscape.device, problem.landscape.dtype)
@@ -60,7 +60,7 @@ def with_maximum(problem: PathProblem, state: PathState) -> PathState:
 
 
 def _cuts(problem: PathProblem, b: Any) -> np.ndarray:
-    """(M − 1,): into how many parts each interval is cut at first."""
+    """Choose the initial number of subdivisions of each interval, (M − 1,)."""
     lengths, curve = problem.lengths(b), problem.curve
     cuts = np.ceil(lengths / (LONG_STEP * lengths.mean()))
     if curve.basis != "hat":
@@ -74,8 +74,8 @@ def _between(t: np.ndarray, cuts: np.ndarray) -> np.ndarray:
 
 
 def _beside_peaks(t: np.ndarray, values: np.ndarray, kinks: np.ndarray, tolerance: float, halve: bool) -> np.ndarray:
-    """Where to look for something higher than all samples, between one kink and the next."""
-    # A lower sample may stand beside a higher peak, so none is left out; a plateau is seen to at its last point.
+    """Choose new samples next to high peaks, between one kink and the next."""
+    # A lower sample may be next to a higher peak, so all are kept; a plateau counts at its last point.
     padded = np.concatenate([[-np.inf], values, [-np.inf]])
     peaks = np.flatnonzero((values >= padded[:-2]) & (values > padded[2:]))
     drops = values[peaks] - np.minimum(values[np.maximum(peaks - 1, 0)], values[np.minimum(peaks + 1, len(t) - 1)])
@@ -91,7 +91,7 @@ def _beside_peaks(t: np.ndarray, values: np.ndarray, kinks: np.ndarray, toleranc
 
 
 def _beside(t: np.ndarray, values: np.ndarray, k: int, tolerance: float, halve: bool) -> list[float]:
-    """Where to look beside the peak k: in the middles of both intervals, or at the maximum of a polynomial, if any."""
+    """Choose new samples next to peak k: midpoints of both intervals, or the maximum of a polynomial, if any."""
     ends = max(k - 1, 0), min(k + 1, len(t) - 1)
     if halve or len(t) < MOST_SAMPLES:
         return [0.5 * (t[a] + t[b]) for a, b in ((ends[0], k), (k, ends[1])) if a != b]
@@ -103,7 +103,7 @@ def _beside(t: np.ndarray, values: np.ndarray, k: int, tolerance: float, halve: 
 
 
 def _polynomial_maximum(t: np.ndarray, values: np.ndarray, low: float, high: float) -> tuple[float, float]:
-    """Where between two t a polynomial through samples is highest, and how far above the first of them."""
+    """Find the maximum between two t of a polynomial through samples, and its height above the first of them."""
     unit = high - low
     x = (t - t[0]) / unit
     powers = x[1:, None] ** np.arange(1, len(x))

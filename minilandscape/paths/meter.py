@@ -1,4 +1,4 @@
-"""The one counter of what a search evaluates: its budget, its walls, and where an error belongs on the path."""
+"""Count the evaluations of a search, keep its budget, and assign errors to positions on the path."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from ..landscape import Evaluations, LandscapeError, Span, Weights, describe_poi
 
 
 class BudgetSpentError(Exception):
-    """The next points would be more than the budget."""
+    """Raised where the next points would exceed the budget."""
 
 
 class Meter:
-    """Counts the points of a search, second passes included, and refuses those beyond its budget.
+    """A counter of the points of a search, second passes included, with a budget.
 
     Attributes
     ----------
     budget
-        Points that may be evaluated in all, with and without gradients; None for any number.
+        Largest number of points, with and without gradients; None for no limit.
     reserved
-        Of these, points that are kept for what comes next.
+        Number of these points that are reserved for later.
     evaluations
-        The points so far.
+        Numbers of evaluations so far.
     rounds
-        How many batches they came in: points of one batch may be evaluated side by side.
+        Number of batches; points of one batch may be evaluated in parallel.
     failures
-        Trial points that could not be evaluated, or whose values are not finite: walls, which a search goes around.
+        Number of trial points that could not be evaluated, or whose values are not finite: walls, which are avoided.
     last_failure
-        What the last of them said.
+        Message of the last one.
     """
 
     def __init__(self, budget: int | None = None) -> None:
@@ -43,17 +43,17 @@ class Meter:
 
     @property
     def spent(self) -> int:
-        """Points so far, with and without gradients."""
+        """The number of points so far, with and without gradients."""
         return self.evaluations.values + self.evaluations.gradients
 
     def spend(self, n_points: int) -> None:
-        """Raises BudgetSpentError where so many more points are more than the budget."""
+        """Raise BudgetSpentError where n_points more points exceed the budget."""
         if self.budget is not None and self.spent + n_points + self.reserved > self.budget:
             raise BudgetSpentError
 
     @contextmanager
     def unlimited(self) -> Iterator[None]:
-        """Evaluates what the search itself does not decide by, whatever the budget."""
+        """Suspend the budget for evaluations that are not part of the search."""
         budget, self.budget = self.budget, None
         try:
             yield
@@ -61,13 +61,13 @@ class Meter:
             self.budget = budget
 
     def values(self, span: Span, C: np.ndarray) -> np.ndarray:
-        """Values (P,) of the points C (P, R) @ basis."""
+        """Evaluate values (P,) of the points C (P, R) @ basis."""
         self.spend(len(C))
         with self._counting(span):
             return span.values(C)
 
     def pullback(self, span: Span, C: np.ndarray, weights: Weights, rows: Any) -> tuple[np.ndarray, Any]:
-        """Values (P,), and the gradients pulled back to some rows."""
+        """Evaluate values (P,), and the gradients pulled back to some rows."""
         second_pass = callable(weights) and getattr(span, "weighs_in_a_second_pass", False)
         self.spend(len(C) * (2 if second_pass else 1))
         with self._counting(span):
@@ -75,14 +75,14 @@ class Meter:
 
     @contextmanager
     def uncounted(self) -> Iterator[None]:
-        """Evaluates again what has been counted before."""
+        """Suspend counting for points that were counted before."""
         before = self.evaluations + Evaluations(), self.rounds
         with self.unlimited():
             yield
         self.evaluations, self.rounds = before
 
     def count(self, n_gradients: int) -> None:
-        """Adds a batch of points that were evaluated with their gradients elsewhere."""
+        """Count a batch of points that were evaluated with gradients elsewhere."""
         self.evaluations += Evaluations(0, n_gradients)
         self.rounds += 1
 
@@ -96,7 +96,7 @@ class Meter:
             self.rounds += 1
 
     def walled(self, evaluate: Callable[[], np.ndarray], n_points: int) -> np.ndarray:
-        """Values (P,) of a trial step: all infinite where the landscape raises, so that the step is refused."""
+        """Evaluate values (P,) of a trial step: infinite where the landscape raises, so that the step is rejected."""
         try:
             values = evaluate()
         except LandscapeError as error:
@@ -106,25 +106,25 @@ class Meter:
             self.note_wall(f"a value is {values[~finite][0]}", int((~finite).sum()))
         return values
 
-    def note_wall(self, said: str, n_points: int = 1) -> None:
-        """Takes into account that some trial points could not be evaluated."""
-        self.failures, self.last_failure = self.failures + n_points, said
+    def note_wall(self, message: str, n_points: int = 1) -> None:
+        """Count trial points that could not be evaluated."""
+        self.failures, self.last_failure = self.failures + n_points, message
 
 
-def refuse_not_finite(what: str, numbers: np.ndarray, t: np.ndarray, points: np.ndarray) -> None:
-    """Raises for the first of some points (P, D) whose value (P,) or gradient (P, D) holds what is not finite."""
+def refuse_not_finite(quantity: str, numbers: np.ndarray, t: np.ndarray, points: np.ndarray) -> None:
+    """Raise for the first of points (P, D) whose value (P,) or gradient (P, D) is not finite."""
     if np.isfinite(numbers).all():
         return
     for number, place, point in zip(numbers.reshape(len(t), -1), t, points, strict=True):
         bad = number[~np.isfinite(number)]
         if bad.size:
-            what = f"the {what} at t = {place:.4g} {'is' if number.size == 1 else 'holds'} {bad[0]}"
-            raise LandscapeError(f"{what}, at {describe_point(point)}", point, float(place))
+            found = f"the {quantity} at t = {place:.4g} {'is' if number.size == 1 else 'holds'} {bad[0]}"
+            raise LandscapeError(f"{found}, at {describe_point(point)}", point, float(place))
 
 
 @contextmanager
 def placing(t: np.ndarray, points: Callable[[], np.ndarray]) -> Iterator[None]:
-    """Tells an error that the landscape raises which of some t (P,) its point belongs to, of points (P, D)."""
+    """Add to an error of the landscape the t (P,) that its point belongs to, among points (P, D)."""
     try:
         yield
     except LandscapeError as error:

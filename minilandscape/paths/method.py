@@ -1,7 +1,7 @@
-"""What a path method is, and what its options take.
+"""The base class of path methods, and the kinds of their options.
 
-A method is a frozen dataclass whose fields are its options. Each field holds one of the kinds below, from which follow
-its validation and the option of the same name on the command line.
+A method is a frozen dataclass whose fields are its options. The kind of a field determines its validation and the
+option of the same name on the command line.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .solvers import Solver
 
 @dataclass(frozen=True)
 class Whole:
-    """An option that counts something.
+    """An option that is a whole number.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class Whole:
     least
         The smallest number.
     meaning
-        What the smallest number is.
+        The meaning of the smallest number.
     """
 
     help: str
@@ -38,13 +38,13 @@ class Whole:
     meaning: str
 
     def read(self, name: str, given: Any) -> int:
-        """The number; ValueError where it is no whole number, or too small."""
-        whole = np.ndim(given) == 0 and not isinstance(given, (bool, np.bool_, str, bytes))
+        """Convert to a whole number; ValueError where that fails, or it is too small."""
+        is_whole = np.ndim(given) == 0 and not isinstance(given, (bool, np.bool_, str, bytes))
         try:
-            whole = whole and int(given) == given
+            is_whole = is_whole and int(given) == given
         except (TypeError, ValueError, OverflowError):
-            whole = False
-        if not whole:
+            is_whole = False
+        if not is_whole:
             raise ValueError(f"{name} is {given!r}; expected a whole number")
         if given < self.least:
             raise ValueError(f"{name} is {given}; expected at least {self.least}, {self.meaning}")
@@ -53,7 +53,7 @@ class Whole:
 
 @dataclass(frozen=True)
 class Number:
-    """An option that measures something.
+    """An option that is a real number.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class Number:
     least: float | None = None
 
     def read(self, name: str, given: Any) -> float:
-        """The number; ValueError where it is no finite number, or too small."""
+        """Convert to a number; ValueError where it is not finite, or too small."""
         try:
             value = float("nan") if isinstance(given, (str, bytes)) or np.ndim(given) else float(given)
         except (TypeError, ValueError):
@@ -81,13 +81,13 @@ class Number:
 
 @dataclass(frozen=True)
 class Choice:
-    """An option that takes one of some names."""
+    """An option with a fixed set of names."""
 
     help: str
     names: tuple[str, ...]
 
     def read(self, name: str, given: Any) -> str:
-        """The name; ValueError where it is another one."""
+        """Check the name; ValueError where it is not one of them."""
         if not isinstance(given, str) or given not in self.names:
             raise ValueError(f"{name} is {given!r}; expected one of {', '.join(self.names)}")
         return given
@@ -100,7 +100,7 @@ class Switch:
     help: str
 
     def read(self, name: str, given: Any) -> bool:
-        """On or off; ValueError where it is neither."""
+        """Convert to a bool; ValueError where that fails."""
         if not isinstance(given, (bool, np.bool_)):
             raise ValueError(f"{name} is {given!r}; expected True or False")
         return bool(given)
@@ -110,22 +110,22 @@ Kind = Whole | Number | Choice | Switch
 
 
 def option(kind: Kind, default: Any = None) -> Any:
-    """A field of a method; a default of None is chosen by the landscape, or by the method on it."""
+    """Make a field of a method; a default of None is filled in by the landscape, or by the method."""
     return field(default=default, metadata={"kind": kind})
 
 
 def options_of(method: Any) -> dict[str, Kind]:
-    """The options of a method, or of its class, by name."""
+    """Return the options of a method, or of its class, by name."""
     return {each.name: each.metadata["kind"] for each in fields(method)}
 
 
 def read_options(method: Any) -> None:
-    """Puts the numbers and names that were meant in place of what was given, and the default in place of None.
+    """Validate and convert the options of a method, replacing None by the default.
 
     Raises
     ------
     ValueError
-        If one is of another kind, or out of range.
+        If one has another type, or is out of range.
     """
     defaults = {each.name: each.default for each in fields(method)}
     for name, kind in options_of(method).items():
@@ -136,24 +136,24 @@ def read_options(method: Any) -> None:
 
 
 def chosen(method: Any) -> dict[str, Any]:
-    """The options of a method that are not the defaults."""
+    """Return the options of a method that differ from the defaults."""
     return {each.name: value for each in fields(method) if (value := getattr(method, each.name)) != each.default}
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Method:
-    """What a search asks of a path method.
+    """The interface of a path method.
 
     Attributes
     ----------
     name
-        As :func:`find_path` and the command line call it.
+        Its name in :func:`find_path` and on the command line.
     basis
-        The family of its paths, in :data:`~minilandscape.paths.bases.BASES`.
+        The family of its paths, a key of :data:`~minilandscape.paths.bases.BASES`.
     synonyms
-        Names of other methods' options that mean one of its own.
+        Names of options of other methods, and the options of this one that they stand for.
     searches
-        Whether it moves the path; else there are no steps, and nothing to begin from.
+        Whether it searches; else there are no steps and no initial path.
     """
 
     name: ClassVar[str]
@@ -169,51 +169,51 @@ class Method:
 
     @classmethod
     def variants(cls) -> dict[str, Self]:
-        """What a comparison of all methods runs, by label."""
+        """List the variants to compare, by label."""
         return {cls.name: cls()}
 
     def on(self, landscape: Any) -> Self:
-        """The same method, every option that was left open chosen by the landscape."""
+        """Fill in the options that were not given, by the defaults of the landscape."""
         raise NotImplementedError
 
     @property
     def samples(self) -> int:
-        """The points of a path, both endpoints included, once they are chosen."""
+        """The number of sample points, both endpoints included, once it is known."""
         raise NotImplementedError
 
     def problem(self, landscape: Any, start: Any, end: Any, beta: float = 0.0) -> PathProblem:
-        """What is minimised between two points; an objective with stages begins at β, or at its own first if 0."""
+        """Make the problem between two points; an objective with stages starts at β, or at its first one if 0."""
         raise NotImplementedError
 
     def moves(self) -> Solver:
-        """What moves the path, once the options are chosen."""
+        """Make the solver, once the options are known."""
         raise NotImplementedError
 
     @property
     def keeps(self) -> Keeps:
-        """Which path is the result."""
+        """Which path of the search is the result."""
         return Keeps.LOWEST
 
     def steps_on(self, landscape: Any) -> Any:
-        """The landscape's own number of steps; None runs to convergence."""
+        """Return the default number of steps of the landscape; None runs to convergence."""
         return None
 
     def planned(self, last: int | None, budget: int | None) -> int | None:
-        """Steps that its solver may count on, of those that are asked for within a budget; None for any number."""
+        """Plan the number of steps of the solver, from the requested number and the budget; None for no limit."""
         return last
 
     def metadata(self, problem: PathProblem) -> dict[str, Any]:
-        """Its options as they were used, for the result."""
+        """Collect the options that were used, for the result."""
         return {name: getattr(self, name) for name in options_of(self)}
 
 
-def own_default(landscape: Any, name: str, given: Any, elsewhere: Any) -> Any:
-    """An option as it was given, or the landscape's own default, or that of landscapes without one."""
-    own = landscape.path_defaults.get(name) if given is None else given
-    return elsewhere if own is None else own
+def default_on(landscape: Any, name: str, given: Any, elsewhere: Any) -> Any:
+    """Return an option as given, or the default of the landscape, or that of landscapes without one."""
+    value = landscape.path_defaults.get(name) if given is None else given
+    return elsewhere if value is None else value
 
 
 def objective_on(landscape: Any) -> PowerSum | SoftTop:
-    """The landscape's own objective, for paths that are measured by it but do not minimise it."""
-    name = own_default(landscape, "objective", None, PATH_DEFAULTS["objective"])
-    return make_objective(name, lam=own_default(landscape, "lam", None, None) if name == "sum" else None)
+    """Make the default objective of the landscape, for paths that do not minimise it."""
+    name = default_on(landscape, "objective", None, PATH_DEFAULTS["objective"])
+    return make_objective(name, lam=default_on(landscape, "lam", None, None) if name == "sum" else None)

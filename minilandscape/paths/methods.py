@@ -17,12 +17,12 @@ from ..landscape import PATH_DEFAULTS
 from .bands import Relaxed
 from .curve import Curve
 from .meter import Meter
-from .method import Choice, Method, Number, Switch, Whole, objective_on, option, own_default
+from .method import Choice, Method, Number, Switch, Whole, default_on, objective_on, option
 from .objectives import PowerSum, SoftTop, make_objective
 from .problem import PathProblem
 from .record import Keeps
 from .solvers import AdamSolver, FewPointsFirst, QuasiNewton, Solver
-from .stages import Staged, ToTheTop
+from .stages import MaximumDescent, Staged
 
 #: Average number of images of a growing band, relative to the whole band.
 GROWING = 0.75
@@ -89,15 +89,15 @@ class _Curve(Method):
 
     def on(self, landscape: Any) -> Self:
         """Fill in the options that were not given, by the defaults of the landscape."""
-        objective = own_default(landscape, "objective", self.objective, PATH_DEFAULTS["objective"])
+        objective = default_on(landscape, "objective", self.objective, PATH_DEFAULTS["objective"])
         total = objective == "sum"
         adam = self.lr is not None or total
         return replace(
             self,
-            n_terms=own_default(landscape, "n_terms", self.n_terms, TERMS if total else TERMS_TO_THE_TOP),
-            n_points=own_default(landscape, "n_points", self.n_points, POINTS if total else POINTS_TO_THE_TOP),
+            n_terms=default_on(landscape, "n_terms", self.n_terms, TERMS if total else TERMS_TO_THE_TOP),
+            n_points=default_on(landscape, "n_points", self.n_points, POINTS if total else POINTS_TO_THE_TOP),
             objective=objective,
-            lam=own_default(landscape, "lam", self.lam, None) if total else self.lam,
+            lam=default_on(landscape, "lam", self.lam, None) if total else self.lam,
             solver=self.solver or ("adam" if adam else "auto"),
         )
 
@@ -118,14 +118,14 @@ class _Curve(Method):
         objective = self._minimised()
         if isinstance(objective, SoftTop):
             objective = replace(objective, beta=beta)
-        first = self.solver == "adam" or isinstance(self.moves(), ToTheTop)
+        first = self.solver == "adam" or isinstance(self.moves(), MaximumDescent)
         return PathProblem.of(landscape, start, end, curve, objective, Meter(), with_gradients=first)
 
     def moves(self) -> Solver:
         """Make the solver, in stages for an objective that has stages."""
         staged, one = self._minimised().staged, self._one()
         if staged and isinstance(one, FewPointsFirst):
-            return ToTheTop()
+            return MaximumDescent()
         return Staged(one) if staged else one
 
     def _one(self) -> Solver:
@@ -304,7 +304,7 @@ class Linear(Method):
 
     def on(self, landscape: Any) -> Self:
         """Fill in the number of sample points by the default of the landscape."""
-        return replace(self, n_points=own_default(landscape, "n_points", self.n_points, POINTS))
+        return replace(self, n_points=default_on(landscape, "n_points", self.n_points, POINTS))
 
     @property
     def samples(self) -> int:
@@ -340,7 +340,7 @@ class _Band(Method):
 
     def on(self, landscape: Any) -> Self:
         """Fill in the number of images by the default of the landscape."""
-        return replace(self, images=own_default(landscape, "images", self.images, IMAGES))
+        return replace(self, images=default_on(landscape, "images", self.images, IMAGES))
 
     @property
     def samples(self) -> int:

@@ -1,4 +1,4 @@
-"""L along a path as a function of its coefficients: what every solver of paths minimises."""
+"""The objective L of a path as a function of its coefficients, which solvers minimise."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ from .endings import Ending
 from .meter import Meter, placing, refuse_not_finite
 from .objectives import PowerSum, SoftTop, Terms, capped
 
-#: A path is stationary where a quasi-Newton step, or a bend along the gradient by the first part of the distance of the
-#: endpoints, would lower L by less than the second part of what L has left above its least possible value.
-BEND, AT_REST = 0.1, 1e-2
+#: A path is stationary if a quasi-Newton step, or a displacement along the gradient by the first fraction of the
+#: distance between the endpoints, would decrease L by less than the second fraction of its largest possible decrease.
+BEND, STATIONARY = 0.1, 1e-2
 
 
 @dataclass(frozen=True)
 class PathState:
-    """One step of a path finder.
+    """The state of a path search after a step.
 
     Attributes
     ----------
     step
-        Steps taken.
+        Number of steps.
     coefficients
-        b (N_F, D), a copy, where the landscape's points are.
+        b (N_F, D), a copy, on the device of the landscape.
     values
-        (M,) along the path, both endpoints included.
+        (M,): values at the sample points, both endpoints included.
     objective
         L, Eq. (4), the penalty included.
     cumulative_loss, height, penalty, length
-        Σ f, max f, the part of L that no value enters (λ Σ |Δω|²), and Σ |Δω| of this path.
+        Σ f, max f, the part of L that does not depend on values (λ Σ |Δω|²), and Σ |Δω| of this path.
     evaluations, rounds
-        Points evaluated since the start, and the batches that they came in.
+        Numbers of evaluations since the start, and number of batches.
     reason
-        Why the solver ends here; None while it goes on.
+        Why the solver ends here; None while it continues.
     stage
-        Of an objective that is minimised at one β after another. A new stage begins with the path of the step before,
-        seen by the new objective.
+        The stage of an objective that is minimised at increasing β. A new stage starts with the path of the step
+        before.
     slope
         |∂L/∂c| of the scaled coefficients c; NaN where no gradient was evaluated.
     decrement
-        By how much a quasi-Newton step should lower L; NaN where nothing is known of the Hessian.
+        Expected decrease of L in a quasi-Newton step; NaN where no curvature is known.
     memory
-        What the solver resumes from, where it can from here; None elsewhere.
+        The state of the solver, where it can resume from here; None elsewhere.
     maximum
-        The maximum over continuous t, and its t, where they are known.
+        The maximum over continuous t, and its t; None while unknown.
     beta
-        Of the stage; 0 where there are none.
+        β of the stage; 0 where there are no stages.
     """
 
     step: int
@@ -75,34 +75,33 @@ class PathState:
 
     @property
     def top(self) -> float:
-        """The maximum over continuous t, which has to be known."""
+        """The maximum over continuous t, which must be known."""
         assert self.maximum is not None
         return self.maximum[0]
 
 
 @dataclass(frozen=True)
 class PathProblem:
-    """Two endpoints on a landscape, a family of curves between them, and what is minimised over its coefficients.
+    """Two endpoints on a landscape, a family of curves between them, and an objective.
 
     Attributes
     ----------
     landscape
-        Complete, see :func:`~minilandscape.landscape.as_landscape`.
+        A complete landscape, see :func:`~minilandscape.landscape.as_landscape`.
     start, end, displacement
-        (D,), own copies where the landscape's points are; the end is the image nearest to the start where there is a
-        periodic cell.
+        (D,): copies on the device of the landscape; in a periodic cell the end is the image nearest to the start.
     curve
-        The family.
+        The family of curves.
     objective
-        Settled on the straight line.
+        The objective, fitted to the straight line.
     meter
-        Counts what is evaluated.
+        The counter of evaluations.
     ends
-        (2,): the values at both endpoints.
+        (2,): the values at the endpoints.
     line
-        (M,): the values along the straight line; None until they are needed.
+        (M,): the values on the straight line; None until they are required.
     pulled
-        (N, D): the gradients along the straight line, pulled back, where they came with ``line``.
+        (N, D): the pulled-back gradients on the straight line, where they were evaluated with ``line``.
     """
 
     landscape: Any
@@ -128,14 +127,14 @@ class PathProblem:
         *,
         with_gradients: bool = False,
     ) -> PathProblem:
-        """The problem between two points, its objective settled on the straight line where it has to be.
+        """Make the problem between two points, with its objective fitted to the straight line if it depends on that.
 
-        ``with_gradients`` keeps the gradients there, for a solver that begins with them.
+        ``with_gradients`` also keeps the gradients there, for a solver that starts with them.
 
         Raises
         ------
         ValueError, TypeError
-            If the endpoints are no two different, finite vectors of the landscape's size.
+            If the endpoints are not two different, finite vectors of the size of the landscape.
         """
         landscape, start, end, displacement = _endpoints(landscape, start, end)
         problem = cls(landscape, start, end, displacement, curve, objective, meter, np.zeros(2))
@@ -146,7 +145,7 @@ class PathProblem:
                 return problem
             if with_gradients and curve.n_terms:
                 problem = problem._with_pulled()
-            return problem.with_line().settled()
+            return problem.with_line().fitted()
 
     def _with_pulled(self) -> PathProblem:
         span, C, t = self.span(), self.curve.C[1:-1], self.curve.t[1:-1]
@@ -156,64 +155,64 @@ class PathProblem:
         return replace(self, line=self.along(interior), pulled=pulled)
 
     def with_line(self) -> PathProblem:
-        """The same, the values along the straight line known."""
+        """Evaluate the values on the straight line, if they are not known."""
         if self.line is not None:
             return self
         return replace(self, line=self.all_values(self.span()))
 
-    def settled(self) -> PathProblem:
-        """The same, its objective fitted to the straight line."""
+    def fitted(self) -> PathProblem:
+        """Fit the objective to the straight line."""
         assert self.line is not None
-        return replace(self, objective=self.objective.settle(self.line, self.distance()))
+        return replace(self, objective=self.objective.fitted(self.line, self.distance()))
 
     @property
-    def own_scale(self) -> bool:
-        """Whether the landscape says how far to step: a network, whose losses are of order 1 and have no unit."""
+    def has_default_rate(self) -> bool:
+        """Whether the landscape has a default learning rate: networks, whose losses are of order 1 and have no unit."""
         return self.landscape.path_defaults.get("lr") is not None
 
     def distance(self) -> float:
-        """|end − start|."""
+        """Compute |end − start|."""
         return float(np.linalg.norm(to_host(self.displacement).astype(np.float64)))
 
     def zeros(self) -> Any:
-        """(N, D): b of the straight line."""
+        """Make b (N, D) of the straight line."""
         return array_module(self.start).zeros((self.curve.n_terms, self.landscape.size), dtype=self.landscape.dtype)
 
     def span(self, *more: Any) -> Any:
-        """A span of the rows (start, end, b = 0), and of others (K, D)."""
+        """Make a span of the rows (start, end, b = 0), and of others (K, D)."""
         xp = array_module(self.start)
         return self.landscape.span(xp.concatenate([self.start[None], self.end[None], self.zeros(), *more]))
 
     def at_fewer_points(self, n_points: int) -> PathProblem:
-        """The same path at fewer points, with the steps weighing as heavily against the values."""
+        """Use fewer sample points, with the same weight of the penalty relative to the values."""
         objective = self.objective.at_fewer_points(n_points, len(self.curve.t))
         return replace(self, curve=self.curve.at_points(n_points), objective=objective, line=None)
 
     # Evaluation --------------------------------------------------------------------------------------------------
 
     def values(self, span: Any, C: np.ndarray, t: np.ndarray) -> np.ndarray:
-        """(rows of C,), checked."""
+        """Evaluate values at rows of C, checked."""
         with self.placing(span, C, t):
             values = self.meter.values(span, C)
         self._check(span, C, values, t)
         return values
 
     def all_values(self, span: Any, C: np.ndarray | None = None) -> np.ndarray:
-        """(M,) along the path whose coefficients the span holds; C is the curve's own if None."""
+        """Evaluate values (M,) along the path of the span; C is that of the curve if None."""
         C = self.curve.C if C is None else C
         return self.along(self.values(span, C[1:-1], self.curve.t[1:-1]))
 
     def trial_values(self, span: Any, C: np.ndarray) -> np.ndarray:
-        """(M,), infinite where the landscape cannot be evaluated."""
+        """Evaluate values (M,), infinite where the landscape cannot be evaluated."""
         interior = self.meter.walled(lambda: self.meter.values(span, C[1:-1]), len(C) - 2)
         return self.along(interior)
 
     def along(self, interior: np.ndarray) -> np.ndarray:
-        """(M,) from the values of the interior points."""
+        """Add the endpoints to the values of the interior points: (M,)."""
         return np.concatenate([self.ends[:1], interior, self.ends[1:]])
 
     def gradient(self, span: Any, C: np.ndarray, b: Any) -> tuple[np.ndarray, float, Any]:
-        """Values (M,), L and ∂L/∂b (N, D), checked."""
+        """Evaluate values (M,), L and ∂L/∂b (N, D), checked."""
         lengths, t = self.lengths(b), self.curve.t[1:-1]
         with self.placing(span, C[1:-1], t):
             interior, pullback = self.meter.pullback(span, C[1:-1], self._weights(lengths), self.curve.rows)
@@ -223,7 +222,7 @@ class PathProblem:
         return values, terms.value, pullback + self._lengths_pullback(terms, lengths, b)
 
     def gradient_again(self, span: Any, values: np.ndarray, b: Any) -> Any | None:
-        """∂L/∂b of the path that a span has evaluated last; None where it does not know its points' gradients."""
+        """Compute ∂L/∂b of the path that a span has evaluated last; None where it has not kept the gradients."""
         if not hasattr(span, "pulled_again"):
             return None
         lengths = self.lengths(b)
@@ -231,14 +230,14 @@ class PathProblem:
         return pulled + self._lengths_pullback(self.objective.terms(values, lengths), lengths, b)
 
     def first_gradient(self, b: Any) -> tuple[np.ndarray, Any] | None:
-        """Values (M,) and ∂L/∂b of the straight line, where they are known and b is that."""
+        """Return values (M,) and ∂L/∂b of the straight line, if they are known and b is that; else None."""
         if self.pulled is None or self.line is None or bool(to_host(b).any()):
             return None
         lengths = self.lengths(b)
         return self.line, self.pulled + self._lengths_pullback(self.objective.terms(self.line, lengths), lengths, b)
 
     def trial_gradient(self, span: Any, C: np.ndarray, b: Any) -> tuple[np.ndarray, float, Any]:
-        """As :meth:`gradient`; L is infinite, and the gradient None, where the landscape cannot be evaluated."""
+        """Evaluate as :meth:`gradient`; L is infinite, and the gradient None, where that fails."""
         lengths, pulled = self.lengths(b), None
 
         def evaluate() -> np.ndarray:
@@ -253,14 +252,14 @@ class PathProblem:
         return values, terms.value, pulled + self._lengths_pullback(terms, lengths, b)
 
     def _first_weights(self) -> Weights:
-        """Those on the straight line, of an objective that is settled there."""
+        """Make the weights of the gradients on the straight line, for the objective fitted to it."""
         if self.objective.linear:
             return None
         lengths, distance = self.lengths(self.zeros()), self.distance()
 
         def weights(interior: np.ndarray) -> np.ndarray:
             line = self.along(interior)
-            return self.objective.settle(line, distance).terms(line, lengths).by_values[1:-1]
+            return self.objective.fitted(line, distance).terms(line, lengths).by_values[1:-1]
 
         return weights
 
@@ -273,7 +272,7 @@ class PathProblem:
         return self.curve.lengths_pullback(terms.by_lengths, lengths, self.displacement, b)
 
     def check_gradient(self, span: Any, gradient: Any) -> None:
-        """Refuses a ∂L/∂b that is not finite, for which the points are asked one by one, naming the first such."""
+        """Raise where ∂L/∂b is not finite; the points are evaluated one by one to name the first such."""
         if bool(to_host(array_module(gradient).isfinite(gradient).all())):
             return
         curve = self.curve
@@ -284,16 +283,16 @@ class PathProblem:
         raise LandscapeError("the gradient of L along the path is not finite")
 
     def placing(self, span: Any, C: np.ndarray, t: np.ndarray) -> AbstractContextManager[None]:
-        """Tells an error that the landscape raises which t its point belongs to."""
+        """Add to an error of the landscape the t of its point."""
         return placing(t, lambda: self._points(span, C))
 
     def _points(self, span: Any, C: np.ndarray) -> np.ndarray:
-        """Rows of C (P, …) as points on the host."""
+        """Compute the points of rows of C (P, …), on the host."""
         C = to_device(C, self.landscape.device, self.landscape.dtype)
         return to_host(C @ span.basis[: C.shape[1]])
 
     def _check(self, span: Any, C: np.ndarray, values: np.ndarray, t: np.ndarray) -> None:
-        """Refuses values that are not finite, naming the point."""
+        """Raise where values are not finite; the message names the point."""
         bad = np.flatnonzero(~np.isfinite(values))[:1]
         if bad.size:
             refuse_not_finite("value", values[bad], t[bad], self._points(span, C[bad]))
@@ -301,29 +300,30 @@ class PathProblem:
     # L -----------------------------------------------------------------------------------------------------------
 
     def lengths(self, b: Any) -> np.ndarray:
-        """The step lengths |Δω| (M − 1,)."""
+        """Compute the lengths |Δω| of the segments (M − 1,)."""
         return self.curve.lengths(self.displacement, b)
 
     def terms(self, values: np.ndarray, b: Any) -> Terms:
-        """L of a path."""
+        """Compute L of a path."""
         return self.objective.terms(values, self.lengths(b))
 
     def straight(self, values: np.ndarray) -> float:
-        """L of the straight line, had it these values (M,), spikes cut off."""
+        """Compute L of the straight line with these values (M,), spikes cut off."""
         return self.terms(capped(values), self.zeros()).value
 
-    def left(self, state: PathState) -> float:
-        """How far L may still fall: what a path has above its chord, the straight line in value from end to end."""
-        chord = self.ends[0] + self.curve.t * (self.ends[1] - self.ends[0])
-        return self.objective.left(state.objective, state.values, chord, self.lengths(self.zeros()))
+    def remaining(self, state: PathState) -> float:
+        """Compute the largest possible decrease of L: down to the endpoint interpolation of the values."""
+        endpoint_interpolation = self.ends[0] + self.curve.t * (self.ends[1] - self.ends[0])
+        lengths = self.lengths(self.zeros())
+        return self.objective.remaining(state.objective, state.values, endpoint_interpolation, lengths)
 
     def stationary(self, state: PathState) -> bool:
-        """Whether ∂L/∂b vanishes, in units of the problem: see :data:`AT_REST`."""
+        """Decide whether ∂L/∂b vanishes, in units of the problem: see :data:`STATIONARY`."""
         fall = state.slope * BEND * self.distance() if np.isnan(state.decrement) else state.decrement
-        return bool(state.slope == 0 or fall <= AT_REST * self.left(state))
+        return bool(state.slope == 0 or fall <= STATIONARY * self.remaining(state))
 
     def slope(self, gradient: Any) -> float:
-        """|∂L/∂c| of the scaled coefficients c_n = n b_n (of other bases than the sines, c = b)."""
+        """Compute |∂L/∂c| for the scaled coefficients c_n = n b_n (c = b for other bases than the sines)."""
         return norm(to_host(gradient).astype(np.float64) / self.curve.scale()[:, None])
 
     def state(
@@ -335,7 +335,7 @@ class PathProblem:
         slope: float = float("nan"),
         memory: Any = None,
     ) -> PathState:
-        """What is known of the path b after some steps."""
+        """Make the state of the path b after some steps."""
         lengths = self.lengths(b)
         terms = self.objective.terms(values, lengths)
         return PathState(
@@ -356,13 +356,13 @@ class PathProblem:
 
 
 def norm(x: np.ndarray) -> float:
-    """|x|, also where its square is beyond what a number can hold."""
+    """Compute |x| without under- or overflow of squares."""
     largest = float(np.abs(x).max(initial=0))
     return largest * float(np.linalg.norm(x / largest)) if 0 < largest < np.inf else largest
 
 
 def _endpoints(landscape: Any, start: Any, end: Any) -> tuple[Any, Any, Any, Any]:
-    """The landscape complete, and own copies of two different, finite endpoints and their displacement."""
+    """Complete the landscape, and copy two different, finite endpoints and their displacement."""
     start, end = vector("start", start, landscape), vector("end", end, landscape)
     if start.ndim != 1 or start.shape != end.shape:
         raise ValueError(f"start and end have shapes {start.shape} and {end.shape}; expected two vectors of one size")

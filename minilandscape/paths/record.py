@@ -1,4 +1,4 @@
-"""What a search leaves behind: its history, the best path, and the finished result."""
+"""The record of a search: history, best path, and result."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ from .result import HISTORY, Path, under_resolved
 
 
 class Keeps(Enum):
-    """Which of its paths a search keeps."""
+    """Which path of a search is its result."""
 
-    #: The one with the lowest L.
+    #: The path of lowest L.
     LOWEST = auto()
-    #: The one with the lowest maximum, of the paths with the lowest L of each stage.
+    #: The path of lowest maximum among the paths of lowest L of each stage.
     STAGES = auto()
-    #: The last one: a band has no L.
+    #: The last path: a band has no L.
     LAST = auto()
 
 
 @dataclass
 class Record:
-    """The states of a search as they come.
+    """The states of a search.
 
     Attributes
     ----------
     problem
-        What is searched.
+        The problem of the search.
     keeps
-        Which path is the best.
+        Which path is the result.
     metadata
         Options, for the result.
     best
-        The best so far: of this stage, where there are stages.
+        The best path so far; where there are stages, of this one.
     candidates
-        Others whose maximum is known: of earlier stages, and from before a bend.
+        Other paths whose maximum is known: of earlier stages, and from before a bend.
     given
-        The path that the search began from, and the problem that sees it as it was given.
+        The initial path of the user, and the problem in its family.
     history
-        One entry a step.
+        One entry per step.
     """
 
     problem: PathProblem
@@ -64,7 +64,7 @@ class Record:
     _offset: tuple[int, int] = (0, 0)
 
     def add(self, state: PathState) -> PathState:
-        """Takes a state into account; returns it with steps and stages counted over all parts of the search."""
+        """Add a state; returns it with steps and stages counted over the whole search."""
         step, stage = self._offset
         state = replace(state, step=state.step + step, stage=state.stage + stage)
         if self.line is None:
@@ -76,7 +76,7 @@ class Record:
             if self.keeps is Keeps.STAGES:  # the path that the stages have chosen
                 self.best = state
                 return state
-            if last.step == state.step:  # the same path, with the reason why there is no other
+            if last.step == state.step:  # the same path, with the reason why the search ends
                 return state
         self._note(state, again=last is not None and last.step == state.step)
         new_stage = last is not None and last.stage != state.stage
@@ -85,30 +85,30 @@ class Record:
         return state
 
     def _note(self, state: PathState, again: bool) -> None:
-        """Writes the history, anew where a new stage sees the path of the step before."""
+        """Add to the history; where a new stage starts with the path of the step before, its entry is replaced."""
         for name, entries in self.history.items():
             if again:
                 entries.pop()
             entries.append(getattr(state, name))
 
     def resumed(self, last: PathState) -> None:
-        """Goes on after a state that has been taken into account before."""
+        """Continue after a state that was added before."""
         self._last = last
 
     def begin_again(self) -> None:
-        """Counts on from here; the path so far, whose maximum is known, is kept for comparison."""
+        """Continue the counts from here; the path so far, whose maximum is known, is kept for comparison."""
         assert self._last is not None
         assert self.best is not None
         self._offset = self._last.step + 1, self._last.stage + 1
         self.candidates.append(self.best)
 
-    def settle(self) -> None:
-        """Finds the maximum of the path kept, and where there are candidates keeps the one that is lowest."""
+    def measure_maximum(self) -> None:
+        """Find the maximum of the best path; with candidates, the path of lowest maximum becomes the best."""
         assert self.best is not None
         self.best = self._with_maximum(self.best)
         if self.keeps is Keeps.STAGES:
             self.best = min((self.best, *self.candidates), key=lambda state: state.top)
-        if self.keeps is Keeps.LAST:  # of a band that still grew, fewer images than the straight line has points
+        if self.keeps is Keeps.LAST:  # a band that was still growing has fewer images than the straight line
             with self.problem.meter.unlimited():
                 self.line = with_images(self.problem, len(self.best.values)).with_line().line
 
@@ -119,7 +119,7 @@ class Record:
 
     @property
     def under_resolved(self) -> bool:
-        """Whether the path kept has its barrier between its sample points."""
+        """Whether the sample points of the best path miss its barrier."""
         assert self.best is not None
         assert self.line is not None
         return self._under_resolved(self.best, self.line)
@@ -130,26 +130,26 @@ class Record:
         return under_resolved(top, state.height, float(self.problem.ends.max()), float(capped(line).max()), eps)
 
     def so_far(self, ending: Ending) -> Path | None:
-        """The best path of a search that ends early; None where there is none.
+        """Return the best path of a search that ends early; None where there is none.
 
-        A path whose maximum is known is preferred, since one of which only the sample points are known may hide more.
-        Nothing is evaluated but what tells whether it is lower than a path that was given.
+        A path whose maximum is known is preferred to one of which only the sample points are known. Evaluations are
+        made only to compare it with a given initial path.
         """
         if self.candidates and self.keeps is Keeps.STAGES:
             self.best = min(self.candidates, key=lambda state: state.top)
         if self.best is not None and self.given is not None:
-            with suppress(LandscapeError, KeyboardInterrupt):  # then the one that was given is kept
+            with suppress(LandscapeError, KeyboardInterrupt):  # then the given path is kept
                 self.best = self._with_maximum(self.best)
         return None if self.best is None else self.path(ending)
 
     def path(self, ending: Ending) -> Path:
-        """The result: the path kept, or the one that was given where that is lower."""
+        """Make the result: the best path, or the given one if that is lower."""
         state, problem, metadata, line = self.best, self.problem, self.metadata, self.line
         assert state is not None
         if self.given is not None and self._given_is_lower(state):
             problem, state = self.given
             line = problem.line
-            if ending.converged and ending is not Ending.NO_BARRIER:  # that was measured of the other path
+            if ending.converged and ending is not Ending.NO_BARRIER:  # which was measured for the other path
                 ending = Ending.STALLED
         if isinstance(self.problem.objective, SoftTop) and problem is self.problem and self.keeps is Keeps.STAGES:
             metadata = {**metadata, "beta": state.beta or self.problem.objective.beta}
@@ -180,7 +180,7 @@ class Record:
         )
 
     def _given_is_lower(self, state: PathState) -> bool:
-        """Whether the path that was given has a lower maximum; where L decides, and it could be seen, L has decided."""
+        """Decide whether the given path has the lower maximum; where L applies to it, L has decided."""
         assert self.given is not None
         problem, given = self.given
         if self.keeps is Keeps.LOWEST and problem is self.problem:

@@ -1,4 +1,4 @@
-"""When a search at one objective is over."""
+"""The stopping rule of a search with one objective."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from .endings import Ending
 from .problem import PathProblem, PathState
 from .solvers import Solver
 
-#: A search has little left to gain when the last tenth of its steps lowered L by less than this part of all that was
-#: gained from the straight line, and by less than that part of what is left above the chord.
-STILL, STILL_ABOVE = 1e-4, 0.01
+#: A search has converged if L decreased in the last tenth of its steps by less than the first fraction of the decrease
+#: since the straight line, and by less than the second fraction of its largest possible decrease.
+DECREASE, OF_REMAINING = 1e-4, 0.01
 
 
 class Rule:
-    """Tells from state to state whether a search at one objective is over.
+    """The stopping rule of a search with one objective, evaluated after every step.
 
     Parameters
     ----------
     problem
-        Whose units count.
+        The problem, for its units.
     solver
-        Says how many steps it takes until this can be told.
+        The solver, for its smallest number of steps.
     reference
-        L of the straight line; -inf if the search begins there, so that its first L is that.
+        L of the straight line; -inf if the search starts there: its first L is used.
 
     Attributes
     ----------
     best
-        The path with the lowest L.
+        The path of lowest L.
     lowest
-        The lowest L so far, after every step.
+        The lowest L up to every step.
     last_lower
-        The step that brought it.
+        The last step that decreased it.
     """
 
     def __init__(self, problem: PathProblem, solver: Solver, reference: float = -np.inf) -> None:
@@ -44,7 +44,7 @@ class Rule:
         self.last_lower = 0
 
     def add(self, state: PathState) -> None:
-        """Takes the next state into account."""
+        """Add the next state."""
         if not self.lowest or state.objective < self.lowest[-1]:
             self.best, self.last_lower = state, len(self.lowest)
         assert self.best is not None
@@ -53,7 +53,7 @@ class Rule:
             self.reference = max(self.reference, state.objective)
 
     def __call__(self, state: PathState) -> Ending | None:
-        """Takes the next state into account: whether the path kept is converged, or the search is stalled."""
+        """Add the next state; returns whether the best path is converged or the search has stalled, else None."""
         self.add(state)
         if self.converged:
             return Ending.CONVERGED
@@ -64,16 +64,16 @@ class Rule:
 
     @property
     def converged(self) -> bool:
-        """Whether L is stationary at the path kept, and has little left to gain.
+        """Whether L is stationary at the best path and no longer decreases.
 
-        L*_⌈0.9k⌉ − L*_k ≤ min(1e-4 (L_0 − L*_k), 1e-2 × what L*_k still lies above its least possible value). Between
-        deep endpoints 1e-4 of the straight line's L may be all that there is to be found. A quasi-Newton solver that
-        begins anew is slow at first, so a patient one's last tenth is no fewer than its least steps.
+        L*_⌈0.9k⌉ − L*_k ≤ min(1e-4 (L_0 − L*_k), 1e-2 × the largest possible decrease of L*_k). Between deep endpoints
+        the whole decrease may be 1e-4 of L on the straight line. A quasi-Newton solver that restarts is slow at first,
+        so for a patient one the last tenth is at least its smallest number of steps.
         """
         k, least = len(self.lowest) - 1, self.solver.least_steps
         if k < least or self.best is None:
             return False
         begin = min(ceil(0.9 * k), k - least) if self.solver.patient else ceil(0.9 * k)
         gain, gained = self.lowest[begin] - self.lowest[k], self.reference - self.lowest[k]
-        little = gain <= min(STILL * gained, STILL_ABOVE * self.problem.left(self.best))
+        little = gain <= min(DECREASE * gained, OF_REMAINING * self.problem.remaining(self.best))
         return little and self.problem.stationary(self.best)

@@ -1,4 +1,4 @@
-"""The search of a path by any method: what was asked for is read, searched, and returned as a result."""
+"""Search a path with any method."""
 
 from __future__ import annotations
 
@@ -31,59 +31,74 @@ def find_path(
     progress: Callable[[PathState], None] | None = None,
     **options: Any,
 ) -> Path:
-    """Finds a path of low maximum value between two points.
+    r"""Find a path of low maximum value between two points.
 
     Parameters
     ----------
     landscape
-        Anything that :func:`~minilandscape.landscape.as_landscape` takes.
+        A landscape or function that :func:`as_landscape` accepts.
     start, end
         (D,): the endpoints; they are copied.
     method
-        A name, or an object with its options: ``"fourier"`` or :class:`Fourier`, the paper's; ``"linear"`` or
-        :class:`Linear`, the straight line; ``"bezier"`` and ``"polyline"`` (:class:`Bezier`, :class:`Polyline`), curves
-        of other families; ``"neb"`` (:class:`Neb`), a nudged elastic band, and ``"autoneb"`` (:class:`AutoNeb`), which
-        inserts its images where the band is worst.
+        A name, or an object with its options: ``"fourier"`` or :class:`Fourier`, the method of the paper; ``"linear"``
+        or :class:`Linear`, the straight line; ``"bezier"`` and ``"polyline"`` (:class:`Bezier`, :class:`Polyline`),
+        other families of curves; ``"neb"`` (:class:`Neb`), a nudged elastic band, and ``"autoneb"``
+        (:class:`AutoNeb`), a band to which images are added.
     **options
-        The options of a method that is given by its name: ``n_terms``, ``n_points``, ``objective``, ``power``,
-        ``offset``, ``lam``, ``solver`` and ``lr`` of curves, which :class:`Fourier` explains; ``images``, also called
-        ``n_points``, and ``climb`` of bands. None is an option that is not given: the landscape chooses. Options that
-        a method does not have are refused.
+        The options of a method that is given by name: ``n_terms``, ``n_points``, ``objective``, ``power``, ``offset``,
+        ``lam``, ``solver`` and ``lr`` for curves (see :class:`Fourier`); ``images``, also called ``n_points``, and
+        ``climb`` for bands (see :class:`Neb`). None takes the default of the landscape. Options that a method does not
+        have raise an error.
     steps
-        How many; ``"auto"`` runs to convergence, but takes no fewer than ten steps (100 of Adam), nor more than 500
-        (10,000 of Adam and of bands). None takes the landscape's own number (100 Adam steps on networks), else
+        Number of iterations; ``"auto"`` runs to convergence, in at least 10 iterations (Adam 100) and at most 500 (Adam
+        and bands 10,000). None takes the default of the landscape (100 iterations of Adam on networks), else
         ``"auto"``.
     budget
-        Points, with and without gradients, that the search may evaluate: it ends before it would take more, once it has
-        a path. What is measured of the final path, its maximum and the modes there, is not counted against it.
+        Largest number of points, with and without gradients, that the search may evaluate, after the initial path. The
+        measurement of the maximum of the final path, and of the modes there, is not counted.
     initial
-        A path to begin from: a :class:`Path` of any family between the same endpoints, such as the ``best`` of a search
-        that was interrupted; points (K, D); or a function of t. An objective with stages resumes at the β where a path
-        left off. What is given is never made worse. None begins with the straight line.
+        The initial path: a :class:`Path` of any family between the same endpoints, such as the ``best`` of an
+        interrupted search; points (K, D); or a function of t. An objective with stages resumes at the β of a given
+        path. The result is never worse than the initial path. None starts from the straight line.
     checkpoint
-        A file in which a search that minimises the sum leaves its state every half minute, and from which it resumes
-        where the file exists, bit-identical to a search without interruption. Remove it once the path is kept.
+        A file to which a search with the objective sum writes its state every 30 seconds. If the file exists, the
+        search resumes from it, bit-identically. Remove it once the path is saved.
     progress
-        Called with every state.
+        A function that is called with every state of the search.
 
     Returns
     -------
     Path
-        The path of lowest L of all steps (of the lowest maximum of all stages, or a band as its last step left it).
-        ``converged`` and ``reason`` say what was measured.
+        The path of lowest L of all iterations (of lowest maximum of all stages, or the band of the last iteration).
+        ``converged`` and ``reason`` are the verified state of convergence.
 
     Raises
     ------
     ValueError
         If an option or endpoint is invalid.
     TypeError
-        If an endpoint is no vector of real numbers, such as atoms in place of their positions; or no method has an
+        If an endpoint is not a vector of real numbers (for example ``Atoms`` instead of positions), or no method has an
         option of that name.
     LandscapeError
         If a value or a gradient on the path is not finite; its ``best`` is the best path so far. Trial steps that
-        cannot be evaluated are walls, which a search goes around; ``metadata["walls"]`` counts them.
+        cannot be evaluated are rejected, and counted in ``metadata["walls"]``.
     SearchInterrupted
-        If Ctrl-C comes once there is a path; its ``best`` is the best so far.
+        At Ctrl-C, once there is a path; its ``best`` is the best path so far.
+
+    Notes
+    -----
+    A path is
+
+    .. math:: \omega(t) = (1 - t)\, \omega_0 + t\, \omega_1 + \sum_n b_n \varphi_n(t), \qquad 0 \le t \le 1,
+
+    with sines, Bernstein polynomials or hat functions :math:`\varphi_n` that vanish at both endpoints. The
+    maximum of the result is measured over continuous t, whatever the number of sample points. ``converged`` is true
+    only if the objective is stationary, the sample points resolve the maximum, and the maximum has no second
+    negative mode.
+
+    References
+    ----------
+    .. [1] arXiv:2602.21276, Eqs. (3) to (5) and Algorithm 2.
 
     Examples
     --------
@@ -122,14 +137,14 @@ def find_path(
 
 
 def _left_off(initial: Any, method: Method) -> float:
-    """β where a path of the same objective left off; 0 where there is none."""
+    """Return the β of an initial path with the same objective; 0 where there is none."""
     if not isinstance(initial, Path) or initial.metadata.get("objective") != getattr(method, "objective", None):
         return 0.0
     return float(initial.metadata.get("beta", 0.0))
 
 
 def as_method(method: Any, options: Mapping[str, Any]) -> Method:
-    """A method as an object: made of its name and some options, where None leaves an option open; or given as it is.
+    """Make a method of its name and options, None being an option that is not given; or return an object unchanged.
 
     Raises
     ------
@@ -149,17 +164,17 @@ def as_method(method: Any, options: Mapping[str, Any]) -> Method:
         raise TypeError(f"method is {method!r}; expected one of {', '.join(METHODS)}, or an object, such as Neb()")
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
-    return METHODS[method](**_own_names(METHODS[method], given))
+    return METHODS[method](**_renamed(METHODS[method], given))
 
 
 def without_effect(method: type[Method], names: Iterable[str]) -> list[str]:
-    """Those of some options that a method does not have."""
-    own = {*options_of(method), *method.synonyms}
-    return [name for name in names if name not in own]
+    """List the options that a method does not have."""
+    known = {*options_of(method), *method.synonyms}
+    return [name for name in names if name not in known]
 
 
-def _own_names(method: type[Method], given: dict[str, Any]) -> dict[str, Any]:
-    """Options by the names that a method has for them."""
+def _renamed(method: type[Method], given: dict[str, Any]) -> dict[str, Any]:
+    """Rename options to the names of a method."""
     useless = without_effect(method, given)
     known = {name for each in METHODS.values() for name in options_of(each)}
     if unknown := [name for name in useless if name not in known]:
@@ -174,14 +189,14 @@ def _own_names(method: type[Method], given: dict[str, Any]) -> dict[str, Any]:
 
 
 def refuse(names: Sequence[str], method: Method | type[Method]) -> None:
-    """Raises ValueError where there are options that have no effect on a method."""
+    """Raise ValueError where options have no effect on a method."""
     if names:
         has, them = ("has", "it") if len(names) == 1 else ("have", "them")
         raise ValueError(f"{', '.join(names)} {has} no effect on the method {method.name!r}: remove {them}")
 
 
 def check_budget(budget: Any, n_points: int) -> None:
-    """Raises ValueError where a budget is no number of points, or below one path."""
+    """Raise ValueError where a budget is not a number of points, or below one path."""
     if not (isinstance(budget, (int, np.integer)) and budget >= n_points):
         raise ValueError(f"the budget is {budget} points; expected at least the {n_points} of one path")
 

@@ -1,4 +1,4 @@
-"""One β after another: the stages of an objective that weighs the top of the path."""
+"""Stages of increasing β, for objectives that emphasise the maximum of the path."""
 
 from __future__ import annotations
 
@@ -13,27 +13,26 @@ from .bounded import BoundedSteps, Pairs, power_of_two
 from .endings import Ending
 from .maximum import with_maximum
 from .objectives import SoftTop
-from .problem import AT_REST, PathProblem, PathState
-from .rules import STILL_ABOVE, Rule
+from .problem import STATIONARY, PathProblem, PathState
+from .rules import OF_REMAINING, Rule
 from .solvers import Solver
 from .top import lowered
 
-#: β stages at most, and how little a stage has to lower the maximum, in units of the objective's scale, to be the last.
-MOST_STAGES, STILL_MAXIMUM = 12, 1e-4
-
-
-#: By so small a part of what is left above the chord the last step of a stage lowered L, where the top outweighs the
-#: rest.
+#: Largest number of stages; a stage is the last one if it lowers the maximum by less than this, in units of the scale
+#: of the objective.
+MOST_STAGES, LEAST_DECREASE = 12, 1e-4
+#: Where the maximum dominates, a stage ends if its last step decreased L by less than this fraction of the largest
+#: possible decrease.
 LITTLE = 1e-3
-#: A maximum that was lowered is that of the path where both differ by less than this part of its rise.
+#: Tolerance between the maximum that was lowered and the maximum of the path, relative to its rise.
 SAME_TOP = 1e-4
 
 
 @dataclass(frozen=True)
-class ToTheTop:
-    """Bounded steps at one β after another, until the top of the path outweighs the rest; then the maximum itself.
+class MaximumDescent:
+    """A solver with bounded steps in stages of increasing β, which finally minimises the maximum itself.
 
-    The last objective is the limit of all, the maximum over continuous t. A stage of β is but the way there.
+    The maximum over continuous t is the limit of the objectives; the stages of β lead to it.
     """
 
     least_steps: int = 10
@@ -41,11 +40,11 @@ class ToTheTop:
     patient: bool = True
 
     def states(self, problem: PathProblem, b: Any, last: int | None = None, memory: Any = None) -> Iterator[PathState]:
-        """The states of all stages, and last the path of the lowest maximum, with the reason why there is no other."""
-        search, ending = _TopSearch(problem, b), None
+        """Yield the states of all stages, and last the path of lowest maximum with the reason why the search ends."""
+        search, ending = _StagedDescent(problem, b), None
         while ending is None and search.stage < MOST_STAGES:
             yield from search.descended()
-            if search.weighs_the_top():
+            if search.maximum_dominates():
                 yield from search.polished()
             ending = search.ending()
             if ending is None:
@@ -54,35 +53,35 @@ class ToTheTop:
         yield replace(search.lowest, reason=ending or Ending.STAGES)
 
 
-class _TopSearch:
-    """The stages of :class:`ToTheTop` on their way.
+class _StagedDescent:
+    """The state of a :class:`MaximumDescent`.
 
     Attributes
     ----------
     last
-        The state that the stage ended with, its maximum known.
+        The last state of the stage, with its maximum.
     best
-        The path of the stage with the lowest maximum.
+        The path of lowest maximum in the stage.
     lowest, before
-        That of all stages, a path that is given included; and of all before this one.
-    settled
-        Whether the maximum of the best path was seen to fall no more.
+        The path of lowest maximum in all stages, a given path included; and in all stages before this one.
+    stationary
+        Whether the maximum of the best path was found to be stationary.
     """
 
     def __init__(self, problem: PathProblem, b: Any) -> None:
         self.steps = BoundedSteps(problem, b)
         self.given = bool(to_host(b).any())
-        self.stage, self.step, self.settled = 0, 0, False
+        self.stage, self.step, self.stationary = 0, 0, False
         self.last: PathState | None = None
         self.best: PathState | None = None
         self.lowest: PathState | None = None
         self.before: PathState | None = None
 
     def descended(self) -> Iterator[PathState]:
-        """The states of one stage, until L is stationary and its last step gained as little."""
+        """Yield the states of one stage, until L is stationary and no longer decreases."""
         problem, first, gained = self.steps.problem, self.step, float("inf")
         known = None if self.best is None else self.best.maximum
-        self.last, self.settled = None, False
+        self.last, self.stationary = None, False
         for state in self.steps.states():
             state = self._numbered(state, first + state.step)
             if state.step == first:
@@ -93,8 +92,8 @@ class _TopSearch:
                 assert self.last is not None
                 gained = self.last.objective - state.objective
             self.last = state
-            left = problem.left(state)
-            little = LITTLE if self.steps.objective.weighs_the_top(left) else AT_REST
+            left = problem.remaining(state)
+            little = LITTLE if self.steps.objective.maximum_dominates(left) else STATIONARY
             over = problem.stationary(state) and (gained <= little * left or state.slope == 0)
             if over or state.reason is not None:
                 break
@@ -105,50 +104,50 @@ class _TopSearch:
         yield replace(self.last, reason=None)
 
     def polished(self) -> Iterator[PathState]:
-        """The path whose maximum was lowered on its own account."""
+        """Yield the path after minimising its maximum."""
         steps = self.steps
         assert self.best is not None
-        b, top, settled = lowered(steps.problem, self.best, steps.pairs)
+        b, top, stationary = lowered(steps.problem, self.best, steps.pairs)
         state = steps.jump(b)
         if state is None:
             return
         self.step += 1
         state = with_maximum(steps.problem, self._numbered(state, self.step))
-        self.settled = settled and abs(state.top - top) <= SAME_TOP * steps.problem.left(state)
+        self.stationary = stationary and abs(state.top - top) <= SAME_TOP * steps.problem.remaining(state)
         self._keep(state)
         yield state
 
-    def weighs_the_top(self) -> bool:
-        """Whether β is large enough, and there is a barrier."""
+    def maximum_dominates(self) -> bool:
+        """Decide whether there is a barrier, and β is large enough for the maximum to dominate."""
         assert self.best is not None
         above = self.best.top > float(self.steps.problem.ends.max())
-        return above and self.steps.objective.weighs_the_top(self._rise)
+        return above and self.steps.objective.maximum_dominates(self._rise)
 
     def ending(self) -> Ending | None:
-        """Why there is no other stage."""
+        """Return the reason why there is no further stage; None if there is one."""
         assert self.best is not None
         assert self.last is not None
         problem = self.steps.problem
         if self.best.top <= float(problem.ends.max()):
             return Ending.NO_BARRIER
-        if self.settled:
+        if self.stationary:
             return Ending.CONVERGED
-        still = _fell(self.before, self.best) <= _small(problem, self.last)
-        return _verdict(problem, self.last, self.last, still, problem.stationary(self.last))
+        small_decrease = _fell(self.before, self.best) <= _small(problem, self.last)
+        return _verdict(problem, self.last, self.last, small_decrease, problem.stationary(self.last))
 
     def sharpen(self) -> None:
-        """Begins the next stage, with the best path of this one."""
+        """Start the next stage from the best path of this one."""
         assert self.best is not None
         objective = self.steps.objective.sharper(self._rise)
         self.stage, self.before = self.stage + 1, self.lowest
         if self.steps.place.b is not self.best.coefficients and (self.steps.place.b != self.best.coefficients).any():
             self.steps.jump(self.best.coefficients)
-        self.steps.turn(objective)
+        self.steps.change_objective(objective)
 
     @property
     def _rise(self) -> float:
         assert self.last is not None
-        return self.steps.problem.left(self.last)
+        return self.steps.problem.remaining(self.last)
 
     def _numbered(self, state: PathState, step: int) -> PathState:
         return replace(state, step=step, stage=self.stage, beta=self.steps.objective.beta)
@@ -187,14 +186,14 @@ class Staged:
         return self.solver.patient
 
     def states(self, problem: PathProblem, b: Any, last: int | None = None, memory: Any = None) -> Iterator[PathState]:
-        """The states of all stages, and last the path of the lowest maximum, with the reason why there is no other.
+        """Yield the states of all stages, and last the path of lowest maximum with the reason why the search ends.
 
-        A stage begins with the path of the step before, seen by the new objective. With too large a β for its sample
-        points a path stretches until its steps jump over the barrier. It cannot hide from the maximum over continuous
-        t, so that is what has to fall from stage to stage. A path that is given is one of those that are kept.
+        A stage starts with the path of the step before. If β is too large for the number of sample points, segments
+        grow until the barrier lies between two points. Hence the maximum over continuous t has to decrease from stage
+        to stage. A given initial path is one of the candidates.
         """
         assert isinstance(problem.objective, SoftTop)
-        step, settled, ending = 0, False, None
+        step, stationary, ending = 0, False, None
         lowest: PathState | None = None
         top_of_b: tuple[float, float] | None = None
         at_stage = problem
@@ -205,10 +204,10 @@ class Staged:
             step, best = last_of_stage.step, with_maximum(at_stage, best)
             small, fell = _small(at_stage, best), _fell(before, best)
             if lowest is None or fell > 0:
-                lowest, settled = best, at_stage.stationary(best)
+                lowest, stationary = best, at_stage.stationary(best)
             elif fell >= -small:
-                settled = settled or at_stage.stationary(best)
-            ending = _verdict(at_stage, last_of_stage, best, fell <= small, settled)
+                stationary = stationary or at_stage.stationary(best)
+            ending = _verdict(at_stage, last_of_stage, best, fell <= small, stationary)
             if ending is not None:
                 break
             b, top_of_b = best.coefficients, best.maximum
@@ -229,7 +228,7 @@ class Staged:
         top_of_b: tuple[float, float] | None,
         given: bool,
     ) -> Generator[PathState, None, tuple[PathState, PathState, PathState]]:
-        """The states at one β; the first, the last, and the one with the lowest L."""
+        """Yield the states at one β; returns the first one, the last one, and the one of lowest L."""
         step, stage = since
         first: PathState | None = None
         best: PathState | None = None
@@ -237,7 +236,7 @@ class Staged:
             state = replace(state, step=step + state.step, stage=stage, beta=_beta(problem), memory=None)
             if first is None:
                 first = state = with_maximum(problem, state) if given else replace(state, maximum=top_of_b)
-            if best is not None and state.step == best.step:  # the same path, whose slope is now known
+            if best is not None and state.step == best.step:  # the same path, with its slope
                 state = replace(state, maximum=best.maximum)
             if best is None or state.step == best.step or state.objective < best.objective:
                 best = state
@@ -248,7 +247,7 @@ class Staged:
 
 
 def _polished(problem: PathProblem, state: PathState) -> PathState | None:
-    """The path whose maximum was lowered on its own account; None where it cannot be evaluated."""
+    """Minimise the maximum of a path; None where the result cannot be evaluated."""
     assert isinstance(problem.objective, SoftTop)
     unit = power_of_two(problem.objective.scale / problem.distance()) or 1.0
     b = lowered(problem, state, Pairs(unit=unit))[0]
@@ -268,31 +267,33 @@ def _beta(problem: PathProblem) -> float:
 
 def _sharper(problem: PathProblem, best: PathState) -> PathProblem:
     assert isinstance(problem.objective, SoftTop)
-    return replace(problem, objective=problem.objective.sharper(problem.left(best)))
+    return replace(problem, objective=problem.objective.sharper(problem.remaining(best)))
 
 
 def _small(problem: PathProblem, best: PathState) -> float:
-    """So little the maximum has to fall in the last stage."""
+    """The smallest decrease of the maximum that requires a further stage."""
     assert isinstance(problem.objective, SoftTop)
-    return min(STILL_MAXIMUM * problem.objective.scale, STILL_ABOVE * problem.left(best))
+    return min(LEAST_DECREASE * problem.objective.scale, OF_REMAINING * problem.remaining(best))
 
 
 def _fell(before: PathState | None, best: PathState) -> float:
     return float("inf") if before is None else before.top - best.top
 
 
-def _verdict(problem: PathProblem, last: PathState, best: PathState, still: bool, settled: bool) -> Ending | None:
-    """Why there is no other stage; None where there is."""
+def _verdict(
+    problem: PathProblem, last: PathState, best: PathState, small_decrease: bool, stationary: bool
+) -> Ending | None:
+    """Return the reason why there is no further stage; None if there is one."""
     assert isinstance(problem.objective, SoftTop)
     if last.reason in (Ending.LINE_SEARCH, Ending.NOT_FINITE):
         return last.reason
-    if still and problem.objective.weighs_the_top(problem.left(best)):
-        return Ending.CONVERGED if settled else Ending.STALLED
+    if small_decrease and problem.objective.maximum_dominates(problem.remaining(best)):
+        return Ending.CONVERGED if stationary else Ending.STALLED
     return None
 
 
 def _at_one(solver: Solver, problem: PathProblem, b: Any) -> Iterator[PathState]:
-    """The states at one β, until L has little left to gain or the solver knows no next step."""
+    """Yield the states at one β, until L has converged or the solver has no next step."""
     assert problem.line is not None
     rule = Rule(problem, solver, problem.straight(problem.line))
     for state in solver.states(problem, b):

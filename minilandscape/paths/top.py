@@ -1,4 +1,4 @@
-"""The maximum of a path as an objective of its own: one gradient, at the maximum, says how to lower it."""
+"""Minimise the maximum of a path, with one gradient, at the maximum, for each step."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .bounded import FROM_A_WALL, Pairs
 from .meter import BudgetSpentError
 from .problem import PathProblem, PathState, norm
 
-#: Gradients at most, and at most for one path: the maximum is found where what a parabola promises above a point is
-#: less than this part of the rise of the maximum above the chord.
+#: Largest number of gradients in all and for one path; the maximum is located if a parabola predicts less than this
+#: fraction of its rise above the endpoint interpolation.
 GRADIENTS, LOOKS, NEAR = 24, 4, 1e-4
-#: The maximum is stationary where a quasi-Newton step would lower it by less than the first part of its rise, and the
-#: step before did by less than the second: what a step over a spike tells of the curvature does not hold where it ends.
-STILL_TOP, LAST_FALL = 1e-5, 1e-2
-#: The longest and the first move, as parts of the distance between the endpoints.
+#: The maximum is stationary if a quasi-Newton step would lower it by less than the first fraction of its rise, and the
+#: last step did by less than the second: a step across a spike yields a wrong curvature.
+STATIONARY_MAXIMUM, LAST_DECREASE = 1e-5, 1e-2
+#: The largest and the first displacement, relative to the distance between the endpoints.
 LONGEST_MOVE, FIRST_MOVE = 0.05, 0.01
-#: A peak that rises by so large a part of what the highest one does stays where it is.
+#: Other peaks are kept fixed if their rise is above this fraction of that of the highest one.
 OTHERS = 0.5
-#: The step in t by which the direction of the curve is told.
+#: Finite-difference step in t for the direction of the curve.
 SHIFT = 1e-6
 
 
@@ -36,9 +36,9 @@ class _Peak:
     b
         (N, D): its coefficients.
     value, t
-        The maximum, and where it stands.
+        The maximum, and its position.
     gradient
-        (D,): across the path, in units.
+        (D,): the gradient perpendicular to the path, in units.
     shares
         (N,): φ_n(t).
     """
@@ -51,14 +51,13 @@ class _Peak:
 
 
 class _Spent(Exception):
-    """There are no more gradients."""
+    """Raised where the largest number of gradients is reached."""
 
 
 def lowered(problem: PathProblem, state: PathState, pairs: Pairs) -> tuple[Any, float, bool]:
-    """b (N, D) of a path with a lower maximum than that of a state, the maximum, and whether it falls no more.
+    """Lower the maximum of a path: returns b (N, D), the maximum, and whether it is stationary.
 
-    Of the budget, enough is kept to look at all sample points of the path. What the pairs know of the Hessian of L
-    says how far to move at first.
+    The evaluation of all sample points is reserved in the budget. The L-BFGS pairs of L determine the first step.
     """
     problem.meter.reserved = len(problem.curve.t) - 2
     try:
@@ -68,10 +67,11 @@ def lowered(problem: PathProblem, state: PathState, pairs: Pairs) -> tuple[Any, 
 
 
 class Top:
-    """Lowers the maximum over continuous t of a path.
+    """A search that minimises the maximum over continuous t of a path.
 
-    Where the maximum stands, the gradient along the path is 0, and the one across it is that of the maximum by where
-    the path crosses. A quasi-Newton step in these D coordinates moves the path there by the smoothest bend.
+    At the maximum, the gradient along the path is 0. The perpendicular gradient is the derivative of the maximum with
+    respect to a displacement of the path there. A quasi-Newton step in these D coordinates is applied as the smoothest
+    deformation of the path.
     """
 
     def __init__(self, problem: PathProblem, state: PathState, pairs: Pairs) -> None:
@@ -86,16 +86,16 @@ class Top:
         self.looks = 0
 
     def lowered(self) -> tuple[Any, float, bool]:
-        """b (N, D) of a path, its maximum there, and whether that falls no more."""
+        """Minimise: returns b (N, D), the maximum, and whether it is stationary."""
         land = self.problem.landscape
-        best, settled = None, False
+        best, stationary = None, False
         try:
             best = self._peak(to_host(self.state.coefficients).astype(np.float64), self.t)
             known, fell = Pairs(unit=1.0), float("inf")
             while best is not None:
                 move, fall = self._move(best, known)
                 rise = self._rise(best.value, best.t)
-                if settled := fall <= STILL_TOP * rise and (fell <= LAST_FALL * rise or fall == 0):
+                if stationary := fall <= STATIONARY_MAXIMUM * rise and (fell <= LAST_DECREASE * rise or fall == 0):
                     break
                 lower, known = self._lower(best, move, known)
                 if lower is None:
@@ -105,17 +105,17 @@ class Top:
             pass
         if best is None:
             return self.state.coefficients, self.state.top, False
-        return to_device(best.b, land.device, land.dtype), best.value, settled
+        return to_device(best.b, land.device, land.dtype), best.value, stationary
 
     def _bend(self, value: float) -> float:
-        """The second derivative along t there, from the value at a sample that is no neighbour's neighbour."""
+        """Estimate the second derivative along t, from the value at a nearby sample point."""
         t, values = self.problem.curve.t, self.state.values
         away = np.abs(t - self.t)
         k = int(np.argmin(np.where(away >= 0.5 * self.spacing, away, np.inf)))
         return min(2 * (float(values[k]) - value) / (t[k] - self.t) ** 2, 0.0)
 
     def _others(self) -> np.ndarray:
-        """The t of the sample points on other peaks, the highest first."""
+        """Find the t of the sample points on other peaks, the highest first."""
         t, values = self.problem.curve.t, self.state.values
         inner = values[1:-1]
         peaks = 1 + np.flatnonzero((inner >= values[:-2]) & (inner > values[2:]))
@@ -126,7 +126,7 @@ class Top:
         return t[peaks[np.argsort(-values[peaks])]][: self.problem.curve.n_terms // 2]
 
     def _shape(self, peak: _Peak) -> np.ndarray:
-        """(N,): the smoothest bend that is 1 at a peak, and 0 at the others."""
+        """Compute the smoothest deformation (N,) that is 1 at a peak, and 0 at the others."""
         rows = np.concatenate([peak.shares[None], self.others]) / self.problem.curve.scale()
         one: np.ndarray = np.linalg.lstsq(rows, np.eye(len(rows))[0], rcond=None)[0] / self.problem.curve.scale()
         return one / float(one @ peak.shares)
@@ -136,7 +136,7 @@ class Top:
         return abs(value - float(ends[0] + t * (ends[1] - ends[0])))
 
     def _peak(self, b: np.ndarray, t: float) -> _Peak | None:
-        """The maximum of the path b near t; None where there is none, or a wall."""
+        """Locate the maximum of the path b near t; None where there is none, or where it cannot be evaluated."""
         curve, unit = self.problem.curve, self.pairs.unit
         before: tuple[float, float] | None = None
         for _ in range(LOOKS):
@@ -162,7 +162,7 @@ class Top:
         return None
 
     def _evaluate(self, x: np.ndarray) -> tuple[float, np.ndarray] | None:
-        """Value and gradient (D,); None in a wall."""
+        """Evaluate value and gradient (D,); None where that fails."""
         if self.looks >= GRADIENTS:
             raise _Spent
         self.looks += 1
@@ -178,9 +178,9 @@ class Top:
         return (float(values[0]), gradient) if np.isfinite(values[0]) and np.isfinite(gradient).all() else None
 
     def _move(self, peak: _Peak, known: Pairs) -> tuple[np.ndarray, float]:
-        """Where to move the path at its maximum, and by how much that should lower it.
+        """Compute the displacement of the path at its maximum, and the expected decrease.
 
-        The first move is the one that what is known of L allows for.
+        The first displacement follows from the L-BFGS pairs of L.
         """
         g, distance = peak.gradient, self.problem.distance()
         if known:
@@ -197,7 +197,7 @@ class Top:
         return move * min(1.0, LONGEST_MOVE * distance / (size or 1.0)), fall * self.pairs.unit
 
     def _lower(self, peak: _Peak, move: np.ndarray, known: Pairs) -> tuple[_Peak | None, Pairs]:
-        """The path after a move, or a part of it, with a lower maximum; and what that tells of the Hessian."""
+        """Apply a displacement, or a fraction of it, that lowers the maximum; returns also the updated pairs."""
         shape = self._shape(peak)
         while True:
             found = self._peak(peak.b + np.outer(shape, move), peak.t)

@@ -8,13 +8,12 @@ from .descent import REACHED, Descent, Known, Minimum
 from .model import Model
 from .refine import Refinement, Rescaled, Start, unit_of
 from .result import Saddle, load_saddle
-from .search import Climb, Seen
+from .search import SaddleSearch, Seen
 from .spectrum import Spectrum, examine
 from .surface import Surface
 
 __all__ = [
     "REACHED",
-    "Climb",
     "Descent",
     "Known",
     "Minimum",
@@ -22,6 +21,7 @@ __all__ = [
     "Refinement",
     "Rescaled",
     "Saddle",
+    "SaddleSearch",
     "Seen",
     "Spectrum",
     "Start",

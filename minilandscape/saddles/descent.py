@@ -1,4 +1,4 @@
-"""The way down from beside a saddle to a minimum, and what is known of minima."""
+"""Descents from a saddle to a minimum, and the list of known minima."""
 
 from __future__ import annotations
 
@@ -13,47 +13,48 @@ from .search import LEAST_TRUST, MOST_TRUST, Seen
 from .spectrum import Spectrum, examine
 from .surface import Surface
 
-#: A descent ends where so many steps in a row had to be cut a thousandfold and more: it stands before a wall.
+#: A descent ends at a wall: this many consecutive steps had to be reduced to below this fraction.
 WALLS, CUT = 5, 1e-3
-#: A descent leaves the saddle by this part of the distance of the ends, and by so much if less shows no slope.
+#: First displacement from the saddle, relative to the distance between the endpoints; its largest value where a smaller
+#: one yields no slope.
 PUSH, FARTHEST = 0.02, 0.1
-#: Steps at most, the largest component of the first one as a part of that of the ends' displacement, trials of one.
+#: Largest number of steps; largest component of the first one, relative to that of the displacement between the
+#: endpoints; largest number of trials of one.
 MOST_STEPS, FIRST, TRIALS = 1000, 0.1, 20
-#: Points with a negative mode, such as saddles, that a descent goes on from.
+#: Largest number of points with a negative mode, such as saddles, from which a descent resumes.
 SADDLES = 8
-#: The values along a descent and its gradients agree within this part of the fall, over steps that change the gradient
-#: by no more than this part of itself.
+#: Values and gradients along a descent are consistent within this fraction of the decrease, over steps in which the
+#: relative change of the gradient is below the second number.
 CONSISTENT, SMOOTH = 0.2, 0.5
-#: Where they do not, the middles of so many steps are looked at before the gradient is blamed.
+#: Where they are not, so many steps are integrated again with their midpoints.
 MIDDLES = 5
-#: Where a point with a negative mode is left, the residual that counts as small is lowered so many times.
+#: Factor by which the threshold of the gradient norm is reduced after a point with a negative mode.
 CLOSER = 10
-#: A minimum lies within this part of the distance of the ends from a point that is given for one.
+#: Largest distance of a minimum from the point given for it, relative to the distance between the endpoints.
 REACHED = 0.02
-#: A minimum beside which a descent has ended may lie within this part of the distance of the ends from the end.
+#: Largest distance of a minimum from the end of a descent, relative to the distance between the endpoints.
 MOST_BESIDE = 0.15
-#: A descent ends at a known minimum from within this part of the distance of the ends, if the fall that is left is that
-#: of a parabola with the slope here within this part, and less than this part of the whole.
+#: A descent ends at a known minimum within this fraction of the distance between the endpoints, if the remaining
+#: decrease agrees with a parabola within the second number and is below the third one, relative to the whole.
 NEAR, PARABOLIC, MOST_LEFT = 0.15, 0.25, 0.5
 
 
 @dataclass(frozen=True)
 class Minimum:
-    """A point that is, or was taken for, a minimum.
+    """A minimum, or a candidate for one.
 
     Attributes
     ----------
     point, value
-        (D,), and f there.
+        (D,): the point; f there.
     uncertainty, away
-        How much lower f may be at the stationary point itself, and how far away that may be.
+        Estimated decrease of f down to the stationary point, and the distance to it.
     reason
-        Why it is no verified minimum; None if it is.
+        Why it is not verified; None if it is.
     known
-        Its place among those that were known before; None if it is new.
+        Its index among the known minima; None if it is new.
     way
-        The points (n, D) and values (n,) of the descent that led there, without the minimum itself; None where there
-        was none.
+        Points (n, D) and values (n,) of the descent that led there, without the minimum; None where there was none.
     """
 
     point: np.ndarray
@@ -65,21 +66,21 @@ class Minimum:
     way: tuple[np.ndarray, np.ndarray] | None = None
 
     def times(self, unit: float) -> Minimum:
-        """The same with values so many times as large."""
+        """Multiply all values by a unit."""
         way = None if self.way is None else (self.way[0], self.way[1] * unit)
         return replace(self, value=self.value * unit, uncertainty=self.uncertainty * unit, way=way)
 
 
 @dataclass
 class Known:
-    """Points that may be minima, each looked at when it is first reached.
+    """Candidates for minima, each of them verified when it is first reached.
 
     Attributes
     ----------
     points, values
-        (D,) and f of each.
+        (D,) each; f there.
     verified
-        What a look has found; None before.
+        The result of the verification; None before.
     """
 
     points: list[np.ndarray] = field(default_factory=list)
@@ -87,25 +88,25 @@ class Known:
     verified: list[Minimum | None] = field(default_factory=list)
 
     def add(self, point: np.ndarray, value: float, verified: Minimum | None = None) -> int:
-        """Its place."""
+        """Add a candidate; returns its index."""
         self.points.append(point)
         self.values.append(value)
         self.verified.append(verified)
         return len(self.points) - 1
 
     def times(self, unit: float) -> Known:
-        """The same points with values so many times as large."""
+        """Multiply all values by a unit."""
         verified = [None if found is None else found.times(unit) for found in self.verified]
         return Known(list(self.points), [value * unit for value in self.values], verified)
 
     def without(self, k: int) -> Known:
-        """The others at their places, with nothing at the k-th."""
+        """Exclude the k-th candidate; indices are kept."""
         points, values, verified = list(self.points), list(self.values), list(self.verified)
-        verified[k] = Minimum(points[k], values[k], reason="left out")
+        verified[k] = Minimum(points[k], values[k], reason="excluded")
         return Known(points, values, verified)
 
     def reached(self, surface: Surface, here: Seen, top: float) -> int | None:
-        """The one in whose valley a descent is, so near that nothing else is to be expected; None if there is none."""
+        """Find the candidate that a descent is about to reach; None if there is none."""
         assert surface.scale is not None
         for k, (point, value) in enumerate(zip(self.points, self.values, strict=True)):
             verified = self.verified[k]
@@ -120,7 +121,7 @@ class Known:
         return None
 
     def at(self, surface: Surface, minimum: Minimum) -> int | None:
-        """The one that a minimum is, within 2 % of the distance of the ends; None if it is none of them."""
+        """Find the candidate that a minimum is, within 2 % of the distance between the endpoints; None for none."""
         assert surface.scale is not None
         for k, (point, verified) in enumerate(zip(self.points, self.verified, strict=True)):
             if verified is not None and verified.reason is not None:
@@ -131,28 +132,28 @@ class Known:
         return None
 
     def look(self, surface: Surface, k: int, model: Model, tolerance: float) -> Minimum:
-        """What the k-th point is."""
+        """Verify the k-th candidate."""
         found = self.verified[k]
         if found is None:
             here = Seen.at(surface, self.points[k])
             found = replace(_looked_at(surface, here, model, tolerance), known=k)
             assert surface.scale is not None
             if found.reason is None and found.away > REACHED * surface.scale:
-                found = replace(found, reason=f"the minimum may be {found.away:.3g} away from the point that was given")
+                found = replace(found, reason=f"the minimum may be {found.away:.3g} away from the given point")
             self.verified[k] = found
         return found
 
 
 @dataclass
 class Descent:
-    """A descent on its way, which never rises.
+    """The state of a descent, along which the value never increases.
 
     Attributes
     ----------
     top
         The value of the saddle.
     tolerance
-        The residual that is small.
+        Threshold of the gradient norm.
     """
 
     surface: Surface
@@ -175,7 +176,7 @@ class Descent:
         self.way = [self.here]
 
     def run(self) -> Minimum:
-        """Goes down to a minimum, or says why there is none."""
+        """Descend to a minimum, or give the reason why there is none."""
         found = self._run()
         way = [seen for seen in self.way if seen.x is not found.point]
         return replace(found, way=(np.array([seen.x for seen in way]), np.array([seen.value for seen in way])))
@@ -198,14 +199,15 @@ class Descent:
                 return Minimum(self.here.x, self.here.value, reason=reason)
             if enclosed is not None:
                 return enclosed
-        reason = f"a descent met {SADDLES} points with a negative eigenvalue and no minimum"
+        reason = f"a descent reached {SADDLES} points with a negative eigenvalue and no minimum"
         return Minimum(self.here.x, self.here.value, reason=reason)
 
     def _leave(self, mode: np.ndarray, again: int) -> Minimum | None:
-        """Goes to the lower side of a point with a negative mode.
+        """Move to the lower side of a point with a negative mode.
 
-        Symmetry leads from a saddle to the next one as well as to a minimum; a large tolerance ends beside the first.
-        Where both sides are higher, as in a flat valley whose curvature changes its sign, the minimum lies between.
+        Because of symmetry a descent may lead from one saddle to the next; with a large tolerance it may also end close
+        to the first one. Where both sides are higher, as in a flat valley whose curvature changes its sign, the minimum
+        lies between them.
         """
         assert self.surface.scale is not None
         push = 2**again * PUSH * self.surface.scale
@@ -216,8 +218,8 @@ class Descent:
             if all(seen.finite and self._uphill(seen) for seen in sides):
                 return Minimum(here.x, here.value, float(np.linalg.norm(here.g)) * push, push)
             reason = (
-                "a descent ended where an eigenvalue is negative and nothing lower lies beside: the valley levels off, "
-                "or the gradient is not that of the values"
+                "a descent ended where an eigenvalue is negative and no neighbouring point is lower: the valley levels "
+                "off, or the gradient is not that of the values"
             )
             return Minimum(here.x, here.value, reason=reason)
         self.here = min(lower, key=lambda seen: seen.value)
@@ -227,12 +229,12 @@ class Descent:
         return None
 
     def _uphill(self, seen: Seen) -> bool:
-        """Whether the gradient at a point beside leads away from here, as the values do."""
+        """Decide whether the gradient at a neighbouring point is directed away from here, as the values imply."""
         return float(seen.g @ (seen.x - self.here.x)) > 0
 
     def _relax(self) -> Minimum | str | None:
-        """Goes down until the gradient is small: None. A known minimum may be met before, or a reason to give up."""
-        surface, ended = self.surface, f"the valley goes on after {MOST_STEPS} steps"
+        """Descend until the gradient norm is small (None), a known minimum is reached, or a reason to stop is found."""
+        surface, ended = self.surface, f"the valley continues after {MOST_STEPS} steps"
         small = max(self.tolerance, surface.unseen)
         for _ in range(MOST_STEPS):
             if surface.residual(self.here.g) <= small:
@@ -245,39 +247,39 @@ class Descent:
             if (reason := self._step()) is not None:
                 ended = reason
                 break
-        residual = surface.residual(self.here.g)
+        size = surface.residual(self.here.g)
         if (reason := self._inconsistent()) is not None:
             return reason
-        if residual <= small:
+        if size <= small:
             return None
-        return f"a descent has not converged: its residual is {residual:.3g}, {small:.3g} was expected; {ended}"
+        return f"a descent has not converged: its gradient norm is {size:.3g}; expected {small:.3g}; {ended}"
 
     def _inconsistent(self) -> str | None:
-        """That the values along the way do not fall as the gradient says, if so."""
+        """Check that the decrease of the value agrees with the integral of the gradient; the reason if it does not."""
         for _ in range(MIDDLES + 1):
             if abs(self.fell - self.by_gradient) <= CONSISTENT * max(self.fell, self.by_gradient) + self.unsure:
                 return None
             if not self._looked_closer():
                 break
         return (
-            f"the gradient is not that of the values: along a descent these fell by {self.fell:.3g}, the gradient adds "
-            f"up to {self.by_gradient:.3g}"
+            f"the gradient is not that of the values: along a descent these decreased by {self.fell:.3g}, the integral "
+            f"of the gradient is {self.by_gradient:.3g}"
         )
 
     def _looked_closer(self) -> bool:
-        """Counts the step that explains its fall the worst by Simpson's rule; whether there was one."""
+        """Integrate the least consistent step again by Simpson's rule; returns whether there was one."""
         if not self.accounts:
             return False
         k = int(np.argmax([abs(a.value - b.value - _fall(a, b)) for a, b in self.accounts]))
         a, b = self.accounts.pop(k)
         middle = Seen.at(self.surface, 0.5 * (a.x + b.x))
         if middle.finite:
-            # Simpson's rule is a third of the trapezoid's, and two thirds of that of the middle.
+            # Simpson's rule is one third of the trapezoidal rule plus two thirds of the midpoint rule.
             self.by_gradient += 2 / 3 * (-float((b.x - a.x) @ middle.g) - _fall(a, b))
         return middle.finite
 
     def _step(self) -> str | None:
-        """Takes a step down; why there is none, or None."""
+        """Take a step downhill; returns the reason where there is none, or None."""
         surface, here = self.surface, self.here
         full = min(FIRST * self.reach, float(np.abs(self.model.step(here.g, np.inf)).max()))
         for _ in range(TRIALS if self.trust > LEAST_TRUST * self.reach else 0):
@@ -285,7 +287,7 @@ class Descent:
             there = Seen.at(surface, here.x + step)
             if there.finite:
                 self.model = self.model.updated(step, there.g - here.g).positive()
-            # At the bottom values no longer resolve what gradients do.
+            # Close to a minimum, gradients resolve what values do not.
             little = min(abs(there.value - here.value), -float(step @ here.g))
             flat = little <= max(1e-14 * abs(here.value), surface.level)
             lower = there.value <= here.value + 1e-4 * float(step @ here.g)
@@ -294,12 +296,12 @@ class Descent:
                 break
             self.trust = 0.3 * min(self.trust, float(np.abs(step).max()))
         else:
-            return "the values do not fall along the gradient: it is not theirs, or the noise hides it"
+            return "the values do not decrease along the gradient: it is not that of the values, or the noise dominates"
         self._account(there)
         size = float(np.abs(step).max())
         self.walls = self.walls + 1 if size < CUT * full else 0
         if self.walls == WALLS:
-            return "it stands before a wall, where the landscape rises at once or cannot be evaluated"
+            return "it is next to a wall, where the value rises steeply or cannot be evaluated"
         if size > 0.9 * self.trust:
             self.trust = min(1.5 * self.trust, MOST_TRUST * self.reach)
         self.here = there
@@ -307,7 +309,7 @@ class Descent:
         return None
 
     def _account(self, there: Seen) -> None:
-        """Adds up what the values and the gradients say of the fall."""
+        """Sum up the decrease by values and by gradients."""
         here = self.here
         if np.linalg.norm(there.g - here.g) <= SMOOTH * np.linalg.norm(here.g):
             self.fell += here.value - there.value
@@ -317,21 +319,21 @@ class Descent:
 
 
 def _fall(a: Seen, b: Seen) -> float:
-    """By how much the value falls from a to b, as the gradients at both say."""
+    """Estimate the decrease from a to b by the trapezoidal rule, from the gradients at both."""
     return -0.5 * float((b.x - a.x) @ (a.g + b.g))
 
 
 def beside(surface: Surface, saddle: Seen, way: np.ndarray, curvature: float, tolerance: float) -> Seen | None:
-    """The point from where a descent begins: a push along a mode of this curvature; None where that is a wall.
+    """Displace a saddle along its mode to the start of a descent; None where that point cannot be evaluated.
 
-    Far enough for a slope that is not small, and for a fall that the noise does not hide.
+    The displacement is large enough for a slope above the threshold and for a decrease above the noise.
     """
     scale = surface.scale
     assert scale is not None
     slope = 2 * max(tolerance, surface.unseen) / abs(curvature)
     push = min(max(PUSH * scale, slope, float(np.sqrt(4 * surface.level / abs(curvature)))), FARTHEST * scale)
     here = Seen.at(surface, saddle.x + push * way)
-    while not here.value < saddle.value and push > 1e-6 * scale:  # pushed beyond the valley: stay nearer
+    while not here.value < saddle.value and push > 1e-6 * scale:  # beyond the valley: reduce the displacement
         push *= 0.5
         here = Seen.at(surface, saddle.x + push * way)
     return here if here.finite else None
@@ -342,23 +344,28 @@ def _spectrum(surface: Surface, here: Seen, model: Model) -> Spectrum:
 
 
 def _negative(look: Spectrum, small: float, surface: Surface) -> bool:
-    """Whether a mode is negative, but for curvatures that change the slope by no more than a small one over the
-    distance of the ends, as in a valley that levels off."""
+    """Decide whether a mode is negative.
+
+    Negative curvatures are ignored if they change the slope by less than the threshold over the distance between the
+    endpoints, as in a valley that levels off.
+    """
     assert surface.scale is not None
     return bool(len(look.values)) and bool(look.values[0] < -max(look.error, small / surface.scale))
 
 
 def _minimum(here: Seen, look: Spectrum, model: Model) -> Minimum:
-    """A point without a negative mode, and how far from it the stationary point may be."""
-    if not look.proved:
-        return Minimum(here.x, here.value, reason=f"{look.products} products leave open whether it is a minimum")
+    """Make the result at a point without a negative mode, with an estimate of the distance to the stationary point."""
+    if not look.verified:
+        return Minimum(
+            here.x, here.value, reason=f"{look.products} Hessian-vector products do not verify that it is a minimum"
+        )
     knowing = replace(model, rows=look.vectors, inner=np.diag(np.maximum(look.values, look.error)))
     newton = knowing.step(here.g, np.inf)
     return Minimum(here.x, here.value, abs(0.5 * float(newton @ here.g)), float(np.linalg.norm(newton)))
 
 
 def _looked_at(surface: Surface, here: Seen, model: Model, tolerance: float) -> Minimum:
-    """What a point is that was given for a minimum."""
+    """Verify a point that was given as a minimum."""
     if not here.finite:
         return Minimum(here.x, here.value, reason="the landscape cannot be evaluated there")
     try:

@@ -1,4 +1,4 @@
-"""A quadratic model of the surface around a point, learnt from differences of gradients."""
+"""A quadratic model of the surface around a point, updated from finite differences of gradients."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from functools import cached_property
 import numpy as np
 from scipy.optimize import brentq
 
-#: Rows that the model keeps at most: those whose curvatures are least like γ.
+#: Largest number of rows: those whose curvatures differ most from γ are kept.
 MOST_ROWS = 120
-#: A vector whose part outside the model's space is smaller than this is in it.
+#: A vector lies in the space of the model if its component outside is smaller than this.
 INSIDE = 1e-8
-#: A curvature counts as at least this part of γ in a step.
+#: Smallest curvature in a step, relative to γ.
 LEAST_CURVATURE = 1e-8
 
 
 @dataclass(frozen=True)
 class Model:
-    """f(x + s) ≈ f(x) + g·s + ½ s·B s, with B = Qᵀ A Q + γ (1 − Qᵀ Q): known in a few directions, and γ in all others.
+    """f(x + s) ≈ f(x) + g·s + ½ s·B s, with B = Qᵀ A Q + γ (1 − Qᵀ Q): known in a few directions, γ in all others.
 
     Attributes
     ----------
@@ -27,9 +27,9 @@ class Model:
     inner
         A (K, K).
     rest
-        γ: the root mean square of |y| / |s| over the updates, about the curvature of what has not been seen.
+        γ: root mean square of |y| / |s| over the updates, an estimate of the curvature in unknown directions.
     squares, count
-        Their sum of squares, and how many there were.
+        Sum of squares and number of the updates.
     """
 
     rows: np.ndarray
@@ -40,15 +40,15 @@ class Model:
 
     @classmethod
     def of(cls, step: np.ndarray, change: np.ndarray) -> Model:
-        """The model that knows by how much the gradient changes over one step."""
+        """Make the model from the change of the gradient over one step."""
         rest = float(np.linalg.norm(change) / np.linalg.norm(step))
         return cls(np.zeros((0, step.size)), np.zeros((0, 0)), rest or 1.0).updated(step, change)
 
     def updated(self, step: np.ndarray, change: np.ndarray) -> Model:
-        """The model after the gradient changed by y over a step s, by the update of Bofill and others (TS-BFGS).
+        """Update the model by the change y of the gradient over a step s (TS-BFGS, Bofill).
 
         B + u rᵀ + r uᵀ − (r·s) u uᵀ with r = y − B s and u = [(y·s) y + (s·|B|s) |B| s] / [(y·s)² + (s·|B|s)²]. It
-        takes any curvature, negative ones too, and changes the least where B is large.
+        accepts negative curvatures, and changes B the least where B is large.
         """
         size = float(np.linalg.norm(step))
         if not size > 0 or not np.isfinite(change).all():
@@ -69,7 +69,7 @@ class Model:
         return replace(grown, inner=0.5 * (B + B.T), rest=rest, squares=squares, count=count).trimmed()
 
     def extended(self, *vectors: np.ndarray) -> Model:
-        """The same model, its space grown by some vectors."""
+        """Extend the space of the model by vectors."""
         rows, inner = self.rows, self.inner
         for vector in vectors:
             outside = vector
@@ -83,7 +83,7 @@ class Model:
         return replace(self, rows=rows, inner=inner)
 
     def trimmed(self) -> Model:
-        """The same model without the directions that differ least from γ, where there are many."""
+        """Remove the directions whose curvatures differ least from γ, where there are too many."""
         if len(self.rows) <= MOST_ROWS:
             return self
         values, vectors = self.modes
@@ -93,27 +93,26 @@ class Model:
 
     @cached_property
     def modes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Eigenvalues (K,), ascending, and eigenvectors (K, D) in the space that is known."""
+        """Eigenvalues (K,), ascending, and eigenvectors (K, D) in the known space."""
         values, vectors = np.linalg.eigh(self.inner)
         return values, vectors.T @ self.rows
 
     def positive(self) -> Model:
-        """|B|, for a way down."""
+        """Replace B by |B|, for descents."""
         values, vectors = self.modes
         return replace(self, rows=vectors, inner=np.diag(np.abs(values)))
 
     def times(self, step: np.ndarray) -> np.ndarray:
-        """B s: by how much the gradient should change over a step."""
+        """Compute B s, the predicted change of the gradient over a step."""
         inside = self.rows @ step
         result: np.ndarray = self.rows.T @ (self.inner @ inside) + self.rest * (step - self.rows.T @ inside)
         return result
 
     def step(self, gradient: np.ndarray, trust: float, up: np.ndarray | None = None) -> np.ndarray:
-        """The step of this largest component: uphill along one mode, downhill along all others.
+        """Compute a step, uphill along one mode and downhill along all others, whose largest component is limited.
 
-        Along a mode of curvature λ it is ± g / (|λ| + μ), Newton's where that is short enough (μ = 0), and else of the
-        least μ that makes it so (Helgaker's trust-region image minimisation). ``up`` is a mode (D,) as :attr:`modes`
-        gives them.
+        Along a mode of curvature λ the step is ± g / (|λ| + μ), with the smallest shift μ ≥ 0 that limits its largest
+        component to ``trust`` (Helgaker's trust-region image minimisation). ``up`` is one of :attr:`modes`, (D,).
         """
         values, vectors = self.modes
         along = vectors @ gradient
@@ -138,7 +137,7 @@ class Model:
         return shifted * min(1.0, trust / float(np.abs(shifted).max()))
 
     def softened(self, vector: np.ndarray) -> np.ndarray:
-        """|B|^(−1/2) v, curvatures that are small taken larger: what makes those of the surface alike."""
+        """Compute |B|^(−1/2) v with a lower bound of the curvatures: a preconditioner."""
         values, vectors = self.modes
         sizes = np.maximum(np.abs(values), 0.02 * self.rest)
         along = vectors @ vector

@@ -1,4 +1,4 @@
-"""The saddle near a start, found and verified."""
+"""Find the saddle near a start, and verify it."""
 
 from __future__ import annotations
 
@@ -12,67 +12,67 @@ from ..landscape import Evaluations, LandscapeDefaults, LandscapeError
 from .descent import Descent, Known, Minimum, beside
 from .model import Model
 from .result import Saddle
-from .search import FIRST_TRUST, Climb, Seen
+from .search import FIRST_TRUST, SaddleSearch, Seen
 from .spectrum import Spectrum, examine
 from .surface import FEW, Surface
 
-#: From a point, the landscape varies over so many of the lengths over which its curvature changes.
+#: Length scale of the landscape around a point, in units of the length over which its curvature changes.
 LENGTHS = 5
-#: The length of the steps from a point, as a part of that.
+#: Length of the steps from a point, relative to that.
 FIRST_STEP = 0.03
-#: From a point, a residual is small below this part of the gradients nearby, or of what the stiffest curvature makes
-#: of a step.
+#: Threshold of the gradient norm for a search from a point, relative to the gradients nearby, or to the change of the
+#: gradient over a step along the stiffest mode.
 RESIDUAL = 1e-6
-#: A path is flat if its range is below this part of what its slope and curvature explain.
+#: A path is flat if its range is below this fraction of the range that its slope and curvature imply.
 FLAT = 1e-4
-#: The highest point of a path is too steep if its slope makes so many times its height over the distance of the ends.
+#: The maximum of a path is too steep if slope times distance between the endpoints exceeds this many times its height.
 STEEP = 300
-#: From a point, the search may rise by so many times what its slope and curvature explain.
+#: Largest rise of a search from a point, relative to the rise that its slope and curvature imply.
 RISE = 10
-#: Energies below this, or above its inverse, are taken in other units: their squares would be lost.
+#: Energies below this, or above its inverse, are rescaled: their squares would under- or overflow.
 EXTREME = 1e-100
-#: Stationary points with several negative eigenvalues that a climb leaves before it takes one.
+#: Largest number of stationary points of higher index that a search leaves.
 HIGHER_POINTS = 5
-#: Times that a residual turns out not to be small yet, once noise and stiffness are known.
+#: Largest number of times that the threshold is reduced once noise and stiffness are known.
 CLOSER_LOOKS = 4
-#: A curvature that changes its sign within this part of the distance of the ends belongs to a degenerate point.
+#: A point is degenerate if a curvature changes its sign within this fraction of the distance between the endpoints.
 DEGENERATE = 1e-3
-#: A zero mode bends where its product is larger than so many times the error of an eigenvalue.
+#: A zero mode is invalid if its product with H exceeds this many times the error of an eigenvalue.
 BENDS = 3
-#: Zero modes turn by so much at most over a way as long as the distance of the ends.
+#: Largest rotation of zero modes over the distance between the endpoints.
 TURNS = 10
-#: Times that the residual is lowered tenfold where the minima are not told to be lower than the saddle.
+#: Largest number of times that the threshold is divided by ten where minima cannot be distinguished from the saddle.
 CLOSER = 2
-#: Eigenvalues in the result at most.
+#: Largest number of eigenvalues in the result.
 REPORTED = 6
 
 
 @dataclass(frozen=True)
 class Start:
-    """Where a saddle search begins, and what is known of the surroundings.
+    """The start of a saddle search.
 
     Attributes
     ----------
     point
-        (D,).
+        (D,): the start.
     uphill
-        (D,): the direction to climb along; None for the softest mode.
+        (D,): the uphill direction; None for the softest mode.
     onward
-        (D,): the direction to the side that comes second in the result; None for the one that is climbed.
+        (D,): the direction to the side that comes second in the result; None for ``uphill``.
     ends
-        The places among the known minima of those between which a path was searched; None of a point.
+        Indices of the endpoints of the path among the known minima; None for a search from a point.
     scale, reach
-        The distance of the ends, and its largest component; None of a point.
+        The distance between the endpoints, and its largest component; None for a search from a point.
     small
-        The residual that is small at a point of some value; None of a point.
+        Threshold of the gradient norm, as a function of the value; None for a search from a point.
     lowest, height
-        The lowest value of the path, and the range of its values.
+        The lowest value on the path, and the range of its values.
     same
-        That the ends are the same configuration, if they are, in words.
+        The reason why the endpoints are the same configuration; None if they differ.
     reason
-        Why there is no saddle to be searched for; None if there may be one.
+        Why a search is pointless; None if a saddle may exist.
     leash
-        A search that moves a component by more than this part of ``reach`` has left the path.
+        Largest displacement of a component, relative to ``reach``: beyond it the search has left the path.
     """
 
     point: np.ndarray
@@ -96,13 +96,13 @@ class Refinement:
     Attributes
     ----------
     residual
-        The residual that was asked for; None where it follows from the start and the noise.
+        The requested threshold of the gradient norm; None where it follows from the start and the noise.
     known
-        Minima that descents may end at.
+        Minima at which descents may end.
     batch
-        With so many free coordinates or fewer the products with all unit vectors go out together.
+        With at most this many free coordinates, the products with all unit vectors are computed in one batch.
     sides
-        The minima beside the saddle, in the order of the result.
+        The minima on both sides of the saddle, in the order of the result.
     """
 
     landscape: Any
@@ -120,22 +120,22 @@ class Refinement:
         self.surface.batch = self.batch
 
     def run(self) -> Saddle:
-        """Searches and verifies."""
+        """Search and verify."""
         start, here = self.start, self._first()
         energy = self._energy(here)
         if energy is not None and (unit := unit_of(energy)) != 1:
             return self._in_other_units(unit)
-        climb = self._climb(here, energy)
+        search = self._search(here, energy)
         if start.same is not None and energy is not None and start.height <= FLAT * energy:
-            return self._result(climb, start.same, None)
+            return self._result(search, start.same, None)
         reason = start.reason or self._too_steep(here)
         if reason is None:
-            reason, look = self._searched(climb)
+            reason, look = self._searched(search)
         else:
             look = None
-        if reason is not None and start.same is not None:  # they may be, and a saddle between them, as of an inversion
+        if reason is not None and start.same is not None:  # a saddle may exist, as of an inversion
             reason = f"{start.same}; {reason}"
-        return self._result(climb, reason, look)
+        return self._result(search, reason, look)
 
     # The start -------------------------------------------------------------------------------------------------------
 
@@ -153,7 +153,7 @@ class Refinement:
         return np.random.default_rng(0).standard_normal(self.start.point.size)
 
     def _energy(self, here: Seen) -> float | None:
-        """How far a smooth landscape may rise over the length over which it varies; None where that is not needed."""
+        """Estimate the rise of a smooth landscape over its length scale; None where it is not required."""
         surface, start = self.surface, self.start
         if start.scale is not None and start.same is None and EXTREME < start.height < 1 / EXTREME:
             return None
@@ -162,17 +162,17 @@ class Refinement:
         surface.scale = scale = start.scale or LENGTHS * noise.scale
         return float(np.abs(here.whole).max()) * scale + noise.curvature * scale**2
 
-    def _climb(self, here: Seen, energy: float | None) -> Climb:
+    def _search(self, here: Seen, energy: float | None) -> SaddleSearch:
         surface, start = self.surface, self.start
         assert surface.scale is not None
         reach = start.reach or FIRST_STEP / FIRST_TRUST * surface.scale
         highest = 2 * here.value - start.lowest if start.ends is not None else here.value + RISE * (energy or np.inf)
         small = start.small
         if self.residual is not None:
-            small = _whatever_the_value(self.residual)
+            small = _constant(self.residual)
         elif small is None:
             small = self._small_at_a_point(here)
-        return Climb(
+        return SaddleSearch(
             surface,
             here,
             self._guess(),
@@ -184,7 +184,7 @@ class Refinement:
         )
 
     def _small_at_a_point(self, here: Seen) -> Callable[[float], float]:
-        """The residual that is small beside the slopes around a point."""
+        """Make the threshold of the gradient norm from the slopes around a point."""
         surface, guess = self.surface, self._guess()
         assert surface.scale is not None
         largest = surface.residual(here.g)
@@ -192,23 +192,23 @@ class Refinement:
             step = side * FIRST_STEP * surface.scale * guess / np.linalg.norm(guess)
             beside = Seen.at(surface, here.x + step)
             largest = max(largest, surface.residual(beside.g)) if beside.finite else largest
-        return _whatever_the_value(RESIDUAL * largest)
+        return _constant(RESIDUAL * largest)
 
     def _too_steep(self, here: Seen) -> str | None:
-        """Why no saddle can be near the highest point of a path; None if one may be."""
+        """Return the reason why no saddle can be near the maximum of a path; None if there may be one."""
         scale = self.surface.scale
         assert scale is not None
         height, slope = here.value - self.start.lowest, float(np.linalg.norm(here.g))
         if not slope * scale > STEEP * height:
             return None
         return (
-            f"no saddle is near the highest point of the path: its gradient of {slope:.3g} takes it down its height of "
-            f"{height:.3g} within {height / slope:.3g}, the endpoints being {scale:.3g} apart, as where atoms are "
-            "pushed into each other; match like atoms of the endpoints, or find a lower path first"
+            f"no saddle is near the maximum of the path: its gradient of {slope:.3g} removes its height of "
+            f"{height:.3g} within {height / slope:.3g}, and the endpoints are {scale:.3g} apart; atoms may overlap "
+            "there; match identical atoms of the endpoints, or find a path of lower maximum first"
         )
 
     def _in_other_units(self, unit: float) -> Saddle:
-        """The saddle of values whose squares are no numbers: found of the values over a power of two."""
+        """Search with values divided by a power of two, where their squares would under- or overflow."""
         start, small = self.start, self.start.small
         scaled_start = replace(
             start,
@@ -237,99 +237,99 @@ class Refinement:
 
     # The search ------------------------------------------------------------------------------------------------------
 
-    def _searched(self, climb: Climb) -> tuple[str | None, Spectrum | None]:
-        """Climbs to a point with one negative eigenvalue; why there is none, and what is known of its modes."""
+    def _searched(self, search: SaddleSearch) -> tuple[str | None, Spectrum | None]:
+        """Search for a point with one negative eigenvalue; returns the reason where there is none, and its spectrum."""
         try:
-            climb.begin(softest=self.start.uphill is None)
+            search.begin(softest=self.start.uphill is None)
         except (LandscapeError, np.linalg.LinAlgError) as error:
-            return f"the Hessian at a gradient of {climb.residual:.3g} could not be examined: {error}", None
+            return f"the Hessian at a gradient of {search.residual:.3g} could not be examined: {error}", None
         higher: tuple[Seen, Spectrum] | None = None
         for left in range(HIGHER_POINTS + 1):
             try:
-                reason, look = self._arrived(climb)
-                if higher is not None and (look is None or look.negative == 0):  # there is nothing beside it
-                    climb.here, look = higher
-                    return self._doubt(climb, look), look
+                reason, look = self._arrived(search)
+                if higher is not None and (look is None or look.negative == 0):  # no saddle next to it
+                    search.here, look = higher
+                    return self._doubt(search, look), look
                 if look is None:
                     return reason, None
-                higher = climb.here, look
-                if look.negative < 2 or left == HIGHER_POINTS or not self._aside(climb, look):
+                higher = search.here, look
+                if look.negative < 2 or left == HIGHER_POINTS or not self._aside(search, look):
                     break
             except (LandscapeError, np.linalg.LinAlgError) as error:
-                return f"the Hessian at a gradient of {climb.residual:.3g} could not be examined: {error}", None
+                return f"the Hessian at a gradient of {search.residual:.3g} could not be examined: {error}", None
         assert look is not None
-        return self._doubt(climb, look), look
+        return self._doubt(search, look), look
 
-    def _arrived(self, climb: Climb) -> tuple[str | None, Spectrum | None]:
-        """Climbs until the residual is small, and looks at the modes there; why it did not become so."""
+    def _arrived(self, search: SaddleSearch) -> tuple[str | None, Spectrum | None]:
+        """Search until the gradient norm is below its threshold, and examine the modes there."""
         look: Spectrum | None = None
         for _ in range(CLOSER_LOOKS):
-            reason = climb.run()
+            reason = search.run()
             if reason is not None:
                 return reason, None
             self.searched = self.surface.evaluations.gradients
             if not self.verify:
                 return None, None
-            look = self._look(climb)
-            if look is not None and climb.arrived:
+            look = self._look(search)
+            if look is not None and search.arrived:
                 break
-        return (climb.stopped(), None) if look is None else (None, look)
+        return (search.stopped(), None) if look is None else (None, look)
 
-    def _look(self, climb: Climb) -> Spectrum | None:
-        """The modes here, which may tell that the residual is not small yet; None where the noise tells so."""
-        surface, here = self.surface, climb.here
+    def _look(self, search: SaddleSearch) -> Spectrum | None:
+        """Examine the modes; may reduce the threshold. None where the noise shows that the search is not finished."""
+        surface, here = self.surface, search.here
         if surface.measured_at is not here.x:
             surface.measure(here.x, here.value, here.whole)
-            if not climb.arrived:
+            if not search.arrived:
                 return None
-        look = examine(surface, here.x, here.whole, here.zero, climb.model, climb.followed)
+        look = examine(surface, here.x, here.whole, here.zero, search.model, search.followed)
         if self.start.small is None and self.residual is None:
             assert surface.scale is not None
-            limit = min(climb.tolerance, RESIDUAL * FIRST_STEP * look.stiffest * surface.scale)
-            climb.small = _whatever_the_value(limit)
+            limit = min(search.tolerance, RESIDUAL * FIRST_STEP * look.stiffest * surface.scale)
+            search.small = _constant(limit)
         return look
 
-    def _aside(self, climb: Climb, look: Spectrum) -> bool:
-        """Leaves a point of higher index, where symmetry has led, along another negative mode than is followed."""
+    def _aside(self, search: SaddleSearch, look: Spectrum) -> bool:
+        """Leave a point of higher index, reached because of symmetry, along another negative mode."""
         surface = self.surface
         assert surface.scale is not None
-        up = int(np.argmax(np.abs(look.vectors @ climb.followed)))
-        climb.followed = look.vectors[up]
+        up = int(np.argmax(np.abs(look.vectors @ search.followed)))
+        search.followed = look.vectors[up]
         other = look.vectors[int(up == 0)]
-        there = Seen.at(surface, climb.here.x + FIRST_STEP * surface.scale * other)
+        there = Seen.at(surface, search.here.x + FIRST_STEP * surface.scale * other)
         if not there.finite:
             return False
-        climb.here, climb.trust = there, FIRST_TRUST * climb.reach
-        climb.model = _model_of(look, climb)
+        search.here, search.trust = there, FIRST_TRUST * search.reach
+        search.model = _model_of(look, search)
         return True
 
-    def _doubt(self, climb: Climb, look: Spectrum) -> str | None:
-        """Why the stationary point is no saddle that can be told from others; None if it is one."""
-        if look.unclear and climb.within_noise:
+    def _doubt(self, search: SaddleSearch, look: Spectrum) -> str | None:
+        """Return the reason why the stationary point is not verified as a saddle; None if it is."""
+        if look.unclear and search.within_noise:
             return (
-                f"an eigenvalue is zero within its error of {look.error:.3g}, to which the gradient's noise of "
-                f"{climb.noise:.3g} adds: less noise is needed to tell its sign, unless the surface is flat there"
+                f"an eigenvalue is zero within its error of {look.error:.3g}, to which the noise of the gradient, "
+                f"{search.noise:.3g}, contributes: its sign requires less noise, unless the surface is flat there"
             )
         if look.unclear:
             return (
                 f"an eigenvalue is zero within its error of {look.error:.3g}: the surface is flat or degenerate there; "
-                "a direction that leaves the value alone belongs into the landscape's zero_modes"
+                "a direction along which the value is constant belongs into the landscape's zero_modes"
             )
         if look.negative != 1:
-            count = f"{'at least ' if look.negative > 1 and not look.proved else ''}{look.negative} eigenvalue"
+            count = f"{'at least ' if look.negative > 1 and not look.verified else ''}{look.negative} eigenvalue"
             return f"{count}{'' if look.negative == 1 else 's'} negative; a saddle has exactly one"
-        if not look.proved:
-            return f"{look.products} products leave open whether a second eigenvalue is negative"
+        if not look.verified:
+            return f"{look.products} Hessian-vector products do not verify that no second eigenvalue is negative"
         try:
-            return self._zero_mode_bends(climb, look) or self._degenerate(climb, look)
+            return self._zero_mode_bends(search, look) or self._degenerate(search, look)
         except LandscapeError as failure:
-            return f"the landscape beside the stationary point could not be evaluated: {failure}"
+            return f"the landscape next to the stationary point could not be evaluated: {failure}"
 
-    def _zero_mode_bends(self, climb: Climb, look: Spectrum) -> str | None:
-        here, surface = climb.here, self.surface
+    def _zero_mode_bends(self, search: SaddleSearch, look: Spectrum) -> str | None:
+        here, surface = search.here, self.surface
         if not len(here.zero):
             return None
-        # What leaves the value alone may turn, as rotations do, and its products then hold a part of the gradient.
+        # Zero modes may vary from point to point, as rotations do; their products then contain a part of the gradient.
         assert surface.scale is not None
         most = BENDS * look.error + TURNS * float(np.linalg.norm(here.whole)) / surface.scale
         n = len(here.zero)
@@ -340,12 +340,12 @@ class Refinement:
         if n > 1 and (bends <= most).all():
             return None
         return (
-            f"a zero mode of the landscape bends: |H z| is {bends.max():.3g}, {most:.3g} at most was expected; "
-            "zero_modes names directions that do not leave the value alone"
+            f"a zero mode of the landscape is invalid: |H z| is {bends.max():.3g}; expected at most {most:.3g}; "
+            "zero_modes holds directions along which the value changes"
         )
 
-    def _degenerate(self, climb: Climb, look: Spectrum) -> str | None:
-        here, surface, modes = climb.here, self.surface, look.vectors[:2]
+    def _degenerate(self, search: SaddleSearch, look: Spectrum) -> str | None:
+        here, surface, modes = search.here, self.surface, look.vectors[:2]
         assert surface.scale is not None
         step = max(DEGENERATE * surface.scale, surface.step)
         _, gradients = surface.stack(np.concatenate([here.x + step * modes, here.x - step * modes]))
@@ -353,39 +353,39 @@ class Refinement:
         bent = np.abs(slopes.sum(axis=0) - 2 * modes @ here.whole) / step
         if (bent < np.abs(look.values[:2])).all():
             return None
-        return "the point is degenerate: the curvature along one of its lowest modes changes its sign close by"
+        return "the point is degenerate: the curvature along one of its lowest modes changes its sign nearby"
 
     # The result ------------------------------------------------------------------------------------------------------
 
-    def _result(self, climb: Climb, reason: str | None, look: Spectrum | None) -> Saddle:
-        surface, D = self.surface, climb.here.x.size
+    def _result(self, search: SaddleSearch, reason: str | None, look: Spectrum | None) -> Saddle:
+        surface, D = self.surface, search.here.x.size
         if self.searched == 0:
             self.searched = surface.evaluations.gradients
         values = np.zeros(0) if look is None else look.values[: min(look.sure, REPORTED)]
-        mode = self._oriented(climb.followed if look is None else look.vectors[0])
+        mode = self._oriented(search.followed if look is None else look.vectors[0])
         minima, minima_values, connects = np.full((2, D), np.nan), np.full(2, np.nan), False
         if reason is None and look is not None:
-            reason, found = self._sides(climb, look, mode)
+            reason, found = self._sides(search, look, mode)
             connects, other_way = (False, False) if reason is not None else self._connects(found)
             if other_way:
                 mode, found = -mode, found[::-1]
             self.sides = tuple(found)
             minima, minima_values = np.stack([m.point for m in found]), np.array([m.value for m in found])
         elif reason is None:
-            reason = "not verified: its index and the minima beside it were not looked at"
-        noise = climb.noise
+            reason = "not verified: index and minima were not examined"
+        noise = search.noise
         reached = "converged"
-        if climb.within_noise:
+        if search.within_noise:
             reached += (
-                f" within the noise: gradients of {climb.tolerance:.3g} count as zero, since their noise is {noise:.3g}"
+                f" within the noise: gradients of {search.tolerance:.3g} count as zero, as their noise is {noise:.3g}"
             )
         total = surface.evaluations.gradients
         return Saddle(
-            point=climb.here.x,
-            value=climb.here.value,
-            residual=climb.residual,
+            point=search.here.x,
+            value=search.here.value,
+            residual=search.residual,
             eigenvalues=values,
-            zero_modes=len(climb.here.zero),
+            zero_modes=len(search.here.zero),
             mode=mode,
             minima=minima,
             minima_values=minima_values,
@@ -393,7 +393,7 @@ class Refinement:
             converged=reason is None,
             reason=reason or reached,
             evaluations=surface.evaluations + Evaluations(),
-            tolerance=climb.tolerance,
+            tolerance=search.tolerance,
             noise=noise,
             step=surface.step if surface.noise is not None else float("nan"),
             chance=1.0 if look is None else look.chance,
@@ -402,18 +402,18 @@ class Refinement:
             rounds=surface.rounds,
         )
 
-    def _sides(self, climb: Climb, look: Spectrum, mode: np.ndarray) -> tuple[str | None, list[Minimum]]:
-        """The minima on both sides; the saddle is approached closer where they are not told to be lower."""
+    def _sides(self, search: SaddleSearch, look: Spectrum, mode: np.ndarray) -> tuple[str | None, list[Minimum]]:
+        """Find the minima on both sides; the saddle is refined where they cannot be distinguished from it."""
         for again in range(CLOSER + 1):
-            found = [self._descend(climb, look, way) for way in (-mode, mode)]
+            found = [self._descend(search, look, way) for way in (-mode, mode)]
             reason = next((m.reason for m in found if m.reason is not None), None)
             if reason is not None:
                 return reason, found
-            reason = self._lower(climb, look, found)
-            if reason is None or climb.at_noise or again == CLOSER:
+            reason = self._lower(search, look, found)
+            if reason is None or search.at_noise or again == CLOSER:
                 break
-            climb.small = _whatever_the_value(0.1 * climb.tolerance)
-            if climb.run() is not None:
+            search.small = _constant(0.1 * search.tolerance)
+            if search.run() is not None:
                 break
         return reason, found
 
@@ -421,13 +421,13 @@ class Refinement:
         onward = self.start.onward if self.start.onward is not None else self.start.uphill
         return -mode if onward is not None and mode @ onward < 0 else mode
 
-    def _descend(self, climb: Climb, look: Spectrum, way: np.ndarray) -> Minimum:
-        surface, saddle = self.surface, climb.here
-        here = beside(surface, saddle, way, float(look.values[0]), climb.tolerance)
+    def _descend(self, search: SaddleSearch, look: Spectrum, way: np.ndarray) -> Minimum:
+        surface, saddle = self.surface, search.here
+        here = beside(surface, saddle, way, float(look.values[0]), search.tolerance)
         if here is None:
-            return Minimum(saddle.x, saddle.value, reason="the landscape cannot be evaluated where a descent begins")
+            return Minimum(saddle.x, saddle.value, reason="the landscape cannot be evaluated at the start of a descent")
         descent = Descent(
-            surface, here, _model_of(look, climb).positive(), climb.reach, saddle.value, climb.tolerance, self.known
+            surface, here, _model_of(look, search).positive(), search.reach, saddle.value, search.tolerance, self.known
         )
         found = descent.run()
         if found.reason is None and found.known is None:
@@ -437,44 +437,44 @@ class Refinement:
             found = replace(found, known=known)
         return found
 
-    def _lower(self, climb: Climb, look: Spectrum, minima: list[Minimum]) -> str | None:
-        """Why the minima may be no lower than the saddle; None if they are."""
-        saddle = float(climb.here.g @ climb.here.g) / (2 * abs(float(look.values[0])))
+    def _lower(self, search: SaddleSearch, look: Spectrum, minima: list[Minimum]) -> str | None:
+        """Return the reason why the minima may not be lower than the saddle; None if they are."""
+        saddle = float(search.here.g @ search.here.g) / (2 * abs(float(look.values[0])))
         for minimum in minima:
-            fall, explained = climb.here.value - minimum.value, saddle + minimum.uncertainty + self.surface.level
+            fall, explained = search.here.value - minimum.value, saddle + minimum.uncertainty + self.surface.level
             if not fall > explained:
                 return (
-                    f"a descent ends {fall:.3g} below the saddle, and the gradients left explain {explained:.3g}: a "
-                    "smaller residual or less noise is needed to tell them apart"
+                    f"a descent ends {fall:.3g} below the saddle, and the remaining gradients explain {explained:.3g}: "
+                    "distinguishing them requires a smaller threshold of the gradient norm, or less noise"
                 )
         return None
 
     def _connects(self, minima: list[Minimum]) -> tuple[bool, bool]:
-        """Whether the minima are the ends, and whether in the other order."""
+        """Decide whether the minima are the endpoints, and whether in reverse order."""
         if self.start.ends is None:
             return False, False
         found = [minimum.known for minimum in minima]
         return set(found) == set(self.start.ends), found == list(self.start.ends)[::-1]
 
 
-def _model_of(look: Spectrum, climb: Climb) -> Model:
-    """The model that knows a spectrum."""
-    return replace(climb.model, rows=look.vectors, inner=np.diag(look.values))
+def _model_of(look: Spectrum, search: SaddleSearch) -> Model:
+    """Make the model of a spectrum."""
+    return replace(search.model, rows=look.vectors, inner=np.diag(look.values))
 
 
-def _whatever_the_value(residual: float) -> Callable[[float], float]:
-    """The same residual is small at all points."""
-    return lambda value: residual
+def _constant(threshold: float) -> Callable[[float], float]:
+    """Make a threshold that does not depend on the value."""
+    return lambda value: threshold
 
 
 def unit_of(energy: float) -> float:
-    """A power of two in which to take energies of this size: 1 unless their squares would be lost."""
+    """Choose a power of two as the unit of energies of this size: 1 unless their squares would under- or overflow."""
     ordinary = EXTREME < energy < 1 / EXTREME or not 0 < energy < float("inf")
     return 1.0 if ordinary else 2.0 ** round(np.log2(energy))
 
 
 class Rescaled(LandscapeDefaults):
-    """A landscape with its values in other units."""
+    """A landscape whose values are divided by a unit."""
 
     def __init__(self, landscape: Any, unit: float) -> None:
         self.inner, self.unit = landscape, unit

@@ -1,4 +1,4 @@
-"""The climb to a stationary point with one negative curvature, by quasi-Newton steps."""
+"""Saddle search by eigenvector following: quasi-Newton steps to a point with one negative eigenvalue."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from .model import Model
 from .spectrum import softest_mode
 from .surface import UNSEEN, Surface
 
-#: The largest component of the first step, and of any step, as parts of that of the displacement of the ends.
+#: Largest component of the first step, and of any step, relative to that of the displacement between the endpoints.
 FIRST_TRUST, MOST_TRUST = 0.05, 0.1
-#: The distance between gradients that are subtracted to learn a curvature, as a part of the distance of the ends.
+#: Finite-difference step for a curvature, relative to the distance between the endpoints.
 APART = 1e-3
-#: Steps between two looks at a curvature, where the model has none or several that are negative.
+#: Evaluations between two measurements of a curvature where the model has no negative eigenvalue or several.
 LOOKS = 8
-#: A step is taken back where the gradient grows by so many times and the model was wrong about its change by more than
-#: this part of it; steps may be longer where it was wrong by less than that.
+#: A step is rejected if the gradient norm grows by the first factor and the relative error of its predicted change is
+#: above the second; the trust radius may grow if that error is below the third.
 WORSE, WRONG, GOOD = 2.0, 1.0, 0.5
-#: Where so many steps (half the number of coordinates, within these bounds) have not lowered the residual by a tenth,
-#: the softest mode is learnt anew, so many times at most.
+#: If this many steps (half the number of coordinates, within these bounds) have not lowered the gradient norm by 10 %,
+#: the softest mode is computed again, at most this many times.
 STALLS, MOST_STALLS, LESSONS = 50, 500, 4
-#: Steps in all.
+#: Largest number of steps.
 MOST_STEPS = 3000
-#: The least trust, as a part of the first.
+#: Smallest trust radius, relative to the unit of steps.
 LEAST_TRUST = 1e-13
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A point and what was evaluated there.
+    """A point with its value and gradient.
 
     Attributes
     ----------
     x, value, whole
-        (D,), f, and its gradient.
+        (D,): the point; f and its full gradient there.
     zero
         (Z, D): the zero modes there.
     g
-        The gradient without them.
+        (D,): the gradient without its components along zero modes.
     """
 
     x: np.ndarray
@@ -52,44 +52,44 @@ class Seen:
 
     @classmethod
     def at(cls, surface: Surface, x: np.ndarray) -> Seen:
-        """Evaluates x; what is not finite stays so."""
+        """Evaluate x; values that are not finite are kept."""
         value, gradient = surface.value_and_gradient(x)
         return cls.of(surface, x, value, gradient)
 
     @classmethod
     def of(cls, surface: Surface, x: np.ndarray, value: float, gradient: np.ndarray) -> Seen:
-        """Takes what was evaluated."""
+        """Make it of a value and a gradient that were evaluated before."""
         zero = surface.zero_modes(x)
         return cls(x, value, gradient, zero, gradient - zero.T @ (zero @ gradient))
 
     @property
     def finite(self) -> bool:
-        """Whether x is no wall."""
+        """Whether value and gradient are finite."""
         return bool(np.isfinite(self.value) and np.isfinite(self.whole).all())
 
 
 @dataclass
-class Climb:
-    """A climb on its way.
+class SaddleSearch:
+    """The state of a saddle search.
 
     Attributes
     ----------
     here
-        Where it is.
+        The current point.
     model
-        What is known of the curvatures.
+        The quadratic model of the surface.
     followed
-        (D,): the mode that is climbed.
+        (D,): the mode that is followed uphill.
     reach
-        The largest component of the displacement of the ends, which steps are measured by.
+        The largest component of the displacement between the endpoints, the unit of steps.
     small
-        The residual that is small at a point of some value.
+        Threshold of the gradient norm, as a function of the value.
     strict
-        Whether that holds whatever the noise.
+        Whether the threshold applies whatever the noise.
     highest
-        A climb above this value has lost its way.
+        The search fails above this value.
     leash
-        So has one that has moved a component by more than this.
+        The search fails if a component has moved by more than this.
     """
 
     surface: Surface
@@ -111,37 +111,37 @@ class Climb:
 
     @property
     def residual(self) -> float:
-        """How large the gradient is here."""
+        """The gradient norm at the current point: largest absolute component, or largest force."""
         return self.surface.residual(self.here.g)
 
     @property
     def tolerance(self) -> float:
-        """The residual that is small here: what was asked for, but no less than the noise lets be seen."""
+        """The threshold of the gradient norm at the current point, at least the limit set by the noise."""
         asked = self.small(self.here.value)
         return asked if self.strict else max(asked, self.surface.unseen)
 
     @property
     def noise(self) -> float:
-        """That of the noisiest component of the gradient; NaN until it was measured."""
+        """The standard deviation of the noisiest gradient component; NaN before it is measured."""
         return float("nan") if self.surface.noise is None else self.surface.noise.gradient_largest
 
     @property
     def within_noise(self) -> bool:
-        """Whether the noise, not what was asked for, sets the residual that is small here."""
+        """Whether the noise sets the threshold at the current point."""
         return self.tolerance > self.small(self.here.value)
 
     @property
     def at_noise(self) -> bool:
-        """Whether the residual that counts as small is no larger than what the noise lets be seen."""
+        """Whether the threshold does not exceed the limit set by the noise."""
         return self.tolerance <= self.surface.unseen
 
     @property
     def arrived(self) -> bool:
-        """Whether the residual is small."""
+        """Whether the gradient norm is below its threshold."""
         return self.residual <= self.tolerance
 
     def begin(self, *, softest: bool) -> None:
-        """Learns the curvature along the mode that is followed; or, without a better guess, along the softest one."""
+        """Measure the curvature along the followed mode; without a better guess, along the softest mode."""
         here = self.here
         along = self.followed - here.zero.T @ (here.zero @ self.followed)
         self.followed = along / (float(np.linalg.norm(along)) or 1.0)
@@ -151,7 +151,7 @@ class Climb:
             self.followed = mode
 
     def _difference(self, model: Model | None, along: np.ndarray | None = None) -> Model:
-        """The model that knows the change of the gradient along a direction from here."""
+        """Update the model by the change of the gradient along a direction."""
         assert self.surface.scale is not None
         along = self.followed if along is None else along
         step = APART * self.surface.scale * along
@@ -160,10 +160,10 @@ class Climb:
             if beside.finite:
                 change = side * (beside.g - self.here.g)
                 return Model.of(step, change) if model is None else model.updated(step, change)
-        raise LandscapeError("the landscape cannot be evaluated beside it", self.here.x)
+        raise LandscapeError("the landscape cannot be evaluated next to it", self.here.x)
 
     def run(self) -> str | None:
-        """Climbs until the residual is small; why it did not become so, or None."""
+        """Step until the gradient norm is below its threshold; return the reason why it is not, or None."""
         least, stalled, learnt = float("inf"), 0, 0
         patience = min(max(STALLS, self.here.x.size // 2), MOST_STALLS)
         for _ in range(MOST_STEPS):
@@ -183,28 +183,28 @@ class Climb:
             except (LandscapeError, np.linalg.LinAlgError) as error:
                 return f"the Hessian at a gradient of {self.residual:.3g} could not be examined: {error}"
             if float(np.abs(self.here.x - self.origin).max()) > self.leash:
-                return f"the saddle search has left the path, at a residual of {self.residual:.3g}"
+                return f"the saddle search has left the path, at a gradient norm of {self.residual:.3g}"
             if self.here.value > self.highest:
                 return (
-                    f"the saddle search has risen to {self.here.value:.6g}, far above where it began; the start is no "
-                    "configuration near a saddle: atoms may be pushed into each other there. Match like atoms of the "
-                    "endpoints, or find a lower path first"
+                    f"the saddle search has risen to {self.here.value:.6g}, far above its start, which is not near a "
+                    "saddle: atoms may overlap there. Match identical atoms of the endpoints, or find a path of lower "
+                    "maximum first"
                 )
         return self.stopped()
 
     def stopped(self) -> str:
-        """Where it stopped."""
+        """Describe the point at which the search stopped."""
         noise = self.surface.noise
         blurred = ""
         if noise is not None and self.tolerance < noise.gradient_largest:
-            blurred = f", which the gradient's noise of {noise.gradient_largest:.3g} hides"
+            blurred = f", below the noise of the gradient, {noise.gradient_largest:.3g}"
         return (
-            f"the saddle search stopped at a value of {self.here.value:.6g} with a residual of {self.residual:.3g}, "
-            f"the largest component of the gradient; expected {self.tolerance:.3g}{blurred}"
+            f"the saddle search stopped at a value of {self.here.value:.6g}, gradient norm {self.residual:.3g}; "
+            f"expected {self.tolerance:.3g}{blurred}"
         )
 
     def _learn_again(self) -> None:
-        """Measures the noise here, which may be why the gradient no longer falls; else learns the softest mode anew."""
+        """Measure the noise, which may be why the gradient norm stalls; else compute the softest mode again."""
         here = self.here
         self.surface.measure(here.x, here.value, here.whole)
         if not self.arrived:
@@ -215,7 +215,7 @@ class Climb:
             self.followed = mode
 
     def _step(self) -> None:
-        """Takes one step, or shortens the next one."""
+        """Take one step, or reduce the trust radius."""
         self._look_again()
         values, vectors = self.model.modes
         up = vectors[0] if (values < 0).sum() == 1 else vectors[int(np.argmax(np.abs(vectors @ self.followed)))]
@@ -238,18 +238,18 @@ class Climb:
 
     @property
     def _noisy_change(self) -> float:
-        """A change of the gradient that may be noise alone; 0 until the noise was measured."""
+        """The norm of a change of the gradient that may be noise; 0 before the noise is measured."""
         noise = self.surface.noise
         return 0.0 if noise is None else UNSEEN * noise.gradient * noise.size**0.5
 
     def _look_again(self) -> None:
-        """Looks at a curvature where the model has none or several that are negative."""
+        """Measure a curvature where the model has no negative eigenvalue or several."""
         values, vectors = self.model.modes
         count = self.surface.evaluations.gradients
         if (values < 0).sum() == 1 or count - self.looked <= LOOKS or self.model.count < 2:
             return
         self.looked = count
         k = int(np.argmax(np.abs(vectors @ self.followed)))
-        if (values < 0).any():  # another one than that is followed
+        if (values < 0).any():  # another mode than the followed one
             k = int(k == 0)
         self.model = self._difference(self.model, vectors[k])

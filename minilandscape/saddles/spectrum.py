@@ -1,7 +1,7 @@
-"""The lowest modes of a Hessian that is known by its products alone, and the proof of what lies below them.
+"""Compute the lowest modes of a Hessian from Hessian-vector products, and verify how many eigenvalues are negative.
 
-A vector v with v·H v < 0 shows that one eigenvalue is negative. If H is positive in all that is orthogonal to v, no
-other is (Cauchy's interlacing theorem). That is proved by Lanczos iterations from a random vector.
+A vector v with v·H v < 0 shows that at least one eigenvalue is negative. If H is positive definite on the orthogonal
+complement of v, exactly one is (Cauchy's interlacing theorem). Lanczos iterations from a random vector verify that.
 """
 
 from __future__ import annotations
@@ -15,48 +15,48 @@ from ..landscape import LandscapeError
 from .model import Model
 from .surface import Surface
 
-#: Up to so many coordinates two-sided differences cost no more than one-sided ones and a second look.
+#: Up to this many coordinates, two-sided differences cost no more than one-sided ones and their refinement.
 VERY_FEW = 4
-#: The chance to miss an eigenvalue below the floor.
+#: Probability to miss an eigenvalue below the threshold.
 MISSED = 1e-3
-#: A mode is close where its residual is below this part of its eigenvalue; products at most to make it so.
+#: A mode is accurate if its residual is below this fraction of its eigenvalue; largest number of products for that.
 CLOSE, MOST_CLOSER = 0.2, 40
-#: Vectors that are kept at most, and the bytes that they may take.
+#: Largest number of vectors, and the bytes that they may use.
 MOST_VECTORS, MOST_MEMORY = 1500, 2**30
-#: From so many vectors the asymmetry of their products tells the error.
+#: From this many vectors on, the error is estimated from the asymmetry of their products.
 ENOUGH = 6
-#: A vector of which less than this part is new adds nothing.
+#: A vector is discarded if less than this fraction of it is linearly independent of the others.
 NEW = 1e-3
-#: Its product is kept where at least this part is: the error of the product grows by the inverse of the part.
+#: Its product is kept if at least this fraction is: the error of the product grows with the inverse of it.
 FRESH = 0.1
-#: Modes without a sign that are looked at anew, at most.
+#: Largest number of modes of uncertain sign that are computed again.
 MOST_OPEN = 4
-#: Proofs at most: one may fail because the mode put aside was not close enough.
-PROOFS = 4
-#: Products that a sign is looked for with, once a proof has failed.
-SETTLING = 60
+#: Largest number of verifications: one may fail because the mode that was excluded was not accurate enough.
+VERIFICATIONS = 4
+#: Largest number of products to determine a sign after a verification has failed.
+SIGN_PRODUCTS = 60
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """What is known of the lowest eigenvalues of a Hessian, zero modes left out.
+    """The lowest eigenvalues of a Hessian, without zero modes.
 
     Attributes
     ----------
     values, vectors
-        Ascending, and eigenvectors (rows).
+        Eigenvalues, ascending, and eigenvectors (rows).
     sure
-        How many of the lowest are eigenvalues within a fifth; the others are what is known of the rest.
+        Number of the lowest ones that are accurate to 20 %; the others are Ritz values.
     error
-        An eigenvalue smaller than this has no sign.
+        The sign of an eigenvalue of smaller size is uncertain.
     stiffest
-        The largest eigenvalue that is known.
-    proved
-        Whether no eigenvalue but those below ``-error`` in ``values`` is below ``error`` (at a minimum ``-error``).
+        Largest absolute eigenvalue that is known.
+    verified
+        Whether no eigenvalue except those below ``-error`` in ``values`` is below ``error`` (at a minimum ``-error``).
     chance
-        That this is wrong nevertheless; 0 where the whole spectrum is known, 1 where it is not proved.
+        Probability that this is wrong nevertheless; 0 where the whole spectrum is known, 1 where it is not verified.
     products
-        With the Hessian.
+        Number of Hessian-vector products.
     """
 
     values: np.ndarray
@@ -64,23 +64,23 @@ class Spectrum:
     sure: int
     error: float
     stiffest: float
-    proved: bool
+    verified: bool
     chance: float
     products: int
 
     @property
     def negative(self) -> int:
-        """How many are negative beyond the error."""
+        """The number of eigenvalues that are negative beyond the error."""
         return int((self.values < -self.error).sum())
 
     @property
     def open(self) -> int:
-        """How many of the lowest are not known to be above the error, those that are negative beyond it included."""
+        """The number of eigenvalues that do not exceed the error, negative ones included."""
         return int((self.values <= self.error).sum())
 
     @property
     def unclear(self) -> bool:
-        """Whether one of the two lowest has no sign."""
+        """Whether the sign of one of the two lowest eigenvalues is uncertain."""
         return bool((np.abs(self.values[:2]) <= self.error).any())
 
 
@@ -92,17 +92,17 @@ def examine(
     model: Model,
     guess: np.ndarray | None,
 ) -> Spectrum:
-    """The lowest modes at a stationary point.
+    """Compute the lowest modes at a stationary point.
 
-    ``guess`` is the mode along which a negative eigenvalue is expected; None expects none, as at a minimum. Products
-    by one-sided differences cost half as much. Where they leave signs open, the modes in question are looked at with
-    two-sided ones; where those do as well, everything is.
+    ``guess`` is the mode along which a negative eigenvalue is expected; None expects none, as at a minimum. One-sided
+    products, at half the cost, are used first. Where they leave signs uncertain, the modes concerned are computed again
+    with two-sided products, and if necessary the whole examination.
     """
     if not surface.exact and (guess is None or x.size - len(zero) > VERY_FEW):
         found = _Examination(surface, x, zero, model, gradient).run(guess)
-        if found.proved and (guess is not None or found.unclear) and found.open <= MOST_OPEN:
+        if found.verified and (guess is not None or found.unclear) and found.open <= MOST_OPEN:
             found = _refined(surface, x, zero, found)
-        if found.proved and not found.unclear and found.negative == (guess is not None):
+        if found.verified and not found.unclear and found.negative == (guess is not None):
             return found
     return _Examination(surface, x, zero, model, None).run(guess)
 
@@ -110,7 +110,7 @@ def examine(
 def softest_mode(
     surface: Surface, x: np.ndarray, gradient: np.ndarray, zero: np.ndarray, model: Model, start: np.ndarray
 ) -> tuple[np.ndarray, Model]:
-    """The softest mode (D,) near a start, and the model that knows the products it took; nothing is proved."""
+    """Compute the softest mode (D,) near a start, and update the model by its products, without verification."""
     look = _Examination(surface, x, zero, model, gradient)
     look.multiply(start - zero.T @ (zero @ start))
     look.improve(0)
@@ -120,9 +120,9 @@ def softest_mode(
 
 
 def _refined(surface: Surface, x: np.ndarray, zero: np.ndarray, found: Spectrum) -> Spectrum:
-    """The same with the lowest eigenvalues, those without a sign included, by two-sided differences.
+    """Compute the lowest eigenvalues, those of uncertain sign included, again with two-sided differences.
 
-    The others stay above the error of one-sided differences, as was proved.
+    The verification has shown that the others are above the error of one-sided differences.
     """
     n = max(found.open, min(2, found.sure))
     modes = found.vectors[:n]
@@ -136,7 +136,7 @@ def _refined(surface: Surface, x: np.ndarray, zero: np.ndarray, found: Spectrum)
 
 
 class _Ritz(NamedTuple):
-    """Ritz values, ascending, their vectors and residuals (rows), and below what a value has no sign."""
+    """Ritz values, ascending, their vectors and residuals (rows), and the error below which a sign is uncertain."""
 
     values: np.ndarray
     vectors: np.ndarray
@@ -145,16 +145,16 @@ class _Ritz(NamedTuple):
 
 
 class _Examination:
-    """Vectors and their products with the Hessian at x, gathered until the signs are known.
+    """Vectors and their Hessian-vector products at x, collected until the signs are known.
 
     Attributes
     ----------
     gradient
-        At x, for one-sided differences; None for two-sided ones.
+        (D,): the gradient at x, for one-sided differences; None for two-sided ones.
     rows, products, projected
-        (K, D) each: orthonormal vectors without zero modes, and H times them; (K, K): H between them.
+        (K, D): orthonormal vectors without zero modes; (K, D): their products with H; (K, K): H projected onto them.
     count
-        Products so far.
+        Number of products so far.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class _Examination:
     # The vectors -----------------------------------------------------------------------------------------------------
 
     def whole(self) -> None:
-        """Takes all directions, in one batch."""
+        """Multiply a basis of all directions, in one batch."""
         zero = self.zero
         basis = np.linalg.svd(zero, full_matrices=True)[2][len(zero) :] if len(zero) else np.eye(self.x.size)
         products = self.surface.multiply(self.x, basis, self.gradient)
@@ -178,7 +178,7 @@ class _Examination:
         self.projected = self.rows @ self.products.T
 
     def multiply(self, v: np.ndarray) -> np.ndarray:
-        """H v without the zero modes, of a v without them; what is new of v is kept."""
+        """Compute H v without zero modes, for a v without them; the independent part of v is kept."""
         Hv = self.surface.multiply(self.x, v[None], self.gradient)[0]
         self.count += 1
         Hv = Hv - self.zero.T @ (self.zero @ Hv)
@@ -195,11 +195,11 @@ class _Examination:
         return Hv
 
     def modes(self) -> _Ritz:
-        """What the vectors know of the lowest modes."""
+        """Compute Ritz values and vectors."""
         T = self.projected
         values, y = np.linalg.eigh(0.5 * (T + T.T))
         vectors = y.T @ self.rows
-        # What an error of the products between modes changes their eigenvalues by: little where these are far apart.
+        # The effect of errors of the products on the eigenvalues, which is small where these are well separated.
         between = np.abs(0.5 * y[:, :2].T @ (T - T.T) @ y)
         apart = np.maximum(np.abs(values[:2, None] - values), between)
         part = np.divide(between, apart, out=np.zeros_like(between), where=apart > 0)
@@ -209,7 +209,7 @@ class _Examination:
         return _Ritz(values, vectors, y.T @ self.products - values[:, None] * vectors, error)
 
     def improve(self, k: int, close: float = CLOSE, most: int = MOST_CLOSER) -> None:
-        """Lowers the residual of the k-th mode, each time by the residual over the model's curvatures (Davidson)."""
+        """Reduce the residual of the k-th mode by Davidson iterations, preconditioned with the model."""
         for _ in range(most):
             found = self.modes()
             k = min(k, len(found.values) - 1)
@@ -222,17 +222,17 @@ class _Examination:
             self.multiply(new)
 
     def _new(self, v: np.ndarray) -> np.ndarray | None:
-        """What of v is neither a zero mode nor known, as a unit vector; None where that is nothing."""
+        """Normalise the part of v that is orthogonal to zero modes and known vectors; None where there is none."""
         size, known = float(np.linalg.norm(v)), np.concatenate([self.zero, self.rows])
         for _ in range(2):
             v = v - known.T @ (known @ v)
         left = float(np.linalg.norm(v))
         return v / left if left > NEW * size else None
 
-    # The proof -------------------------------------------------------------------------------------------------------
+    # The verification ------------------------------------------------------------------------------------------------
 
     def run(self, guess: np.ndarray | None) -> Spectrum:
-        """Gathers what tells the signs."""
+        """Collect vectors until the signs are verified."""
         expected = 0 if guess is None else 1
         if self.room <= self.surface.batch:
             self.whole()
@@ -240,21 +240,21 @@ class _Examination:
         if guess is not None:
             self.begin(guess)
         rng = np.random.default_rng(1)
-        for _ in range(PROOFS):
+        for _ in range(VERIFICATIONS):
             found = self.modes()
-            floor = found.error if expected else -found.error
-            above, chance = self.all_above(floor, found.vectors[:expected], rng)
+            threshold = found.error if expected else -found.error
+            above, chance = self.all_above(threshold, found.vectors[:expected], rng)
             if above or len(self.rows) >= self.room:
                 self.improve(0, 0.5 * CLOSE)
                 return self.known(above, chance)
-            self.settle(expected)
+            self.resolve_sign(expected)
             found = self.modes()
             if len(self.rows) >= self.most or (found.values[expected:] <= found.error).any():
-                break  # another one is negative, or has no sign
+                break  # another one is negative, or of uncertain sign
         return self.known(len(self.rows) >= self.room, 0.0 if len(self.rows) >= self.room else 1.0)
 
     def begin(self, guess: np.ndarray) -> None:
-        """Looks for a negative mode, from the one that is expected and the one that the model knows."""
+        """Search for a negative mode, from the expected one and the lowest one of the model."""
         _, vectors = self.model.modes
         for start in (guess, *vectors[:1], np.random.default_rng(2).standard_normal(self.x.size)):
             new = self._new(start)
@@ -262,18 +262,18 @@ class _Examination:
                 self.multiply(new)
         self.improve(0)
 
-    def settle(self, k: int) -> None:
-        """Finds the sign of the k-th eigenvalue."""
-        self.improve(k, CLOSE, SETTLING)
+    def resolve_sign(self, k: int) -> None:
+        """Determine the sign of the k-th eigenvalue."""
+        self.improve(k, CLOSE, SIGN_PRODUCTS)
 
-    def all_above(self, floor: float, aside: np.ndarray, rng: np.random.Generator) -> tuple[bool, float]:
-        """Whether H − floor is positive in all that is orthogonal to some vectors, and the chance that it is not.
+    def all_above(self, threshold: float, aside: np.ndarray, rng: np.random.Generator) -> tuple[bool, float]:
+        """Verify that H − threshold is positive definite orthogonal to some vectors; with the probability of an error.
 
-        Lanczos iterations on |B|^(−1/2) (H − floor) |B|^(−1/2), whose eigenvalues have the same signs (Sylvester), B
-        being the model. A pivot of their tridiagonal matrix that is not positive says no. The k-th vector of the
-        recurrence is p_k(A) v, and |p_k(λ)| grows the further down λ is. If there were an eigenvector u with an
-        eigenvalue below 0, (u·v)² Σ p_k(0)² ≤ Σ (u·v_k)² ≤ 1 would bound its part in v; in a random v, |u·v| < s has a
-        chance below s √(2D/π).
+        Lanczos iterations on A = |B|^(−1/2) (H − threshold) |B|^(−1/2), B being the model, whose eigenvalues have the
+        same signs (Sylvester). A pivot of the tridiagonal matrix that is not positive refutes it. The k-th vector of
+        the recurrence is v_k = p_k(A) v, and |p_k(λ)| grows as λ decreases below the spectrum. For an eigenvector u of
+        an eigenvalue below 0, (u·v)² Σ p_k(0)² ≤ Σ (u·v_k)² ≤ 1 would bound its component in v; for a random v,
+        |u·v| < s has a probability below s √(2D/π).
         """
         soft = self.model.softened
         barred = np.array([soft(row) for row in np.concatenate([self.zero, aside])]).reshape(-1, self.x.size)
@@ -287,7 +287,7 @@ class _Examination:
                 y = y - barred.T @ (barred @ y) - Y.T @ (Y @ y)
             y = y / np.linalg.norm(y)
             v = soft(y)
-            w = soft(self.multiply(v) - floor * v)
+            w = soft(self.multiply(v) - threshold * v)
             w = w - barred.T @ (barred @ w)
             alpha = float(y @ w)
             pivot = alpha - beta**2 / pivot
@@ -296,7 +296,7 @@ class _Examination:
             Y = np.concatenate([Y, y[None]])
             y = w - Y.T @ (Y @ w)
             beta = float(np.linalg.norm(y))
-            if len(Y) == room or beta <= 1e-12 * abs(alpha):  # all there is has been seen
+            if len(Y) == room or beta <= 1e-12 * abs(alpha):  # the space is exhausted
                 return True, 0.0
             p *= pivot / beta
             total += p * p
@@ -304,12 +304,12 @@ class _Examination:
                 return True, MISSED
         return False, 1.0
 
-    def known(self, proved: bool, chance: float) -> Spectrum:
-        """What has been found."""
+    def known(self, verified: bool, chance: float) -> Spectrum:
+        """Return the result."""
         values, vectors, residuals, error = self.modes()
         stiffest = float(np.abs(values).max(initial=0))
         if stiffest == 0:
-            raise LandscapeError("its products with vectors are all zero: the landscape is flat there", self.x)
+            raise LandscapeError("all Hessian-vector products are zero: the landscape is flat there", self.x)
         close = np.linalg.norm(residuals, axis=1) <= np.maximum(CLOSE * np.abs(values), error)
         sure = len(values) if close.all() or len(values) == self.room else max(1, int(np.argmin(close)))
-        return Spectrum(values, vectors, sure, error, stiffest, proved, chance, self.count)
+        return Spectrum(values, vectors, sure, error, stiffest, verified, chance, self.count)

@@ -1,4 +1,4 @@
-"""What a saddle search sees of a landscape: gradients, products with the Hessian, and their noise."""
+"""A landscape for saddle searches: gradients, Hessian-vector products, and their noise."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from ..hessian import Differences, exact_products
 from ..landscape import LandscapeError
 from ..noise import Noise, bending_length, measure_noise, one_sided_step, product_step
 
-#: An eigenvalue below so many times the expected error of a product has no sign.
+#: The sign of an eigenvalue is uncertain below this many times the expected error of a product.
 UNSURE = 3
-#: A gradient component below so many times the noise of the noisiest one may be zero.
+#: A gradient component below this many times the noise of the noisiest one may be zero.
 UNSEEN = 3
-#: A value below so many times its noise is not told from zero.
+#: A difference of values below this many times the noise may be zero.
 LEVEL = 4
-#: Up to so many coordinates the products with all unit vectors give the whole spectrum, by default.
+#: Up to this many coordinates, the whole spectrum is computed from products with all unit vectors, by default.
 FEW = 12
 #: Rounding errors of exact products, in units of the precision.
 ROUNDING = 1e3
 
 
 class Surface(Differences):
-    """A landscape with counts, in float64 on the host.
+    """A landscape with counts of evaluations, in float64 on the host.
 
     Attributes
     ----------
     scale
-        The length over which it varies; None until it is known.
+        The length over which it varies; None while it is unknown.
     noise
-        As measured where :meth:`measure` was last called; None before.
+        The noise where :meth:`measure` was last called; None before.
     measured_at
-        Where that was.
+        The point of that measurement.
     batch
-        With so many free coordinates or fewer the products with all unit vectors go out together.
+        With at most this many free coordinates, the products with all unit vectors are computed in one batch.
     rounds
-        Batches evaluated: what counts where the points of one are evaluated side by side.
+        Number of batches: the cost where the points of one are evaluated in parallel.
     """
 
     def __init__(self, landscape: Any, scale: float | None = None) -> None:
@@ -48,16 +48,16 @@ class Surface(Differences):
         self._length, self._one_sided_step = 1.0, 0.0
 
     def stack(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Values (P,) and gradients (P, D)."""
+        """Evaluate values (P,) and gradients (P, D)."""
         self.rounds += 1
         return super().stack(points)
 
     def residual(self, gradient: np.ndarray) -> float:
-        """How large a gradient is: its largest component, or what the landscape says (the largest force of an atom)."""
+        """Compute the norm of a gradient: its largest absolute component, or the largest force for atoms."""
         return float(self.landscape.residual(gradient))
 
     def measure(self, x: np.ndarray, value: float, gradient: np.ndarray, direction: np.ndarray | None = None) -> Noise:
-        """Measures the noise at x, and chooses the steps of the products by it."""
+        """Measure the noise at x, and choose the finite-difference steps by it."""
         counted, self.measured_at = _Counted(self), x
         self.noise = measure_noise(counted, x, scale=self.scale, direction=direction, known=(value, gradient))
         self.step, _ = product_step(self.noise, self.scale)
@@ -67,24 +67,24 @@ class Surface(Differences):
 
     @property
     def unseen(self) -> float:
-        """The largest gradient component that may be noise alone; 0 until the noise was measured."""
+        """The largest gradient component that may be noise; 0 before the noise is measured."""
         return 0.0 if self.noise is None else UNSEEN * self.noise.gradient_largest
 
     @property
     def level(self) -> float:
-        """The largest difference of two values that may be noise alone; 0 until the noise was measured."""
+        """The largest difference of two values that may be noise; 0 before the noise is measured."""
         return 0.0 if self.noise is None else LEVEL * self.noise.value
 
     @property
     def exact(self) -> bool:
-        """Whether the landscape gives products with its Hessian."""
+        """Whether the landscape has exact Hessian-vector products."""
         return getattr(self.landscape, "hessian_products", None) is not None
 
     def error(self, stiffest: float, asymmetry: float, few: bool, one_sided: bool) -> float:
-        """Eigenvalues smaller than this may be zero: noise, and the truncation of finite differences.
+        """Estimate the error of eigenvalues from noise and from the truncation of finite differences.
 
-        ``asymmetry`` is what the difference of the products from their transpose explains, which holds both where the
-        vectors are not ``few``; ``stiffest`` the largest curvature that is known.
+        ``asymmetry`` is the effect of the asymmetry of the products, which includes both errors unless the vectors are
+        ``few``; ``stiffest`` is the largest known curvature.
         """
         assert self.noise is not None
         stiffest = max(stiffest, self.noise.curvature)
@@ -96,12 +96,12 @@ class Surface(Differences):
         return UNSURE * (noisy + bent * stiffest * few)
 
     def multiply(self, x: np.ndarray, directions: np.ndarray, gradient: np.ndarray | None) -> np.ndarray:
-        """H v for rows v (n, D), by one gradient each beside the one at x where that is given, else by two.
+        """Compute H v for rows v (n, D), by one gradient each and the one at x where that is given, else by two.
 
         Raises
         ------
         LandscapeError
-            If the landscape cannot be evaluated beside x.
+            If the landscape cannot be evaluated next to x.
         """
         if self.exact:
             self.evaluations.gradients += 2 * len(directions)
@@ -112,12 +112,12 @@ class Surface(Differences):
         else:
             products = self.one_sided(x, directions, gradient, self._one_sided_step)
         if not np.isfinite(products).all():
-            raise LandscapeError("the gradient is not finite beside it", x)
+            raise LandscapeError("the gradient is not finite next to it", x)
         return products
 
 
 class _Counted:
-    """The landscape of a surface, whose counts include what is evaluated here."""
+    """The landscape of a surface; evaluations are added to the counts of the surface."""
 
     def __init__(self, surface: Surface) -> None:
         self.surface, inner = surface, surface.landscape
