@@ -395,7 +395,7 @@ class _Probe:
 
 
 def _bend(gradients: np.ndarray, spread: float) -> tuple[float, float, float]:
-    """Compute first and second differences of gradients (POINTS + 1, n), and the spacings in which the first change."""
+    """Compute first and second differences of samples of the gradient (POINTS + 1, n), and a length in spacings."""
     rise, bend, twist = (sqrt(float((np.diff(gradients, k, axis=0) ** 2).sum(axis=1).mean())) for k in (1, 2, 3))
     length = float("inf")
     if bend > VISIBLE * spread:

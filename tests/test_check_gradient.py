@@ -122,8 +122,8 @@ def test_networks_with_kinks_and_in_single_precision(model: str, variant: str, d
     check = ml.check_gradient(land, x)
     assert check.passed, str(check)
     assert check.tolerance == pytest.approx(float(np.finfo(dtype).eps) ** 0.5)
-    said = float(str(check).partition("error ")[2].partition(" ")[0])
-    assert said < 0.003
+    error = float(str(check).partition("error ")[2].partition(" ")[0])
+    assert error < 0.003
     assert ("not resolved: noise or kinks" in str(check)) == bool((check.uncertainty > 1e-3).any())
     for name in ("a hundredth too long", "in the other order"):
         assert not ml.check_gradient(Changed(land, WRONG[name]), x).passed, name

@@ -1,4 +1,4 @@
-"""The barrier between two minima in one call: right saddles, chains, walls, noise, turned ends, honest refusals."""
+"""The barrier between two minima in one call: right saddles, chains, walls, noise, rotated endpoints, refusals."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Counting(LandscapeDefaults):
 
 
 def is_minimum(land: Any, x: np.ndarray, gradient: float) -> bool:
-    """Whether the gradient is small and the dense Hessian has no negative eigenvalue but for zero modes."""
+    """Whether the gradient is small and the dense Hessian has no negative eigenvalue except zero modes."""
     h = 1e-5 * np.eye(x.size)
     hessian = (land.values_and_gradients(x + h)[1] - land.values_and_gradients(x - h)[1]) / 2e-5
     small = np.abs(land.values_and_gradients(x[None])[1]).max() <= gradient
@@ -279,8 +279,8 @@ def test_forces_given_for_gradients_are_suspected() -> None:
 def test_an_interruption_carries_the_chain_so_far() -> None:
     land, lines = MullerBrown(), []
 
-    def progress(said: str) -> None:
-        lines.append(said)
+    def progress(line: str) -> None:
+        lines.append(line)
         if len(lines) == 3:
             raise KeyboardInterrupt
 
@@ -295,7 +295,7 @@ def test_an_interruption_carries_the_chain_so_far() -> None:
 
 
 def test_the_path_through_a_chain_does_not_cross_the_cell() -> None:
-    """On a ring of length 1 the way to the third minimum is shorter around the other side; the path goes on."""
+    """On a ring of length 1 the way to the third minimum is shorter around the other side; the path continues."""
 
     class Ring(LandscapeDefaults):
         size = 2
@@ -367,7 +367,7 @@ def test_ends_that_are_none_are_refused() -> None:
 
 
 def test_a_first_path_between_other_ends_is_refused() -> None:
-    """Its ends would else be taken for start and end, and the barrier be counted from them."""
+    """Its endpoints would else be taken for start and end, and the barrier be counted from them."""
     land = MullerBrown()
     a, b, c = land.minima[:3]
     there, space = np.linspace(a, b, 5), FunctionLandscape(quadratic, size=3, batched=True)
@@ -479,7 +479,7 @@ def test_exact_products_are_used() -> None:
 
 
 def test_few_calls_however_many_coordinates() -> None:
-    """The chance to miss a second negative eigenvalue is said, and the products that made it so."""
+    """The chance to miss a second negative eigenvalue is reported, and the products that made it so."""
     rng = np.random.default_rng(0)
     Q = np.linalg.qr(rng.standard_normal((300, 300)))[0]
     c = np.geomspace(0.5, 50, 299)

@@ -320,7 +320,7 @@ def test_a_landscapes_own_objective_decides_which_options_go_with_it(
     assert len(json.loads(out)["losses"]) == 11
     code, _, err = run(capsys, "connect", "well", "--lam", "0.3")
     assert (code, "lam belongs to the objective 'sum' (this one is maxflux" in err) == (2, True)
-    for arguments, said in (
+    for arguments, message in (
         (
             ("--method", "neb", "--terms", "3", "--lam", "1"),
             "--terms, --lam: without effect on the method neb; remove them",
@@ -330,7 +330,7 @@ def test_a_landscapes_own_objective_decides_which_options_go_with_it(
         (("--points", "2"), "--points is '2': "),
     ):
         code, _, err = run(capsys, "connect", "well", *arguments)
-        assert (code, said in err) == (2, True), err
+        assert (code, message in err) == (2, True), err
 
 
 def test_a_band_climbs_unless_it_is_told_not_to(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""A search that is killed goes on with the same bits."""
+"""A search that is killed resumes bit-identically."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_search_that_is_killed_goes_on_with_the_same_bits(
 def test_searches_of_a_pair_that_are_killed_go_on_where_they_were(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One hides its barrier between its points, and goes on with twice as many."""
+    """An under-resolved path, and its continuation with twice as many sample points."""
     monkeypatch.setattr(checkpoints, "EVERY", 0.0)
 
     class DoubleWell(LandscapeDefaults):

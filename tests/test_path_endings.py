@@ -33,7 +33,7 @@ def named(options: dict[str, Any]) -> str:
 
 
 def ring(x: np.ndarray) -> tuple[float, np.ndarray]:
-    """Two ways round a hill, alike but for the mirror line between them; saddles 0.0975 at (0, ±0.974679)."""
+    """Two ways round a hill, mirror images of each other; saddles 0.0975 at (0, ±0.974679)."""
     away = x @ x - 1
     return float(away**2 + 0.1 * x[1] ** 2), 4 * away * x + np.array([0, 0.2 * x[1]])
 
@@ -147,7 +147,7 @@ def test_what_is_converged_falls_no_more(options: dict[str, Any], land: Any) -> 
 
 @pytest.fixture(scope="module")
 def deep_ends(small_mnist: Any) -> list[np.ndarray]:
-    """Two solutions of 30 images, with losses of 1e-6."""
+    """Two weight vectors for 30 images, with losses of 1e-6."""
     return [train("fcp", small_mnist.cut(30), seed=s, epochs=200, loss_floor=1e-6).train_weights for s in (0, 1)]
 
 
@@ -271,7 +271,7 @@ def test_no_terms_leave_the_straight_line(terms: int) -> None:
 
 @pytest.mark.parametrize("budget", range(160, 360, 20))
 def test_a_search_that_leaves_a_mirror_line_keeps_to_its_budget(budget: int) -> None:
-    """What was spent on looking at the maximum counts against the search that goes on from there."""
+    """What was spent on looking at the maximum counts against the search that resumes from there."""
 
     def mirror(x: np.ndarray) -> tuple[float, np.ndarray]:
         away = x @ x - 1

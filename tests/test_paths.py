@@ -382,7 +382,7 @@ def test_a_search_is_converged_where_it_gains_little_and_its_gradient_vanishes()
     assert ending(deep, few) is Ending.CONVERGED
     assert ending(deep, few, left=0.07) is None
     assert ending(deep[1:], few) is None
-    assert ending(deep[1:], few, reference=1e3) is Ending.CONVERGED  # where a search goes on from a path
+    assert ending(deep[1:], few, reference=1e3) is Ending.CONVERGED  # where a search resumes from a path
     slow = [1e3, *np.linspace(0.2, 0.1, 14), 0.1, 0.1]  # for two steps only
     assert ending(slow, few, left=0.09) is None
     assert ending(slow, QuasiNewton(), left=0.09) is Ending.CONVERGED
@@ -521,8 +521,8 @@ def test_bases_reach_zero_at_both_ends_and_hold_their_curves() -> None:
     for _ in range(4):  # De Casteljau, at t = 0.3
         curve = 0.7 * curve[:-1] + 0.3 * curve[1:]
     assert BASES["bernstein"](np.array([0.3]), 3) @ rows == pytest.approx(curve, abs=1e-12)
-    polygon = [np.interp(t, np.linspace(0, 1, 5), points[:, k]) for k in range(2)]
-    assert BASES["hat"](t, 3) @ rows == pytest.approx(np.stack(polygon, axis=1), abs=1e-12)
+    vertices = [np.interp(t, np.linspace(0, 1, 5), points[:, k]) for k in range(2)]
+    assert BASES["hat"](t, 3) @ rows == pytest.approx(np.stack(vertices, axis=1), abs=1e-12)
 
 
 def test_a_band_counts_and_names_what_is_not_finite() -> None:
@@ -596,8 +596,8 @@ def test_a_gradient_that_is_not_finite_is_called_one(method: str) -> None:
 
 
 @pytest.mark.parametrize(("n_points", "steps"), [(5, 3), (5, 10), (10, 0), (10, 10), (6, "auto")])
-def test_the_dense_height_of_a_band_is_that_of_its_polygon(n_points: int, steps: Any) -> None:
-    """Between few images the polygon rises far above them."""
+def test_the_maximum_of_a_band_is_that_of_its_piecewise_linear_path(n_points: int, steps: Any) -> None:
+    """Between few images the piecewise-linear path rises far above them."""
     land = MullerBrown()
     path = find_path(land, *land.minima[:2], method="neb", n_points=n_points, steps=steps)
     dense = land.values(path.points(np.linspace(0, 1, 20_001))).max()

@@ -52,26 +52,26 @@ class Guess:
     curve: Callable[[np.ndarray], np.ndarray]
 
     def curve_at(self, t: float) -> np.ndarray:
-        """ω(t) at one t."""
+        """Compute ω(t) at one t."""
         return self.curve(np.array([t]))[0]
 
     @property
     def finite(self) -> bool:
-        """Whether no point is a wall."""
+        """Whether all values and gradients are finite."""
         return bool(np.isfinite(self.values).all() and np.isfinite(self.gradients).all())
 
     @property
     def rise(self) -> float:
-        """How far the path rises above its higher end."""
+        """The rise of the path above its higher endpoint."""
         return self.highest - float(max(self.values[0], self.values[-1]))
 
     @property
     def highest(self) -> float:
-        """The highest value on the path: of the cubics between the points that have their values and slopes."""
+        """The highest value on the path, of the cubic Hermite splines through values and slopes."""
         return float(self._cubic(self._candidates()).max())
 
     def top(self) -> tuple[float, np.ndarray, np.ndarray]:
-        """Where the highest point between the ends should be: t, the point, and the direction of the path there."""
+        """Estimate the maximum between the endpoints: t, the point, and the direction of the path there."""
         candidates = self._candidates()[1:-1]
         t = float(candidates[np.argmax(self._cubic(candidates))])
         around = self.curve(np.clip([t - 1e-3, t + 1e-3], 0, 1))
@@ -79,10 +79,10 @@ class Guess:
 
     @property
     def against(self) -> bool:
-        """Whether the values rise where the gradients say that they fall, and fall where these say that they rise."""
+        """Whether the changes of the values have the opposite sign of those that the gradients imply."""
         rises, slopes = np.diff(self.values), self._cubic(self.t, 1)
-        said = 0.5 * np.diff(self.t) * (slopes[:-1] + slopes[1:])
-        return bool(rises @ said < -AGAINST * np.linalg.norm(rises) * np.linalg.norm(said))
+        predicted = 0.5 * np.diff(self.t) * (slopes[:-1] + slopes[1:])
+        return bool(rises @ predicted < -AGAINST * np.linalg.norm(rises) * np.linalg.norm(predicted))
 
     def looked_at_again(self, surface: Surface) -> Guess:
         """The same path, evaluated once more between all of its points."""

@@ -36,7 +36,7 @@ ROUNDING = 16
 
 
 def path_rows(path: Path, advice: str | None) -> list[Row]:
-    """Describe a path in labelled values; ``advice`` takes the place of the reason's own."""
+    """Describe a path in labelled values; ``advice`` replaces that of the reason."""
     counts, iterations = path.evaluations, count(len(path.history["height"]) - 1, "iteration")
     quantity, unit = path.metadata.get("quantity", "value"), path.metadata.get("value_unit", "")
     higher, values = max(path.height_ends), path.values
