@@ -383,7 +383,7 @@ def test_a_first_path_between_other_ends_is_refused() -> None:
         (np.zeros((3, 3)), r"initial has shape \(3, 3\); expected a Path, points \(K, 2\)"),
         (lambda t: np.zeros(3), r"initial has shape \(2, 3\)"),
         (lambda t: a * np.nan, "not finite"),
-        ([[1, 2], [3]], "initial holds what is no point|initial has shape"),
+        ([[1, 2], [3]], "initial holds something that is not a point|initial has shape"),
         ("neb", "initial is 'neb'; expected a Path"),
         (3.0, "initial is 3.0; expected a Path"),
     ]
