@@ -181,7 +181,7 @@ def train(
     if not worked:
         note(f"{folder} holds this run, finished; nothing to do")
     if as_json:
-        facts = [{k: v for k, v in run.facts().items() if k != "curves"} for run in runs]
+        facts = [{k: v for k, v in run.metadata().items() if k != "curves"} for run in runs]
         print_json(facts[0] if single else facts)
         return
     _print_runs(runs, f"{model} ({chosen['variant']}), {optimizer}")

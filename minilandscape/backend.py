@@ -123,7 +123,7 @@ def _constant(xp: Any, device: int, make: Callable[[], np.ndarray]) -> Any:
     return xp.asarray(make())
 
 
-def joined(parts: Sequence[Any]) -> Any:
+def concatenated(parts: Sequence[Any]) -> Any:
     """Arrays one after another along their first axis; the array itself where there is one.
 
     CuPy's ``concatenate`` sends their addresses from the host, which nothing that is recorded may do.

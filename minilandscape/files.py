@@ -304,18 +304,24 @@ def sha256(vector: np.ndarray) -> str:
     return hashlib.sha256(little.tobytes()).hexdigest()
 
 
-def write_result(path: str | os.PathLike[str], kind: str, arrays: Mapping[str, Any], facts: Mapping[str, Any]) -> Path:
-    """A result as ``.npz``: its arrays, and its facts as JSON under the name ``json``. Equal results give equal files.
+def write_result(
+    path: str | os.PathLike[str], kind: str, arrays: Mapping[str, Any], metadata: Mapping[str, Any]
+) -> Path:
+    """Write a result as ``.npz``: its arrays, and its metadata as JSON under the name ``json``.
+
+    Equal results give equal files.
 
     Parameters
     ----------
+    path
+        Where to.
     kind
-        What it is ("path", "checkpoint", …); reading asks for the same.
+        The kind of result ("path", "checkpoint", …), which :func:`read_result` compares.
     arrays
-        Name to array; nothing that depends on the time or the machine.
-    facts
-        What a person wants to know: options, seeds, data. Numbers that are not finite are null in the JSON, which lists
-        them under ``not_finite`` as (place, "nan", "inf" or "-inf"), and come back as they were.
+        Name -> array; nothing that depends on the time or the machine.
+    metadata
+        Options, seeds, data and whatever else people look for. Numbers that are not finite are null in the JSON, which
+        lists them under ``not_finite`` as (place, "nan", "inf" or "-inf"); :func:`read_result` restores them.
 
     Raises
     ------
@@ -326,7 +332,7 @@ def write_result(path: str | os.PathLike[str], kind: str, arrays: Mapping[str, A
         if np.asarray(array).dtype.hasobject:
             raise TypeError(f"{path}: {name} holds Python objects; expected numbers or text")
     lost: dict[Place, str] = {}
-    document = {"format": FORMAT, "kind": kind, "arrays": sorted(arrays), **_strict(dict(facts), (), lost)}
+    document = {"format": FORMAT, "kind": kind, "arrays": sorted(arrays), **_strict(dict(metadata), (), lost)}
     if lost:
         document["not_finite"] = [[list(place), number] for place, number in lost.items()]
     buffer = io.BytesIO()
@@ -339,14 +345,14 @@ def write_result(path: str | os.PathLike[str], kind: str, arrays: Mapping[str, A
 
 
 def read_result(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """``(arrays, facts)`` of a result.
+    """Read a result and return ``(arrays, metadata)``.
 
     Raises
     ------
     FileNotFoundError
-        If there is none.
+        If there is no such file.
     DamagedFileError
-        If it does not verify.
+        If the file is damaged or not a result.
     ValueError
         If it is a result of another kind, or was written by a newer version.
     """
@@ -356,16 +362,16 @@ def read_result(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.n
     content = path.read_bytes()
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            facts = json.loads(str(file["json"]))
-            found, version = str(facts["kind"]), int(facts["format"])
+            metadata = json.loads(str(file["json"]))
+            found, version = str(metadata["kind"]), int(metadata["format"])
             arrays: dict[str, np.ndarray] = {}
             if found == kind and version <= FORMAT:
                 arrays = {name: file[name] for name in file.files if name != "json"}
-                listed = facts.pop("arrays")
+                listed = metadata.pop("arrays")
                 if sorted(arrays) != listed:  # a damaged archive may lack members without a word
                     raise ValueError(f"it holds the arrays {sorted(arrays)}; expected {listed}")
-                for place, number in facts.pop("not_finite", []):
-                    within = facts
+                for place, number in metadata.pop("not_finite", []):
+                    within = metadata
                     for name in place[:-1]:
                         within = within[name]
                     within[place[-1]] = float(number)
@@ -377,4 +383,4 @@ def read_result(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.n
         raise ValueError(f"{path} is a {found} file; expected a {kind} file")
     if version > FORMAT:
         raise ValueError(f"{path} was written by a newer minilandscape (format {version}); update to read it")
-    return arrays, facts
+    return arrays, metadata

@@ -469,7 +469,7 @@ def test_what_is_interrupted_between_chunks_is_done_again(
     kept = land.span(rows)
     kept.values(np.eye(3))
     kept.combine([0], np.array([[0.5, 0.5, 0.0]]))
-    monkeypatch.setattr(NetworkSpan, "_chunk_products", second_fails(NetworkSpan._chunk_products))
+    monkeypatch.setattr(NetworkSpan, "chunk_products", second_fails(NetworkSpan.chunk_products))
     with pytest.raises(KeyboardInterrupt):
         kept.values(np.eye(3))
     expected = np.stack([(rows[0] + rows[1]) / 2, *rows[1:]])

@@ -23,7 +23,7 @@ from minilandscape.data import arrays as data_arrays
 from minilandscape.data import cache as data_cache
 from minilandscape.data.packaged import split_packaged
 from minilandscape.data.remarks import remark
-from minilandscape.training.run import data_facts
+from minilandscape.training.run import data_metadata
 
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 KEYS = ("x_train", "y_train", "x_test", "y_test")
@@ -382,10 +382,10 @@ def test_images_that_are_not_mnists_are_said_not_to_be(tmp_path: Path, monkeypat
     assert remark_of(other_way) == "MNIST's own, but training and test images are exchanged"
     rounded = {n: a * np.float32(1 / 255) if n[0] == "x" else a for n, a in plain.items()}
     assert remark_of(rounded) == ""
-    fact = data_facts(load_mnist(tmp_path / "m.npz"))
+    fact = data_metadata(load_mnist(tmp_path / "m.npz"))
     assert "remark" not in fact
     np.savez(tmp_path / "m.npz", **lying)
-    assert data_facts(load_mnist(tmp_path / "m.npz"))["remark"].startswith(own)
+    assert data_metadata(load_mnist(tmp_path / "m.npz"))["remark"].startswith(own)
 
 
 def test_relatives_of_mnist_are_known_by_their_statistics() -> None:

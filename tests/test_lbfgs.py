@@ -73,7 +73,7 @@ def test_an_object_with_the_required_methods_alone_will_do() -> None:
             return (points**2).sum(axis=1), 2 * points
 
     *_, state = lbfgs_gss(LandscapeLine(Bowl(), np.ones(2)), loss_floor=1e-9)
-    assert state.reason == "loss floor"
+    assert state.reason == "target loss"
 
 
 @pytest.mark.parametrize("history", [0, 1, 2, 5, np.int64(3)])

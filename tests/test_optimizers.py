@@ -104,7 +104,7 @@ def test_lbfgs_gss_minimises_rosenbrock(unit_step: bool) -> None:
 def test_lbfgs_gss_stops_with_its_reason() -> None:
     bowl = FunctionLandscape(lambda x: (float(x @ x), 2 * x), size=3)
     *_, floor = lbfgs_gss(LandscapeLine(bowl, np.ones(3)), loss_floor=1e-6)
-    assert floor.reason == "loss floor"
+    assert floor.reason == "target loss"
     assert floor.value <= 1e-6
     *_, zero = lbfgs_gss(LandscapeLine(bowl, np.zeros(3)))
     assert zero.reason == "zero gradient"

@@ -38,7 +38,7 @@ def test_blocks_equal_the_whole(n_rows: int, n_points: int, small_blocks: None) 
     into = np.empty((n_points, 9, 12))
     np.testing.assert_allclose(products.sum_over_rows(np, D, X, into), D.swapaxes(1, 2) @ X, rtol=1e-12, atol=1e-12)
     work = Workspace(np, np.float64)
-    np.testing.assert_array_equal(products.turned(work, "W", W), lying)
+    np.testing.assert_array_equal(products.transposed(work, "W", W), lying)
 
 
 @pytest.mark.parametrize(("n", "per_row", "most", "expected"), [(240, 100, 15, 6), (97, 100, 96, 1), (10, 100, 5, 1)])

@@ -981,10 +981,10 @@ def test_barriers_are_rises_of_searches_that_came_to_their_end(
 @pytest.mark.parametrize(
     ("reason", "lbfgs", "sgd", "here"),
     [
-        ("loss floor", 0.01, 0.25, "by construction"),  # below the 0.1 at which SGD was told to end
+        ("target loss", 0.01, 0.25, "by construction"),  # below the 0.1 at which SGD was told to end
         ("epochs", 0.01, 0.25, "not reproduced"),
-        ("loss floor", 0.12, 0.25, "not reproduced"),
-        ("loss floor", 0.5, 0.15, "reproduced"),  # in spite of it
+        ("target loss", 0.12, 0.25, "not reproduced"),
+        ("target loss", 0.5, 0.15, "reproduced"),  # in spite of it
     ],
 )
 def test_an_order_that_comes_of_a_told_loss_is_imposed(reason: str, lbfgs: float, sgd: float, here: str) -> None:
@@ -998,7 +998,7 @@ def test_an_order_that_comes_of_a_told_loss_is_imposed(reason: str, lbfgs: float
 @pytest.mark.parametrize(("at", "here"), [(70, "by construction"), (20, "not reproduced")])
 def test_test_weights_of_a_loss_that_was_still_falling_are_imposed_too(at: int, here: str) -> None:
     heights = [entry("lbfgs-gss", "test", [0.01] * 5), entry("sgd", "test", [0.25] * 5)]
-    campaign = {"heights": heights, "searches": {"still": "run to convergence"}, "reasons": {"sgd": ["loss floor"]}}
+    campaign = {"heights": heights, "searches": {"still": "run to convergence"}, "reasons": {"sgd": ["target loss"]}}
     campaign |= {"table1": {"sgd": {"train": {"mean": 0.1}}}, "epochs": {"sgd": {"train": [71], "test": [at]}}}
     found = [e for e in of_paths("fcp", campaign) if "are lower for SGD" in e["says"]]
     assert [e["here"] for e in found if e["what"] == "height"] == [here]

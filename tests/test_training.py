@@ -49,7 +49,7 @@ def test_curves_and_minima(optimizer: str, epochs: int, small_mnist: Any, tmp_pa
     run.save(tmp_path)
     (again,) = load_runs(tmp_path)
     assert np.array_equal(again.train_weights, run.train_weights)
-    assert again.facts() == run.facts()
+    assert again.metadata() == run.metadata()
 
 
 @pytest.mark.parametrize(("optimizer", "epochs", "at"), [("sgd", 6, 3), ("adam", 6, 4), ("lbfgs-gss", 27, 24)])
@@ -74,13 +74,13 @@ def test_an_interrupted_run_goes_on_with_the_same_bits(
         train("fcp", small_mnist, checkpoint=checkpoint, **{**options, "epochs": 1})
     sooner = {**options, "epochs": at}
     ended = train("fcp", small_mnist, checkpoint=checkpoint, **sooner)
-    assert ended.facts() == train("fcp", small_mnist, **sooner).facts()
+    assert ended.metadata() == train("fcp", small_mnist, **sooner).metadata()
     resumed = train("fcp", small_mnist, checkpoint=checkpoint, **options)
     remove_checkpoint(checkpoint)
     assert list(tmp_path.iterdir()) == []
     assert np.array_equal(resumed.train_weights, whole.train_weights)
     assert np.array_equal(resumed.test_weights, whole.test_weights)
-    assert resumed.facts() == whole.facts()
+    assert resumed.metadata() == whole.metadata()
 
 
 def test_what_does_not_go_together_is_refused() -> None:
@@ -104,7 +104,7 @@ def test_side_by_side_each_run_has_the_bits_it_has_alone(model: str, optimizer: 
         alone = train(model, small_mnist, seed=seed, **options)
         assert np.array_equal(run.train_weights, alone.train_weights)
         assert np.array_equal(run.test_weights, alone.test_weights)
-        assert run.facts() == alone.facts()
+        assert run.metadata() == alone.metadata()
     assert not np.array_equal(together[0].train_weights, together[1].train_weights)
 
 
@@ -128,7 +128,7 @@ def test_an_interrupted_population_goes_on_with_the_same_bits(
     finally:
         set_threads(None)
     assert worked
-    assert [run.facts() for run in runs] == [run.facts() for run in whole]
+    assert [run.metadata() for run in runs] == [run.metadata() for run in whole]
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "lbfgs-gss"])
@@ -148,7 +148,7 @@ def test_worker_processes_give_the_same_bits(optimizer: str, small_mnist: Any, t
     for run in runs:
         alone = train("fcp", small_mnist, seed=run.options["seed"], **options)
         assert np.array_equal(run.train_weights, alone.train_weights)
-        assert run.facts() == alone.facts()
+        assert run.metadata() == alone.metadata()
 
 
 def test_each_run_of_a_population_ends_at_its_own_floor(small_mnist: Any) -> None:
@@ -158,8 +158,8 @@ def test_each_run_of_a_population_ends_at_its_own_floor(small_mnist: Any) -> Non
     together = train_together("fcp", small_mnist, [0, 1, 2], **options)
     assert len({len(run.curves["train_loss"]) for run in together}) > 1
     for seed, run in enumerate(together):
-        assert run.facts() == train("fcp", small_mnist, seed=seed, **options).facts()
-        assert run.reason == "loss floor"
+        assert run.metadata() == train("fcp", small_mnist, seed=seed, **options).metadata()
+        assert run.reason == "target loss"
         assert run.curves["train_loss"][-1] <= floor < run.curves["train_loss"][-2]
 
 
@@ -176,9 +176,9 @@ def test_a_run_that_overflows_ends_by_itself_without_warnings(small_mnist: Any, 
         assert finite[:-1].all()
         assert finite[-1] == (run.reason == "epochs")
         assert np.isfinite([run.train_weights, run.test_weights]).all()
-        assert json_text(run.facts()) == json_text(other.facts())
+        assert json_text(run.metadata()) == json_text(other.metadata())
     together[0].save(tmp_path)
-    assert json_text(load_runs(tmp_path)[0].facts()) == json_text(together[0].facts())
+    assert json_text(load_runs(tmp_path)[0].metadata()) == json_text(together[0].metadata())
 
 
 def test_a_test_loss_that_is_not_finite_for_a_while_hides_no_lower_one() -> None:
@@ -236,8 +236,8 @@ def test_numpys_numbers_are_pythons_in_options_and_when_a_run_goes_on(
     finally:
         set_threads(None)
     assert not worked
-    assert [run.facts() for run in again] == [run.facts() for run in runs]
-    assert runs[1].facts() == train("fcp", small_mnist, optimizer="sgd", seed=1, **own).facts()
+    assert [run.metadata() for run in again] == [run.metadata() for run in runs]
+    assert runs[1].metadata() == train("fcp", small_mnist, optimizer="sgd", seed=1, **own).metadata()
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_a_set_that_is_smaller_than_asked_for_is_recorded_as_large_as_it_is(smal
     assert runs[0].options["train_size"] == read_json(tmp_path / "run.json")[0]["train_size"] == 300
     for size in (None, 300, 301, 70_000):  # all the same run
         again, worked = train_to_folder(tmp_path, "fcp", small_mnist, [0], epochs=1, optimizer="sgd", train_size=size)
-        assert (worked, again[0].facts()) == (False, runs[0].facts())
+        assert (worked, again[0].metadata()) == (False, runs[0].metadata())
     with pytest.raises(ValueError, match="299"):
         train_to_folder(tmp_path, "fcp", small_mnist, [0], epochs=1, optimizer="sgd", train_size=299)
     document = read_json(tmp_path / "run.json")  # as version 0.1 wrote it
@@ -303,7 +303,7 @@ def test_a_run_goes_on_with_data_that_have_moved_and_with_no_others(
     assert seen[0] > 9
     whole = train("fcp", small_mnist, **options)
     assert np.array_equal(runs[0].train_weights, whole.train_weights)
-    assert runs[0].facts() == {**whole.facts(), "data": {**whole.data, "source": "the same blobs, elsewhere"}}
+    assert runs[0].metadata() == {**whole.metadata(), "data": {**whole.data, "source": "the same blobs, elsewhere"}}
     with pytest.raises(ValueError, match="after holds a run on other data: 100 test images, not 50"):
         train_to_folder("after", "fcp", fewer, [0], **options)
 
@@ -346,7 +346,7 @@ def test_finished_seeds_of_an_unfinished_set_go_on_with_other_epochs(
     assert [seen[seed][0] for seed in range(3)] == [11, 11, 0]  # from where they were
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json", "test.npy", "train.npy"]
     for run in runs:
-        assert run.facts() == train("fcp", small_mnist, seed=run.options["seed"], epochs=20, **options).facts()
+        assert run.metadata() == train("fcp", small_mnist, seed=run.options["seed"], epochs=20, **options).metadata()
 
 
 def test_a_run_that_ended_by_itself_is_the_same_with_other_epochs(small_mnist: Mnist, tmp_path: Path) -> None:
@@ -367,8 +367,8 @@ def test_a_run_that_ended_by_itself_is_the_same_with_other_epochs(small_mnist: M
     finally:
         set_threads(None)
     assert seen == {1}
-    assert runs[0].reason == "loss floor"
-    assert runs[0].facts() == train("fcp", small_mnist, epochs=300, **options).facts()
+    assert runs[0].reason == "target loss"
+    assert runs[0].metadata() == train("fcp", small_mnist, epochs=300, **options).metadata()
 
 
 def test_work_on_other_seeds_is_kept(small_mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -414,12 +414,12 @@ def test_vectors_that_their_record_does_not_name_are_refused(small_mnist: Mnist,
     options: dict[str, Any] = {"optimizer": "sgd", "epochs": 1, "train_size": 50}
     runs, _ = train_to_folder(tmp_path, "fcp", small_mnist, [0, 1], **options)
     whole = np.load(tmp_path / "test.npy")
-    assert [run.facts() for run in load_runs(tmp_path)] == [run.facts() for run in runs]
+    assert [run.metadata() for run in load_runs(tmp_path)] == [run.metadata() for run in runs]
     for other in (whole[::-1], whole[:1], whole * np.float32(2), whole.astype(np.float64)):
         np.save(tmp_path / "test.npy", other)
-        with pytest.raises(ValueError, match=r"test\.npy holds other vectors than .*run\.json records"):
+        with pytest.raises(ValueError, match=r"test\.npy holds other weights than .*run\.json records"):
             load_runs(tmp_path)
-        with pytest.raises(ValueError, match="holds other vectors"):  # which is not this run, finished
+        with pytest.raises(ValueError, match="holds other weights"):  # which is not this run, finished
             train_to_folder(tmp_path, "fcp", small_mnist, [0, 1], **options)
     np.save(tmp_path / "test.npy", whole)
     for text in ("{}", "[1, 2]", "[]", "null"):

@@ -13,7 +13,7 @@ from .activations import SOFTPLUS
 from .dense import MANY_ROWS, as_they_are, first_dense, first_dense_backward, ink_only
 from .network import Network
 from .parameters import Layout
-from .products import rows_times, sum_over_rows, turned
+from .products import rows_times, sum_over_rows, transposed
 
 UNITS = 32
 LAYOUT = Layout.of(
@@ -61,7 +61,7 @@ def _forward(work: Workspace, inputs: Pictures, Z1: Any, rest: Any) -> tuple[Any
     W = LAYOUT.unpack(rest, FIRST)
     W2, W3, W4 = W["encoder2.weight"], W["decoder1.weight"], W["decoder2.weight"]
     W4 = 0.5 * W4
-    W2_T, W3_T, W4_T = (turned(work, name, W) for name, W in (("W2_T", W2), ("W3_T", W3), ("W4_T", W4)))
+    W2_T, W3_T, W4_T = (transposed(work, name, W) for name, W in (("W2_T", W2), ("W3_T", W3), ("W4_T", W4)))
     A1 = SOFTPLUS.forward(work, "A1", Z1)  # 1
     Z2 = rows_times(xp, A1, W2_T, work("Z2", *A1.shape))  # 2
     A2 = SOFTPLUS.forward(work, "A2", Z2)  # 3

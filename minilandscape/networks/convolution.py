@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Workspace
-from .products import UNPACKED_OUTPUTS, blocks, matmul, turned
+from .products import UNPACKED_OUTPUTS, blocks, matmul, transposed
 
 KERNEL, WINDOW, POOL = 5, 6, 2
 CORNERS = tuple((a, b) for a in range(POOL) for b in range(POOL))
@@ -100,7 +100,7 @@ def convolve_backward_kernels(work: Workspace, strips: Any, dZ: Any) -> Any:
     n_blocks = _blocks(xp, n_out, columns, width)
     dZ = _cut(dZ.reshape(n_points, height, n_out, -1), n_blocks)
     few = xp is not np or columns.shape[2] * n_out <= UNPACKED_OUTPUTS
-    dZ_T = dZ.swapaxes(3, 4) if few else turned(work, "dZ_T", dZ)
+    dZ_T = dZ.swapaxes(3, 4) if few else transposed(work, "dZ_T", dZ)
     # The columns first: their transpose as the second factor costs up to twice as much.
     dK = matmul(_cut(columns, n_blocks), dZ_T).sum(axis=2).sum(axis=1)
     return dK.swapaxes(1, 2).reshape(n_points, n_out, WINDOW, -1)

@@ -10,7 +10,7 @@ from .activations import RELU, SOFTPLUS, Activation
 from .dense import MANY_ROWS, Pixels, as_they_are, first_dense, first_dense_backward, ink_only, whole_pixels
 from .network import Network
 from .parameters import Layout
-from .products import matmul, rows_times, sum_over_rows, turned
+from .products import matmul, rows_times, sum_over_rows, transposed
 
 UNITS = 50
 LAYOUT = Layout.of(
@@ -25,10 +25,10 @@ def _forward(activation: Activation, work: Workspace, inputs: Pixels, Z1: Any, r
     W = LAYOUT.unpack(rest, FIRST)
     W2, W3 = W["fc2.weight"], W["fc3.weight"]
     A1 = activation.forward(work, "A1", Z1)  # 1
-    Z2 = rows_times(xp, A1, turned(work, "W2_T", W2), work("Z2", *A1.shape))  # 2
+    Z2 = rows_times(xp, A1, transposed(work, "W2_T", W2), work("Z2", *A1.shape))  # 2
     A2 = activation.forward(work, "A2", Z2)  # 3
     # W3 lies turned, and is turned back: twice as fast, for few rows, as a factor that lies as W3 does.
-    W3_T = turned(work, "W3_T", W3)
+    W3_T = transposed(work, "W3_T", W3)
     Y = matmul(W3_T.swapaxes(1, 2), A2.swapaxes(1, 2), out=work("Y", n_points, 10, n_images))  # 4
 
     def backward(dY: Any) -> tuple[Any, Any]:

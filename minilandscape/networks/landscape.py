@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend, cuda
-from ..backend import Workspace, joined, parallel_map, to_device, to_host
+from ..backend import Workspace, concatenated, parallel_map, to_device, to_host
 from ..landscape import LandscapeDefaults
 from . import autoencoder, fcp, lenet, lstm
 from .dense import by_label_and_extent
@@ -190,7 +190,7 @@ class NetworkLandscape(LandscapeDefaults):
                 inputs = self.network.pack_batch(self.xp, images[where], labels[where])
                 sums.append(self._chunk_of_points(points[part], True, inputs, gradients[part])[0])
         gradients *= 1 / n_batch
-        return joined(sums) / n_batch, gradients
+        return concatenated(sums) / n_batch, gradients
 
     def span(self, basis: Any) -> NetworkSpan:
         """The span of some rows; its points share the products of the first layer."""
@@ -345,7 +345,7 @@ class NetworkLandscape(LandscapeDefaults):
                 total[part, first:] += d_rest
             all_sums.append(sums)
             all_correct.append(correct)
-        return joined(all_sums), joined(all_correct)
+        return concatenated(all_sums), concatenated(all_correct)
 
     def _pass_of_points(self, gradient: bool) -> Callable[[Any], Any]:
         return lambda points: partial(self._chunk_of_points, points, gradient)

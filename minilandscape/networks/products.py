@@ -64,7 +64,7 @@ def rows_times_transposed(xp: Any, X: Any, W: Any, out: Any) -> Any:
     return out
 
 
-def turned(work: Workspace, name: str, W: Any) -> Any:
+def transposed(work: Workspace, name: str, W: Any) -> Any:
     """Wᵀ of W (…, M, K), (…, K, M), on a CPU as a copy in the work array ``name``, which costs less than it gains."""
     W_T = W.swapaxes(-1, -2)
     if work.xp is not np:

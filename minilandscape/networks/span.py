@@ -1,36 +1,42 @@
-"""Combinations of a few points of a network's landscape, which share the first layer's products."""
+"""Linear combinations of a few parameter vectors of a network, which share the products of the first layer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ..backend import Workspace, joined, to_device
+from ..backend import Workspace, concatenated, to_device
 from ..landscape import Evaluations, Weights
 from .products import matmul
 
-#: Bytes of first-layer products that a span keeps between evaluations.
+#: The most bytes of first-layer products that a span keeps between evaluations.
 KEPT_PRODUCTS = 256 << 20
-#: Points, about, whose gradients are mixed in one product.
+#: About so many points have their gradients mixed in one product.
 MIXED_POINTS = 16
-#: Combinations after which a span computes its products afresh, since each one rounds.
+#: A span computes its products anew after this many combinations, since each one rounds.
 FRESH_AFTER = 10
 
 
 class NetworkSpan:
     """Points that are linear combinations of a few rows, over a :class:`~.landscape.NetworkLandscape`.
 
-    The first layer is linear in its weights, so its products are computed once a row and mixed for the points; in the
-    backward pass the points' gradients are mixed first and multiplied once a row. That pays where the first layer is
-    wide, or the rows are few (:attr:`~minilandscape.networks.network.Network.mixed_rows`); elsewhere the points are
-    multiplied one by one, and share what is unfolded from the images. Products are kept between calls where they fit
-    into :data:`KEPT_PRODUCTS` bytes.
+    The first layer is linear in its weights. Its products are therefore computed once for each row and mixed for the
+    points; in the backward pass the points' gradients are mixed first and multiplied once for each row. This is faster
+    if the first layer is wide or there are few rows (:attr:`~minilandscape.networks.network.Network.mixed_rows`);
+    otherwise each point has a product of its own, and the points share only what is unfolded from the images. Products
+    are kept between calls if they take at most :data:`KEPT_PRODUCTS` bytes.
+
+    Attributes
+    ----------
+    basis
+        (R, D), the rows, on the landscape's device.
+    evaluations
+        Points evaluated so far.
     """
 
-    #: Weights that are a function of the values cost another forward pass.
+    #: Weights given as a function of the values cost a second forward pass.
     weighs_in_a_second_pass = True
 
     def __init__(self, landscape: Any, basis: Any) -> None:
@@ -39,25 +45,25 @@ class NetworkSpan:
             raise ValueError(f"a span's rows have shape {tuple(basis.shape)}; expected (R, {landscape.size})")
         self.basis = basis.copy()
         self.evaluations = Evaluations()
-        self._landscape = landscape
+        self.landscape = landscape
         self._record = landscape.recorder()
         self._products: dict[int, Any] = {}
         self.refresh()
 
     def refresh(self) -> None:
-        """Has the next evaluation compute all products afresh."""
+        """Have the next evaluation compute all products anew."""
         self._stale = set(range(len(self.basis)))
         self._pending: np.ndarray | None = None
         self._combined = 0
 
     def replace(self, rows: Sequence[int], vectors: Any) -> None:
-        """New vectors (len(rows), D) for some rows; the products of the others stay."""
+        """Replace some rows by vectors (len(rows), D); the products of the others stay."""
         rows = self._checked(rows)
         self._put(rows, self._device(vectors))
         self._stale.update(rows)
 
     def combine(self, rows: Sequence[int], coefficients: np.ndarray) -> None:
-        """Rows become combinations (len(rows), R) of the old ones, and so do their products."""
+        """Replace some rows, and their products, by combinations (len(rows), R) of all the old ones."""
         rows, coefficients = self._checked(rows), np.asarray(coefficients, dtype=np.float64)
         self._put(rows, matmul(self._device(coefficients), self.basis))
         self._combined += 1
@@ -72,18 +78,19 @@ class NetworkSpan:
             (self._stale.add if used else self._stale.discard)(row)
 
     def values(self, coefficients: np.ndarray) -> np.ndarray:
-        """Mean losses (P,) of the points ``coefficients (P, R) @ basis``."""
+        """Return the mean losses (P,) of the points ``coefficients (P, R) @ basis``."""
         coefficients = np.asarray(coefficients, dtype=np.float64)
         self.evaluations.values += len(coefficients)
         sums, _ = self._evaluate(coefficients, None)
-        return sums / self._landscape.n_images
+        return sums / self.landscape.n_images
 
     def values_and_pullback(
         self, coefficients: np.ndarray, weights: Weights = None, rows: Sequence[int] | None = None
     ) -> tuple[np.ndarray, Any]:
-        """Mean losses (P,), and ``(weights[:, None] * coefficients).T @ gradients`` for some rows (len(rows), D).
+        """Return mean losses (P,) and gradients by some rows, ``(weights[:, None] * coefficients).T @ gradients``.
 
-        Weights that are a function of the values cost a second forward pass, which is counted.
+        The gradients are (len(rows), D). Weights given as a function of the values cost a second forward pass, which
+        is counted.
         """
         coefficients = np.asarray(coefficients, dtype=np.float64)
         if callable(weights):
@@ -93,88 +100,39 @@ class NetworkSpan:
             pull = np.asarray(weights, dtype=np.float64)[:, None] * pull
         self.evaluations.gradients += len(coefficients)
         sums, total = self._evaluate(coefficients, pull)
-        total *= 1 / self._landscape.n_images
-        return sums / self._landscape.n_images, total
+        total *= 1 / self.landscape.n_images
+        return sums / self.landscape.n_images, total
 
     def _checked(self, rows: Sequence[int]) -> list[int]:
-        """Rows by their numbers from 0; a slice would take one that does not exist for none."""
+        """Return rows by their numbers from 0; IndexError if there is no such row, which a slice would not notice."""
         numbers = range(len(self.basis))
         return [numbers[row] for row in rows]
 
     def _put(self, rows: list[int], vectors: Any) -> None:
-        vectors, begin = self._landscape.xp.broadcast_to(vectors, (len(rows), self._landscape.size)), 0
+        vectors, begin = self.landscape.xp.broadcast_to(vectors, (len(rows), self.landscape.size)), 0
         for run in runs_of(rows):
             length = run.stop - run.start
             self.basis[run] = vectors[begin : begin + length]
             begin += length
 
     def _device(self, array: Any) -> Any:
-        return to_device(array, self._landscape.device, self._landscape.dtype)
+        return to_device(array, self.landscape.device, self.landscape.dtype)
 
     def _evaluate(self, coefficients: np.ndarray, pull: np.ndarray | None) -> tuple[np.ndarray, Any]:
-        land, xp, network = self._landscape, self._landscape.xp, self._landscape.network
+        """Return the losses (P,) summed over the images, and the rows' gradients (K, D) if ``pull`` (P, K) is given."""
+        land, network = self.landscape, self.landscape.network
         n_points, n_rows = coefficients.shape if coefficients.ndim == 2 else (0, 0)
         if n_rows != len(self.basis):
             raise ValueError(f"coefficients have shape {coefficients.shape}; expected (P, {len(self.basis)})")
         keeps = n_rows * land.n_images * network.first_floats * land.dtype.itemsize <= KEPT_PRODUCTS
         mixes = n_rows <= network.mixed_rows and (keeps or n_points > n_rows)
-        first = network.n_first
-        formed = first if mixes else 0  # of the points themselves only the parameters from here on are needed
         stale = sorted(self._stale)
         given: dict[str, Any] = {"mix": coefficients}
         given |= {} if pull is None else {"pull_T": pull.T}
         given |= {} if self._pending is None else {"pending": self._pending}
 
         def make_pass(*arrays: Any) -> Any:
-            return partial(chunk_pass, **dict(zip(given, arrays, strict=True)))
-
-        def chunk_pass(inputs: Any, total: Any, mix: Any, pull_T: Any = None, pending: Any = None) -> tuple[Any, Any]:
-            work, products, d_rows = land.work, None, None
-            inputs = network.open(work, inputs)
-            if mixes:
-                products = self._chunk_products(inputs, stale, pending, keeps)
-            all_sums, all_correct = [], []
-            block = land.block(inputs.labels.shape[-1])
-            group = block * -(-MIXED_POINTS // block)  # points whose gradients are mixed in one product
-            for start in range(0, n_points, group):
-                part = slice(start, min(start + group, n_points))
-                points = _product(xp, mix[part], self.basis[:, formed:], work, "points")
-                gradients: Any = None
-                if pull is not None:
-                    gradients = work("gradients", *points.shape)
-                if mixes:
-                    Z_group = _product(xp, mix[part], products, work, "mixed")
-                    dZ_group: Any = None if pull is None else work("dZ_group", *Z_group.shape)
-                for begin in range(0, len(points), block):
-                    few = slice(begin, begin + block)
-                    Z = Z_group[few] if mixes else network.first(work, inputs, points[few, :first])
-                    sums, correct, backward = land.rest_of_network(
-                        inputs, Z, points[few, first - formed :], pull is not None
-                    )
-                    all_sums.append(sums)
-                    all_correct.append(correct)
-                    if backward is None:
-                        continue
-                    dZ, gradients[few, first - formed :] = backward()
-                    if mixes:
-                        dZ_group[few] = dZ
-                    else:
-                        gradients[few, :first] = 0
-                        network.first_backward(work, inputs, dZ, gradients[few, :first])
-                if pull is None:
-                    continue
-                weights = pull_T[:, part]
-                total[:, formed:] += _product(xp, weights, gradients, work, "pulled")
-                if mixes:
-                    mixed = _product(xp, weights, dZ_group, work, "d_mixed")
-                    if d_rows is None:
-                        d_rows = work("d_rows", *mixed.shape)
-                        d_rows[...] = mixed
-                    else:
-                        d_rows += mixed
-            if d_rows is not None:
-                network.first_backward(work, inputs, d_rows, total[:, :first])
-            return joined(all_sums), joined(all_correct)
+            return _ChunkPass(self, mixes, keeps, stale, **dict(zip(given, arrays, strict=True)))
 
         key = tuple(stale), tuple(given), mixes, keeps
         arrays = (np.ascontiguousarray(array, dtype=land.dtype) for array in given.values())
@@ -187,9 +145,9 @@ class NetworkSpan:
             self._stale, self._pending = set(), None
         return sums, total
 
-    def _chunk_products(self, inputs: Any, stale: list[int], pending: Any, keeps: bool) -> Any:
-        """The first layer's products of all rows for one chunk, (R, …), kept ones where they are current."""
-        land = self._landscape
+    def chunk_products(self, inputs: Any, stale: list[int], pending: Any, keeps: bool) -> Any:
+        """Return the first layer's products of all rows for one chunk, (R, …); kept ones if they are current."""
+        land = self.landscape
         network, first = land.network, land.network.n_first
         kept = self._products.get(id(inputs.labels))
         if kept is None or len(stale) == len(self.basis):
@@ -208,8 +166,104 @@ class NetworkSpan:
         return kept
 
 
+class _ChunkPass:
+    """The points ``mix @ basis`` over a chunk of images: their losses, and their gradients pulled back to the rows.
+
+    Parameters
+    ----------
+    span
+        The span whose basis (R, D) is combined.
+    mixes
+        Whether the rows' products of the first layer are mixed for the points.
+    keeps
+        Whether those products are kept between calls.
+    stale
+        Rows whose products have to be computed.
+    mix
+        (P, R)
+    pull_T
+        (K, P), how the points' gradients are summed for K rows; None computes no gradients.
+    pending
+        (R, R), how kept products of earlier rows combine to those of the rows now; None leaves them.
+    """
+
+    def __init__(
+        self,
+        span: NetworkSpan,
+        mixes: bool,
+        keeps: bool,
+        stale: list[int],
+        mix: Any,
+        pull_T: Any = None,
+        pending: Any = None,
+    ) -> None:
+        self._span, self._mixes, self._keeps, self._stale = span, mixes, keeps, stale
+        self._mix, self._pull_T, self._pending = mix, pull_T, pending
+        self._land = span.landscape
+        self._network, self._work, self._xp = self._land.network, self._land.work, self._land.xp
+        self._first = self._network.n_first
+        #: Parameters from here on are formed for each point; those of a mixed first layer are not needed.
+        self._formed = self._first if mixes else 0
+
+    def __call__(self, inputs: Any, total: Any) -> tuple[Any, Any]:
+        """Add the rows' gradients to ``total`` (K, D); returns losses and correct answers (P,), summed over images."""
+        inputs, products, d_rows = self._network.open(self._work, inputs), None, None
+        if self._mixes:
+            products = self._span.chunk_products(inputs, self._stale, self._pending, self._keeps)
+        block = self._land.block(inputs.labels.shape[-1])
+        group = block * -(-MIXED_POINTS // block)  # points whose gradients are mixed in one product
+        results: list[tuple[Any, Any]] = []
+        for start in range(0, len(self._mix), group):
+            part = slice(start, min(start + group, len(self._mix)))
+            d_mixed = self._group(inputs, products, part, block, total, results)
+            if d_mixed is None:
+                continue
+            if d_rows is None:
+                d_rows = self._work("d_rows", *d_mixed.shape)
+                d_rows[...] = d_mixed
+            else:
+                d_rows += d_mixed
+        if d_rows is not None:
+            self._network.first_backward(self._work, inputs, d_rows, total[:, : self._first])
+        sums, correct = zip(*results, strict=True)
+        return concatenated(sums), concatenated(correct)
+
+    def _group(
+        self, inputs: Any, products: Any, part: slice, block: int, total: Any, results: list[tuple[Any, Any]]
+    ) -> Any:
+        """Evaluate a group of points block by block.
+
+        Returns the gradients by the rows' products of the first layer, (K, …); None without a mixed first layer or
+        without gradients.
+        """
+        xp, work, mix, wanted = self._xp, self._work, self._mix[part], self._pull_T is not None
+        points = _product(xp, mix, self._span.basis[:, self._formed :], work, "points")
+        Z_group = _product(xp, mix, products, work, "mixed") if self._mixes else None
+        gradients = work("gradients", *points.shape) if wanted else None
+        dZ_group = work("dZ_group", *Z_group.shape) if wanted and self._mixes else None
+        rest = self._first - self._formed
+        for begin in range(0, len(points), block):
+            few = slice(begin, begin + block)
+            Z = Z_group[few] if self._mixes else self._network.first(work, inputs, points[few, : self._first])
+            sums, correct, backward = self._land.rest_of_network(inputs, Z, points[few, rest:], wanted)
+            results.append((sums, correct))
+            if backward is None:
+                continue
+            dZ, gradients[few, rest:] = backward()
+            if self._mixes:
+                dZ_group[few] = dZ
+            else:
+                gradients[few, : self._first] = 0
+                self._network.first_backward(work, inputs, dZ, gradients[few, : self._first])
+        if not wanted:
+            return None
+        weights = self._pull_T[:, part]
+        total[:, self._formed :] += _product(xp, weights, gradients, work, "pulled")
+        return _product(xp, weights, dZ_group, work, "d_mixed") if self._mixes else None
+
+
 def runs_of(rows: Sequence[int]) -> list[slice]:
-    """Rows that follow each other as slices, which on a GPU are views where a list of numbers is a transfer."""
+    """Return consecutive rows as slices: on a GPU these are views, where a list of numbers would be a transfer."""
     runs: list[slice] = []
     for row in rows:
         if runs and runs[-1].stop == row:
@@ -220,7 +274,7 @@ def runs_of(rows: Sequence[int]) -> list[slice]:
 
 
 def _product(xp: Any, weights: Any, stack: Any, work: Workspace, name: str) -> Any:
-    """``weights (K, P) @ stack (P, …)`` in the work array ``name``."""
+    """Return ``weights (K, P) @ stack (P, …)`` in the work array ``name``."""
     flat = stack if stack.ndim == 2 else stack.reshape(len(stack), -1)
     out = work(name, len(weights), flat.shape[1])
     if len(stack) == 1 and xp is np:  # BLAS is slow at this one

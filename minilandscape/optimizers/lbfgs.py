@@ -1,4 +1,4 @@
-"""L-BFGS-GSS, Algorithm 1: the limited-memory quasi-Newton method with a golden section search."""
+"""L-BFGS-GSS (Algorithm 1 of arXiv:2602.21276): limited-memory BFGS with a golden section line search."""
 
 from __future__ import annotations
 
@@ -14,57 +14,57 @@ from ..backend import array_module, to_device, to_host
 from ..landscape import Evaluations, as_landscape
 from .line_search import GOLDEN, Minimum, search_step
 
-#: Below this cosine between y and s a pair says nothing of the curvature.
+#: Below this cosine between y and s a pair holds no information on the curvature.
 LEAST_COSINE = 1e-4
-#: Below this y·s is too near the underflow to be divided by.
+#: Below this y·s is too close to underflow to divide by.
 LEAST_CURVATURE = float(np.finfo(np.float64).tiny)
-#: Sufficient decrease, as a part of the slope, that accepts a unit step.
+#: A unit step is accepted if the value falls by this fraction of the slope (sufficient decrease).
 SUFFICIENT_DECREASE = 1e-4
-#: Where even the gradient's own search found nothing lower, it is repeated so often, each time just below the last.
+#: If the search along the gradient finds no lower value it is repeated this often, each time at shorter steps.
 SHORTER = 3
-#: A line's products are computed afresh at multiples of this many iterations; a run may resume there bit for bit.
+#: Products are computed afresh at multiples of this many iterations; from there a run resumes bit-identical.
 REFRESH = 10
 
 
 class Stop(StrEnum):
-    """Why L-BFGS-GSS has no next step."""
+    """Why L-BFGS-GSS ended."""
 
-    LOSS_FLOOR = "loss floor"
+    TARGET_LOSS = "target loss"
     ZERO_GRADIENT = "zero gradient"
-    #: Not even the gradient leads down.
+    #: No lower value along the negative gradient.
     LINE_SEARCH = "line search"
     NOT_FINITE = "not finite"
 
 
 class Line(Protocol):
-    """A function of x along lines x − u p."""
+    """A function along the line x − u p."""
 
     @property
     def x(self) -> Any:
-        """The variables, an array of any shape."""
+        """Return the variables, an array of any shape."""
 
     @property
     def evaluations(self) -> Evaluations:
-        """What was evaluated so far."""
+        """Return the number of points evaluated so far."""
 
     def value_and_gradient(self, u: float = 0.0) -> tuple[float, Any]:
-        """At x − u p."""
+        """Return value and gradient at x − u p."""
 
     def direction(self, p: Any) -> None:
-        """Sets p."""
+        """Set p."""
 
     def value(self, u: float) -> float:
-        """f(x − u p)."""
+        """Return f(x − u p)."""
 
     def move(self, u: float) -> None:
-        """x becomes x − u p."""
+        """Move x to x − u p."""
 
     def refresh(self) -> None:
-        """Forgets what rounding may have touched."""
+        """Compute anew whatever has accumulated rounding errors."""
 
 
 class LandscapeLine:
-    """Lines on a landscape, through a span of the rows (ω, p): trial steps share the first layer's products."""
+    """A line on a landscape, evaluated by a span of the rows (ω, p), so that trial steps share the first layer."""
 
     def __init__(self, landscape: Any, x: Any) -> None:
         landscape = as_landscape(landscape, len(x))
@@ -73,33 +73,33 @@ class LandscapeLine:
 
     @property
     def x(self) -> Any:
-        """(D,): the point."""
+        """Return the point (D,)."""
         return self._span.basis[0]
 
     @property
     def evaluations(self) -> Evaluations:
-        """The points evaluated so far."""
+        """Return the number of points evaluated so far."""
         return self._span.evaluations
 
     def value_and_gradient(self, u: float = 0.0) -> tuple[float, Any]:
-        """At x − u p."""
+        """Return value and gradient at x − u p."""
         values, pullback = self._span.values_and_pullback(np.array([[1.0, -u]]), rows=[0])
         return float(values[0]), pullback[0]
 
     def direction(self, p: Any) -> None:
-        """Sets p (D,)."""
+        """Set p (D,)."""
         self._span.replace([1], p[None])
 
     def value(self, u: float) -> float:
-        """At x − u p."""
+        """Return the value at x − u p."""
         return float(self._span.values(np.array([[1.0, -u]]))[0])
 
     def move(self, u: float) -> None:
-        """x becomes x − u p."""
+        """Move x to x − u p."""
         self._span.combine([0], np.array([[1.0, -u]]))
 
     def refresh(self) -> None:
-        """Forms anew what rounding has gathered in."""
+        """Have the span compute its products anew, without accumulated rounding errors."""
         if hasattr(self._span, "refresh"):
             self._span.refresh()
 
@@ -111,25 +111,25 @@ class LbfgsState:
     Attributes
     ----------
     iteration
-        Steps taken.
+        Iterations done.
     x
         The variables, a copy.
     value
         f(x).
     evaluations
-        Since the start.
+        Points evaluated since the start.
     s, y
-        The pairs of the history, oldest first, never changed.
+        The pairs of the history, oldest first: differences of x and of the gradient.
     last
-        x and gradient of the step before, from which the next pair comes; None where the history was cleared.
+        x and gradient of the iteration before, for the next pair; None after the history was cleared.
     reason
         Why the run ends here; None before its end.
     slope
-        |∇f(x)|.
+        The gradient's norm |∇f(x)|.
     gradient
-        ∇f(x), where the accepted trial step brought it along; None where it was evaluated at x.
+        ∇f(x) if the accepted unit step computed it; else None.
     decrement
-        ½ ∇f·H ∇f, by how much the next step should lower f; NaN where no pair says anything of H.
+        ½ ∇f·H ∇f, the expected decrease of f in the next step; NaN while the history is empty.
     """
 
     iteration: int
@@ -146,7 +146,7 @@ class LbfgsState:
 
 
 def _scalars(*arrays: Any) -> np.ndarray:
-    """0-d arrays, wherever they are, as host numbers in one transfer."""
+    """Return 0-d arrays of any device as host numbers, in one transfer."""
     return to_host(array_module(arrays[0]).stack(arrays)).astype(np.float64)
 
 
@@ -155,10 +155,14 @@ def _dot(a: Any, b: Any) -> Any:
 
 
 def two_loop(gradient: Any, s: tuple[Any, ...], y: tuple[Any, ...]) -> Any:
-    """H ∇f by the two-loop recursion, H the limited-memory inverse Hessian of the pairs s, y (oldest first).
+    """Return H ∇f by the two-loop recursion, H being the limited-memory inverse Hessian of the pairs s, y.
 
-    The initial H is (s·y / y·y) of the newest pair times the identity. All sums are taken in float64, where the
-    arrays are.
+    The pairs are given oldest first. The initial H is (s·y / y·y) of the newest pair times the identity. All sums are
+    float64, on the arrays' device.
+
+    References
+    ----------
+    J. Nocedal and S. J. Wright, Numerical Optimization, 2nd ed., Springer, 2006, Algorithm 7.4.
     """
     q = gradient.astype(np.float64)
     pairs = [(a.astype(np.float64), b.astype(np.float64)) for a, b in zip(s, y, strict=True)]
@@ -175,6 +179,98 @@ def two_loop(gradient: Any, s: tuple[Any, ...], y: tuple[Any, ...]) -> Any:
     return q
 
 
+@dataclass
+class _History:
+    """The pairs s, y of the last iterations, oldest first, and the point and gradient before."""
+
+    size: int
+    s: tuple[Any, ...] = ()
+    y: tuple[Any, ...] = ()
+    last: tuple[Any, Any] | None = None
+
+    def clear(self) -> None:
+        self.s, self.y = (), ()
+
+    def add(self, x: Any, gradient: Any) -> None:
+        """Add the pair from the last point to x; a pair without information on the curvature clears the history."""
+        if self.last is not None:
+            ds, dy = x - self.last[0], gradient - self.last[1]
+            ys, yy, ss = _scalars(_dot(dy, ds), _dot(dy, dy), _dot(ds, ds))
+            resolved = min(ys, yy, ss) > LEAST_CURVATURE
+            if resolved and ys / np.sqrt(yy) / np.sqrt(ss) >= LEAST_COSINE:
+                oldest = max(0, len(self.s) + 1 - self.size)
+                self.s, self.y = (*self.s, ds)[oldest:], (*self.y, dy)[oldest:]
+            else:
+                self.clear()
+        self.last = (x, gradient)
+
+    def direction(self, gradient: Any) -> tuple[Any, Any, Any]:
+        """Return p = H ∇f, p·∇f and p·p."""
+        p = two_loop(gradient, self.s, self.y)
+        return p, *_scalars(_dot(p, gradient), _dot(p, p))
+
+
+@dataclass(frozen=True)
+class _LineSearch:
+    """The line search of :func:`lbfgs_gss`, with its options."""
+
+    first_step: float
+    first_length: float | None
+    unit_step: bool
+    budget: int
+    tolerance: float
+
+    def step(
+        self, line: Line, history: _History, direction: tuple[Any, Any, Any], value: float, gradient: Any
+    ) -> tuple[Minimum, tuple[float, Any] | None]:
+        """Return the step found (u = 0 if there is no lower value), and value and gradient of an accepted unit step.
+
+        If a direction fails, the history is cleared and the negative gradient is tried, then shorter steps along it.
+        """
+        found, shrunk = None, 1.0
+        p, slope, size = direction
+        for attempt in range(2 + SHORTER):
+            if attempt > 0:
+                p, slope, size = history.direction(gradient)
+            if history.s and not (np.isfinite(size) and slope > 0):
+                history.clear()
+                p = gradient
+                slope = size = float(_scalars(_dot(gradient, gradient))[0])
+            if not history.s:
+                p, slope = self._shortened(p, slope, size)
+            if shrunk < 1:
+                p, slope = p * shrunk, slope * shrunk
+            line.direction(p.astype(gradient.dtype))
+            if self.unit_step and history.s:
+                after = line.value_and_gradient(1.0)
+                if after[0] <= value - SUFFICIENT_DECREASE * slope:
+                    return Minimum(1.0, after[0], 1), after
+            found = search_step(line.value, value, first=self.first_step, budget=self.budget, tolerance=self.tolerance)
+            if found.u != 0:
+                break
+            if not history.s:  # every trial step lay beyond the point where the function rises again
+                shrunk *= GOLDEN**self.budget
+            history.clear()
+        assert found is not None
+        return found, None
+
+    def _shortened(self, p: Any, slope: Any, size: Any) -> tuple[Any, Any]:
+        """Limit the first trial step along the gradient to ``first_length``."""
+        if self.first_length is None or not self.first_step * np.sqrt(size) > self.first_length:
+            return p, slope
+        shorter = self.first_length / (self.first_step * float(np.sqrt(size)))
+        return p * shorter, slope * shorter
+
+
+def _end(value: float, squared: float, loss_floor: float) -> Stop | None:
+    """Return why a run ends at a value and a squared gradient norm; None if it does not."""
+    if not (np.isfinite(value) and np.isfinite(squared)):
+        return Stop.NOT_FINITE
+    if value <= loss_floor and loss_floor > 0:
+        return Stop.TARGET_LOSS
+    return Stop.ZERO_GRADIENT if squared == 0 else None
+
+
 def lbfgs_gss(
     line: Line,
     *,
@@ -187,33 +283,33 @@ def lbfgs_gss(
     loss_floor: float = 0.0,
     state: LbfgsState | None = None,
 ) -> Iterator[LbfgsState]:
-    """Minimises a function by L-BFGS with a golden section search (Algorithm 1); yields every iteration.
+    """Minimise a function by L-BFGS-GSS (Algorithm 1 of arXiv:2602.21276); yields the state of every iteration.
 
     Parameters
     ----------
     line
-        The function.
+        The function along a line, which holds the variables.
     history
-        m, pairs kept; 0 keeps none, which leaves the gradient's direction.
+        m, the number of pairs kept; 0 gives steepest descent.
     first_step
         The first trial step of a line search, in units of the direction.
     first_length
-        A step along the gradient, which knows no length of its own, is tried no longer than this; None lets it.
+        The largest length of the first trial step along the gradient, whose scale is unknown; None sets no limit.
     unit_step
-        From the second iteration on, try u = 1 first, with its gradient, and take it on sufficient decrease; the
-        golden section runs only when it is refused.
+        From the second iteration on, evaluate u = 1 first, with its gradient, and accept it on sufficient decrease;
+        the golden section search runs only if it is refused.
     budget, tolerance
-        Of :func:`search_step`.
+        Evaluations and relative tolerance of :func:`search_step`.
     loss_floor
-        Ends the run at a value this low; 0 turns it off.
+        Target value: the run ends at a value this low; 0 turns it off.
     state
-        A state to resume from, its x being the line's.
+        A state to resume from, whose x is the line's.
 
     Yields
     ------
     LbfgsState
-        First iteration 0 before any step (or ``state`` again), then one after each step. The last has a reason:
-        ``"loss floor"``, ``"zero gradient"``, ``"line search"`` (not even the gradient leads down) or
+        Iteration 0 before any step (or ``state`` again), then one after each step. The last one has a ``reason``:
+        ``"target loss"``, ``"zero gradient"``, ``"line search"`` (no lower value along the negative gradient) or
         ``"not finite"``.
 
     Raises
@@ -223,17 +319,16 @@ def lbfgs_gss(
 
     Notes
     -----
-    rho = 1/(y·s), without the constant that the authors' code adds to y·s, which swallows the curvature once y·s is
-    smaller. The history is cleared, and the step falls back to the gradient, when a pair's cosine y·s/(|y||s|) is
-    below 1e-4, its products underflow, or the direction is not finite.
+    ρ = 1/(y·s), without the constant that the authors' code adds to y·s: the constant dominates once y·s is smaller.
+    The history is cleared, and the step falls back to the negative gradient, if a pair's cosine y·s/(|y||s|) is below
+    1e-4, its products underflow, or the direction is not finite.
     """
-    history = operator.index(history)
-    if history < 0:
-        raise ValueError(f"history is {history}; expected the number of pairs kept, at least 0")
+    size = operator.index(history)
+    if size < 0:
+        raise ValueError(f"history is {size}; expected the number of pairs kept, at least 0")
+    search = _LineSearch(first_step, first_length, unit_step, budget, tolerance)
     iteration = 0 if state is None else state.iteration
-    s: tuple[Any, ...] = () if state is None else state.s
-    y: tuple[Any, ...] = () if state is None else state.y
-    last = None if state is None else state.last
+    pairs = _History(size) if state is None else _History(size, state.s, state.y, state.last)
     if state is None or state.gradient is None:
         value, gradient = line.value_and_gradient()
     else:
@@ -241,70 +336,25 @@ def lbfgs_gss(
     # The state has counted this evaluation already.
     before = Evaluations() if state is None else state.evaluations - line.evaluations
 
-    def make(brought: Any = None) -> LbfgsState:
+    def make(computed: Any = None) -> LbfgsState:
         counted = before + line.evaluations
-        return LbfgsState(iteration, line.x.copy(), value, counted, s, y, last, gradient=brought)
+        return LbfgsState(iteration, line.x.copy(), value, counted, pairs.s, pairs.y, pairs.last, gradient=computed)
 
     current = make(None if state is None else state.gradient)
     while True:
-        x = current.x
         squared = float(_scalars(_dot(gradient, gradient))[0])
         current = replace(current, slope=float(np.sqrt(squared)))
-        if not (np.isfinite(value) and np.isfinite(squared)):
-            yield replace(current, reason=Stop.NOT_FINITE)
+        if (reason := _end(value, squared, loss_floor)) is not None:
+            yield replace(current, reason=reason)
             return
-        if value <= loss_floor and loss_floor > 0:
-            yield replace(current, reason=Stop.LOSS_FLOOR)
-            return
-        if squared == 0:
-            yield replace(current, reason=Stop.ZERO_GRADIENT)
-            return
-        if last is not None:
-            ds, dy = x - last[0], gradient - last[1]
-            ys, yy, ss = _scalars(_dot(dy, ds), _dot(dy, dy), _dot(ds, ds))
-            resolved = min(ys, yy, ss) > LEAST_CURVATURE
-            if resolved and ys / np.sqrt(yy) / np.sqrt(ss) >= LEAST_COSINE:
-                oldest = max(0, len(s) + 1 - history)
-                s, y = (*s, ds)[oldest:], (*y, dy)[oldest:]
-            else:
-                s, y = (), ()
-        last = (x, gradient)
-        p = two_loop(gradient, s, y)
-        slope, size = _scalars(_dot(p, gradient), _dot(p, p))
-        current = replace(current, decrement=0.5 * float(slope) if s else float("nan"))
+        pairs.add(current.x, gradient)
+        direction = pairs.direction(gradient)
+        current = replace(current, decrement=0.5 * float(direction[1]) if pairs.s else float("nan"))
         yield current
-        found = after = None
-        shrunk = 1.0
-        for attempt in range(2 + SHORTER):
-            if attempt > 0:
-                p = two_loop(gradient, s, y)
-                slope, size = _scalars(_dot(p, gradient), _dot(p, p))
-            if s and not (np.isfinite(size) and slope > 0):
-                s, y = (), ()
-                p, slope, size = gradient, squared, squared
-            if not s and first_length is not None and first_step * np.sqrt(size) > first_length:
-                shorter = first_length / (first_step * float(np.sqrt(size)))
-                p, slope = p * shorter, slope * shorter
-            if shrunk < 1:
-                p, slope = p * shrunk, slope * shrunk
-            line.direction(p.astype(gradient.dtype))
-            if unit_step and s:
-                after = line.value_and_gradient(1.0)
-                if after[0] <= value - SUFFICIENT_DECREASE * slope:
-                    found = Minimum(1.0, after[0], 1)
-                    break
-                after = None
-            found = search_step(line.value, value, first=first_step, budget=budget, tolerance=tolerance)
-            if found.u != 0:
-                break
-            if not s:  # the whole search lay beyond the point where it goes up again
-                shrunk *= GOLDEN**budget
-            s, y = (), ()
-        assert found is not None
+        found, after = search.step(line, pairs, direction, value, gradient)
         if found.u == 0:
-            yield replace(
-                current, evaluations=before + line.evaluations, s=(), y=(), last=None, reason=Stop.LINE_SEARCH
-            )
+            counted = before + line.evaluations
+            yield replace(current, evaluations=counted, s=(), y=(), last=None, reason=Stop.LINE_SEARCH)
             return
         line.move(found.u)
         iteration += 1

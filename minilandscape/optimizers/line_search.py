@@ -10,11 +10,27 @@ GOLDEN = (3 - sqrt(5)) / 2  # 0.382, the smaller part of the golden section
 
 
 class Minimum(NamedTuple):
-    """The lowest point found, and what it cost."""
+    """The lowest point found and the number of evaluations."""
 
     u: float
     value: float
     evaluations: int
+
+
+class _Trials:
+    """A function of one variable that counts its evaluations and keeps the lowest; not finite counts as +inf."""
+
+    def __init__(self, f: Callable[[float], float], best: Minimum) -> None:
+        self._f = f
+        self.best = best
+        self.used = 0
+
+    def __call__(self, u: float) -> float:
+        self.used += 1
+        value = _finite(float(self._f(u)))
+        if value < self.best.value:
+            self.best = Minimum(u, value, self.used)
+        return value
 
 
 def _finite(value: float) -> float:
@@ -31,81 +47,72 @@ def golden_section(
     tolerance: float = 1e-8,
     value_tolerance: float = 0.0,
 ) -> Minimum:
-    """The minimum of a function of one variable between a and b.
+    """Find the minimum of a function of one variable between a and b.
 
-    Each step keeps the part of the bracket that holds the lower of two inner points, which divide it by the golden
-    ratio, so that one of them serves again.
+    Each iteration keeps the part of the bracket around the lower of two inner points. They divide the bracket by the
+    golden ratio, so that one of them is an inner point of the next bracket.
 
     Parameters
     ----------
     f
         The function; values that are not finite count as +inf.
     a, b
-        The ends, in either order and of any sign; they are not evaluated.
+        The bracket, in either order; the function is not evaluated there.
     inner
-        A point between them and its value, where one is known: the first section starts there.
+        A point of the bracket and its value if one is known: the search starts there.
     evaluations
-        The most evaluations of f.
+        The largest number of evaluations of f.
     tolerance
-        Stops when the bracket is shorter than this part of its first length.
+        The search stops when the bracket is shorter than this fraction of its first length.
     value_tolerance
-        Stops when the values at the two inner points differ by less than this part of their size. 0 turns it off, since
-        points on either side of a minimum may be equally high and far from it; a line search has no use for more.
+        The search stops when the values at the two inner points differ by less than this fraction of their size. 0
+        turns this off: points on either side of a minimum may have equal values and be far from it.
 
     Returns
     -------
     Minimum
-        The lowest point evaluated (or ``inner``); u is a and the value +inf if nothing was.
+        The lowest point evaluated (or ``inner``); u is a and the value +inf if none was.
 
     Raises
     ------
     ValueError
-        If an end is not finite or ``inner`` does not lie between them.
+        If a or b is not finite, or ``inner`` does not lie between them.
     """
     if not (isfinite(a) and isfinite(b)):
-        raise ValueError(f"the bracket is [{a}, {b}]; expected finite ends")
+        raise ValueError(f"the bracket is [{a}, {b}]; expected finite numbers")
     a, b = min(a, b), max(a, b)
-    first_length, used = b - a, 0
-    best = Minimum(a, inf, 0)
-
-    def evaluate(u: float) -> float:
-        nonlocal used, best
-        used += 1
-        value = _finite(float(f(u)))
-        if value < best.value:
-            best = Minimum(u, value, used)
-        return value
-
+    first_length = b - a
+    trials = _Trials(f, Minimum(a, inf, 0))
     if inner is not None:
         x, fx = inner[0], _finite(inner[1])
         if not a < x < b:
             raise ValueError(f"the inner point {x} does not lie between {a} and {b}")
-        best = Minimum(x, fx, 0)
+        trials.best = Minimum(x, fx, 0)
     elif evaluations > 0 and first_length > 0:
         x = a + GOLDEN * first_length
-        fx = evaluate(x)
+        fx = trials(x)
     else:
-        return best
-    while used < evaluations:
-        if b - a <= tolerance * first_length:
-            break
+        return trials.best
+    while trials.used < evaluations and b - a > tolerance * first_length:
         y = x + GOLDEN * (b - x) if b - x > x - a else x - GOLDEN * (x - a)
         if y in (x, a, b):  # the bracket is as short as rounding allows
             break
-        fy = evaluate(y)
-        finite = isfinite(fx) and isfinite(fy)
-        close = value_tolerance > 0 and finite and abs(fx - fy) <= value_tolerance * max(abs(fx), abs(fy))
-        # Between two walls the way is toward the lower end, where a line search comes from.
+        fy = trials(y)
+        close = _close(fx, fy, value_tolerance)
+        # Between two walls of +inf the search moves to the lower end, where a line search starts.
         nearer = fy < fx or (fx == inf and y < x)
-        (lower, f_lower), upper = ((y, fy), x) if nearer else ((x, fx), y)
-        if upper < lower:
-            a = upper
-        else:
-            b = upper
-        x, fx = lower, f_lower
+        (x, fx), other = ((y, fy), x) if nearer else ((x, fx), y)
+        a, b = (other, b) if other < x else (a, other)
         if close:
             break
-    return Minimum(best.u, best.value, used)
+    return Minimum(trials.best.u, trials.best.value, trials.used)
+
+
+def _close(fx: float, fy: float, tolerance: float) -> bool:
+    """Return whether two finite values differ by at most a relative tolerance above 0."""
+    if tolerance <= 0 or not (isfinite(fx) and isfinite(fy)):
+        return False
+    return abs(fx - fy) <= tolerance * max(abs(fx), abs(fy))
 
 
 def search_step(
@@ -116,59 +123,53 @@ def search_step(
     budget: int = 6,
     tolerance: float = 1e-4,
 ) -> Minimum:
-    """A step length along a descent direction, by bracketing and golden section (Algorithm 1's line search).
+    """Find a step length along a descent direction by bracketing and golden section search (Algorithm 1).
 
-    The first trial ``first`` is doubled while the value falls and shrunk by 0.382 toward 0 while it is no lower than
-    at 0; then the golden section goes on inside the bracket.
+    The first trial step ``first`` is doubled while the value falls, or shrunk by the factor 0.382 while the value is
+    not below f(0). The golden section search then starts from that bracket.
 
     Parameters
     ----------
     f
-        u -> f(ω − u p).
+        The function u -> f(ω − u p).
     f0
         The value at u = 0.
     budget
-        Evaluations in all, bracketing included.
+        Number of evaluations, bracketing included.
     tolerance
-        Relative, of the bracket and of the values in :func:`golden_section`.
+        Relative tolerance of bracket and values in :func:`golden_section`.
 
     Returns
     -------
     Minimum
-        The best step; u = 0 with f0 where nothing lies below f0.
+        The best step; u = 0 and f0 if no trial step has a value below f0.
     """
-    used = 0
-
-    def evaluate(u: float) -> float:
-        nonlocal used
-        used += 1
-        return _finite(float(f(u)))
-
+    trials = _Trials(f, Minimum(0.0, f0, 0))
     low, middle, upper = 0.0, first, None
-    f_middle = evaluate(middle)
+    f_middle = trials(middle)
     if f_middle < f0:
-        while used < budget:
+        while trials.used < budget:
             u = 2 * middle
-            fu = evaluate(u)
+            fu = trials(u)
             if fu >= f_middle:
                 upper = u
                 break
             low, middle, f_middle = middle, u, fu
     else:
-        while f_middle >= f0 and used < budget:
+        while f_middle >= f0 and trials.used < budget:
             upper, middle = middle, GOLDEN * middle
-            f_middle = evaluate(middle)
+            f_middle = trials(middle)
         if f_middle >= f0:
-            return Minimum(0.0, f0, used)
-    if upper is None or used >= budget:
-        return Minimum(middle, f_middle, used)
+            return Minimum(0.0, f0, trials.used)
+    if upper is None or trials.used >= budget:
+        return Minimum(middle, f_middle, trials.used)
     found = golden_section(
         f,
         low,
         upper,
         inner=(middle, f_middle),
-        evaluations=budget - used,
+        evaluations=budget - trials.used,
         tolerance=tolerance,
         value_tolerance=tolerance,
     )
-    return Minimum(found.u, found.value, used + found.evaluations)
+    return Minimum(found.u, found.value, trials.used + found.evaluations)

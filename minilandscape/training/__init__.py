@@ -1,6 +1,5 @@
-"""Training runs: one, several side by side, and into a folder from which they resume.
+"""Training runs: options, the loop, checkpoints, and folders from which runs resume.
 
-Options, the loop, checkpoints and the folder's files.
 May import `backend`, `display`, `files`, `workers`, `landscape`, `data`, `networks`, `optimizers`.
 """
 
@@ -8,7 +7,7 @@ from .checkpoint import remove_checkpoint
 from .folder import CHECKPOINTS, train_to_folder
 from .loop import train, train_together
 from .options import OPTIMIZERS, run_options
-from .records import CURVES
+from .records import CURVES, reached_target, renamed
 from .run import Run, load_runs, save_runs
 
 __all__ = [
@@ -17,7 +16,9 @@ __all__ = [
     "OPTIMIZERS",
     "Run",
     "load_runs",
+    "reached_target",
     "remove_checkpoint",
+    "renamed",
     "run_options",
     "save_runs",
     "train",

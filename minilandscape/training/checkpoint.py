@@ -1,4 +1,4 @@
-"""Checkpoints: a file from which runs resume, bit-identical."""
+"""Checkpoints: files from which training runs resume, bit-identical."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from .run import data_difference
 
 
 def remove_checkpoint(path: str | os.PathLike[str]) -> None:
-    """Removes a checkpoint, and what a killed process left of one that it was writing."""
+    """Remove a checkpoint, and temporary files that a killed process left of it."""
     for file in (Path(path), *unfinished_files(path)):
         file.unlink(missing_ok=True)
 
 
-def write_checkpoint(path: Any, settings: list[dict[str, Any]], facts: Any, state: Any, records: Records) -> None:
-    """Writes what runs resume from: their options, data, the optimiser's state and what was measured."""
+def write_checkpoint(path: Any, settings: list[dict[str, Any]], metadata: Any, state: Any, records: Records) -> None:
+    """Write what runs resume from: their options, data, the optimiser's state and the curves."""
     arrays = {f"curve_{name}": np.array(curve) for name, curve in records.curves.items()}
     arrays |= {"best_train": records.best["train"], "best_test": records.best["test"], "x": to_host(state.x)}
-    known: dict[str, Any] = {"options": settings, "data": facts, "evaluations": vars(state.evaluations).copy()}
+    known: dict[str, Any] = {"options": settings, "data": metadata, "evaluations": vars(state.evaluations).copy()}
     if isinstance(state, LbfgsState):
         known |= {"iteration": state.iteration, "value": state.value}
         for name in ("s", "y"):
-            for k, vector in enumerate(getattr(state, name)):
-                arrays[f"{name}{k:03d}"] = to_host(vector)
+            for k, pair in enumerate(getattr(state, name)):
+                arrays[f"{name}{k:03d}"] = to_host(pair)
         if state.last is not None:
             arrays["last_x"], arrays["last_g"] = (to_host(a) for a in state.last)
     else:
@@ -43,28 +43,34 @@ def write_checkpoint(path: Any, settings: list[dict[str, Any]], facts: Any, stat
 
 
 def checkpoint_seeds(path: Any) -> list[int]:
-    """The seeds of the runs that a checkpoint is of."""
+    """Return the seeds of the runs in a checkpoint."""
     return [options["seed"] for options in read_result(path, "checkpoint")[1]["options"]]
 
 
-def read_checkpoint(path: Any, settings: list[dict[str, Any]], facts: dict[str, Any]) -> tuple[Any, Records]:
-    """The optimiser's state and the records; ValueError where they are of other runs, or of more epochs."""
+def read_checkpoint(path: Any, settings: list[dict[str, Any]], metadata: dict[str, Any]) -> tuple[Any, Records]:
+    """Read the optimiser's state and the records.
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint belongs to other runs, or to runs beyond the epochs asked for.
+    """
     arrays, known = read_result(path, "checkpoint")
     found = known["options"]
     if len(found) != len(settings):
         raise ValueError(f"{path} is the checkpoint of {len(found)} runs, not {len(settings)}: remove it")
     advice = "use its options, another folder, or remove it"
-    if (difference := data_difference(known["data"], facts)) is not None:
+    if (difference := data_difference(known["data"], metadata)) is not None:
         raise ValueError(f"{path} is the checkpoint of a run on {difference}: {advice}")
-    for has, want in zip(found, settings, strict=True):
+    for has, expected in zip(found, settings, strict=True):
         has = as_used(has, known["data"])
-        for name in sorted((set(want) | set(has)) - {"epochs"}):
-            if want.get(name) != has.get(name):
+        for name in sorted((set(expected) | set(has)) - {"epochs"}):
+            if expected.get(name) != has.get(name):
                 raise ValueError(
-                    f"{path} is the checkpoint of a run with {name} {has.get(name)}, not {want.get(name)}: {advice}"
+                    f"{path} is the checkpoint of a run with {name} {has.get(name)}, not {expected.get(name)}: {advice}"
                 )
 
-    # The number of epochs has no part in what the first of them are: it may be another one, as long as it lies ahead.
+    # The first epochs do not depend on their number: another number is accepted if the run has not gone beyond it.
     reached = known["iteration"] if "iteration" in known else known["epoch"]
     if reached > settings[0]["epochs"]:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Runs into a folder, in worker processes where there are several."""
+"""Training into a folder: a run for each seed, in worker processes where there are several."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from ..workers import worker_processes
 from .checkpoint import checkpoint_seeds, remove_checkpoint
 from .loop import train_together
 from .options import as_used, run_options
-from .run import Run, cut_data, data_difference, data_facts, load_runs, save_runs
+from .run import Run, cut_data, data_difference, data_metadata, load_runs, save_runs
 
 CHECKPOINTS = "checkpoint-*.npz"
-#: Held by the process that works in a folder.
+#: The lock file of the process that works in a folder.
 LOCK = ".lock"
-#: Seconds between looks at whether what shows the progress has failed, and that it may take at an error.
+#: Seconds between checks whether the progress callback has failed, and that it gets to finish after an error.
 LOOK_EVERY = 0.5
 
 
@@ -41,59 +41,87 @@ def train_to_folder(
     notify: Callable[[str], None] | None = None,
     **options: Any,
 ) -> tuple[list[Run], bool]:
-    """Trains a run for each seed into a folder; resumes where an interrupted call stopped.
+    """Train one run for each seed and store the runs in a folder; resume what an interrupted call left there.
 
-    On a CPU, several seeds go to worker processes, as many as there are cores, in each of them a few seeds side by
-    side where that is faster; on a GPU all go together. Each run is bit-identical to the run alone.
+    On a CPU, several seeds are trained in worker processes, one for each core; each process trains a few seeds side by
+    side if that is faster. On a GPU all seeds are trained together. Each run is bit-identical to :func:`train` of its
+    seed.
 
-    Finished seeds are kept, each in a folder of its own, and so are checkpoints, until all are finished; then
-    ``train.npy`` and ``test.npy`` hold one row a seed and ``run.json`` a list (with ``single``, one vector and one
-    record), and nothing else is left. Until then ``epochs`` may be another number, as long as no run has gone beyond
-    it: finished seeds continue, too. One process works in a folder at a time, the others wait for it.
+    When all seeds are finished the folder holds ``train.npy`` and ``test.npy``, one row for each seed, and
+    ``run.json``, a list of records. Until then it also holds finished seeds and checkpoints. ``epochs`` may change
+    between calls as long as no run has gone beyond it; finished seeds then continue. One process works in a folder at a
+    time; others wait for it.
 
     Parameters
     ----------
-    seeds
-        Distinct; those that an interrupted call has left unfinished in the folder among them.
-    progress
+    folder : str or path
+        Made if it does not exist.
+    model : str
+        As for :func:`train`.
+    data : Mnist
+        As for :func:`train`.
+    seeds : sequence of int
+        Distinct seeds, which include those that an interrupted call left unfinished in the folder.
+    single : bool
+        Store one run as parameter vectors (D,) and one record instead of a set (1, D) and a list.
+    progress : callable, optional
         Called with (seed, epoch, training loss, test loss).
-    notify
-        Called with one line where another process is at work in the folder.
+    notify : callable, optional
+        Called with one line of text if another process works in the folder.
     **options
-        Of :func:`train`.
+        As for :func:`train`.
 
     Returns
     -------
-    runs, worked : list of Run, bool
-        ``worked`` is False where all was finished already.
+    runs : list of Run
+        In the order of ``seeds``.
+    worked : bool
+        False if all runs were finished already.
 
     Raises
     ------
     ValueError
-        If the folder holds runs with other options, other seeds or on other data, or seeds are none or not distinct.
+        If the folder holds runs with other options, other seeds or on other data, or if ``seeds`` is empty or holds a
+        seed twice.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import minilandscape as ml
+    >>> from minilandscape.data import Images, Mnist
+    >>> rng = np.random.default_rng(0)
+    >>> images = Images(rng.random((60, 784), dtype=np.float32), rng.integers(0, 10, 60))
+    >>> data = Mnist(images[:40], images[40:], source="random pixels", key="random")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     options = {"optimizer": "sgd", "epochs": 2, "single": True}
+    ...     (run,), worked = ml.train_to_folder(folder, "fcp", data, [7], **options)
+    ...     _, worked_again = ml.train_to_folder(folder, "fcp", data, [7], **options)
+    >>> run.options["seed"], worked, worked_again
+    (7, True, False)
     """
     folder = Path(folder)
-    wanted = [run_options(model, seed=seed, **options) for seed in seeds]
-    seeds = [setting["seed"] for setting in wanted]
+    expected = [run_options(model, seed=seed, **options) for seed in seeds]
+    seeds = [setting["seed"] for setting in expected]
     if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds are {seeds}; expected at least one, each once")
-    data = cut_data(data, wanted[0]["train_size"])
-    facts = data_facts(data)
-    wanted = [as_used(setting, facts) for setting in wanted]
+        raise ValueError(f"seeds are {seeds}; expected at least one, and none twice")
+    data = cut_data(data, expected[0]["train_size"])
+    metadata = data_metadata(data)
+    expected = [as_used(setting, metadata) for setting in expected]
     with _alone_in(folder, notify):
         if (folder / "run.json").exists():
             runs = load_runs(folder)
-            if len(runs) != len(wanted):
-                raise ValueError(f"{folder} holds {len(runs)} finished runs, not {len(wanted)}; name another folder")
-            for run, expected in zip(runs, wanted, strict=True):
-                _refuse_other(folder, run, expected, facts)
+            if len(runs) != len(expected):
+                raise ValueError(f"{folder} holds {len(runs)} finished runs, not {len(expected)}; name another folder")
+            for run, setting in zip(runs, expected, strict=True):
+                _refuse_other(folder, run, setting, metadata)
             return runs, False
         checkpoints = _checkpoints(folder)
         _refuse_unfinished(folder, checkpoints, seeds)
-        kept = _finished(folder, wanted, facts)
+        kept = _finished(folder, expected, metadata)
         left = [seed for seed in seeds if seed not in kept]
-        groups = _groups(list(checkpoints.values()), left, wanted[0])
-        _train_groups(partial(_train_group, folder, model, options), data, progress, groups, wanted[0])
+        groups = _groups(list(checkpoints.values()), left, expected[0])
+        _train_groups(partial(_train_group, folder, model, options), data, progress, groups, expected[0])
         for group in groups:
             kept.update((seed, load_runs(_of_seed(folder, seed))[0]) for seed in group)
         runs = [kept[seed] for seed in seeds]
@@ -107,7 +135,7 @@ def train_to_folder(
 
 @contextmanager
 def _alone_in(folder: Path, notify: Callable[[str], None] | None) -> Iterator[None]:
-    """Holds a folder, which is made, and removed if nothing comes into it; a finished one is not to be written to."""
+    """Hold the lock of a folder, which is made, and removed again if it stays empty; a finished one needs no lock."""
     if (folder / "run.json").exists():
         yield
         return
@@ -122,12 +150,12 @@ def _alone_in(folder: Path, notify: Callable[[str], None] | None) -> Iterator[No
 
 
 def _of_seed(folder: Path, seed: int) -> Path:
-    """Where a finished seed is kept until all are."""
+    """Return the folder of a finished seed, which is kept until all seeds are finished."""
     return folder / f".seed{seed}"
 
 
 def _checkpoints(folder: Path) -> dict[Path, list[int]]:
-    """The checkpoints of a folder, and the seeds of each."""
+    """Return the checkpoints of a folder with the seeds of each."""
     found = {}
     for path in sorted(folder.glob(CHECKPOINTS)):
         try:
@@ -138,39 +166,42 @@ def _checkpoints(folder: Path) -> dict[Path, list[int]]:
 
 
 def _refuse_unfinished(folder: Path, checkpoints: dict[Path, list[int]], seeds: Sequence[int]) -> None:
-    """Refuses seeds without those that the folder holds unfinished: their work would be lost."""
+    """Refuse seeds that leave out some that the folder holds unfinished: their work would be lost."""
     held = {seed for group in checkpoints.values() for seed in group}
     held |= {int(path.parent.name.removeprefix(".seed")) for path in folder.glob(".seed*/run.json")}
     if others := sorted(held - set(seeds)):
         raise ValueError(
             f"{folder} holds unfinished work on the seed{'s' if len(others) > 1 else ''} "
-            f"{', '.join(map(str, others))}: repeat the command that began it, or name another folder"
+            f"{', '.join(map(str, others))}: repeat the command that started it, or name another folder"
         )
 
 
-def _finished(folder: Path, wanted: list[dict[str, Any]], facts: dict[str, Any]) -> dict[int, Run]:
-    """Finished runs, by seed, that are what is wanted; ValueError where one is of other options, or too long."""
+def _finished(folder: Path, expected: list[dict[str, Any]], metadata: dict[str, Any]) -> dict[int, Run]:
+    """Return the finished runs by seed; ValueError if one has other options or more epochs than expected."""
     found = {}
-    for expected in wanted:
-        place = _of_seed(folder, expected["seed"])
+    for setting in expected:
+        place = _of_seed(folder, setting["seed"])
         if not (place / "run.json").exists():
             continue
         (run,) = load_runs(place)
-        epochs, reached = expected["epochs"], len(run.curves["train_loss"]) - 1
+        epochs, reached = setting["epochs"], run.epochs
         run = replace(run, options={**run.options, "epochs": epochs})
-        _refuse_other(folder, run, expected, facts)
+        _refuse_other(folder, run, setting, metadata)
         if reached > epochs:
             raise ValueError(
-                f"{folder} holds a run of seed {expected['seed']} that has taken {reached} epochs, beyond {epochs}: "
+                f"{folder} holds a run of seed {setting['seed']} that has done {reached} epochs, beyond {epochs}: "
                 f"ask for {reached} epochs or more, or name another folder"
             )
-        if run.reason != "epochs" or reached == epochs:  # what ended by itself is the same with more epochs
-            found[expected["seed"]] = run
+        if run.reason != "epochs" or reached == epochs:  # a run that ended earlier is the same with more epochs
+            found[setting["seed"]] = run
     return found
 
 
 def _groups(unfinished: list[list[int]], left: list[int], options: dict[str, Any]) -> list[list[int]]:
-    """Seeds that are trained side by side: those of a checkpoint, then as many as gain by it and leave no core idle."""
+    """Group the seeds that are trained side by side: those of a checkpoint, then as many as are faster together.
+
+    No core is left idle.
+    """
     groups = [group for group in unfinished if set(group) & set(left)]
     left = [seed for seed in left if not any(seed in group for group in groups)]
     together = 1
@@ -195,14 +226,14 @@ def _train_group(
     checkpoint = folder / CHECKPOINTS.replace("*", f"{group[0]}-{group[-1]}")
     for run in train_together(model, data, group, checkpoint=checkpoint, progress=progress, **options):
         place = _of_seed(folder, run.options["seed"])
-        (place / "run.json").unlink(missing_ok=True)  # of fewer epochs: it must not stand beside other vectors
+        (place / "run.json").unlink(missing_ok=True)  # of fewer epochs: it must not describe other weights
         run.save(place)
 
 
 def _in_workers(work: Any, data: Mnist, progress: Any, groups: list[list[int]], n_workers: int) -> None:
-    """Trains the groups in worker processes, which send what they reach back to be shown.
+    """Train the groups in worker processes, which report their progress through a pipe.
 
-    They share a pipe without a lock, which a process that is killed would keep: writes as short as these are whole.
+    The pipe has no lock, since a killed process would keep it: writes as short as these are atomic.
     """
     from loky.backend import get_context
 
@@ -221,16 +252,19 @@ def _in_workers(work: Any, data: Mnist, progress: Any, groups: list[list[int]], 
                     raise failures[0]
     except BaseException:
         writer.close()
-        listener.join(LOOK_EVERY)  # no longer, since what it shows may hold it up
+        listener.join(LOOK_EVERY)  # no longer: the progress callback may block
         raise
-    writer.close()  # the workers' ends are closed: what they sent is read, and then the pipe ends
+    writer.close()  # the workers have closed theirs: what they sent is read, then the pipe is at its end
     listener.join()
     if failures:
         raise failures[0]
 
 
 def _listen(reader: Any, progress: Any, failures: list[BaseException]) -> None:
-    """Shows what comes until the pipe ends; reads on where that fails, since workers wait for a pipe that is full."""
+    """Report what the workers send until the pipe is closed.
+
+    After a failure of the callback it reads on, since workers would wait at a full pipe.
+    """
     with suppress(EOFError, OSError):
         while True:
             reached = reader.recv()
@@ -241,7 +275,7 @@ def _listen(reader: Any, progress: Any, failures: list[BaseException]) -> None:
                     failures.append(error)
 
 
-#: What a worker process trains with; sent to it once.
+#: Function, data and pipe of a worker process, sent to it once.
 _kept: tuple[Any, Any, Any] | None = None
 
 
@@ -256,14 +290,14 @@ def _train_kept(group: list[int]) -> None:
     work(data, lambda *reached: writer.send(reached), group)
 
 
-def _refuse_other(folder: Path, run: Run, wanted: dict[str, Any], facts: dict[str, Any]) -> None:
-    """Refuses a folder whose finished run is not the one that is wanted."""
-    if (difference := data_difference(run.data, facts)) is not None:
+def _refuse_other(folder: Path, run: Run, expected: dict[str, Any], metadata: dict[str, Any]) -> None:
+    """Refuse a folder whose finished run has other options or data than expected."""
+    if (difference := data_difference(run.data, metadata)) is not None:
         raise ValueError(f"{folder} holds a run on {difference}; name another folder")
     has = as_used(run.options, run.data)
-    for name in sorted(set(has) | set(wanted)):
-        if has.get(name) != wanted.get(name):
+    for name in sorted(set(has) | set(expected)):
+        if has.get(name) != expected.get(name):
             raise ValueError(
                 f"{folder} holds a finished run with other options: {name} is {has.get(name)}, not "
-                f"{wanted.get(name)}; name another folder"
+                f"{expected.get(name)}; name another folder"
             )

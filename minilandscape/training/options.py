@@ -1,4 +1,4 @@
-"""What determines a run."""
+"""The options that determine a training run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OPTIMIZERS = ("lbfgs-gss", "sgd", "adam")
 EPOCHS = {"lbfgs-gss": 1000, "sgd": 75, "adam": 75}
 RATES = {"sgd": 0.1, "adam": 1e-3}
 BATCH = 64
-FLOORS = {"lbfgs-gss": 1e-8, "sgd": 0.0, "adam": 0.0}
+TARGET_LOSSES = {"lbfgs-gss": 1e-8, "sgd": 0.0, "adam": 0.0}
 
 
 def run_options(
@@ -32,23 +32,23 @@ def run_options(
     device: str = "cpu",
     dtype: str = "float32",
 ) -> dict[str, Any]:
-    """Everything that determines a run, defaults filled in, as JSON knows it: NumPy's numbers become Python's.
+    """Return every option that determines a run, with defaults filled in, as types that JSON has.
 
     Raises
     ------
     ValueError
-        If options do not go together, or a number is out of its range.
+        If options exclude each other, or a number is out of its range.
     TypeError
-        If what should be a number is none.
+        If an option that must be a number is not.
     """
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"optimizer is {optimizer!r}; expected one of {', '.join(OPTIMIZERS)}")
     if optimizer == "lbfgs-gss" and lr is not None:
-        raise ValueError("lr belongs to sgd and adam; lbfgs-gss finds its own steps")
+        raise ValueError("lr belongs to sgd and adam; lbfgs-gss finds its step lengths by line searches")
     if optimizer == "lbfgs-gss" and batch_size is not None:
-        raise ValueError("batch_size belongs to sgd and adam; lbfgs-gss takes all images at every step")
+        raise ValueError("batch_size belongs to sgd and adam; lbfgs-gss uses all images in every iteration")
     get_network(model, variant)
-    with suppress(TypeError):  # of a name that is no type; whoever computes with it refuses it
+    with suppress(TypeError):  # an unknown name is refused by the landscape
         dtype = np.dtype(dtype).name
     options: dict[str, Any] = {
         "model": model,
@@ -60,9 +60,9 @@ def run_options(
         "dtype": dtype,
         "device": device,
     }
-    loss_floor = FLOORS[optimizer] if loss_floor is None else _number("loss_floor", loss_floor)
+    loss_floor = TARGET_LOSSES[optimizer] if loss_floor is None else _number("loss_floor", loss_floor)
     if not loss_floor >= 0:
-        raise ValueError(f"loss_floor is {loss_floor}; expected a loss, or 0, which turns it off")
+        raise ValueError(f"loss_floor is {loss_floor}; expected a target loss, or 0, which turns it off")
     options["loss_floor"] = loss_floor
     if optimizer == "lbfgs-gss":
         return options
@@ -73,12 +73,14 @@ def run_options(
 
 
 def as_used(options: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-    """The options of a run on some data, with as many training images as there are: a smaller set is used whole.
+    """Return the options of a run with the number of training images used: a smaller set is used whole.
 
     Parameters
     ----------
+    options
+        As :func:`run_options` returns them.
     data
-        As :func:`~minilandscape.training.run.data_facts` gives it, of the data cut to ``train_size``.
+        What :func:`~minilandscape.training.run.data_metadata` returns for the data cut to ``train_size``.
     """
     return {**options, "train_size": min(options["train_size"], data["n_train"])}
 

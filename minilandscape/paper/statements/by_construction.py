@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...analysis.permutation import Comparison
+from ...training import reached_target
 from ..verdicts import SIGNIFICANT, STILL_FALLING, Verdict
 
 
@@ -18,7 +19,7 @@ def by_construction(found: Mapping[str, Any], result: Comparison, weights: str) 
     weights that is so if the test loss was still falling when the runs ended.
     """
     reasons = found["reasons"]["sgd"]
-    at_target = sum(reason == "loss floor" for reason in reasons) > len(reasons) / 2
+    at_target = sum(reached_target(reason) for reason in reasons) > len(reasons) / 2
     if weights == "test":
         minima, last = (float(np.mean(found["epochs"]["sgd"][w])) for w in ("test", "train"))
         at_target = at_target and minima >= STILL_FALLING * last
