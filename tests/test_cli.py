@@ -463,7 +463,7 @@ def test_what_landscape_may_name(
     ("arguments", "code", "message"),
     [
         (("train", "resnet"), 2, "expected one of fcp"),
-        (("train", "fcp", "--lr", "0.1"), 2, "finds its own steps"),
+        (("train", "fcp", "--lr", "0.1"), 2, "finds its step lengths"),
         (("train", "fcp", "--seeds", "4-2"), 2, "A-B"),
         (("train", "fcp", "--seeds", "5"), 2, "seeds 0 to 4 are --seeds 0-4, the seed 5 alone is --seed 5"),
         (("train", "fcp", "--seeds", "0"), 2, "A-B"),

@@ -84,7 +84,7 @@ def test_an_interrupted_run_goes_on_with_the_same_bits(
 
 
 def test_what_does_not_go_together_is_refused() -> None:
-    with pytest.raises(ValueError, match="finds its own steps"):
+    with pytest.raises(ValueError, match="finds its step lengths"):
         run_options("fcp", optimizer="lbfgs-gss", lr=0.1)
     with pytest.raises(ValueError, match="expected one of lbfgs-gss"):
         run_options("fcp", optimizer="newton")
@@ -329,7 +329,7 @@ def test_finished_seeds_of_an_unfinished_set_go_on_with_other_epochs(
         assert sorted(path.name for path in tmp_path.glob(".seed*")) == [".seed0", ".seed1"]
     set_threads(1)
     try:
-        with pytest.raises(ValueError, match=r"seed 0 that has taken 10 epochs, beyond 9: ask for 10 epochs or more"):
+        with pytest.raises(ValueError, match=r"seed 0 that has done 10 epochs, beyond 9: ask for 10 epochs or more"):
             train_to_folder(tmp_path, "fcp", small_mnist, [0, 1, 2], epochs=9, **options)
         seen: dict[int, list[int]] = {0: [], 1: [], 2: []}
         runs, _ = train_to_folder(
@@ -405,7 +405,7 @@ def test_work_on_other_seeds_is_kept(small_mnist: Mnist, tmp_path: Path, monkeyp
     ):
         train_to_folder(tmp_path / "cut", "fcp", small_mnist, [0], **options)
     for seeds in ([], [1, 1]):
-        with pytest.raises(ValueError, match="expected at least one, each once"):
+        with pytest.raises(ValueError, match="expected at least one, and none twice"):
             train_to_folder(tmp_path / "new", "fcp", small_mnist, seeds, **options)
     assert not (tmp_path / "new").exists()
 
