@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+import minilandscape
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -61,3 +64,11 @@ def test_the_installed_wheel_runs_anywhere(wheel: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert done.stdout.strip() == f"minilandscape {PROJECT['project']['version']}", done.stderr
+
+
+def test_the_version_is_one_everywhere() -> None:
+    version = PROJECT["project"]["version"]
+    assert minilandscape.__version__ == version
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    changes = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
+    assert changes[0] == version
