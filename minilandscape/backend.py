@@ -1,7 +1,7 @@
-"""NumPy on the CPU, CuPy on the GPU: which module an array belongs to, transfers, worker threads, work arrays.
+"""NumPy on the CPU, CuPy on the GPU: array modules, transfers, worker threads and work arrays.
 
-This module is the only one that names CuPy. Everything else asks an array for its module, so one code path serves both;
-``cuda`` does what CuPy leaves to be done.
+No other module names CuPy. All others take the array module from the data, so that one code path serves both; ``cuda``
+adds what CuPy lacks.
 """
 
 from __future__ import annotations
@@ -26,12 +26,19 @@ T = TypeVar("T")
 
 DEVICES = ("cpu", "gpu")
 DTYPES = ("float32", "float64")
-#: OpenBLAS's names of the processors for which it multiplies small matrices without copying them first.
+#: OpenBLAS's names of the processors on which it multiplies small matrices without copying them first.
 SMALL_PRODUCT_KERNELS = ("SkylakeX", "Cooperlake", "SapphireRapids")
 
 
 class DeviceError(RuntimeError):
-    """The device that was asked for cannot be used; the message says what is missing."""
+    """Raised if the requested device cannot be used; the message says what is missing and how to install it.
+
+    Examples
+    --------
+    >>> import minilandscape as ml
+    >>> issubclass(ml.DeviceError, RuntimeError)
+    True
+    """
 
 
 def _import_cupy() -> ModuleType:
@@ -50,7 +57,7 @@ def _import_cupy() -> ModuleType:
 
 
 def _reason(error: BaseException) -> str:
-    """An error in one line. CuPy frames the error that it met in a page of advice; the line that counts ends it."""
+    """Return an error in one line; from CuPy's page of advice it takes the original error."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip(" =-")]
     if "Original error:" in lines[:-1]:
         return lines[lines.index("Original error:") + 1]
@@ -58,14 +65,14 @@ def _reason(error: BaseException) -> str:
 
 
 def device_module(device: str) -> ModuleType:
-    """The array module of a device: NumPy for ``"cpu"``, CuPy for ``"gpu"``.
+    """Return the array module of a device: NumPy for ``"cpu"``, CuPy for ``"gpu"``.
 
     Raises
     ------
     ValueError
-        If the device is neither.
+        If the device has another name.
     DeviceError
-        If it is ``"gpu"`` and CuPy, or a CUDA device, is missing; the message says which of the two.
+        If CuPy or a CUDA device is missing for ``"gpu"``; the message says which.
     """
     if device == "cpu":
         return np
@@ -74,7 +81,7 @@ def device_module(device: str) -> ModuleType:
     cupy = _import_cupy()
     try:
         count = cupy.cuda.runtime.getDeviceCount()
-    except Exception as error:  # every way in which a driver can fail means the same to the caller
+    except Exception as error:  # the caller handles every failure of a driver alike
         raise DeviceError(
             f"device 'gpu': CuPy {cupy.__version__} is installed but finds no usable CUDA device "
             f"({_reason(error)}); install or update the NVIDIA driver, or use device 'cpu'"
@@ -87,26 +94,26 @@ def device_module(device: str) -> ModuleType:
 
 
 def cupy_module() -> ModuleType:
-    """CuPy, which whoever holds a device array has imported."""
+    """Return CuPy, which is imported by the time there is a device array."""
     return sys.modules["cupy"]
 
 
 def array_module(array: Any) -> Any:
-    """The module whose functions take this array: NumPy, or CuPy where the array lives on a GPU."""
+    """Return the module of an array: CuPy for an array on a GPU, else NumPy."""
     if type(array).__module__.partition(".")[0] == "cupy":
         return cupy_module()
     return np
 
 
 def to_host(array: Any) -> np.ndarray:
-    """The array as NumPy's; the one place that waits for a GPU. Host arrays pass through without a copy."""
+    """Return an array as NumPy's; waits for the GPU. Host arrays are not copied."""
     if array_module(array) is np:
         return np.asarray(array)
     return array.get()
 
 
 def to_device(array: Any, device: str, dtype: Any = None) -> Any:
-    """The array on a device, in a dtype; passes through without a copy where it already is both."""
+    """Return an array on a device in a dtype, without a copy if it has both already."""
     xp = device_module(device)
     if xp is np:
         array = to_host(array)
@@ -114,7 +121,7 @@ def to_device(array: Any, device: str, dtype: Any = None) -> Any:
 
 
 def constant(xp: Any, make: Callable[[], np.ndarray]) -> Any:
-    """``make()`` on the device of ``xp``, made and sent there once."""
+    """Return ``make()`` on the device of ``xp``; it is made and sent there once."""
     return _constant(xp, 0 if xp is np else xp.cuda.runtime.getDevice(), make)
 
 
@@ -124,9 +131,9 @@ def _constant(xp: Any, device: int, make: Callable[[], np.ndarray]) -> Any:
 
 
 def concatenated(parts: Sequence[Any]) -> Any:
-    """Arrays one after another along their first axis; the array itself where there is one.
+    """Concatenate arrays along their first axis; a single array is returned as it is.
 
-    CuPy's ``concatenate`` sends their addresses from the host, which nothing that is recorded may do.
+    CuPy's ``concatenate`` sends addresses from the host, which is not allowed while a CUDA graph is recorded.
     """
     if len(parts) == 1:
         return parts[0]
@@ -139,7 +146,7 @@ def concatenated(parts: Sequence[Any]) -> Any:
 
 
 def free_memory(device: str) -> int | None:
-    """Bytes that are free on a GPU (its pool's unused blocks included); None on the CPU."""
+    """Return the free bytes of a GPU (unused blocks of the pool included); None for the CPU."""
     if device == "cpu":
         return None
     cupy = device_module(device)
@@ -148,7 +155,7 @@ def free_memory(device: str) -> int | None:
 
 
 def device_description(device: str) -> str:
-    """A line that names the device, for people."""
+    """Describe a device in one line."""
     if device == "cpu":
         return f"cpu, {thread_count()} thread{'s' if thread_count() != 1 else ''}"
     cupy = device_module(device)
@@ -167,19 +174,40 @@ _limiter: Any = None
 
 
 def thread_count() -> int:
-    """How many threads share the chunks of a data set: ``set_threads``, else $MINILANDSCAPE_THREADS, else all cores."""
+    """Return the number of worker threads: by ``set_threads``, else $MINILANDSCAPE_THREADS, else all cores."""
     if _threads is not None:
         return _threads
-    wanted = os.environ.get("MINILANDSCAPE_THREADS", "")
-    if wanted:
-        if not wanted.isdecimal() or int(wanted) < 1:
-            raise ValueError(f"MINILANDSCAPE_THREADS is {wanted!r}; expected a whole number of at least 1")
-        return int(wanted)
+    given = os.environ.get("MINILANDSCAPE_THREADS", "")
+    if given:
+        if not given.isdecimal() or int(given) < 1:
+            raise ValueError(f"MINILANDSCAPE_THREADS is {given!r}; expected a whole number of at least 1")
+        return int(given)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def set_threads(n: int | None) -> None:
-    """Sets the number of worker threads; None goes back to the default. Results do not depend on it, bit for bit."""
+    """Set the number of worker threads; results are bit-identical for any number.
+
+    The threads share the chunks of images of a network, and the points of a :class:`FunctionLandscape` with workers.
+
+    Parameters
+    ----------
+    n : int or None
+        At least 1. None restores the default: $MINILANDSCAPE_THREADS, else the number of cores.
+
+    Raises
+    ------
+    ValueError
+        If n is below 1.
+    TypeError
+        If n is not a whole number.
+
+    Examples
+    --------
+    >>> import minilandscape as ml
+    >>> ml.set_threads(1)
+    >>> ml.set_threads(None)
+    """
     global _threads, _pool
     if n is not None:
         n = operator.index(n)
@@ -191,7 +219,7 @@ def set_threads(n: int | None) -> None:
 
 @contextmanager
 def threads(n: int) -> Iterator[None]:
-    """Works with n threads; the number that was set before comes back."""
+    """Use n threads within the block, then the number that was set before."""
     before = _threads
     set_threads(n)
     try:
@@ -201,7 +229,7 @@ def threads(n: int) -> Iterator[None]:
 
 
 def _forget_pool() -> None:
-    """A forked child has the executor but none of its threads."""
+    """Make a new executor in a forked child, which does not have the threads of the old one."""
     global _pool, _lock
     _pool, _lock = None, threading.Lock()
 
@@ -212,16 +240,16 @@ if hasattr(os, "register_at_fork"):
 
 @lru_cache(maxsize=1)
 def _blas_controller() -> ThreadpoolController:
-    """Of the libraries that are loaded at the first call; looking for them takes too long for every one."""
+    """Return the controller of the libraries loaded at the first call; searching for them takes too long to repeat."""
     return ThreadpoolController()
 
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Holds NumPy's BLAS to one thread; nests at the cost of a counter.
+    """Limit NumPy's BLAS to one thread within the block; blocks may be nested.
 
-    Products are then spread over chunks of images by this module's own threads, which beats a threaded BLAS on
-    products of this size and makes the bits independent of the number of threads.
+    This module's threads then share the chunks of images, which is faster than a threaded BLAS for products of this
+    size and makes results bit-identical for any number of threads.
     """
     global _limit_depth, _limiter
     with _lock:
@@ -239,16 +267,15 @@ def one_blas_thread() -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def blas_multiplies_small_factors_in_place() -> bool:
-    """Whether NumPy's BLAS is OpenBLAS with its kernels for small products, which it has for AVX-512."""
+    """Return whether NumPy's BLAS is OpenBLAS with kernels for small products, which it has for AVX-512."""
     return any(library.get("architecture") in SMALL_PRODUCT_KERNELS for library in _blas_controller().info())
 
 
 def parallel_map(function: Callable[[int], T], n: int, device: str = "cpu") -> list[T]:
-    """``[function(0), …, function(n - 1)]``, spread over the worker threads on the CPU, in turn on a GPU.
+    """Return ``[function(0), …, function(n - 1)]``, computed by the worker threads on a CPU, in sequence on a GPU.
 
-    The caller works too, and every thread takes the next number when it is done with one: what is waited for is one
-    thread less, and one task each. Inside a worker thread it works in turn: a worker that waited for the others could
-    wait for ever.
+    The calling thread works too, and each thread takes the next number when it has finished one. Inside a worker thread
+    the numbers are processed in sequence, since workers that wait for each other could wait for ever.
     """
     global _pool
     if device != "cpu":
@@ -266,7 +293,7 @@ def parallel_map(function: Callable[[int], T], n: int, device: str = "cpu") -> l
         others = [pool.submit(_take, left, function, results) for _ in range(workers - 1)]
         try:
             _take(left, function, results)
-        finally:  # after an error, or Ctrl-C, the others end what they are at
+        finally:  # after an error, or Ctrl-C, the others finish their current number
             left.clear()
             wait(others)
         for other in others:
@@ -275,7 +302,7 @@ def parallel_map(function: Callable[[int], T], n: int, device: str = "cpu") -> l
 
 
 def _take(left: deque[int], function: Callable[[int], T], results: dict[int, T]) -> None:
-    """Works off the numbers that are left; after an error nobody takes another one."""
+    """Process the numbers that are left; after an error no thread takes another one."""
     _working.now = True
     try:
         while True:
@@ -292,10 +319,10 @@ def _take(left: deque[int], function: Callable[[int], T], results: dict[int, T])
 
 
 class Workspace(threading.local):
-    """Work arrays by name, allocated once per thread and used again by every later call.
+    """Work arrays by name, allocated once for each thread and reused by later calls.
 
-    Fresh pages cost as much as the arithmetic on small chunks. An array is valid until the same thread asks for the
-    same name again. On a GPU the arrays are new ones, since CuPy's memory pool already does this.
+    New memory pages cost as much as the arithmetic on small chunks. An array is valid until the same thread requests
+    the same name again. On a GPU the arrays are new ones, since CuPy's memory pool reuses memory already.
     """
 
     def __init__(self, xp: Any, dtype: Any) -> None:
@@ -304,13 +331,13 @@ class Workspace(threading.local):
         self._buffers: dict[str, np.ndarray] = {}
 
     def __call__(self, name: str, *shape: int) -> Any:
-        """An array of this shape that holds anything."""
+        """Return an array of this shape with arbitrary content."""
         return self._reused(name, shape, np.empty) if self.xp is np else self.xp.empty(shape, self.dtype)
 
     def zeros(self, *shape: int) -> Any:
-        """What stands for 0 beside an array of this shape, never to be written to.
+        """Return 0 as an operand beside an array of this shape; it must not be written to.
 
-        On a CPU an array of zeros, since NumPy's ``maximum`` is three times faster between two arrays.
+        On a CPU this is an array of zeros, since NumPy's ``maximum`` is three times faster between two arrays.
         """
         return self._reused("zeros", shape, np.zeros) if self.xp is np else 0
 

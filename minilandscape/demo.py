@@ -1,4 +1,4 @@
-"""The main job, small: two solutions of each optimiser, connected by low-loss paths."""
+"""The demonstration: two networks for each optimiser, connected by low-loss paths."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COLOURS = {"sgd": "tab:orange", "lbfgs-gss": "tab:blue"}
 
 @dataclass(frozen=True)
 class Demo:
-    """Two runs and two paths (100 Adam steps, and a search that runs to convergence) of each optimiser."""
+    """For each optimiser two runs and two paths: after 100 Adam iterations, and run to convergence."""
 
     runs: dict[str, list[Run]]
     adam: dict[str, Path]
@@ -24,14 +24,16 @@ class Demo:
 
 
 def run_demo(data: Mnist, say: Callable[[str], None] = print, *, sgd_epochs: int = 60, iterations: int = 300) -> Demo:
-    """Trains fcp (authors' variant) from two starts with SGD and with L-BFGS-GSS, and connects each pair.
+    """Train FCP (authors' variant) from two starts with SGD and with L-BFGS-GSS, and connect each pair.
 
     Parameters
     ----------
     data
-        Images; the first 4,000 at most are trained on.
+        Images; at most the first 4,000 training images are used.
     say
-        Called with a line before each piece of work.
+        Called with a line of text before each training and each search.
+    sgd_epochs, iterations
+        Lengths of the runs of SGD and of L-BFGS-GSS.
     """
     runs: dict[str, list[Run]] = {}
     adam: dict[str, Path] = {}
@@ -42,7 +44,7 @@ def run_demo(data: Mnist, say: Callable[[str], None] = print, *, sgd_epochs: int
         say(f"training two networks by {optimizer}")
         common: dict[str, Any] = {"optimizer": optimizer, "epochs": epochs, "variant": "authors"}
         runs[optimizer] = [train("fcp", data, seed=seed, **common) for seed in (0, 1)]
-        say(f"connecting the two {optimizer} solutions")
+        say(f"connecting the two networks trained by {optimizer}")
         start, end = (run.train_weights for run in runs[optimizer])
         adam[optimizer] = find_path(land, start, end)
         converged[optimizer] = find_path(land, start, end, solver="auto")
@@ -50,7 +52,7 @@ def run_demo(data: Mnist, say: Callable[[str], None] = print, *, sgd_epochs: int
 
 
 def plot_demo(demo: Demo) -> Any:
-    """A figure of the loss curves, the losses along the paths, and their heights against the steps."""
+    """Draw the loss curves, the losses along the paths, and the paths' heights against the iterations."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 5), layout="constrained")
@@ -59,7 +61,7 @@ def plot_demo(demo: Demo) -> Any:
         run = demo.runs[optimizer][0]
         curves.semilogy(run.curves["train_loss"], color=colour, label=f"{optimizer}, training")
         curves.semilogy(run.curves["test_loss"], color=colour, ls="--", label=f"{optimizer}, test")
-        for path, style, name in ((demo.adam, "--", "100 Adam steps"), (demo.converged, "-", "to convergence")):
+        for path, style, name in ((demo.adam, "--", "100 Adam iterations"), (demo.converged, "-", "to convergence")):
             p = path[optimizer]
             along.semilogy(p.t, p.values, style, color=colour, label=f"{optimizer}, {name}")
             heights.semilogy(p.history["height"], style, color=colour, label=f"{optimizer}, {name}")
@@ -68,7 +70,7 @@ def plot_demo(demo: Demo) -> Any:
         heights.axhline(max(demo.adam[optimizer].height_ends), color=colour, lw=0.8, ls=":")
     curves.set(xlabel="epoch (sgd) or iteration (lbfgs-gss)", ylabel="loss", title="Training")
     along.set(xlabel="t", ylabel="training loss", title="Along the paths")
-    heights.set(xlabel="step", ylabel="path height", title="Height against steps (dotted: higher endpoint)")
+    heights.set(xlabel="iteration", ylabel="path height", title="Height against iterations (dotted: higher endpoint)")
     for axes in (curves, along, heights):  # below: the curves leave no room
         axes.legend(fontsize=8, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.15))
     return figure

@@ -1,4 +1,4 @@
-"""Worker processes: each with a share of the cores, and none that outlives the process that started it."""
+"""Worker processes: they share the cores, and none outlives the process that started it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-#: Seconds between looks for the parent.
+#: Seconds between checks whether the parent still runs.
 WATCH_EVERY = 0.5
 
 
@@ -18,22 +18,22 @@ WATCH_EVERY = 0.5
 def worker_processes(
     n: int, threads: int = 1, initializer: Callable[..., None] | None = None, initargs: tuple[Any, ...] = ()
 ) -> Iterator[Any]:
-    """An executor of n processes; on an error, Ctrl-C included, they are killed, not waited for.
+    """Yield an executor of n processes; on an error, Ctrl-C included, they are killed and not waited for.
 
     Parameters
     ----------
     n
-        Processes.
+        Number of processes.
     threads
-        Threads of each, which are its BLAS library's too.
+        Number of threads of each process, those of its BLAS library included.
     initializer, initargs
-        Called in each process when it starts.
+        A function, and its arguments, called in each process when it starts.
 
     Yields
     ------
     concurrent.futures.Executor
-        Of the package loky: its processes do not run the caller's main module again, which a script that is not
-        written for worker processes would not survive.
+        An executor of the package loky: its processes do not run the caller's main module again, which would fail for
+        scripts that are not written for worker processes.
     """
     from loky import ProcessPoolExecutor
 
@@ -42,15 +42,15 @@ def worker_processes(
         n,
         initializer=start_worker,
         initargs=(os.getpid(), initializer, initargs),
-        # The data and landscapes that a worker keeps are no leak, for which loky would restart it with a warning.
+        # loky would take the data and landscapes that a worker keeps for a leak, and restart it with a warning.
         env={**{name: str(threads) for name in variables}, "LOKY_MAX_MEMORY_LEAK_SIZE": "1e15"},
     )
     try:
-        with _sigint_waits():  # a Ctrl-C for the whole terminal must not meet them before they ignore it
+        with _sigint_waits():  # a Ctrl-C for the whole terminal must not reach them before they ignore it
             executor.submit(os.getpid)
         yield executor
     except BaseException:
-        with _sigint_waits():  # those that a second one left alive would be waited for at the end, for ever
+        with _sigint_waits():  # processes that survived a second Ctrl-C would be waited for at exit, for ever
             executor.shutdown(wait=False, kill_workers=True)
         raise
     executor.shutdown()
@@ -58,9 +58,9 @@ def worker_processes(
 
 @contextmanager
 def _sigint_waits() -> Iterator[None]:
-    """Ctrl-C waits for the end of the block; processes started meanwhile never see one.
+    """Delay Ctrl-C until the end of the block; processes started in the block never receive it.
 
-    Nothing, where there are no signal masks, and in other threads than the main one, which no Ctrl-C reaches.
+    Has no effect on systems without signal masks, and in threads other than the main one, which Ctrl-C does not reach.
     """
     handler = signal.getsignal(signal.SIGINT)
     main = threading.current_thread() is threading.main_thread()
@@ -69,7 +69,7 @@ def _sigint_waits() -> Iterator[None]:
         return
     _start_trackers()
     came: list[int] = []
-    # The mask is for the processes, which inherit it. Here other threads receive the signal, and this one acts on it.
+    # Child processes inherit the mask. In this process another thread receives the signal and this one handles it.
     signal.signal(signal.SIGINT, lambda number, _: came.append(number))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -82,7 +82,7 @@ def _sigint_waits() -> Iterator[None]:
 
 
 def _start_trackers() -> None:
-    """Starts the processes that keep track of semaphores; as it starts, Python's unblocks Ctrl-C, blocked or not."""
+    """Start the processes that keep track of semaphores: when it starts, Python's unblocks Ctrl-C in any case."""
     from multiprocessing import resource_tracker
 
     from loky.backend import resource_tracker as of_loky
@@ -92,7 +92,7 @@ def _start_trackers() -> None:
 
 
 def start_worker(parent: int, initializer: Callable[..., None] | None = None, initargs: tuple[Any, ...] = ()) -> None:
-    """Readies a worker process: Ctrl-C is its parent's to act on, and it ends within a second of its parent's end."""
+    """Prepare a worker process: it leaves Ctrl-C to its parent, and ends within a second after its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     if initializer is not None:

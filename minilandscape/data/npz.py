@@ -12,7 +12,7 @@ from .images import PIXELS, DataError, check_labels
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """``x_train y_train x_test y_test``: images (N, 784) uint8 or float32, labels (N,) uint8."""
+    """Read ``x_train y_train x_test y_test``: images (N, 784) uint8 or float32, labels (N,) uint8."""
     try:
         if path.stat().st_size == 0:
             raise DataError(f"{path} is empty; expected an .npz with {' '.join(ARRAYS)}")
@@ -33,7 +33,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         raise
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
-    except Exception as error:  # a damaged zip raises a dozen kinds of errors
+    except Exception as error:  # a damaged zip file raises many types of errors
         raise DataError(f"{path} is damaged: {error}") from None
     for part in ("train", "test"):
         images, labels = arrays[f"x_{part}"], arrays[f"y_{part}"]
@@ -52,7 +52,7 @@ def _npz_array(file: np.lib.npyio.NpzFile, name: str, path: Path) -> np.ndarray:
 
 
 def _npz_images(images: np.ndarray, name: str) -> np.ndarray:
-    """Images (N, 784): uint8 pixels, or float32 in [0, 1]."""
+    """Return images (N, 784) as uint8 pixels, or float32 in [0, 1]."""
     shape = images.shape
     if images.ndim == 4 and 1 in (shape[1], shape[3]):  # a single channel, before or after the pixels
         images = images.reshape(len(images), *((shape[2], shape[3]) if shape[1] == 1 else shape[1:3]))
@@ -71,7 +71,7 @@ def _npz_images(images: np.ndarray, name: str) -> np.ndarray:
     if low >= 0 and high <= 255 and (images.dtype.kind in "iu" or (high > 1 and (images == np.rint(images)).all())):
         return images.astype(np.uint8)
     if low < 0 or high > 1:
-        undo = "undo the standardisation (x * std + mean)" if low < 0 else "divide by the largest value there can be"
+        undo = "undo the standardisation (x * std + mean)" if low < 0 else "divide by the largest possible value"
         raise DataError(f"{name} holds values from {low:g} to {high:g}; expected [0, 1], or 0 to 255: {undo}")
     return images.astype(np.float32, copy=False)
 
@@ -80,8 +80,8 @@ def _npz_labels(labels: np.ndarray, name: str) -> np.ndarray:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
-        hint = f": where they are one-hot, {name.rpartition(' ')[2]}.argmax(axis=1)" if labels.ndim == 2 else ""
-        raise DataError(f"{name} has shape {labels.shape}; expected (N,), one digit an image{hint}")
+        hint = f": if they are one-hot, use {name.rpartition(' ')[2]}.argmax(axis=1)" if labels.ndim == 2 else ""
+        raise DataError(f"{name} has shape {labels.shape}; expected (N,), one digit for each image{hint}")
     whole = labels.dtype.kind in "iu" or (labels.dtype.kind == "f" and (labels == np.rint(labels)).all())
     if not whole:
         raise DataError(f"{name} holds {labels.dtype} values; expected whole numbers 0 to 9")

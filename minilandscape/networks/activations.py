@@ -1,4 +1,4 @@
-"""Activations, elementwise, each with its backward pass; all work in place of their first argument where they can."""
+"""Activation functions, each with its backward pass; they overwrite their first argument where possible."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ..backend import Workspace
 
 
 class Activation(NamedTuple):
-    """A function and its backward pass.
+    """An activation function and its backward pass.
 
     Attributes
     ----------
     forward
-        ``forward(work, name, Z) -> A``: in place of Z, or in the work array ``name`` where ``backward`` needs Z.
+        ``forward(work, name, Z) -> A``: overwrites Z, or writes to the work array ``name`` if ``backward`` needs Z.
     backward
-        ``backward(work, dA, A, Z) -> dZ``, in place of dA; A and Z as ``forward`` left them.
+        ``backward(work, dA, A, Z) -> dZ``: overwrites dA; A and Z are as ``forward`` left them.
     """
 
     forward: Callable[[Workspace, str, Any], Any]
@@ -39,7 +39,7 @@ def _relu_backward(work: Workspace, dA: Any, A: Any, Z: Any) -> Any:
 
 
 def _softplus(work: Workspace, name: str, Z: Any) -> Any:
-    """log(1 + e^z) = max(z, 0) + log(1 + e^−|z|)."""
+    """Compute log(1 + e^z) as max(z, 0) + log(1 + e^−|z|)."""
     xp = work.xp
     if xp is not np:
         A = work(name, *Z.shape)
@@ -50,7 +50,7 @@ def _softplus(work: Workspace, name: str, Z: Any) -> Any:
     xp.exp(A, out=A)
     if work.dtype == np.float64:
         xp.log1p(A, out=A)
-    else:  # many times faster than log1p, and as exact as a float32 sum with max(z, 0) needs
+    else:  # many times faster than log1p, and exact enough for a float32 sum with max(z, 0)
         A += 1
         xp.log(A, out=A)
     A += xp.maximum(Z, work.zeros(*Z.shape), out=work("softplus", *Z.shape))
@@ -58,7 +58,7 @@ def _softplus(work: Workspace, name: str, Z: Any) -> Any:
 
 
 def _softplus_backward(work: Workspace, dA: Any, A: Any, Z: Any) -> Any:
-    """The derivative is the logistic function, e^z / (1 + e^z) = e^(z − softplus(z))."""
+    """Multiply dA by the derivative, the logistic function e^z / (1 + e^z) = e^(z − softplus(z))."""
     xp = work.xp
     if xp is not np:
         cuda.elementwise("softplus_backward", dA, Z, A, dA)

@@ -26,14 +26,14 @@ FIRST = LAYOUT.blocks[0].stop
 
 
 class Pictures(NamedTuple):
-    """N images for both ends of the autoencoder.
+    """N images as the input and the target of the autoencoder.
 
     Attributes
     ----------
     ink, columns, labels
-        As of :class:`~minilandscape.networks.dense.Pixels`.
+        As in :class:`~minilandscape.networks.dense.Pixels`.
     centred
-        (N, 784) or (P, N, 784): 2 x − 1 of all pixels x, to compare tanh with.
+        (N, 784) or (P, N, 784): 2x − 1 of all pixels x, the target of tanh.
     """
 
     ink: Any
@@ -53,7 +53,7 @@ def _pack_batch(xp: Any, images: Any, labels: Any) -> Pictures:
 
 
 def _forward(work: Workspace, inputs: Pictures, Z1: Any, rest: Any) -> tuple[Any, Any]:
-    """Z1 (P, N, 32) and the other layers' parameters -> T (P, N, 784), and the backward pass.
+    """Map Z1 (P, N, 32) and the other layers' parameters to T (P, N, 784), and return the backward pass.
 
     The reconstructions are σ(z) = ½ + ½ T with T = tanh(z/2).
     """
@@ -71,10 +71,10 @@ def _forward(work: Workspace, inputs: Pictures, Z1: Any, rest: Any) -> tuple[Any
     xp.tanh(T, out=T)  # 7
 
     def backward(E: Any) -> tuple[Any, Any]:
-        """E (P, N, 784) = T − (2x − 1), overwritten like T -> dZ1 (P, N, 32), d rest.
+        """Map E (P, N, 784) = T − (2x − 1), overwritten like T, to dZ1 (P, N, 32) and d rest.
 
-        The loss is E²/(4·784), so its derivative by z/2 is E (1 − T²)/(2·784); the factor is put in where arrays are
-        small.
+        The loss is E²/(4·784), so its derivative by z/2 is E (1 − T²)/(2·784); the factor multiplies the smallest
+        arrays.
         """
         factor = 1 / (2 * 784)
         if xp is np:
@@ -102,7 +102,7 @@ def _forward(work: Workspace, inputs: Pictures, Z1: Any, rest: Any) -> tuple[Any
 
 
 def network(variant: str) -> Network:
-    """The autoencoder; both variants are the same."""
+    """Return the autoencoder; both variants are the same."""
     return Network(
         name="autoencoder",
         variant=variant,

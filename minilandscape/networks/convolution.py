@@ -1,13 +1,13 @@
 """A 5×5 convolution and the 2×2 average pooling after it, as products over 6×6 windows.
 
-The four outputs that a pooling window averages see one 6×6 window of the input, two pixels from the next. So the
-kernel becomes four 6×6 kernels, each with the 5×5 one in another corner, and the convolution is one product of these
-with the windows: larger, and so faster, than 5×5 patches at every pixel. Where the pooling comes before the activation
-the four kernels may be averaged first, a quarter of the products.
+The four outputs that a pooling window averages depend on one 6×6 window of the input, two pixels from the next window.
+So the kernel is embedded in four 6×6 kernels, the 5×5 kernel in another corner of each, and the convolution is one
+product of these with the windows. The product is larger, and therefore faster, than one of 5×5 patches at every pixel.
+If the pooling comes before the activation, the four kernels are averaged first, which leaves a quarter of the product.
 
-Windows are unfolded along a row only. Arrays are (P, height, channels, width, N): what the windows of one row of
-outputs see is six rows of strips, which lie one after another and are the second factor of a product as they are, so
-that of the 36 copies of every pixel six are made. Images are innermost, so that every copy runs along the images.
+Windows are unfolded along rows only. Arrays are (P, height, channels, width, N). The windows of one row of outputs are
+six rows of strips, which are contiguous and therefore the second factor of a product without a copy: each pixel is
+copied six times instead of 36. Images are innermost, so that every copy runs along the images.
 """
 
 from __future__ import annotations
@@ -21,50 +21,51 @@ from ..backend import Workspace
 from .products import UNPACKED_OUTPUTS, blocks, matmul, transposed
 
 KERNEL, WINDOW, POOL = 5, 6, 2
+#: Offsets of the 5×5 kernel in a 6×6 window.
 CORNERS = tuple((a, b) for a in range(POOL) for b in range(POOL))
-#: Windows that see a pixel, along one axis.
+#: Number of windows that contain a pixel, along one axis.
 OVERLAP = WINDOW // POOL
 
 
 def _cut(array: Any, n_blocks: int) -> Any:
-    """(P, h, K, n_blocks·L) -> its blocks (P, h, n_blocks, K, L); a view."""
+    """Return the blocks (P, h, n_blocks, K, L) of (P, h, K, n_blocks·L), a view."""
     return array.reshape(*array.shape[:3], n_blocks, -1).swapaxes(2, 3)
 
 
 def _rows(xp: Any, array: Any, n_windows: int, height: int, step: int) -> Any:
-    """Overlapping windows of ``height`` rows of an array (P, H, K, L), (P, n_windows, height·K, L); a view."""
+    """Return overlapping windows (P, n_windows, height·K, L) of ``height`` rows of (P, H, K, L), a view."""
     n_points, _, n_inner, length = array.shape
     a, b, c, d = array.strides
     shape = (n_points, n_windows, height * n_inner, length)
     return xp.lib.stride_tricks.as_strided(array, shape, (a, step * b, c, d))
 
 
-def _seen(xp: Any, strips: Any) -> Any:
-    """What each row of outputs sees of strips (P, H, C, 6, w, N): (P, h, 6·C·6, w·N); a view."""
+def _input_windows(xp: Any, strips: Any) -> Any:
+    """Return the inputs (P, h, 6·C·6, w·N) of each row of outputs from strips (P, H, C, 6, w, N), a view."""
     n_points, height, n_in, _, width, n_images = strips.shape
     flat = strips.reshape(n_points, height, n_in * WINDOW, width * n_images)
     return _rows(xp, flat, height // POOL - OVERLAP + 1, WINDOW, POOL)
 
 
 def _blocks(xp: Any, n_out: int, columns: Any, width: int) -> int:
-    """Into how many blocks, between places of a row, columns (P, h, k, width·N) are cut for ``n_out`` kernels."""
+    """Return the number of blocks, along the width, for columns (P, h, k, width·N) and ``n_out`` kernels."""
     return blocks(xp, width, n_out * columns.shape[2] * columns.shape[3] // width, width)
 
 
 def _product(xp: Any, K: Any, columns: Any, width: int, out: Any) -> None:
-    """K (P, O, k) @ columns (P, h, k, width·N), either P may be 1, into ``out`` (P, h, O, width·N)."""
+    """Compute K (P, O, k) @ columns (P, h, k, width·N) into ``out`` (P, h, O, width·N); either P may be 1."""
     n_blocks = _blocks(xp, K.shape[1], columns, width)
     matmul(K[:, None, None], _cut(columns, n_blocks), out=_cut(out, n_blocks))
 
 
 def strips_shape(X: Any) -> tuple[int, ...]:
-    """The shape of the strips of X (P, H, C, W, N): (P, H, C, 6, w, N) with w = W/2 − 2."""
+    """Return the shape (P, H, C, 6, w, N), w = W/2 − 2, of the strips of X (P, H, C, W, N)."""
     *rows, width, n_images = X.shape
     return (*rows, WINDOW, width // POOL - OVERLAP + 1, n_images)
 
 
 def unfold(X: Any, out: Any) -> Any:
-    """The windows of every row of X (P, H, C, W, N), into ``out`` (P, H, C, 6, w, N)."""
+    """Unfold the windows of every row of X (P, H, C, W, N) into ``out`` (P, H, C, 6, w, N)."""
     *rows, _, width, n_images = out.shape
     pixels = X.reshape(*rows, -1, POOL, n_images)
     by_pair = out.reshape(*rows, OVERLAP, POOL, width, n_images).swapaxes(-3, -2)
@@ -74,7 +75,7 @@ def unfold(X: Any, out: Any) -> Any:
 
 
 def fold(strips: Any, out: Any) -> Any:
-    """The transpose of :func:`unfold`: adds strips (P, H, C, 6, w, N) up into ``out`` (P, H, C, W, N)."""
+    """Sum strips (P, H, C, 6, w, N) into ``out`` (P, H, C, W, N); the transpose of :func:`unfold`."""
     *rows, _, width, n_images = strips.shape
     pixels = out.reshape(*rows, -1, POOL, n_images)
     by_pair = strips.reshape(*rows, OVERLAP, POOL, width, n_images).swapaxes(-3, -2)
@@ -86,34 +87,36 @@ def fold(strips: Any, out: Any) -> Any:
 
 
 def convolve(xp: Any, K: Any, strips: Any, out: Any) -> Any:
-    """Kernels (P, O, 6, C·6) over strips (P, H, C, 6, w, N), either P may be 1, into ``out`` (P, h, O, w, N)."""
+    """Convolve strips (P, H, C, 6, w, N) by kernels (P, O, 6, C·6) into ``out`` (P, h, O, w, N); either P may be 1."""
     n_points, height, n_out, width, _ = out.shape
     K = K.reshape(*K.shape[:2], -1)
-    _product(xp, K, _seen(xp, strips), width, out.reshape(n_points, height, n_out, -1))
+    _product(xp, K, _input_windows(xp, strips), width, out.reshape(n_points, height, n_out, -1))
     return out
 
 
 def convolve_backward_kernels(work: Workspace, strips: Any, dZ: Any) -> Any:
-    """dZ (P, h, O, w, N) and strips (P or 1, H, C, 6, w, N) -> dK (P, O, 6, C·6)."""
+    """Map dZ (P, h, O, w, N) and strips (P or 1, H, C, 6, w, N) to dK (P, O, 6, C·6)."""
     xp, (n_points, height, n_out, width, _) = work.xp, dZ.shape
-    columns = _seen(xp, strips)
+    columns = _input_windows(xp, strips)
     n_blocks = _blocks(xp, n_out, columns, width)
     dZ = _cut(dZ.reshape(n_points, height, n_out, -1), n_blocks)
     few = xp is not np or columns.shape[2] * n_out <= UNPACKED_OUTPUTS
     dZ_T = dZ.swapaxes(3, 4) if few else transposed(work, "dZ_T", dZ)
-    # The columns first: their transpose as the second factor costs up to twice as much.
+    # The columns come first: transposed as the second factor they take up to twice as long.
     dK = matmul(_cut(columns, n_blocks), dZ_T).sum(axis=2).sum(axis=1)
     return dK.swapaxes(1, 2).reshape(n_points, n_out, WINDOW, -1)
 
 
 def convolve_backward_strips(xp: Any, K: Any, dZ: Any, out: Any) -> Any:
-    """Kernels (P, O, 6, C·6) and dZ (P, h, O, w, N) -> d strips, into ``out`` (P, H, C, 6, w, N).
+    """Map kernels (P, O, 6, C·6) and dZ (P, h, O, w, N) to d strips, into ``out`` (P, H, C, 6, w, N).
 
-    Two rows of strips at a time: both are seen by the same rows of outputs, up to three, each through other rows of the
-    kernels.
+    Two rows of strips are computed at a time: the same output rows depend on both, up to three, each through other rows
+    of the kernels.
     """
     n_points, height, n_out, width, _ = dZ.shape
-    K = K.reshape(n_points, n_out, OVERLAP, POOL, -1)[:, :, ::-1]  # the last output row sees a pair with its first rows
+    K = K.reshape(n_points, n_out, OVERLAP, POOL, -1)[
+        :, :, ::-1
+    ]  # the last output row meets a pair with its first kernel rows
     K = xp.ascontiguousarray(K.transpose(0, 3, 4, 2, 1)).reshape(n_points, -1, OVERLAP * n_out)
     dZ = dZ.reshape(n_points, height, n_out, -1)
     pairs = out.reshape(n_points, height + OVERLAP - 1, K.shape[1], -1)
@@ -121,14 +124,14 @@ def convolve_backward_strips(xp: Any, K: Any, dZ: Any, out: Any) -> Any:
     cuts = [*range(edges + 1), *range(max(height, edges + 1), height + edges + 1)]
     for begin, end in itertools.pairwise(cuts):
         first, last = max(begin - edges, 0), min(begin, height - 1)
-        seeing = slice((first - begin + edges) * n_out, (last - begin + edges + 1) * n_out)
+        used = slice((first - begin + edges) * n_out, (last - begin + edges + 1) * n_out)
         rows = _rows(xp, dZ[:, first:], end - begin, last - first + 1, 1)
-        _product(xp, K[:, :, seeing], rows, width, pairs[:, begin:end])
+        _product(xp, K[:, :, used], rows, width, pairs[:, begin:end])
     return out
 
 
 def window_kernels(xp: Any, W: Any, averaged: bool) -> Any:
-    """Kernels (P, O, C, 5, 5) -> (P, 4·O, 6, C·6), one for each corner of a window; (P, O, 6, C·6) if averaged."""
+    """Embed kernels (P, O, C, 5, 5) in windows: (P, 4·O, 6, C·6), one for each corner; (P, O, 6, C·6) if averaged."""
     n_points, n_out, n_in = W.shape[:3]
     K = xp.zeros((n_points, 1 if averaged else len(CORNERS), n_out, WINDOW, n_in, WINDOW), dtype=W.dtype)
     W = W.swapaxes(2, 3)
@@ -141,7 +144,7 @@ def window_kernels(xp: Any, W: Any, averaged: bool) -> Any:
 
 
 def window_kernels_backward(dK: Any, n_corners: int) -> Any:
-    """dK (P, n_corners·O, 6, C·6) -> dW (P, O, C, 5, 5); n_corners is 4, or 1 if averaged."""
+    """Map dK (P, n_corners·O, 6, C·6) to dW (P, O, C, 5, 5); n_corners is 4, or 1 if averaged."""
     n_points, n_kernels, _, n_inner = dK.shape
     dK = dK.reshape(n_points, n_corners, n_kernels // n_corners, WINDOW, n_inner // WINDOW, WINDOW)
     parts = [
@@ -152,7 +155,7 @@ def window_kernels_backward(dK: Any, n_corners: int) -> Any:
 
 
 def pool(work: Workspace, name: str, A: Any, n_corners: int) -> Any:
-    """The mean over the corners of the windows, (P, h, n_corners·C, w, N) -> (P, h, C, w, N); of one corner, itself."""
+    """Average over the corners of the windows, (P, h, n_corners·C, w, N) -> (P, h, C, w, N)."""
     if n_corners == 1:
         return A
     n_points, height, n_channels, width, n_images = A.shape
@@ -167,7 +170,7 @@ def pool(work: Workspace, name: str, A: Any, n_corners: int) -> Any:
 
 
 def pool_backward(work: Workspace, name: str, dF: Any, n_corners: int) -> Any:
-    """dF (P, h, C, w, N) -> dA (P, h, n_corners·C, w, N); dF is overwritten, and is dA where there is one corner."""
+    """Map dF (P, h, C, w, N), overwritten, to dA (P, h, n_corners·C, w, N)."""
     if n_corners == 1:
         return dF
     n_points, height, n_channels, width, n_images = dF.shape

@@ -1,4 +1,4 @@
-"""Fully connected layers over stacks of points, and the store of images that their first layer reads."""
+"""Fully connected layers for stacks of points, and how images are stored for the first layer."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import numpy as np
 from ..backend import Workspace
 from .products import matmul, rows_times_transposed
 
-#: A wide first layer: mixing its products is always cheaper than multiplying.
+#: For wide first layers, where mixing products is always cheaper than multiplying.
 MANY_ROWS = 1 << 30
 
 
 class Pixels(NamedTuple):
     """N images for a fully connected first layer.
 
-    A pixel that is 0 in every one of them adds nothing to a product and gets a gradient of exactly 0, so only the
-    other F columns are stored and multiplied.
+    A pixel that is 0 in all images adds nothing to a product and has a gradient of exactly 0. Only the other F columns
+    are stored and multiplied.
 
     Attributes
     ----------
     ink
-        (N, F): the columns that are not 0 throughout; (P, N, 784) where each point has images of its own.
+        (N, F), the columns that are not all 0; (P, N, 784) if each point has its own images.
     columns
-        (F,): the pixels that ``ink`` holds; None where it holds all 784.
+        (F,), the numbers of the pixels in ``ink``; None if it holds all 784.
     labels
         (N,) or (P, N).
     """
@@ -35,24 +35,24 @@ class Pixels(NamedTuple):
 
 
 def whole_pixels(xp: Any, images: Any, labels: Any) -> Pixels:
-    """Images (N, 784), or (P, N, 784), as they are."""
+    """Store images (N, 784) or (P, N, 784) as they are."""
     return Pixels(images, None, labels)
 
 
 def ink_only(xp: Any, images: np.ndarray, labels: np.ndarray, dtype: Any) -> Pixels:
-    """Host images (N, 784) with their blank columns left out, on the device of ``xp``."""
+    """Store host images (N, 784) without their blank columns, on the device of ``xp``."""
     columns = np.flatnonzero(images.any(axis=0))
     ink = np.ascontiguousarray(images[:, columns], dtype=dtype)
     return Pixels(xp.asarray(ink), xp.asarray(columns), xp.asarray(labels))
 
 
 def as_they_are(work: Workspace, inputs: Any) -> Any:
-    """Inputs from which nothing is worked out."""
+    """Return inputs that need no preparation."""
     return inputs
 
 
 def first_dense(work: Workspace, inputs: Pixels, rows: Any, units: int) -> Any:
-    """Z = X Wᵀ of weights (R, units·784) -> (R, N, units)."""
+    """Compute Z = X Wᵀ, (R, N, units), of weights (R, units·784)."""
     W = rows.reshape(len(rows), units, -1)
     if inputs.columns is not None:
         W = W[:, :, inputs.columns]
@@ -61,7 +61,7 @@ def first_dense(work: Workspace, inputs: Pixels, rows: Any, units: int) -> Any:
 
 
 def first_dense_backward(work: Workspace, inputs: Pixels, dZ: Any, into: Any) -> None:
-    """Adds dW = dZᵀ X of dZ (R, N, units) to ``into`` (R, units·784)."""
+    """Add dW = dZᵀ X, of dZ (R, N, units), to ``into`` (R, units·784)."""
     n_rows, _, units = dZ.shape
     n_ink = inputs.ink.shape[-1]
     dW = matmul(dZ.swapaxes(1, 2), inputs.ink, out=work("dfirst", n_rows, units, n_ink))
@@ -73,7 +73,7 @@ def first_dense_backward(work: Workspace, inputs: Pixels, dZ: Any, into: Any) ->
 
 
 def by_label_and_extent(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """An order of the images in which neighbours share their blank pixels: by label, then width, then height of ink."""
+    """Order images so that neighbours share their blank pixels: by label, then width, then height of the ink."""
     squares = images.reshape(len(images), 28, 28) != 0
     width = squares.any(axis=1).sum(axis=1)
     height = squares.any(axis=2).sum(axis=1)

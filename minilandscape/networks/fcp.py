@@ -1,4 +1,4 @@
-"""The fully connected perceptron: 784-50-50-10, no biases."""
+"""FCP, the multilayer perceptron 784-50-50-10 without biases."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ FIRST = LAYOUT.blocks[0].stop
 
 
 def _forward(activation: Activation, work: Workspace, inputs: Pixels, Z1: Any, rest: Any) -> tuple[Any, Any]:
-    """Z1 (P, N, 50) and the other layers' parameters (P, 3000) -> logits (P, 10, N), and the backward pass."""
+    """Map Z1 (P, N, 50) and the other layers' parameters (P, 3000) to logits (P, 10, N); also the backward pass."""
     xp, (n_points, n_images, _) = work.xp, Z1.shape
     W = LAYOUT.unpack(rest, FIRST)
     W2, W3 = W["fc2.weight"], W["fc3.weight"]
     A1 = activation.forward(work, "A1", Z1)  # 1
     Z2 = rows_times(xp, A1, transposed(work, "W2_T", W2), work("Z2", *A1.shape))  # 2
     A2 = activation.forward(work, "A2", Z2)  # 3
-    # W3 lies turned, and is turned back: twice as fast, for few rows, as a factor that lies as W3 does.
+    # W3 is stored transposed and transposed back as a view: for few rows this product is twice as fast.
     W3_T = transposed(work, "W3_T", W3)
     Y = matmul(W3_T.swapaxes(1, 2), A2.swapaxes(1, 2), out=work("Y", n_points, 10, n_images))  # 4
 
     def backward(dY: Any) -> tuple[Any, Any]:
-        """dY (P, 10, N) -> dZ1 (P, N, 50), d rest (P, 3000)."""
+        """Map dY (P, 10, N) to dZ1 (P, N, 50) and d rest (P, 3000)."""
         d_rest = work("d_rest", *rest.shape)
         dW = LAYOUT.unpack(d_rest, FIRST)
         matmul(dY, A2, out=dW["fc3.weight"])  # 4
@@ -46,7 +46,7 @@ def _forward(activation: Activation, work: Workspace, inputs: Pixels, Z1: Any, r
 
 
 def network(variant: str) -> Network:
-    """fcp with ReLU (``paper``) or softplus (``authors``)."""
+    """Return FCP with ReLU (``paper``) or softplus (``authors``)."""
     return Network(
         name="fcp",
         variant=variant,

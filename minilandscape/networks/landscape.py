@@ -1,4 +1,4 @@
-"""A network over a data set as a landscape: chunks of images, threads, mini-batches."""
+"""The loss of a network over images as a landscape: chunks of images, threads, mini-batches."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .. import backend, cuda
 from ..backend import Workspace, concatenated, parallel_map, to_device, to_host
+from ..data import Images
 from ..landscape import LandscapeDefaults
 from . import autoencoder, fcp, lenet, lstm
 from .dense import by_label_and_extent
@@ -28,30 +30,30 @@ MODELS = tuple(NETWORKS)
 VARIANTS = ("paper", "authors")
 TRAIN_SIZES = {"paper": 50_000, "authors": 60_000}
 
-#: Few images still make so many chunks, for the threads to share, of at least so many images each.
+#: A small set is cut into at least LEAST_CHUNKS chunks for the threads, of at least LEAST_IMAGES images each.
 LEAST_CHUNKS, LEAST_IMAGES = 2, 250
-#: Chunks hold a multiple of so many images where they are large: it has many divisors, which blocks of products need.
+#: Large chunks hold a multiple of this many images: it has many divisors, into which products are cut.
 GRAIN = 48
-#: Gradients are summed over this many runs of chunks, and the sums in their order, whatever the number of threads.
+#: Gradients are summed over this many runs of chunks, then in order: the sum does not depend on the threads.
 PARTIAL_SUMS = 16
-#: Numbers in the work arrays of one block of points on a CPU: what stays near a core.
+#: Numbers in the work arrays of one block of points on a CPU, so that they stay in a core's caches.
 CPU_BLOCK = 1 << 21
-#: What overflows is seen in the values, infinite or NaN; NumPy's warnings would name lines in here.
+#: An overflow shows in the values, which are infinite or NaN; NumPy's warnings would name lines of this file.
 OVERFLOW: dict[str, Any] = {"over": "ignore", "invalid": "ignore"}
 
 
 def model_size(model: str) -> int:
-    """D of a model by name."""
+    """Return D, the number of parameters of a model."""
     return get_network(model, "paper").layout.size
 
 
 def model_of_size(size: int) -> str:
-    """The model whose vectors have this many parameters; the four sizes differ.
+    """Return the model with this number of parameters; the four numbers differ.
 
     Raises
     ------
     ValueError
-        If there is none; it lists the sizes.
+        If there is no such model; the message lists the sizes.
     """
     for model in MODELS:
         if model_size(model) == size:
@@ -61,13 +63,19 @@ def model_of_size(size: int) -> str:
 
 
 def variant_train_size(variant: str) -> int:
-    """Training images of a variant: 50,000 (paper) or 60,000 (authors)."""
+    """Return the number of training images of a variant: 50,000 (paper) or 60,000 (authors)."""
     get_network("fcp", variant)
     return TRAIN_SIZES[variant]
 
 
 def get_network(model: str, variant: str) -> Network:
-    """The arithmetic of a model; ValueError lists the names where one is unknown."""
+    """Return the arithmetic of a model in a variant.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown; the message lists the names.
+    """
     if model not in NETWORKS:
         raise ValueError(f"model is {model!r}; expected one of {', '.join(MODELS)}")
     if variant not in VARIANTS:
@@ -75,48 +83,77 @@ def get_network(model: str, variant: str) -> Network:
     return NETWORKS[model](variant)
 
 
-def initial_vector(model: str, rng: np.random.Generator | int, dtype: Any = np.float32) -> np.ndarray:
-    """PyTorch's default initialisation of a model, (D,): uniform ±1/√fan_in, ±1/√48 for the LSTM.
+def initial_vector(model: str, rng: np.random.Generator | int, dtype: DTypeLike = np.float32) -> NDArray[np.floating]:
+    """Draw the initial weights of a network, (D,), by PyTorch's default initialisation.
+
+    Each tensor is uniform on ±1/√fan_in; those of the LSTM on ±1/√48, by its number of hidden units.
 
     Parameters
     ----------
-    rng
+    model : str
+        ``"fcp"``, ``"lenet"``, ``"autoencoder"`` or ``"lstm"``.
+    rng : numpy.random.Generator or int
         A generator, or the seed of one.
+    dtype : numpy.dtype or str
+        ``"float32"`` or ``"float64"``.
+
+    Returns
+    -------
+    numpy.ndarray, (D,)
+        The parameters in PyTorch's order: layer by layer, weight (out, in) before bias.
+
+    Raises
+    ------
+    ValueError
+        If the model is unknown.
+
+    Examples
+    --------
+    >>> import minilandscape as ml
+    >>> weights = ml.initial_vector("fcp", 0)
+    >>> weights.shape, str(weights.dtype)
+    ((42200,), 'float32')
+    >>> float(abs(weights).max()) <= 1 / 50**0.5
+    True
     """
     return get_network(model, "paper").layout.draw(np.random.default_rng(rng), dtype)
 
 
 def call(key: Hashable, function: Callable[..., Any], *inputs: Any) -> Any:
-    """Calls a function as it is, where a recorder would know it by a key."""
+    """Call a function; on a GPU, a recorder with these arguments recognises it by its key."""
     return function(*inputs)
 
 
 class NetworkLandscape(LandscapeDefaults):
-    """The mean loss of a network over some images, as a function of its parameters.
-
-    Made by :func:`network_landscape`.
+    """The mean loss of a network over images as a function of its parameters, as :func:`network_landscape` makes it.
 
     Attributes
     ----------
-    model, variant
-        Names.
-    size
-        D.
-    images
+    model, variant : str
+        Names of the network and of its variant.
+    size : int
+        D, the number of parameters.
+    images : Images
         The images and labels.
+    n_images : int
+        Their number.
+    dtype : numpy.dtype
+        Of points and gradients.
+    device : str
+        ``"cpu"`` or ``"gpu"``.
     """
 
     names_points = True
     quantity = "loss"
 
-    def __init__(self, network: Network, images: Any, device: str, dtype: Any) -> None:
+    def __init__(self, network: Network, images: Images, device: str, dtype: DTypeLike) -> None:
         self.network = network
         self.model, self.variant, self.size = network.name, network.variant, network.layout.size
         self.images = images
         self.n_images = len(images)
         self.device = device
         self.dtype = np.dtype(dtype)
-        # The paper's, and its notebooks'.
+        # Of the paper and of its notebooks.
         self.path_defaults = {"objective": "sum", "lam": 1e-4, "steps": 100, "lr": 1e-3, "n_terms": 10, "n_points": 50}
         self.xp = backend.device_module(device)
         self.work = Workspace(self.xp, self.dtype)
@@ -127,27 +164,27 @@ class NetworkLandscape(LandscapeDefaults):
 
     def __repr__(self) -> str:
         return (
-            f"<{self.model} ({self.variant}) over {self.n_images:,} images: "
+            f"<NetworkLandscape: {self.model} ({self.variant}) over {self.n_images:,} images, "
             f"{self.size:,} parameters, {self.dtype}, {self.device}>"
         )
 
     # Points ------------------------------------------------------------------------------------------------------
 
-    def values(self, points: Any) -> np.ndarray:
-        """Mean losses (P,) of a stack of vectors (P, D)."""
+    def values(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Return the mean losses (P,) of parameter vectors (P, D)."""
         return self.measure(points)[0]
 
-    def measure(self, points: Any) -> tuple[np.ndarray, np.ndarray | None]:
-        """Mean losses (P,) and accuracies (P,) in [0, 1]; None for the autoencoder, which classifies nothing.
+    def measure(self, points: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """Return mean losses (P,) and accuracies (P,) in [0, 1] of points (P, D); no accuracies for the autoencoder.
 
-        An image counts as correct where its label alone has the largest logit, as 1/k where k classes share it.
+        An image counts as correct if its label alone has the largest logit, and as 1/k if k classes share it.
         """
         points = self._checked(points)
         sums, correct, _ = self.run(self._record, "values", self._pass_of_points(False), 0, points)
         return sums / self.n_images, correct / self.n_images if self.network.classifies else None
 
-    def values_and_gradients(self, points: Any) -> tuple[np.ndarray, Any]:
-        """Mean losses (P,) and their gradients (P, D)."""
+    def values_and_gradients(self, points: ArrayLike) -> tuple[NDArray[np.float64], Any]:
+        """Return mean losses (P,) and their gradients (P, D); the gradients are on the landscape's device."""
         points = self._checked(points)
         values, gradients = np.empty(len(points)), self.xp.empty(points.shape, dtype=self.dtype)
         for start in range(0, len(points), PARTIAL_SUMS):  # bounds the memory of the partial sums
@@ -158,18 +195,20 @@ class NetworkLandscape(LandscapeDefaults):
         gradients *= 1 / self.n_images
         return values, gradients
 
-    def batch_values_and_gradients(self, points: Any, indices: np.ndarray) -> tuple[Any, Any]:
-        """Mean losses (P,) and gradients (P, D) over mini-batches, both where the points are.
+    def batch_values_and_gradients(self, points: ArrayLike, indices: ArrayLike) -> tuple[Any, Any]:
+        """Return mean losses (P,) and gradients (P, D) over mini-batches, both on the landscape's device.
 
         Parameters
         ----------
+        points
+            (P, D)
         indices
-            (B,) image numbers for all points, or (P, B), one batch a point.
+            Numbers of images, (B,) for all points or (P, B), one batch for each point.
         """
         points = self._checked(points)
         indices = np.asarray(indices)
         if indices.ndim == 2 and len(indices) != len(points):
-            raise ValueError(f"there are {len(points)} points and {len(indices)} batches; expected one a point")
+            raise ValueError(f"there are {len(points)} points and {len(indices)} batches; expected one for each point")
         if self._on_device is None:
             self._on_device = (
                 to_device(self.images.images, self.device, self.dtype),
@@ -192,17 +231,19 @@ class NetworkLandscape(LandscapeDefaults):
         gradients *= 1 / n_batch
         return concatenated(sums) / n_batch, gradients
 
-    def span(self, basis: Any) -> NetworkSpan:
-        """The span of some rows; its points share the products of the first layer."""
+    def span(self, basis: ArrayLike) -> NetworkSpan:
+        """Return the span of rows (R, D); its points share the products of the first layer."""
         return NetworkSpan(self, basis)
 
-    def outputs(self, points: Any, images: np.ndarray | None = None) -> np.ndarray:
-        """Class probabilities (P, N, 10), or reconstructions (P, N, 784), on the host.
+    def outputs(self, points: ArrayLike, images: ArrayLike | None = None) -> NDArray[np.floating]:
+        """Return class probabilities (P, N, 10) or reconstructions (P, N, 784) of points (P, D), on the host.
 
         Parameters
         ----------
+        points
+            (P, D)
         images
-            (N, 784); None takes the landscape's own, in their order.
+            (N, 784) with values in [0, 1]; the landscape's images in their order by default.
         """
         points = self._checked(points)
         images = self.images.images if images is None else np.asarray(images, dtype=np.float32)
@@ -229,23 +270,23 @@ class NetworkLandscape(LandscapeDefaults):
         points = to_device(points, self.device, self.dtype)
         if points.ndim != 2 or points.shape[1] != self.size:
             raise ValueError(
-                f"points have shape {tuple(points.shape)}; {self.model} takes a stack (P, {self.size}): "
-                "one vector w goes in as w[None]"
+                f"points have shape {tuple(points.shape)}; {self.model} expects (P, {self.size}): "
+                "pass one parameter vector w as w[None]"
             )
         return points
 
     @property
     def chunks(self) -> list[Any]:
-        """The images, packed for the first layer chunk by chunk; done once."""
+        """Return the images, packed for the first layer chunk by chunk; they are packed once."""
         if self._chunks is None:
             images, labels = self.images.images, self.images.labels
             order = by_label_and_extent(images, labels) if self.network.sorts else None
             if self.device == "cpu":
                 least = min(LEAST_CHUNKS, self.n_images // LEAST_IMAGES)
                 n_chunks = max(-(-self.n_images // self.network.chunk), least)
-                if n_chunks > 1:  # the same number in every partial sum, or an even number of sums
+                if n_chunks > 1:  # equally many in every partial sum, or an even number of sums
                     n_chunks += -n_chunks % (PARTIAL_SUMS if n_chunks > PARTIAL_SUMS else 2)
-            else:  # as large as leaves room for some points of a path
+            else:  # as large as memory allows for a few points of a path
                 size = np.clip(self._budget // (16 * self.network.floats_per_image), self.network.chunk, 20_000)
                 n_chunks = -(-self.n_images // int(size))
             cuts = np.linspace(0, self.n_images, n_chunks + 1).astype(int)
@@ -260,33 +301,40 @@ class NetworkLandscape(LandscapeDefaults):
 
     @cached_property
     def _budget(self) -> int:
-        """Numbers that the work arrays of one block of points may hold: near a core, or a quarter of a GPU's memory."""
+        """Return the capacity in numbers of a block's work arrays: a core's caches or a quarter of a GPU."""
         free = backend.free_memory(self.device)
         return CPU_BLOCK if free is None else free // 4 // self.dtype.itemsize
 
     def block(self, n_images: int) -> int:
-        """Points that go through the network together."""
+        """Return the number of points that go through the network together over so many images."""
         return max(1, self._budget // (self.network.floats_per_image * n_images))
 
     def recorder(self) -> Any:
-        """What calls passes: on a GPU it replays those that it has called before."""
+        """Return the function that calls passes; on a GPU it replays those that it has recorded."""
         return call if self.device == "cpu" else cuda.Recorder(self._graph_memory)
 
     def run(
         self, record: Any, key: Hashable, make_pass: Callable[..., Any], n_rows: int, *arrays: Any
     ) -> tuple[np.ndarray, np.ndarray, Any]:
-        """Runs ``make_pass(*arrays)(inputs, total) -> (sums, correct)`` over all chunks, and adds up in a fixed order.
+        """Run ``make_pass(*arrays)(inputs, total) -> (sums, correct)`` over all chunks, and sum in a fixed order.
 
         Parameters
         ----------
         record
-            A :meth:`recorder`, and
+            A :meth:`recorder`.
         key
-            what it knows the pass by, beside the arrays' shapes.
+            Identifies the pass to the recorder, with the shapes of the arrays.
+        make_pass
+            Makes the pass over one chunk.
         n_rows
-            Of ``total``, to which the pass adds gradients; 0 where it adds none.
+            Rows of ``total``, to which the pass adds gradients; 0 if it adds none.
         arrays
-            What the pass reads beside the images, where they are or on the host.
+            Arrays that the pass reads beside the images, on the landscape's device or on the host.
+
+        Returns
+        -------
+        sums, correct, total
+            (P,) and (P,) on the host; (n_rows, D) on the device, or None.
         """
         chunks = self.chunks
 
@@ -320,7 +368,7 @@ class NetworkLandscape(LandscapeDefaults):
     def rest_of_network(
         self, inputs: Any, Z: Any, rest: Any, gradient: bool
     ) -> tuple[Any, Any, Callable[[], tuple[Any, Any]] | None]:
-        """Sums of losses, correct answers, and the backward pass of one chunk and block of points."""
+        """Return losses and correct answers summed over a chunk, and the backward pass, for a block of points."""
         Y, backward = self.network.forward(self.work, inputs, Z, rest)
         if self.network.classifies:
             sums, correct, dY = cross_entropy(self.work, Y, inputs.labels, gradient)
@@ -330,7 +378,7 @@ class NetworkLandscape(LandscapeDefaults):
         return sums, correct, partial(backward, dY) if gradient else None
 
     def _chunk_of_points(self, points: Any, gradient: bool, inputs: Any, total: Any) -> tuple[Any, Any]:
-        """One chunk for points (P, D) as they are; adds their gradients to ``total`` (P, D)."""
+        """Evaluate points (P, D) over one chunk; adds their gradients to ``total`` (P, D)."""
         network, work, first = self.network, self.work, self.network.n_first
         inputs = network.open(work, inputs)
         all_sums, all_correct = [], []
@@ -352,29 +400,62 @@ class NetworkLandscape(LandscapeDefaults):
 
 
 def network_landscape(
-    model: str, images: Any, variant: str = "paper", device: str = "cpu", dtype: str = "float32"
+    model: str, images: Images, variant: str = "paper", device: str = "cpu", dtype: str = "float32"
 ) -> NetworkLandscape:
-    """The loss of a network over images as a landscape.
+    """Return the mean loss of a network over images as a landscape.
+
+    The loss is the cross-entropy in nats; for the autoencoder the squared error averaged over the pixels. Forward and
+    backward passes are hand-written; ``landscape.values(points)`` and ``landscape.values_and_gradients(points)`` take
+    parameter vectors (P, D).
 
     Parameters
     ----------
-    model
-        ``"fcp"``, ``"lenet"``, ``"autoencoder"`` or ``"lstm"``.
-    images
-        ``data.train``, ``data.test``, or a slice of one: all of it is used.
-    variant
-        ``"paper"`` (ReLU, pooling before the activation) or ``"authors"`` (softplus, pooling after it).
-    device
-        ``"cpu"`` or ``"gpu"``.
-    dtype
-        ``"float32"`` or ``"float64"``.
+    model : str
+        ``"fcp"`` (a multilayer perceptron 784-50-50-10, D = 42,200), ``"lenet"`` (D = 61,706), ``"autoencoder"``
+        (784-32-32-32-784, D = 52,224) or ``"lstm"`` (D = 15,456).
+    images : Images
+        ``data.train``, ``data.test`` or a slice of either; all images are used.
+    variant : str
+        ``"paper"`` (ReLU; average pooling before the activation) or ``"authors"`` (softplus; pooling after it), as in
+        the authors' code. Autoencoder and LSTM do not differ.
+    device : str
+        ``"cpu"`` or ``"gpu"`` (CuPy).
+    dtype : str
+        ``"float32"`` or ``"float64"``, of points and gradients. Losses are float64.
+
+    Returns
+    -------
+    NetworkLandscape
+        The landscape, which every function of the package accepts.
 
     Raises
     ------
     ValueError
         If a name is unknown or there are no images.
+    TypeError
+        If ``images`` holds no images and labels.
     DeviceError
         If the device cannot be used.
+
+    References
+    ----------
+    arXiv:2602.21276, Sec. II.A and Table 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import minilandscape as ml
+    >>> from minilandscape.data import Images
+    >>> rng = np.random.default_rng(0)
+    >>> images = Images(rng.random((100, 784), dtype=np.float32), rng.integers(0, 10, 100))
+    >>> land = ml.network_landscape("fcp", images)
+    >>> land
+    <NetworkLandscape: fcp (paper) over 100 images, 42,200 parameters, float32, cpu>
+    >>> values, gradients = land.values_and_gradients(ml.initial_vector("fcp", 0)[None])
+    >>> values.shape, gradients.shape
+    ((1,), (1, 42200))
+
+    With MNIST: ``ml.network_landscape("fcp", ml.load_mnist("auto").train)``.
     """
     network = get_network(model, variant)
     if dtype not in backend.DTYPES:

@@ -1,6 +1,6 @@
 """LeNet: two 5×5 convolutions with average pooling, then 400-120-84-10, all with biases.
 
-The paper pools before the activation, so the kernels may be averaged first. The authors' code pools after it.
+The paper pools before the activation, so that the kernels can be averaged first; the authors' code pools after it.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ class Planes(NamedTuple):
     Attributes
     ----------
     X
-        (1, 32, 1, 32, N); P in place of the first 1 where each point has images of its own.
+        (1, 32, 1, 32, N); (P, 32, 1, 32, N) if each point has its own images.
     labels
         (N,) or (P, N).
     strips
-        (1 or P, 32, 1, 6, 14, N): the windows that the first layer sees of each row; a work array.
+        (1 or P, 32, 1, 6, 14, N), the windows of each row for the first layer; a work array.
     """
 
     X: Any
@@ -79,7 +79,7 @@ def _open(work: Workspace, inputs: Planes) -> Planes:
 
 
 def _first(averaged: bool, work: Workspace, inputs: Planes, rows: Any) -> Any:
-    """The first convolution of weights and biases (R, 156) -> (R, 14, corners·6, 14, N)."""
+    """Compute the first convolution, (R, 14, corners·6, 14, N), of weights and biases (R, 156)."""
     K = window_kernels(work.xp, rows[:, :150].reshape(len(rows), 6, 1, 5, 5), averaged)
     n_channels = K.shape[1]
     Z = work("first", len(rows), 14, n_channels, 14, inputs.strips.shape[-1])
@@ -94,12 +94,12 @@ def _first_backward(averaged: bool, work: Workspace, inputs: Planes, dZ: Any, in
 
 
 def _n_corners(averaged: bool) -> int:
-    """Outputs of a convolution that are kept for each window of the pooling."""
+    """Return the number of convolution outputs kept for each pooling window."""
     return 1 if averaged else len(CORNERS)
 
 
 def _add_bias(Z: Any, bias: Any) -> Any:
-    """Adds bias (P, O) to every corner of Z (P, h, corners·O, w, N)."""
+    """Add bias (P, O) to every corner of Z (P, h, corners·O, w, N)."""
     n_points, height, _, width, n_images = Z.shape
     by_corner = Z.reshape(n_points, height, -1, bias.shape[1], width * n_images)
     by_corner += bias[:, None, None, :, None]
@@ -107,13 +107,13 @@ def _add_bias(Z: Any, bias: Any) -> Any:
 
 
 def _bias_backward(dZ: Any, n_out: int) -> Any:
-    """dZ (P, h, corners·O, w, N) -> d bias (P, O)."""
+    """Map dZ (P, h, corners·O, w, N) to d bias (P, O)."""
     n_points, height, n_channels, _, _ = dZ.shape
     return dZ.reshape(n_points, height * n_channels // n_out, n_out, -1).sum(axis=3).sum(axis=1)
 
 
 def _forward(averaged: bool, work: Workspace, inputs: Planes, Z1: Any, rest: Any) -> tuple[Any, Any]:
-    """Z1 (P, 14, corners·6, 14, N) and the other parameters -> logits (P, 10, N), and the backward pass."""
+    """Map Z1 (P, 14, corners·6, 14, N) and the other parameters to logits (P, 10, N); also the backward pass."""
     xp, n_points, n_images, n_corners = work.xp, Z1.shape[0], Z1.shape[-1], _n_corners(averaged)
     activation = RELU if averaged else SOFTPLUS
     W = LAYOUT.unpack(rest, FIRST)
@@ -127,7 +127,7 @@ def _forward(averaged: bool, work: Workspace, inputs: Planes, Z1: Any, rest: Any
     A2 = activation.forward(work, "A2", Z2)  # 5
     X3 = pool(work, "X3", A2, n_corners)  # 6
     F = work("F", n_points, 16, 5, 5, n_images)
-    F[...] = X3.swapaxes(1, 2)  # 7: the channels first, as PyTorch flattens
+    F[...] = X3.swapaxes(1, 2)  # 7: channels first, the order in which PyTorch flattens
     F = F.reshape(n_points, 400, n_images)
 
     def dense(name: str, X: Any) -> Any:
@@ -142,7 +142,7 @@ def _forward(averaged: bool, work: Workspace, inputs: Planes, Z1: Any, rest: Any
     Y = dense("fc3", A4)  # 12
 
     def backward(dY: Any) -> tuple[Any, Any]:
-        """dY (P, 10, N) -> dZ1 like Z1, d rest."""
+        """Map dY (P, 10, N) to dZ1, shaped as Z1, and d rest."""
         d_rest = work("d_rest", *rest.shape)
         dW = LAYOUT.unpack(d_rest, FIRST)
 
@@ -172,7 +172,7 @@ def _forward(averaged: bool, work: Workspace, inputs: Planes, Z1: Any, rest: Any
 
 
 def network(variant: str) -> Network:
-    """LeNet with pooling, then ReLU (``paper``), or softplus, then pooling (``authors``)."""
+    """Return LeNet with pooling, then ReLU (``paper``), or with softplus, then pooling (``authors``)."""
     averaged = variant == "paper"
     return Network(
         name="lenet",

@@ -1,4 +1,4 @@
-"""Losses of a stack of points over N images, summed over the images, with their gradients."""
+"""Losses of P points summed over N images, with their gradients."""
 
 from __future__ import annotations
 
@@ -11,28 +11,27 @@ from ..backend import Workspace
 
 
 def cross_entropy(work: Workspace, Y: Any, labels: Any, gradient: bool) -> tuple[Any, Any, Any]:
-    """Cross-entropy −log softmax(y)[label], Y (P, 10, N) with the classes before the images.
+    """Compute the cross-entropy −log softmax(y)[label] of logits Y (P, 10, N).
 
-    With the largest logit taken off, e_j = exp(y_j − max y) and s the sum of e_j over the classes that are not the
-    label, the loss is log1p(s + (e_label − 1)) − (y_label − max y). Where the label has the largest logit
-    the bracket and the last term are exactly 0, and losses far below the precision of a number near 1 are resolved.
+    With e_j = exp(y_j − max y) and s the sum of e_j over all classes but the label, the loss is
+    log1p(s + (e_label − 1)) − (y_label − max y). If the label has the largest logit, the bracket and the last term are
+    exactly 0, so that losses far below the precision of a number near 1 are resolved.
 
     Parameters
     ----------
     Y
         Contiguous; overwritten.
     labels
-        (N,), or (P, N) where each point has images of its own.
+        (N,), or (P, N) if each point has its own images.
 
     Returns
     -------
     sums : (P,) float64
         The losses summed over the images.
     correct : (P,) float64
-        Of the images, those whose label has the largest logit; 1/k of one where k classes share it, as who guesses
-        among them is right.
+        The number of images whose label has the largest logit; an image counts 1/k if k classes share that logit.
     dY : (P, 10, N)
-        The gradient of the sums, in place of Y; meaningless unless ``gradient``.
+        The gradient of the sums, which overwrites Y; meaningless unless ``gradient``.
     """
     xp = work.xp
     n_points, n_classes, n_images = Y.shape
@@ -41,7 +40,7 @@ def cross_entropy(work: Workspace, Y: Any, labels: Any, gradient: bool) -> tuple
         losses, hits = (work(name, n_points, n_images) for name in ("losses", "hits"))
         cuda.elementwise("cross_entropy", *by_class, labels, *by_class, losses, hits)
         return losses.sum(axis=1, dtype=np.float64), hits.sum(axis=1, dtype=np.float64), Y
-    # One index into all numbers: four times faster than three indices that are broadcast.
+    # One index into the flat array: four times faster than three indices that are broadcast.
     flat = Y.reshape(-1)
     at_label = xp.arange(n_points)[:, None] * (n_classes * n_images) + (labels * n_images + xp.arange(n_images))
     Y -= Y.max(axis=1)[:, None]
@@ -62,7 +61,7 @@ def cross_entropy(work: Workspace, Y: Any, labels: Any, gradient: bool) -> tuple
 
 
 def probabilities(xp: Any, Y: Any) -> Any:
-    """softmax(Y) over the classes, (P, 10, N), in place."""
+    """Compute the softmax of Y (P, 10, N) over the classes, in place."""
     Y -= Y.max(axis=1)[:, None]
     xp.exp(Y, out=Y)
     Y /= Y.sum(axis=1)[:, None]
@@ -70,7 +69,7 @@ def probabilities(xp: Any, Y: Any) -> Any:
 
 
 def squared_error(work: Workspace, T: Any, centred: Any, gradient: bool) -> tuple[Any, Any]:
-    """Squared error of reconstructions ½ + ½ T, T (P, N, 784), averaged over pixels, summed over images.
+    """Compute the squared error of reconstructions ½ + ½ T, T (P, N, 784), averaged over pixels, summed over images.
 
     Parameters
     ----------
@@ -81,16 +80,20 @@ def squared_error(work: Workspace, T: Any, centred: Any, gradient: bool) -> tupl
     -------
     sums : (P,) float64
     E : (P, N, 784)
-        Twice the errors, T − (2x − 1); in place of T unless ``gradient``, whose backward pass reads T again.
+        Twice the errors, T − (2x − 1). They overwrite T unless ``gradient``, whose backward pass reads T again.
     """
     xp = work.xp
     E = work("E", *T.shape) if gradient else T
     if xp is np:
         np.subtract(T, centred, out=E)
-        squares = np.matmul(E[:, :, None], E[:, :, :, None])  # one BLAS dot an image, twice as fast as einsum
+        squares = np.matmul(
+            E[:, :, None], E[:, :, :, None]
+        )  # one BLAS dot product for each image, twice as fast as einsum
         sums = squares.sum(axis=(1, 2, 3), dtype=np.float64)
     else:
         squares = work("squares", *E.shape)
         cuda.elementwise("squared_error", T, centred, E, squares)
-        sums = squares.sum(axis=2).sum(axis=1, dtype=np.float64)  # at once it would be the work of one multiprocessor
+        sums = squares.sum(axis=2).sum(
+            axis=1, dtype=np.float64
+        )  # one sum over both axes would run on a single multiprocessor
     return sums / (4 * T.shape[2]), E

@@ -1,4 +1,4 @@
-"""The LSTM: 28 steps of 28 permuted pixels, 48 hidden units, the last hidden state to 10 classes."""
+"""The LSTM: 28 time steps of 28 permuted pixels, 48 hidden units, 10 classes from the last hidden state."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ IN, FORGET, CELL, OUT = (slice(k * UNITS, (k + 1) * UNITS) for k in range(4))
 
 
 class Sequences(NamedTuple):
-    """N images as sequences: X (T, 28, N), labels (N,); with a leading P where each point has images of its own."""
+    """N images as sequences: X (T, 28, N), labels (N,); with a leading axis P if each point has its own images."""
 
     X: Any
     labels: Any
 
 
 def _pack_batch(xp: Any, images: Any, labels: Any) -> Sequences:
-    # Images innermost first, so that whole rows are put in order.
+    # Images innermost first, so that whole rows are permuted.
     rows = xp.ascontiguousarray(images.swapaxes(-1, -2)).take(constant(xp, lstm_permutation), axis=-2)
     return Sequences(rows.reshape(*images.shape[:-2], STEPS, FEATURES, images.shape[-2]), labels)
 
@@ -45,9 +45,9 @@ def _pack(xp: Any, images: np.ndarray, labels: np.ndarray, dtype: Any) -> Sequen
 
 
 def _halves(xp: Any, dtype: Any) -> Any:
-    """(192, 1): ½ for the gates with a logistic function, σ(z) = ½ + ½ tanh(z/2), 1 for the cell's tanh.
+    """Return factors (192, 1): ½ for the logistic gates, σ(z) = ½ + ½ tanh(z/2), and 1 for the cell's tanh.
 
-    Taken into the weights, it lets one tanh serve all four gates.
+    With the weights multiplied by them, one tanh computes all four gates.
     """
     halves = xp.full((GATES, 1), 0.5, dtype)
     halves[CELL] = 1
@@ -55,12 +55,12 @@ def _halves(xp: Any, dtype: Any) -> Any:
 
 
 def _by_gate(gates: Any) -> list[Any]:
-    """(P, 192, N) as the four gates (P, 48, N); views."""
+    """Return the four gates (P, 48, N) of (P, 192, N), views."""
     return [gates[:, gate] for gate in (IN, FORGET, CELL, OUT)]
 
 
 def _first(work: Workspace, inputs: Sequences, rows: Any) -> Any:
-    """Z = ½ W_ih x of weights (R, 192·28) -> (R, T, 192, N), ½ for the logistic gates only."""
+    """Compute Z = ½ W_ih x, (R, T, 192, N), of weights (R, 192·28); the ½ is for the logistic gates only."""
     W = rows.reshape(len(rows), 1, GATES, FEATURES) * _halves(work.xp, work.dtype)
     return matmul(W, inputs.X, out=work("first", len(rows), STEPS, GATES, inputs.X.shape[-1]))
 
@@ -71,9 +71,9 @@ def _first_backward(work: Workspace, inputs: Sequences, dZ: Any, into: Any) -> N
 
 
 def _forward(work: Workspace, inputs: Sequences, Z: Any, rest: Any) -> tuple[Any, Any]:
-    """Z (P, T, 192, N), overwritten, and the other parameters -> logits (P, 10, N), and the backward pass.
+    """Map Z (P, T, 192, N), overwritten, and the other parameters to logits (P, 10, N); also the backward pass.
 
-    The hidden state carries a row of ones, so that the biases are a column of the recurrent weights.
+    The hidden state has a row of ones, so that the biases are a column of the recurrent weights.
     """
     xp, (n_points, _, _, n_images) = work.xp, Z.shape
     W = LAYOUT.unpack(rest, FIRST)
@@ -111,10 +111,10 @@ def _forward(work: Workspace, inputs: Sequences, Z: Any, rest: Any) -> tuple[Any
     Y = matmul(W_fc, last, out=work("Y", n_points, 10, n_images))  # 6
 
     def backward(dY: Any) -> tuple[Any, Any]:
-        """dY (P, 10, N) -> dZ (P, T, 192, N) in place of Z, d rest.
+        """Map dY (P, 10, N) to dZ (P, T, 192, N), which overwrites Z, and d rest.
 
-        Z is seen as the sum before a gate, so its weights are the plain ones here: half of them, times two from the
-        slope 2 σ (1 − σ) of σ = ½ + ½ tanh(z/2) along z/2, is σ (1 − σ) times all of them.
+        Here dZ is the gradient by the full sum z before a gate, with the weights as they are: the factor ½ of the
+        forward pass cancels with the slope 2 σ (1 − σ) of σ = ½ + ½ tanh(z/2) along z/2.
         """
         d_rest = work("d_rest", *rest.shape)
         dW = LAYOUT.unpack(d_rest, FIRST)
@@ -134,7 +134,7 @@ def _forward(work: Workspace, inputs: Sequences, Z: Any, rest: Any) -> tuple[Any
                 if t:
                     matmul(W_back, gates, out=dH)  # 1
                 continue
-            # What the gates' sums do to the cell and, the last, to the output.
+            # Derivatives of the cell by the gates' sums; for the output gate, of the output.
             xp.subtract(1, gates, out=slope)  # 2
             slope *= gates
             xp.multiply(gates[:, CELL], gates[:, CELL], out=slope[:, CELL])
@@ -165,7 +165,7 @@ def _forward(work: Workspace, inputs: Sequences, Z: Any, rest: Any) -> tuple[Any
 
 
 def network(variant: str) -> Network:
-    """The LSTM; both variants are the same."""
+    """Return the LSTM; both variants are the same."""
     return Network(
         name="lstm",
         variant=variant,

@@ -1,4 +1,4 @@
-"""What a network is to its landscape: a first layer that is linear in its weights, and the rest."""
+"""The interface between a network and its landscape: a first layer that is linear in its weights, and the rest."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from .parameters import Layout
 class Network:
     """The arithmetic of one model in one variant.
 
-    The parameters of the first layer are the first ``n_first`` of the vector. Its product Z is linear in them and all
-    points see the same images, so points that are combinations of a few rows have combinations of the rows' products:
-    the landscape multiplies once a row, mixes, and runs the rest once a point.
+    The parameters of the first layer are the first ``n_first`` of the vector. Its product Z is linear in them, and all
+    points see the same images. Points that are combinations of a few rows therefore have combinations of the rows'
+    products: the landscape multiplies once for each row, mixes, and runs the rest once for each point.
 
     Attributes
     ----------
     chunk
-        Images worked on at a time by one thread.
+        Images that one thread works on at a time.
     floats_per_image, first_floats
-        Numbers that the rest, and the first layer's product, hold for one image and point.
+        Numbers that the rest of the network, and the first layer's product, hold for one image and point.
     mixed_rows
-        Up to how many rows mixing the products of the first layer is cheaper than a product for each point.
+        The largest number of rows for which mixing is cheaper than one product for each point.
     sorts
-        Whether chunks of similar images are cheaper.
+        Whether chunks of similar images are cheaper: blank pixels are then skipped.
     together
-        Runs that one CPU core trains side by side on mini-batches faster than one after another.
+        Number of runs that one CPU core trains on mini-batches faster side by side than in sequence.
     pack, pack_batch
-        ``pack(xp, images, labels, dtype) -> inputs`` stores a chunk of host images (N, 784) the way the first layer
-        reads it; ``pack_batch(xp, images, labels)`` does so for a mini-batch that is on the device already,
-        (N, 784), or (P, N, 784) where each point has images of its own.
+        ``pack(xp, images, labels, dtype) -> inputs`` stores a chunk of host images (N, 784) as the first layer reads
+        it. ``pack_batch(xp, images, labels)`` does so for a mini-batch on the device, (N, 784), or (P, N, 784) if each
+        point has its own images.
     open
-        ``open(work, inputs) -> inputs`` with what is worked out from a chunk's images for all points of a pass.
+        ``open(work, inputs) -> inputs`` prepares a chunk's images for all points of a pass.
     first
         ``first(work, inputs, rows (R, n_first)) -> Z (R, …)``.
     first_backward

@@ -1,4 +1,4 @@
-"""Flat parameter vectors: which numbers belong to which tensor, and how they are drawn."""
+"""Flat parameter vectors: the place and the initial distribution of each tensor."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Block:
-    """One tensor of a flat vector.
+    """A tensor in a flat parameter vector.
 
     Attributes
     ----------
     name
         Its PyTorch name.
     shape
-        Of the tensor, row-major in the vector.
+        Shape of the tensor, which is row-major in the vector.
     fan_in
-        It is drawn from the uniform distribution on ±1/√fan_in, PyTorch's default.
+        Its initial values are uniform on ±1/√fan_in, PyTorch's default.
     start, stop
         Its place in the vector.
     """
@@ -40,7 +40,7 @@ class Layout:
 
     @classmethod
     def of(cls, *tensors: tuple[str, tuple[int, ...], int]) -> Layout:
-        """From (name, shape, fan_in) in their order."""
+        """Make a layout of tensors (name, shape, fan_in) in their order."""
         blocks, start = [], 0
         for name, shape, fan_in in tensors:
             blocks.append(Block(name, shape, fan_in, start, start + prod(shape)))
@@ -49,11 +49,11 @@ class Layout:
 
     @property
     def size(self) -> int:
-        """D, the number of parameters."""
+        """Return D, the number of parameters."""
         return self.blocks[-1].stop
 
     def unpack(self, points: Any, start: int = 0) -> dict[str, Any]:
-        """Views (P, *shape) by name into a stack of vectors that begins with parameter ``start``."""
+        """Return views (P, *shape) by name into points whose first parameter is number ``start``."""
         return {
             b.name: points[:, b.start - start : b.stop - start].reshape(len(points), *b.shape)
             for b in self.blocks
@@ -61,6 +61,6 @@ class Layout:
         }
 
     def draw(self, rng: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
-        """A vector (D,), each tensor uniform on ±1/√fan_in."""
+        """Draw a parameter vector (D,), each tensor uniform on ±1/√fan_in."""
         parts = [rng.uniform(-1 / sqrt(b.fan_in), 1 / sqrt(b.fan_in), b.stop - b.start) for b in self.blocks]
         return np.concatenate(parts).astype(dtype)

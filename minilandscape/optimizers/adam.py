@@ -1,4 +1,4 @@
-"""Adam (Kingma and Ba, 2014) on an array of any shape."""
+"""Adam (D. P. Kingma and J. Ba, arXiv:1412.6980) on an array of any shape."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..backend import array_module
 
 
 class Adam:
-    """The moments of Adam and its update.
+    """Adam's moments and update.
 
     m ← β₁ m + (1 − β₁) g, v ← β₂ v + (1 − β₂) g², x ← x − lr m̂ / (√v̂ + ε), with m̂ = m / (1 − β₁ᵏ) and
     v̂ = v / (1 − β₂ᵏ) after k updates.
@@ -21,10 +21,10 @@ class Adam:
     betas, eps
         β₁, β₂ and ε.
     relative
-        Takes ε times the largest |g| of the step in its place, so that no unit in which x or the function is measured
-        matters. (√v̂ would remember a wall for thousands of steps, and swallow all other slopes meanwhile.)
+        Use ε times the largest |g| of the current gradient instead of ε, so that the units of x and of the function
+        have no effect. (A scale from √v̂ would be dominated for thousands of steps by one very large gradient.)
     state
-        What :attr:`state` gave, to go on from.
+        A value of :attr:`state` to resume from.
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class Adam:
 
     @property
     def state(self) -> tuple[Any, ...]:
-        """(k, m, v), copies; empty before the first update."""
+        """Return (k, m, v), copies; empty before the first update."""
         return () if self._m is None else (self._k, self._m.copy(), self._v.copy())
 
     def update(self, x: Any, g: Any) -> None:
-        """One step on x, in place; g is left as it is."""
+        """Update x in place by the gradient g, which is not changed."""
         xp = array_module(x)
         if self._m is None:
             self._m, self._v = xp.zeros_like(x), xp.zeros_like(x)
@@ -62,7 +62,7 @@ class Adam:
         step /= sqrt(1 - beta2**self._k)
         if self.relative:
             step += self.eps * abs(g).max()
-            step[self._v == 0] = inf  # no slope yet, or one whose square underflows, leads nowhere
+            step[self._v == 0] = inf  # no move without a gradient, or with one whose square underflows
         else:
             step += self.eps
         xp.divide(self._m, step, out=step)

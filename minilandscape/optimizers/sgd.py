@@ -15,18 +15,18 @@ from .adam import Adam
 
 @dataclass(frozen=True)
 class EpochState:
-    """One pass over the images.
+    """The state after one pass over the images.
 
     Attributes
     ----------
     epoch
-        Passes done.
+        Number of passes done.
     x
-        The parameters, a copy: (D,), or (K, D) of K runs.
+        The parameters, a copy: (D,), or (K, D) for K runs.
     evaluations
-        Gradients over mini-batches, one each, since the start; of one run.
+        Gradients over mini-batches of one run since the start, each counted as one.
     rng
-        The generators' states, from which the next orders of the images are drawn; one a run.
+        The generators' states, from which the next orders of the images are drawn, one for each run.
     moments
         Adam's (step count, first, second moments); empty for SGD.
     """
@@ -47,32 +47,32 @@ def sgd(
     batch_size: int = 64,
     state: EpochState | None = None,
 ) -> Iterator[EpochState]:
-    """Plain stochastic gradient descent, ω ← ω − lr g over mini-batches; yields after every epoch.
+    """Minimise by stochastic gradient descent, ω ← ω − lr g over mini-batches; yields after every epoch.
 
     Parameters
     ----------
     landscape
         Has ``n_images`` and ``batch_values_and_gradients(points, indices)``.
     x
-        The start (D,); or (K, D), K runs that go side by side, each with the bits that it has alone.
+        The start (D,), or (K, D) for K runs side by side, each bit-identical to the run alone.
     rng
-        Draws one order of the images an epoch, on the host; K generators for K runs.
+        Draws one order of the images for each epoch, on the host; K generators for K runs.
     lr
         Learning rate.
     batch_size
         Images in a mini-batch; the last of an epoch may be smaller.
     state
-        A state to go on from, in place of x and the generator's own state.
+        A state to resume from; it replaces x and the generators' states.
 
     Yields
     ------
     EpochState
-        Epoch 0 before any step (or ``state`` again), then one after each pass; without end.
+        Epoch 0 before any update (or ``state`` again), then one after each pass, without end.
 
     Raises
     ------
     ValueError
-        If lr is not finite and above 0, batch_size is below 1, or the start and the generators do not fit.
+        If lr is not finite and above 0, batch_size is below 1, or the number of generators is not that of the runs.
     """
 
     def update(x: Any, g: Any) -> None:
@@ -91,7 +91,7 @@ def adam_batches(
     batch_size: int = 64,
     state: EpochState | None = None,
 ) -> Iterator[EpochState]:
-    """Adam over mini-batches; parameters and states as in :func:`sgd`."""
+    """Minimise by Adam over mini-batches; parameters and states are those of :func:`sgd`."""
     moments = Adam(lr=lr) if state is None or not state.moments else Adam(lr=lr, state=state.moments)
     return _epochs(landscape, x, rng, lr, batch_size, state, moments.update, lambda: moments.state)
 
@@ -120,7 +120,7 @@ def _epochs(
     if state.x.ndim > 2 or state.x.size != len(rngs) * landscape.size:
         raise ValueError(
             f"the start has shape {tuple(state.x.shape)}; expected ({landscape.size},), or "
-            f"({len(rngs)}, {landscape.size}), one row a generator"
+            f"({len(rngs)}, {landscape.size}), one row for each generator"
         )
     yield state
     x, epoch, gradients = to_device(state.x, landscape.device, landscape.dtype).copy(), state.epoch, state.evaluations
@@ -128,7 +128,7 @@ def _epochs(
     n = landscape.n_images
     while True:
         orders = np.stack([generator.permutation(n) for generator in rngs])
-        # A rate that is too large is seen in the losses; NumPy's warnings would name lines in here.
+        # Too large a learning rate shows in the losses; NumPy's warnings would name lines of this file.
         with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
             for start in range(0, n, batch_size):
                 _, g = landscape.batch_values_and_gradients(stack, orders[:, start : start + batch_size])
