@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, checked when read, never unpickled."""
+"""Files: written atomically, checked when read, never unpickled."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 FORMAT = 1
-#: Bytes; file systems allow 255, of which a random part and the suffix take 12.
+#: Bytes of a temporary file's prefix; file systems allow 255 for a name, of which 12 are a random part and the suffix.
 LONGEST_PREFIX = 240
-#: Seconds between looks at a lock that another process holds.
+#: Seconds between attempts to take a lock that another process holds.
 LOOK_EVERY = 0.1
 
 #: Names and indices that lead to a value within a document.
@@ -31,29 +31,29 @@ Place = tuple[str | int, ...]
 
 
 class DamagedFileError(ValueError):
-    """A file is cut off or changed, or another program's; the message names it."""
+    """Raised if a file is cut off, changed or of another program; the message names it."""
 
 
 def write_atomic(path: str | os.PathLike[str], content: bytes) -> Path:
-    """Writes a file whole or not at all, and durably; returns its path.
+    """Write a file atomically and durably, and return its path.
 
-    The content goes to a temporary file in the same folder, ``.NAME.….tmp`` (with no more of a long name than fits),
-    which is flushed to disk and renamed; then the folder is flushed, so that the file outlasts a power cut.
+    The content goes to a temporary file in the same folder, ``.NAME.….tmp`` (long names are cut), which is flushed to
+    disk and renamed. Then the folder is flushed, so that the file survives a power cut.
 
     Parameters
     ----------
     path
-        A symbolic link is kept: the file that it points to is written. A file that is replaced keeps its permissions
-        and, where that may be, its owner; a new one gets those of the umask. A device or a pipe, such as
-        ``/dev/stdout``, is written as it is. Folders that do not exist are made.
+        A symbolic link is kept: the file that it points to is written. A replaced file keeps its permissions and, if
+        permitted, its owner; a new one has the permissions of the umask. A device or a pipe, such as ``/dev/stdout``,
+        is written directly. Missing folders are made.
     content
-        All of it.
+        The whole content.
 
     Raises
     ------
     OSError
-        If the file cannot be written: a file without write permission is refused, though its folder would allow its
-        replacement.
+        If the file cannot be written. A file without write permission is refused even if its folder would permit
+        replacing it.
     """
     path = Path(path)
     try:
@@ -61,12 +61,12 @@ def write_atomic(path: str | os.PathLike[str], content: bytes) -> Path:
     except FileNotFoundError:
         before = None
     if before is not None and (not stat.S_ISREG(before.st_mode) or path.is_relative_to("/dev")):
-        # What stands for an open file, such as a redirected /dev/stdout, keeps what is in it. Folders are refused.
+        # An open file, such as a redirected /dev/stdout, keeps its content. Folders are refused.
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND), "wb") as special:
             special.write(content)
         return path
     if before is not None:
-        os.close(os.open(path, os.O_WRONLY))  # refuses what is read-only
+        os.close(os.open(path, os.O_WRONLY))  # refuses a read-only file
     target = Path(os.path.realpath(path))
     if target.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
@@ -79,7 +79,7 @@ def write_atomic(path: str | os.PathLike[str], content: bytes) -> Path:
             os.fsync(file.fileno())
         if before is not None:
             if hasattr(os, "chown"):
-                with suppress(PermissionError):  # to give a file to another user is root's
+                with suppress(PermissionError):  # only root may give a file to another user
                     os.chown(temporary, before.st_uid, before.st_gid)
             os.chmod(temporary, stat.S_IMODE(before.st_mode))
         os.replace(temporary, target)
@@ -91,7 +91,7 @@ def write_atomic(path: str | os.PathLike[str], content: bytes) -> Path:
 
 
 def unfinished_files(path: str | os.PathLike[str]) -> list[Path]:
-    """Temporary files of :func:`write_atomic` for a path, which killed processes left."""
+    """Return the temporary files that killed processes left of :func:`write_atomic` for a path."""
     target = Path(os.path.realpath(path))
     return list(target.parent.glob(f"{glob.escape(_temporary_prefix(target))}*.tmp"))
 
@@ -99,12 +99,12 @@ def unfinished_files(path: str | os.PathLike[str]) -> list[Path]:
 def _temporary_prefix(target: Path) -> str:
     prefix = f".{target.name}."
     if len(os.fsencode(prefix)) > LONGEST_PREFIX:
-        prefix = os.fsencode(prefix)[:LONGEST_PREFIX].decode(errors="ignore")  # must not end within a letter
+        prefix = os.fsencode(prefix)[:LONGEST_PREFIX].decode(errors="ignore")  # must not end within a character
     return prefix
 
 
 def _new_temporary(target: Path) -> tuple[int, Path]:
-    """A new file beside the target, open for writing, with the permissions that the kernel gives an ordinary file."""
+    """Open a new file beside the target for writing, with the permissions of an ordinary new file."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     while True:
         temporary = target.with_name(f"{_temporary_prefix(target)}{secrets.token_hex(4)}.tmp")
@@ -113,7 +113,7 @@ def _new_temporary(target: Path) -> tuple[int, Path]:
 
 
 def _make_folder(folder: Path) -> None:
-    """Makes a folder and those above it, each recorded in the one above."""
+    """Make a folder and its parents, and flush each parent to disk."""
     if folder.is_dir():
         return
     _make_folder(folder.parent)
@@ -122,12 +122,12 @@ def _make_folder(folder: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Flushes a folder's list of files to disk, where the system can do that."""
+    """Flush a folder's list of files to disk, if the system can."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     try:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except PermissionError:  # a folder that may be written but not listed
+    except PermissionError:  # a folder that permits writing but not listing
         return
     try:
         os.fsync(handle)
@@ -140,27 +140,29 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def locked(path: str | os.PathLike[str], notify: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Holds a lock file, which is made and removed; others wait, and the lock of a process that dies is free at once.
+    """Hold a lock file within the block; other processes wait. The lock of a process that dies is released at once.
 
     Parameters
     ----------
     path
-        The lock. Its folder is made where it does not exist.
+        The lock file, which is made and removed again. A missing folder is made.
     notify
-        Called with one line where another process, or thread, holds it.
+        Called with one line of text if another process or thread holds the lock.
 
     Notes
     -----
-    It is a lock of ``flock``, which Linux passes on to NFS. Where there is none, as on Windows and on some network file
-    systems, nothing is locked.
+    It is a lock of ``flock``, which Linux passes on to NFS. Nothing is locked without ``flock``, as on Windows and on
+    some network file systems.
     """
     handle = _acquire(Path(path), notify)
     try:
         yield
     finally:
         if handle is not None:
-            if _is_at(handle, Path(path)):  # else it was taken away meanwhile, and another holds the one in its place
-                Path(path).unlink(missing_ok=True)  # while it is held: who waits for it sees that it is another file's
+            if _is_at(
+                handle, Path(path)
+            ):  # else it was removed meanwhile, and another process holds the file in its place
+                Path(path).unlink(missing_ok=True)  # while it is held: processes that wait for it see that it is gone
             os.close(handle)
 
 
@@ -173,7 +175,7 @@ def _acquire(path: Path, notify: Callable[[str], None] | None) -> int | None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except FileNotFoundError:  # who held the lock took the folder away with it
+        except FileNotFoundError:  # the process that held the lock removed the folder, too
             continue
         try:
             while True:
@@ -183,7 +185,7 @@ def _acquire(path: Path, notify: Callable[[str], None] | None) -> int | None:
                 except BlockingIOError:
                     if notify is not None:
                         holder = os.pread(handle, 1000, 0).decode(errors="replace").strip() or "another process"
-                        notify(f"waiting for {holder}, which is at work in {path.parent}")
+                        notify(f"waiting for {holder}, which works in {path.parent}")
                         notify = None
                     time.sleep(LOOK_EVERY)
             if _is_at(handle, path):
@@ -198,11 +200,11 @@ def _acquire(path: Path, notify: Callable[[str], None] | None) -> int | None:
         except BaseException:
             os.close(handle)
             raise
-        os.close(handle)  # whoever held it has removed it
+        os.close(handle)  # the process that held it has removed it
 
 
 def _is_at(handle: int, path: Path) -> bool:
-    """Whether an open file is the one that a path leads to."""
+    """Return whether an open file is the one at a path."""
     try:
         return os.path.samestat(os.fstat(handle), os.stat(path))
     except FileNotFoundError:
@@ -210,15 +212,15 @@ def _is_at(handle: int, path: Path) -> bool:
 
 
 def json_text(document: Any) -> str:
-    """A document as strict JSON that a person can read; numbers that are not finite become null.
+    """Return a document as strict, indented JSON; numbers that are not finite become null.
 
-    NumPy's numbers are numbers like any other, its arrays are lists, and paths are text.
+    NumPy's numbers become numbers, its arrays lists, and paths text.
     """
     return json.dumps(_strict(document, ()), indent=2, allow_nan=False)
 
 
 def _strict(value: Any, place: Place, lost: dict[Place, str] | None = None) -> Any:
-    """What JSON can hold of a value; ``lost`` gathers the numbers that are not finite, by their place in it."""
+    """Convert a value to types of JSON; ``lost`` collects numbers that are not finite, by their place in it."""
     if isinstance(value, np.generic):
         value = value.item()
     elif isinstance(value, np.ndarray):
@@ -238,35 +240,35 @@ def _strict(value: Any, place: Place, lost: dict[Place, str] | None = None) -> A
 
 
 def write_json(path: str | os.PathLike[str], document: Any) -> Path:
-    """A JSON document that a person can read."""
+    """Write a document as indented JSON."""
     return write_atomic(path, (json_text(document) + "\n").encode())
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """A JSON document; ValueError names the file where it is not one."""
+    """Read a JSON document; ValueError names the file if it is not JSON."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8-sig"))  # some editors mark the encoding
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))  # some editors write a byte-order mark
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a JSON document: {error}") from None
 
 
 def write_vectors(path: str | os.PathLike[str], vectors: np.ndarray) -> Path:
-    """One vector (D,) or a set (K, D) as a plain ``.npy``."""
+    """Write one vector (D,) or a set (K, D) as a plain ``.npy`` file."""
     buffer = io.BytesIO()
     np.save(buffer, np.ascontiguousarray(vectors), allow_pickle=False)
     return write_atomic(path, buffer.getvalue())
 
 
 def read_vectors(path: str | os.PathLike[str]) -> np.ndarray:
-    """One vector (D,) or a set (K, D) from a ``.npy`` file, checked.
+    """Read one vector (D,) or a set (K, D) from a ``.npy`` file, and check it.
 
     Raises
     ------
     OSError
         If the file cannot be read.
     ValueError
-        If it is empty, no ``.npy`` file, not of a real floating type, not of one or two dimensions, or holds values
-        that are not finite. The message names the file.
+        If it is empty, not a ``.npy`` file, not real numbers, not one- or two-dimensional, or holds values that are not
+        finite. The message names the file.
     """
     path = Path(path)
     if path.is_dir():
@@ -282,7 +284,7 @@ def read_vectors(path: str | os.PathLike[str]) -> np.ndarray:
         if "Object arrays" in str(error):
             raise ValueError(f"{path} holds Python objects, which are never loaded; expected floats") from None
         raise ValueError(f"{path} is damaged: {error}") from None
-    except Exception as error:  # a header that is cut off or does not parse
+    except Exception as error:  # a header that is cut off or cannot be parsed
         raise ValueError(f"{path} is damaged: {error}") from None
     if vectors.dtype.kind not in "fiu":
         raise ValueError(f"{path} holds {vectors.dtype} values; expected floats")
@@ -299,7 +301,7 @@ def read_vectors(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def sha256(vector: np.ndarray) -> str:
-    """The SHA-256 of a vector's little-endian bytes, in hexadecimal."""
+    """Return the SHA-256 of a vector's little-endian bytes, in hexadecimal."""
     little = np.ascontiguousarray(vector, dtype=vector.dtype.newbyteorder("<"))
     return hashlib.sha256(little.tobytes()).hexdigest()
 
@@ -368,16 +370,16 @@ def read_result(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.n
             if found == kind and version <= FORMAT:
                 arrays = {name: file[name] for name in file.files if name != "json"}
                 listed = metadata.pop("arrays")
-                if sorted(arrays) != listed:  # a damaged archive may lack members without a word
+                if sorted(arrays) != listed:  # a damaged archive may lack members without an error
                     raise ValueError(f"it holds the arrays {sorted(arrays)}; expected {listed}")
                 for place, number in metadata.pop("not_finite", []):
                     within = metadata
                     for name in place[:-1]:
                         within = within[name]
                     within[place[-1]] = float(number)
-    except MemoryError:  # says nothing about the file
+    except MemoryError:  # not a fault of the file
         raise
-    except Exception as error:  # zip, NumPy and JSON each have many words for a damaged file
+    except Exception as error:  # zip, NumPy and JSON raise many types of errors for a damaged file
         raise DamagedFileError(f"{path} is not a {kind} file of minilandscape, or is damaged: {error}") from None
     if found != kind:
         raise ValueError(f"{path} is a {found} file; expected a {kind} file")

@@ -1,8 +1,8 @@
-"""What CuPy leaves to be done on a GPU: products that a graph may hold, kernels, and graphs of many small operations.
+"""What CuPy lacks on a GPU: products that CUDA graphs can hold, kernels, and graphs of many small operations.
 
-To launch an operation costs the host ten microseconds and more, which is longer than most of these take on the device.
-A CUDA graph holds all of a pass and is launched at once. CuPy records its own kernels into one but refuses cuBLAS while
-it does, so products go to cuBLAS from here. May import `backend`.
+Launching an operation takes the host ten microseconds or more, which is longer than most of these operations take. A
+CUDA graph holds all operations of a pass and is launched as one. CuPy can record its own kernels into a graph, but not
+its products, which are therefore sent to cuBLAS from here. May import `backend`.
 """
 
 from .graphs import GraphMemory, Recorder

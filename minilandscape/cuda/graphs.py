@@ -1,4 +1,4 @@
-"""CUDA graphs: passes that are recorded once and launched at once."""
+"""CUDA graphs: passes that are recorded once and launched as one."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ import numpy as np
 from ..backend import cupy_module
 from . import products
 
-#: Graphs that a recorder keeps; the one that was used the longest ago goes first.
+#: Graphs that a recorder keeps; the least recently used one is dropped first.
 MOST_GRAPHS = 16
 #: CUDA's name for the default stream of the calling thread.
 PER_THREAD_STREAM = 2
 
 
 class GraphMemory:
-    """Where graphs work that run one after another: it holds as much as the largest of them needs."""
+    """Memory shared by graphs that run one after another: as much as the largest of them needs."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self._of_stream: dict[Hashable, tuple[Any, Any, list[Any]]] = {}
 
     def of_stream(self, stream: Hashable) -> tuple[Any, Any, list[Any]]:
-        """For the graphs that are launched on a stream: their memory pool, the stream that they are recorded on, and
-        all that the pool has taken.
+        """Return memory pool, recording stream and list of allocations for the graphs that are launched on a stream.
 
-        Graphs work there for good, but a pool that finds no more memory gives back what no array holds. So it is held.
+        Graphs use their memory as long as they exist, but a pool that runs out of memory frees blocks that no array
+        holds. The list keeps them.
         """
         if stream not in self._of_stream:
             cuda = cupy_module().cuda
@@ -45,10 +45,10 @@ class GraphMemory:
 
 
 class Recorder:
-    """Calls functions of device arrays, records each at its second call, and replays the recording from then on.
+    """Calls functions of device arrays; records each at its second call and replays the recording from then on.
 
-    What is recorded must not read or write the host's memory, and must do the same whenever its key, and the shapes and
-    types of its arguments, are the same. Where a recording fails the functions are called as they are.
+    A recorded function must not read or write host memory, and must do the same whenever its key and the shapes and
+    types of its arguments are the same. If a recording fails, functions are called without one.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class Recorder:
     Attributes
     ----------
     refused
-        Why a recording failed; None where none did.
+        Why a recording failed; None if none did.
     """
 
     def __init__(self, memory: GraphMemory) -> None:
@@ -70,7 +70,7 @@ class Recorder:
         return sum(graph is not None for graph in self._graphs.values())
 
     def __call__(self, key: Hashable, function: Callable[..., tuple[Any, ...]], *inputs: Any) -> tuple[Any, ...]:
-        """``function(*inputs)``, arrays of the device, from arrays of the device or the host."""
+        """Return ``function(*inputs)``, arrays of the device, from arrays of the device or the host."""
         stream = _current_stream()
         key = (key, stream, *((x.shape, x.dtype.char) for x in inputs))
         with self._memory.lock:
@@ -82,7 +82,7 @@ class Recorder:
                 if (graph := self._graphs[key]) is not None:
                     return graph(inputs)
         results = function(*(cupy_module().asarray(x) for x in inputs))
-        if not known:  # it has ended, so kernels are compiled and constants sent, which a recording cannot
+        if not known:  # the first call compiles kernels and sends constants, which a recording cannot do
             with self._memory.lock:
                 self._graphs.setdefault(key)
                 while len(self._graphs) > MOST_GRAPHS:
@@ -92,24 +92,24 @@ class Recorder:
     def _recorded(
         self, stream: Hashable, function: Callable[..., tuple[Any, ...]], inputs: tuple[Any, ...]
     ) -> _Graph | None:
-        """The graph of a call, or None and why."""
+        """Record the graph of a call; returns None, and sets ``refused``, if that fails."""
         pool, recorded_on, held = self._memory.of_stream(stream)
         before = len(held)
         try:
             return _Graph(function, inputs, pool, recorded_on)
-        except Exception as error:  # every way in which recording can fail means the same: do without
+        except Exception as error:  # every failure is handled alike: work without a recording
             self.refused = error
         reason: BaseException | None = self.refused
-        while reason is not None:  # tracebacks hold the arrays that the recording has made
+        while reason is not None:  # tracebacks hold arrays of the recording
             reason.__traceback__ = None
             reason = reason.__cause__ or reason.__context__
         pool.free_all_blocks()
-        del held[before:]  # which may be what was too large; what graphs work on stays
+        del held[before:]  # of this recording only; memory of other graphs stays
         return None
 
 
 def _current_stream() -> Hashable:
-    """What tells the current stream from all others: each thread's default stream goes by the same address."""
+    """Return what identifies the current stream: the default streams of all threads have the same address."""
     cuda = cupy_module().cuda
     stream = cuda.get_current_stream().ptr
     return cuda.runtime.getDevice(), stream, threading.get_ident() if stream == PER_THREAD_STREAM else None
@@ -118,8 +118,8 @@ def _current_stream() -> Hashable:
 class _Graph:
     """A recorded call: arguments are copied to where the recording reads them, results from where it writes them.
 
-    All that it works on is the pool's for good, and so is cuBLAS's workspace, which the thread's end would free. The
-    pool gives to others what the call gave back, so results are copied before another graph runs.
+    Its memory, and cuBLAS's workspace, belong to the pool, so the end of the thread does not free them. Other graphs
+    use the same memory, so results are copied before another graph runs.
     """
 
     def __init__(
@@ -137,10 +137,10 @@ class _Graph:
                 self._graph = stream.end_capture()
 
     def __call__(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        for own, given in zip(self._inputs, inputs, strict=True):
+        for buffer, given in zip(self._inputs, inputs, strict=True):
             if isinstance(given, np.ndarray):
-                own.set(given)
+                buffer.set(given)
             else:
-                own[...] = given
+                buffer[...] = given
         self._graph.launch()
         return tuple(output.copy() for output in self._outputs)

@@ -1,4 +1,4 @@
-"""Elementwise functions that are one kernel each."""
+"""Elementwise functions, each as one kernel."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ def _kernel(name: str) -> Any:
 
 
 def elementwise(name: str, *arrays: Any) -> None:
-    """One of :data:`KERNELS` over arrays that broadcast, those that it reads and then those that it writes.
+    """Apply one of :data:`KERNELS` to arrays that broadcast: its inputs, then its outputs.
 
-    One that it writes may be one that it reads.
+    An output may be one of the inputs.
     """
     _kernel(name)(*arrays)
 
 
 def _cross_entropy(n_classes: int) -> tuple[str, str, str]:
-    """Logits and label -> the gradient by the logits, the loss, and what the label's place is worth, of one image.
+    """Return the kernel from logits and label to gradient, loss and correctness of one image.
 
-    1 where the label alone has the largest logit, 1/k where k classes share it, else 0.
+    Correctness is 1 if the label alone has the largest logit, 1/k if k classes share it, else 0.
     """
     each = range(n_classes)
     top = "y0"
@@ -33,7 +33,7 @@ def _cross_entropy(n_classes: int) -> tuple[str, str, str]:
     statements = [f"T top = {top}"]
     statements += [f"T is{k} = T(label == {k})" for k in each]
     statements += [f"T e{k} = exp(y{k} - top)" for k in each]
-    # 0 times an infinite logit is no number, as is the loss that it makes.
+    # 0 times an infinite logit is NaN, and so is the loss.
     statements += ["T at = " + " + ".join(f"is{k} * (y{k} - top)" for k in each)]
     statements += ["T e = " + " + ".join(f"is{k} * e{k}" for k in each)]
     statements += ["T off = " + " + ".join(f"(T(1) - is{k}) * e{k}" for k in each)]
@@ -44,8 +44,8 @@ def _cross_entropy(n_classes: int) -> tuple[str, str, str]:
     return reads, ", ".join(f"T d{k}" for k in each) + ", T loss, T hit", ";".join(statements)
 
 
-#: What each reads, what it writes, and how: elementwise functions for which CuPy, operation by operation, would read
-#: and write the same memory many times. Statements are assignments that are C++ and, but for the type, Python.
+#: Name -> inputs, outputs and statements of a function for which CuPy, operation by operation, would read and write the
+#: same memory many times. Statements are assignments that are valid C++ and, apart from the type, Python.
 KERNELS = {
     "relu_backward": ("T g, T a", "T d", "d = g * T(a > T(0))"),
     "softplus": ("T z", "T a", "a = max(z, T(0)) + log1p(exp(-max(z, -z)))"),
@@ -53,7 +53,7 @@ KERNELS = {
     "squared_error": ("T t, T x", "T e, T square", "T d = t - x; e = d; square = d * d"),
     "tanh_backward": ("T g, T t", "T d", "d = g * (T(1) - t * t)"),
     "cross_entropy": _cross_entropy(10),
-    # Sums before the gates, in two parts, and the cell's state before -> gates, state, its tanh, output.
+    # Sums before the gates, in two parts, and the old state of the cell -> gates, state, its tanh, output.
     "lstm": (
         "T zi, T zf, T zg, T zo, T ri, T rf, T rg, T ro, T c0",
         "T vi, T vf, T vg, T vo, T c, T u, T h",
@@ -67,8 +67,8 @@ KERNELS = {
         h = vo * u
         """,
     ),
-    # Gates, the state before, tanh of the state, gradients of the output and of the state -> gradients of the gates'
-    # sums and of the state before.
+    # Gates, old state, tanh of the state, gradients by the output and by the state -> gradients by the gates' sums
+    # and by the old state.
     "lstm_backward": (
         "T vi, T vf, T vg, T vo, T c0, T u, T dh, T dc",
         "T di, T df, T dg, T dq, T dc0",

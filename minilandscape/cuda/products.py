@@ -1,4 +1,4 @@
-"""Products of stacks of matrices by cuBLAS, which a recording takes; CuPy refuses its own while it records."""
+"""Products of stacks of matrices by cuBLAS that can be recorded; CuPy refuses its own products while it records."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ import numpy as np
 
 from ..backend import cupy_module
 
-#: Bytes that cuBLAS may use beside its operands; a graph must not allocate them itself.
+#: Bytes of cuBLAS's workspace; a graph must not allocate it.
 CUBLAS_WORKSPACE = 32 << 20
 NOT_TRANSPOSED, TRANSPOSED = 0, 1
-#: A device has about so many multiprocessors, a tile of a product so many rows and columns, and a sum that is cut, to
-#: keep them busy, at least so many terms a part.
+#: Approximate number of multiprocessors of a device, rows and columns of a tile of a product, and least number of terms
+#: in a part of a sum that is cut to use all multiprocessors.
 MULTIPROCESSORS, TILE, LEAST_SUM = 128, 64, 500
 
 
 class Matrices(NamedTuple):
-    """A stack of matrices as cuBLAS, which thinks in columns, finds them in memory.
+    """The memory layout of a stack of matrices for cuBLAS, which is column-major.
 
     Attributes
     ----------
     transposed
-        Whether it has to turn them.
+        Whether cuBLAS has to transpose them.
     ld
-        Numbers from the beginning of one row, or of one column where ``transposed``, to the next.
+        Leading dimension: numbers from the start of one row, or column if ``transposed``, to the next.
     strides
-        Numbers from one matrix to the next, for each leading axis.
+        Numbers from one matrix to the next along each leading axis.
     """
 
     transposed: int
@@ -41,7 +41,7 @@ class Matrices(NamedTuple):
 
 
 def as_cublas(array: Any) -> Matrices | None:
-    """How cuBLAS reads an array (…, R, C); None where it cannot, and a copy is needed."""
+    """Return how cuBLAS reads an array (…, R, C); None if it cannot without a copy."""
     rows, columns = array.shape[-2:]
     *leading, per_row, per_column = (stride // array.itemsize for stride in array.strides)
     if per_column == 1 or columns == 1:
@@ -56,7 +56,7 @@ def as_cublas(array: Any) -> Matrices | None:
 
 
 def merged(shape: Sequence[int], *strides: Sequence[int]) -> list[tuple[int, tuple[int, ...]]]:
-    """Leading axes as few as they can be: the length of each, and each operand's stride along it."""
+    """Merge leading axes where possible; returns the length of each and each operand's stride along it."""
     axes: list[tuple[int, tuple[int, ...]]] = []
     for n, steps in zip(shape, zip(*strides, strict=True), strict=True):
         if n == 1:
@@ -69,9 +69,9 @@ def merged(shape: Sequence[int], *strides: Sequence[int]) -> list[tuple[int, tup
 
 
 def parts_of_a_sum(n_inner: int, n_rows: int, n_columns: int, count: int) -> int:
-    """Into how many parts the sums of ``count`` products are cut, so that they keep the whole device at work.
+    """Return the number of parts into which the sums of ``count`` products are cut to use the whole device.
 
-    cuBLAS gives a tile of an output to one multiprocessor, however long its sum. A single product it cuts by itself.
+    cuBLAS computes a tile of an output on one multiprocessor, however long its sum. It cuts a single product itself.
     """
     tiles = count * -(-n_rows // TILE) * -(-n_columns // TILE)
     if count == 1 or tiles >= MULTIPROCESSORS:
@@ -81,9 +81,9 @@ def parts_of_a_sum(n_inner: int, n_rows: int, n_columns: int, count: int) -> int
 
 
 def matmul(a: Any, b: Any, out: Any = None) -> Any:
-    """``a (…, M, K) @ b (…, K, N)`` of CuPy's arrays, into ``out`` where it is given.
+    """Return ``a (…, M, K) @ b (…, K, N)`` of CuPy's arrays, in ``out`` if it is given.
 
-    As ``cupy.matmul``, but a recording takes it, and leading axes that are broadcast cost nothing.
+    Like ``cupy.matmul``, but it can be recorded, and broadcast leading axes cost nothing.
     """
     cupy = cupy_module()
     shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
@@ -117,7 +117,7 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
         read.append((factor, matrices, steps))
     (a, A, a_steps), (b, B, b_steps) = read
     axes = merged(out.shape[:-2], a_steps, b_steps, into.strides)
-    # Row-major out is outᵀ = bᵀ aᵀ to cuBLAS, and so are the factors that it need not turn.
+    # To cuBLAS the row-major out is outᵀ = bᵀ aᵀ; factors that are not transposed are read the same way.
     how = a.dtype.char, (B.transposed, A.transposed), (n_columns, n_rows, n_inner)
     operands = (b, B.ld, 1), (a, A.ld, 0), (out, into.ld, 2)
     if len(axes) < 2:
@@ -134,7 +134,7 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
 
 
 def _cut(array: Any, axis: int, n_parts: int) -> Any:
-    """(…, R, C) -> (…, n_parts, R, C) with one of the two axes cut into parts; a view."""
+    """Cut one of the last two axes of (…, R, C) into parts, (…, n_parts, R, C), a view."""
     shape, strides = list(array.shape), list(array.strides)
     shape[axis] //= n_parts
     shape.insert(-2, n_parts)
@@ -142,9 +142,9 @@ def _cut(array: Any, axis: int, n_parts: int) -> Any:
     return cupy_module().lib.stride_tricks.as_strided(array, shape, strides)
 
 
-@cache  # graphs read them, so they stay
+@cache  # graphs read them, so they must stay
 def _offsets(device: int, lengths: tuple[int, ...], strides: tuple[int, ...]) -> Any:
-    """Where, in bytes from the first, each matrix of a stack begins, on the device."""
+    """Return the offset of each matrix of a stack from the first, in bytes, on the device."""
     places = np.indices(lengths).reshape(len(lengths), -1)
     return cupy_module().asarray(np.array(strides, dtype=np.int64) @ places)
 
@@ -172,7 +172,7 @@ class Cublas:
             function.argtypes = [*front, *[pointer, number, distance] * 2, pointer, pointer, number, distance, number]
 
     def leave(self) -> None:
-        """Gives the workspace back; the next product takes one of its own stream's memory."""
+        """Release the workspace; the next product allocates one in the memory of its stream."""
         self._workspace: Any = None
         self._stream: int | None = None
 
@@ -184,56 +184,58 @@ class Cublas:
     def gemm(
         self,
         char: str,
-        turn: tuple[int, int],
+        transposed: tuple[int, int],
         sizes: tuple[int, int, int],
         a: tuple[int, int, int],
         b: tuple[int, int, int],
         c: tuple[int, int, int],
         count: int,
     ) -> None:
-        """C = op(A) op(B), ``count`` times, all column by column.
+        """Compute C = op(A) op(B) ``count`` times, all column-major.
 
         Parameters
         ----------
         char
             ``"f"`` or ``"d"``, the type of the numbers.
-        turn
+        transposed
             Whether A and B are transposed.
         sizes
-            Rows of C, its columns, and the numbers summed over for each.
+            Rows and columns of C, and the terms of each sum.
         a, b, c
-            Where the first matrix begins; numbers from one of its columns to the next; and from one matrix to the next.
+            Address of the first matrix; numbers from one of its columns to the next, and from one matrix to the next.
         """
         one, zero = self._ready(char)
         if count == 1:
-            status = self._gemm[char](self._handle, *turn, *sizes, one, *a[:2], *b[:2], zero, *c[:2])
+            status = self._gemm[char](self._handle, *transposed, *sizes, one, *a[:2], *b[:2], zero, *c[:2])
         else:
-            status = self._batched[char](self._handle, *turn, *sizes, one, *a, *b, zero, *c, count)
+            status = self._batched[char](self._handle, *transposed, *sizes, one, *a, *b, zero, *c, count)
         self._check("multiply", status)
 
     def gemm_at(
         self,
         char: str,
-        turn: tuple[int, int],
+        transposed: tuple[int, int],
         sizes: tuple[int, int, int],
         a: tuple[Any, int],
         b: tuple[Any, int],
         c: tuple[Any, int],
         count: int,
     ) -> None:
-        """The same of matrices that begin anywhere: ``a``, ``b`` and ``c`` hold arrays of their addresses."""
+        """Compute the same for matrices at any addresses, of which ``a``, ``b`` and ``c`` hold arrays."""
         one, zero = self._ready(char)
         (a_at, lda), (b_at, ldb), (c_at, ldc) = ((at.data.ptr, ld) for at, ld in (a, b, c))
-        status = self._scattered[char](self._handle, *turn, *sizes, one, a_at, lda, b_at, ldb, zero, c_at, ldc, count)
+        status = self._scattered[char](
+            self._handle, *transposed, *sizes, one, a_at, lda, b_at, ldb, zero, c_at, ldc, count
+        )
         self._check("multiply", status)
 
     def _ready(self, char: str) -> tuple[int, int]:
-        """Has cuBLAS work on the current stream; the addresses of 1 and 0."""
+        """Set cuBLAS to the current stream; returns the addresses of 1 and 0."""
         stream = cupy_module().cuda.get_current_stream().ptr
         if stream != self._stream:
             self.leave()
             self._check("set its stream", self._library.cublasSetStream_v2(self._handle, ctypes.c_void_p(stream)))
-            # Another one for every stream, since what two streams do may overlap.
+            # One workspace for each stream, since the work of two streams may overlap.
             self._workspace = cupy_module().empty(CUBLAS_WORKSPACE, dtype=np.uint8)
             workspace = ctypes.c_void_p(self._workspace.data.ptr), ctypes.c_size_t(CUBLAS_WORKSPACE)
             self._check("set its workspace", self._library.cublasSetWorkspace_v2(self._handle, *workspace))
@@ -244,7 +246,7 @@ class Cublas:
 
 @lru_cache(maxsize=1)
 def _library() -> Any:
-    """The cuBLAS that CuPy uses, which is loaded once CuPy has multiplied; None where it is not found by its name."""
+    """Return the cuBLAS library of CuPy, which loads it at its first product; None if it has another name."""
     cupy = cupy_module()
     cupy.matmul(*2 * [cupy.ones((2, 2), dtype=np.float32)])
     major = cupy.cuda.runtime.runtimeGetVersion() // 1000
@@ -260,7 +262,7 @@ _local = threading.local()
 
 
 class _OfThread(dict[int, Any]):
-    """A thread's cuBLAS by device; once the thread has ended another's, since each one takes memory of the device."""
+    """A thread's cuBLAS handles by device; other threads reuse them after its end, since each takes device memory."""
 
     def __del__(self, idle: dict[int, list[Cublas]] = _idle) -> None:
         for device, cublas in self.items():
@@ -270,7 +272,7 @@ class _OfThread(dict[int, Any]):
 
 
 def thread_cublas() -> Any:
-    """This thread's cuBLAS on the current device; None where there is none but CuPy's own."""
+    """Return this thread's cuBLAS on the current device; None if the library was not found."""
     if not hasattr(_local, "cublas"):
         _local.cublas = _OfThread()
     known, device = _local.cublas, cupy_module().cuda.runtime.getDevice()

@@ -61,7 +61,7 @@ class Run:
     >>> data = Mnist(images[:40], images[40:], source="random pixels", key="random")
     >>> run = ml.train("fcp", data, optimizer="sgd", epochs=3)
     >>> run
-    <Run: fcp (paper), sgd, seed 0: 3 epochs, lowest training loss 2.234, lowest test loss 2.303, ended: epochs>
+    <Run: fcp (paper), sgd, seed 0: 3 epochs, lowest training loss 2.235, lowest test loss 2.3, ended: epochs>
     >>> run.train_weights.shape, run.curves["train_loss"].shape
     ((42200,), (4,))
     >>> run.train_minimum["epoch"]
