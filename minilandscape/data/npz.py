@@ -80,7 +80,7 @@ def _npz_labels(labels: np.ndarray, name: str) -> np.ndarray:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
-        hint = f": if they are one-hot, use {name.rpartition(' ')[2]}.argmax(axis=1)" if labels.ndim == 2 else ""
+        hint = f": if they are one-hot, {name.rpartition(' ')[2]}.argmax(axis=1)" if labels.ndim == 2 else ""
         raise DataError(f"{name} has shape {labels.shape}; expected (N,), one digit for each image{hint}")
     whole = labels.dtype.kind in "iu" or (labels.dtype.kind == "f" and (labels == np.rint(labels)).all())
     if not whole:

@@ -179,17 +179,17 @@ class NetworkLandscape(LandscapeDefaults):
 
         An image counts as correct if its label alone has the largest logit, and as 1/k if k classes share it.
         """
-        points = self._checked(points)
-        sums, correct, _ = self.run(self._record, "values", self._pass_of_points(False), 0, points)
+        stack = self._checked(points)
+        sums, correct, _ = self.run(self._record, "values", self._pass_of_points(False), 0, stack)
         return sums / self.n_images, correct / self.n_images if self.network.classifies else None
 
     def values_and_gradients(self, points: ArrayLike) -> tuple[NDArray[np.float64], Any]:
         """Return mean losses (P,) and their gradients (P, D); the gradients are on the landscape's device."""
-        points = self._checked(points)
-        values, gradients = np.empty(len(points)), self.xp.empty(points.shape, dtype=self.dtype)
-        for start in range(0, len(points), PARTIAL_SUMS):  # bounds the memory of the partial sums
+        stack = self._checked(points)
+        values, gradients = np.empty(len(stack)), self.xp.empty(stack.shape, dtype=self.dtype)
+        for start in range(0, len(stack), PARTIAL_SUMS):  # bounds the memory of the partial sums
             part = slice(start, start + PARTIAL_SUMS)
-            few = points[part]
+            few = stack[part]
             sums, _, total = self.run(self._record, "gradients", self._pass_of_points(True), len(few), few)
             values[part], gradients[part] = sums / self.n_images, total
         gradients *= 1 / self.n_images
@@ -205,16 +205,16 @@ class NetworkLandscape(LandscapeDefaults):
         indices
             Numbers of images, (B,) for all points or (P, B), one batch for each point.
         """
-        points = self._checked(points)
-        indices = np.asarray(indices)
-        if indices.ndim == 2 and len(indices) != len(points):
-            raise ValueError(f"there are {len(points)} points and {len(indices)} batches; expected one for each point")
+        stack = self._checked(points)
+        numbers = np.asarray(indices)
+        if numbers.ndim == 2 and len(numbers) != len(stack):
+            raise ValueError(f"there are {len(stack)} points and {len(numbers)} batches; expected one for each point")
         if self._on_device is None:
             self._on_device = (
                 to_device(self.images.images, self.device, self.dtype),
                 to_device(self.images.labels, self.device),
             )
-        return self._record("batch", self._batch_pass, points, indices)
+        return self._record("batch", self._batch_pass, stack, numbers)
 
     def _batch_pass(self, points: Any, indices: Any) -> tuple[Any, Any]:
         images, labels = self._on_device
@@ -245,21 +245,21 @@ class NetworkLandscape(LandscapeDefaults):
         images
             (N, 784) with values in [0, 1]; the landscape's images in their order by default.
         """
-        points = self._checked(points)
-        images = self.images.images if images is None else np.asarray(images, dtype=np.float32)
-        if images.ndim != 2 or images.shape[1] != 784:
-            raise ValueError(f"images have shape {images.shape}; expected (N, 784)")
+        stack = self._checked(points)
+        shown = self.images.images if images is None else np.asarray(images, dtype=np.float32)
+        if shown.ndim != 2 or shown.shape[1] != 784:
+            raise ValueError(f"images have shape {shown.shape}; expected (N, 784)")
         network, work, first = self.network, self.work, self.network.n_first
-        outputs = np.empty((len(points), len(images), 10 if network.classifies else 784), dtype=self.dtype)
+        outputs = np.empty((len(stack), len(shown), 10 if network.classifies else 784), dtype=self.dtype)
         with backend.one_blas_thread(), np.errstate(**OVERFLOW):
-            for start in range(0, len(images), network.chunk):
+            for start in range(0, len(shown), network.chunk):
                 part = slice(start, start + network.chunk)
-                batch = to_device(images[part], self.device, self.dtype)
+                batch = to_device(shown[part], self.device, self.dtype)
                 labels = self.xp.zeros(len(batch), dtype=np.int64)
                 inputs = network.open(work, network.pack_batch(self.xp, batch, labels))
-                for p in range(len(points)):
-                    Z = network.first(work, inputs, points[p : p + 1, :first])
-                    Y, _ = network.forward(work, inputs, Z, points[p : p + 1, first:])
+                for p in range(len(stack)):
+                    Z = network.first(work, inputs, stack[p : p + 1, :first])
+                    Y, _ = network.forward(work, inputs, Z, stack[p : p + 1, first:])
                     Y = probabilities(self.xp, Y).swapaxes(1, 2) if network.classifies else 0.5 + 0.5 * Y
                     outputs[p, part] = to_host(Y)[0]
         return outputs

@@ -238,9 +238,9 @@ class _ChunkPass:
         """
         xp, work, mix, wanted = self._xp, self._work, self._mix[part], self._pull_T is not None
         points = _product(xp, mix, self._span.basis[:, self._formed :], work, "points")
-        Z_group = _product(xp, mix, products, work, "mixed") if self._mixes else None
-        gradients = work("gradients", *points.shape) if wanted else None
-        dZ_group = work("dZ_group", *Z_group.shape) if wanted and self._mixes else None
+        Z_group: Any = _product(xp, mix, products, work, "mixed") if self._mixes else None
+        gradients: Any = work("gradients", *points.shape) if wanted else None
+        dZ_group: Any = work("dZ_group", *Z_group.shape) if wanted and self._mixes else None
         rest = self._first - self._formed
         for begin in range(0, len(points), block):
             few = slice(begin, begin + block)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Mnist
-from ..display import as_html, as_text
+from ..display import as_html, as_text, svg_of
 from ..files import read_json, read_vectors, sha256, write_json, write_vectors
 from ..landscape import Evaluations
 from .records import renamed
@@ -126,7 +126,7 @@ class Run:
         return as_text(f"Training run: {self._title()}", self._rows())
 
     def _repr_html_(self) -> str:
-        return as_html(f"Training run: {self._title()}", self._rows())
+        return as_html(f"Training run: {self._title()}", self._rows(), svg_of(self.plot()))
 
     def metadata(self) -> dict[str, Any]:
         """Return the record that ``run.json`` holds: options, data, minima, reason, counts, digests and curves."""
