@@ -370,7 +370,7 @@ def test_images_that_are_not_mnists_are_said_not_to_be(tmp_path: Path, monkeypat
     from_1 = {**plain, "y_train": np.maximum(plain["y_train"], 1)}
     assert remark_of(from_1) == f"{own}; no training image is labelled 0"
     inverted = {**plain, "x_train": 255 - plain["x_train"]}
-    assert "the training images are bright on the whole" in remark_of(inverted)
+    assert "the training images are bright on average" in remark_of(inverted)
     assert "the brightest pixel of the test images is 0.0627" in remark_of(
         {**plain, "x_test": plain["x_test"] // 16 + 1}
     )
