@@ -12,9 +12,6 @@ import pytest
 import minilandscape as ml
 
 NAMES = sorted(set(ml.__all__) - {"__version__"})
-#: Names whose docstrings are not complete yet. A name leaves the list when its docstring is.
-INCOMPLETE = {
-}
 
 
 def sections(documented: Any) -> dict[str, list[str]]:
@@ -75,10 +72,7 @@ def missing(name: str) -> list[str]:
 @pytest.mark.parametrize("name", NAMES)
 def test_docstring_is_complete(name: str) -> None:
     lacks = missing(name)
-    if name in INCOMPLETE:
-        assert lacks, f"the docstring of ml.{name} is complete: remove the name from INCOMPLETE"
-    else:
-        assert not lacks, f"ml.{name} lacks {'; '.join(lacks)}"
+    assert not lacks, f"ml.{name} lacks {'; '.join(lacks)}"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -89,7 +83,3 @@ def test_examples_run(name: str) -> None:
     for test in finder.find(documented, f"ml.{name}", globs={}):
         runner.run(test, out=output.append)
     assert not runner.failures, "".join(output)
-
-
-def test_the_list_of_incomplete_docstrings_holds_public_names() -> None:
-    assert set(NAMES) >= INCOMPLETE
