@@ -1,10 +1,10 @@
 """``python -m benchmarks``: this project's work against PyTorch's, JAX's and the authors', side by side.
 
-``table`` (the default) prints the comparison, ``scaling`` how cost and memory grow, ``profile`` where our time goes,
-``saddles`` what the saddle between two minima costs, ``paths`` what a converged path does, with options of their own
-(``saddles --help``).
-Times are medians over alternating blocks in one process, ranges the extremes. Every form of every side is checked
-against minilandscape's results first.
+``table`` (the default) prints the comparison, ``scaling`` the growth of cost and memory, ``profile`` the shares of our
+time, ``saddles`` the cost of the saddle between two minima, ``paths`` the cost of converged paths. The last two have
+options of their own (``saddles --help``).
+Times are medians over alternating blocks in one process, ranges the extremes. The results of every side are first
+checked against minilandscape's.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ COLUMNS = f"{'':43}{'minilandscape':>24}" + "".join(f"{name:>24}" for name in li
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs what the arguments ask for; 1 where the sides disagree."""
+    """Run the benchmark named by the arguments; returns 1 if the sides disagree."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["saddles"]:
         # Small systems: threads would wait for each other longer than they work.
@@ -159,7 +159,7 @@ def _share(outcome: Outcome, rate: float) -> float:
 
 
 def _peak_of(row: Row, options: argparse.Namespace) -> int:
-    """Peak resident bytes of a fresh process that does our side of one row."""
+    """Return the peak resident bytes of a new process that runs our side of one row."""
     again = ["peak", "--only", row.name, "--device", options.device, "--images", str(len(row.task.images))]
     again += ["--data", options.data] if options.data else []
     again += ["--quick"] if options.quick else []
@@ -167,7 +167,7 @@ def _peak_of(row: Row, options: argparse.Namespace) -> int:
 
 
 def _peak(row: Row) -> int:
-    """Prints this process's memory before our side's first call and its peak after two calls, as JSON."""
+    """Print this process's memory before our side's first call and its peak after two calls, as JSON."""
     side = Ours(row.task)
     (call,) = getattr(side, row.work)().values()
     assert side.land.chunks  # packed

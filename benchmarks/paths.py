@@ -1,4 +1,4 @@
-"""``python -m benchmarks paths``: what a path carried to convergence costs and reaches, by method and objective."""
+"""``python -m benchmarks paths``: cost and maximum of converged paths, by method and objective."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DEFAULTS = next(iter(SEARCHES))
 
 
 def main(arguments: list[str]) -> int:
-    """Prints one table: a row for each search, a column for each system."""
+    """Print one table: a row for each search, a column for each system."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks paths", description=__doc__)
     parser.add_argument("--data", type=Path, help="folder with the files of heptamer, baker and lj38")
     parser.add_argument("--only", action="append", help="systems whose names hold this; repeat it for several")
@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
 
 
 def outcome(found: System, options: dict[str, Any]) -> str:
-    """What one search took, and how far its maximum stands above the saddle, in parts of the barrier."""
+    """Describe one search: its cost, and its maximum above the saddle as a fraction of the barrier."""
     land = found.landscape()
     try:
         path = ml.find_path(land, found.start, found.end, **options)

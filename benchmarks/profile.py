@@ -1,6 +1,6 @@
-"""Where the time of our side goes: products of matrices, functions of elements, sums, copies, and what is between them.
+"""The distribution of our time over matrix products, elementwise functions, sums, copies and the rest.
 
-Work arrays that note how long each NumPy operation on them took, on one thread.
+Work arrays record the time of each NumPy operation on them, on one thread.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _bare(x: Any) -> Any:
 
 
 class NotingArray(np.ndarray):
-    """An array that notes the time of every operation on it, and makes arrays that do."""
+    """An array that records the time of every operation on it; results are such arrays, too."""
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **options: Any) -> Any:
         operands = [_bare(x) for x in inputs]
@@ -62,14 +62,14 @@ class NotingArray(np.ndarray):
 
 
 class NotingWorkspace(Workspace):
-    """Work arrays that note what is done to them."""
+    """Work arrays that record the time of operations on them."""
 
     def __call__(self, name: str, *shape: int) -> Any:
         return super().__call__(name, *shape).view(NotingArray)
 
 
-def _own_time() -> float:
-    """Seconds that noting one operation adds to it."""
+def _overhead() -> float:
+    """Measure the seconds that recording adds to one operation."""
     _seconds.clear()
     for _ in range(10_000):
         _noted("nothing", lambda: None)
@@ -77,7 +77,7 @@ def _own_time() -> float:
 
 
 def profile(row: Row) -> dict[str, Any]:
-    """Seconds of one unit of a row's work on one thread and on all, and where those of one thread go.
+    """Measure the seconds of one unit of a row's work on one thread and on all, and the shares of one thread's time.
 
     Returns
     -------
@@ -94,14 +94,14 @@ def profile(row: Row) -> dict[str, Any]:
     try:
         plain_call()
         noting_call()
-        own = _own_time()
+        overhead = _overhead()
         seconds, parts = [], []
-        for _ in range(CALLS):  # in turn, so that both meet the same machine
+        for _ in range(CALLS):  # alternately, so that both run under the same load
             seconds.append(duration(plain_call))
             _seconds.clear()
             _calls.clear()
             noting_call()
-            parts.append([_seconds[kind] - own * _calls[kind] for kind in KINDS])
+            parts.append([_seconds[kind] - overhead * _calls[kind] for kind in KINDS])
     finally:
         backend.set_threads(None)
     one = statistics.median(seconds)
@@ -116,7 +116,7 @@ def profile(row: Row) -> dict[str, Any]:
 
 
 def print_profiles(rows: list[Row], rate: float) -> dict[str, dict[str, Any]]:
-    """Prints a line a row; ``rate`` is that of the matrix product on all threads, operations a second."""
+    """Print a line for each row; ``rate`` is that of the matrix product on all threads, operations per second."""
     print(f"\n{'':43}{'one thread':>11}{'all':>8}{'at rate':>9}{'calls':>8}", end="")
     print("".join(f"{kind:>10}" for kind in (*KINDS, "rest")))
     profiles = {}

@@ -1,4 +1,4 @@
-"""The table's rows: which works on which networks, the check that the sides agree, and their times."""
+"""The rows of the table: tasks on networks, the check that the sides agree, and their times."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ GOALS = {
     ("plane", "fcp"): "10",
     ("population", "fcp"): "1.5",
 }
-#: What is long already for one network.
+#: Works that take long enough for one network.
 FCP_ONLY = ("path", "plane", "population")
 
 
 class Disagreement(ArithmeticError):
-    """Two sides do not compute the same."""
+    """Raised if the results of two sides differ."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One piece of work on one network.
+    """One kind of work on one network.
 
     Attributes
     ----------
@@ -70,24 +70,24 @@ class Row:
 
     @property
     def name(self) -> str:
-        """As printed and as ``--only`` matches it."""
+        """Return the name that is printed and that ``--only`` matches."""
         return f"{self.task.model} ({self.task.variant}), {WORKS[self.work]}"
 
     @property
     def units(self) -> int:
-        """How many of what is named one call does: SGD steps; else one."""
+        """Return the number of units in one call: SGD steps, else 1."""
         return self.task.n_steps if self.work == "sgd" else 1
 
     @property
     def trial(self) -> Task:
-        """The work cut down, for the check and the choice of form, where the whole takes many seconds."""
+        """Return a smaller task, for the check and the choice of form, if the whole takes many seconds."""
         task = self.task
         return replace(task, plane_side=min(task.plane_side, 8), n_runs=min(task.n_runs, 12))
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a row gave.
+    """The result of a row.
 
     Attributes
     ----------
@@ -112,7 +112,7 @@ class Outcome:
 
 
 def all_rows(images: Any, device: str, quick: bool) -> Iterator[Row]:
-    """Every row of the table, the long ones last."""
+    """Yield every row of the table, the long ones last."""
     sizes: dict[str, int] = {"n_steps": 5, "n_points": 12, "plane_side": 5, "n_runs": 3} if quick else {}
     for work in WORKS:
         for model, variants in VARIANTS.items():
@@ -124,7 +124,7 @@ def all_rows(images: Any, device: str, quick: bool) -> Iterator[Row]:
 
 
 def measure(row: Row, sides: dict[str, Callable[[Task], Any]], blocks: int, seconds: float, pause: float) -> Outcome:
-    """Checks that all forms of all sides agree, keeps each side's fastest, and times the sides in turn.
+    """Check that all forms of all sides agree, keep each side's fastest, and time the sides alternately.
 
     Raises
     ------
@@ -154,7 +154,7 @@ def measure(row: Row, sides: dict[str, Callable[[Task], Any]], blocks: int, seco
 
 
 def compare(who: str, results: Results, reference: Results) -> dict[str, float]:
-    """Largest differences relative to the largest entry; Disagreement where one is above its tolerance."""
+    """Return the largest differences relative to the largest entry; raises Disagreement above a tolerance."""
     differences = {}
     for what, expected in reference.items():
         size = float(np.abs(results[what] - expected).max() / np.abs(expected).max())

@@ -1,4 +1,4 @@
-"""How cost and memory of minilandscape grow: straight lines through the time against each size."""
+"""Growth of cost and memory of minilandscape: straight lines fitted to the time against each size."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ IMAGES = {"path": 10_000, "population": 2_000}
 
 
 def print_all(where: str, device: str, quick: bool) -> dict[str, Any]:
-    """Prints every series of fcp and its straight line; with ``quick``, on a hundredth of the images."""
+    """Print every series of FCP and its straight line; with ``quick``, on a hundredth of the images."""
     scale = 100 if quick else 1
     record: dict[str, Any] = {}
     for name, (work, size, values) in SERIES.items():
@@ -53,7 +53,7 @@ def _seconds(task: Task, work: str, quick: bool) -> float:
 
 
 def _print_line(name: str, work: str, sizes: list[int], seconds: list[float]) -> dict[str, Any]:
-    """The straight line that fits best in relative terms, and how far the times are from it."""
+    """Fit and print the straight line of least relative error, and the distance of the times from it."""
     x, y = np.array(sizes, dtype=float), np.array(seconds)
     slope, intercept = np.polyfit(x, y, 1, w=1 / y)
     away = np.abs(slope * x + intercept - y) / y
@@ -64,7 +64,7 @@ def _print_line(name: str, work: str, sizes: list[int], seconds: list[float]) ->
 
 
 def _print_memory(where: str, device: str, sizes: list[int]) -> dict[str, Any]:
-    """Peak memory of a path step above what the packed images take, each in a process of its own."""
+    """Print the peak memory of a path step beyond the packed images, each in a new process."""
     print("\nmemory of a path step (MiB): resident with the images packed, peak, what the step added")
     record = {}
     for n in sizes:
@@ -77,6 +77,6 @@ def _print_memory(where: str, device: str, sizes: list[int]) -> dict[str, Any]:
 
 
 def in_fresh_process(arguments: list[str]) -> dict[str, int]:
-    """What ``python -m benchmarks`` prints in a process of its own, as JSON."""
+    """Return the JSON that ``python -m benchmarks`` prints in a new process."""
     command = [sys.executable, "-m", "benchmarks", *arguments]
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)

@@ -1,4 +1,4 @@
-"""What every side is given: a network, images, points, mini-batches; and the arithmetic that each work needs."""
+"""The input of every side (network, images, points, mini-batches) and the operations that each kind of work needs."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from minilandscape.paths.bases import sine_basis
 
 BATCH_SIZE = 64
 LEARNING_RATE = 0.1
-#: Steps along the direction that a line search tries: its budget of six losses.
+#: Trial steps of a line search along its direction: six losses.
 TRIALS = (0.2, 0.4, 0.8, 1.6, 0.6, 1.0)
-#: Parts that the images are cut into, and the least images of one; each side keeps what is fastest for it.
+#: Numbers of parts that the images are cut into, and the least size of one; each side keeps its fastest.
 PARTS = (1, 4, 10, 20)
 LEAST_CHUNK = 100
 
 
 @dataclass(frozen=True)
 class Task:
-    """One network over some images, and the points at which it is worked on.
+    """One network over some images, and the points of its evaluation.
 
     Attributes
     ----------
@@ -50,53 +50,53 @@ class Task:
 
     @cached_property
     def chunks(self) -> list[int]:
-        """Numbers of images that may go together, each a divisor of all."""
+        """Return possible chunk sizes, each a divisor of the number of images."""
         n = len(self.images)
         return [n // parts for parts in PARTS if parts == 1 or (n % parts == 0 and n // parts >= LEAST_CHUNK)]
 
     def vector(self, seed: int) -> np.ndarray:
-        """A random start of the network, (D,) float32."""
+        """Return random initial weights of the network, (D,) float32."""
         return initial_vector(self.model, np.random.default_rng(seed))
 
     @cached_property
     def start(self) -> np.ndarray:
-        """The point of losses and gradients, and the path's start."""
+        """Return the point of losses and gradients, which is also the path's start."""
         return self.vector(0)
 
     @cached_property
     def direction(self) -> np.ndarray:
-        """p of a line search, whose trial points are start − u p."""
+        """Return the direction p of a line search, whose trial points are start − u p."""
         return 0.1 * self.vector(2)
 
     @cached_property
     def path_rows(self) -> np.ndarray:
-        """(2 + N_F, D): start, end and the coefficients b_n."""
+        """Return the rows (2 + N_F, D): start, end and the coefficients b_n."""
         bends = [0.1 / n * self.vector(2 + n) for n in range(1, self.n_terms + 1)]
         return np.stack([self.start, self.vector(1), *bends], dtype=np.float32)
 
     @cached_property
     def path_coefficients(self) -> np.ndarray:
-        """(M − 2, 2 + N_F) of the points between the ends, which do not move."""
+        """Return the coefficients (M − 2, 2 + N_F) of the sample points between the fixed endpoints."""
         return sine_basis(np.linspace(0, 1, self.n_points), self.n_terms)[1:-1]
 
     @cached_property
     def plane_rows(self) -> np.ndarray:
-        """(3, D): the vectors that span the plane."""
+        """Return the parameter vectors (3, D) that span the plane."""
         return np.stack([self.vector(seed) for seed in range(3)])
 
     @cached_property
     def plane_coefficients(self) -> np.ndarray:
-        """(side², 3), the barycentric coordinates of a grid around the three."""
+        """Return the barycentric coordinates (side², 3) of a grid around the three vectors."""
         a, b = np.meshgrid(*2 * [np.linspace(-0.5, 1.5, self.plane_side)])
         return np.column_stack([(1 - a - b).ravel(), a.ravel(), b.ravel()])
 
     @cached_property
     def batches(self) -> np.ndarray:
-        """(steps, 64) image numbers."""
+        """Return the numbers of the images in each mini-batch, (steps, 64)."""
         return np.random.default_rng(0).integers(0, len(self.images), (self.n_steps, BATCH_SIZE))
 
     def run(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """A training run's start (D,) and its first epoch's order of the images (N,), as ``train`` draws them."""
+        """Return a run's initial weights (D,) and first order of the images (N,), as ``train`` draws them."""
         start, order = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
         return initial_vector(self.model, start), order.permutation(len(self.images))
 
@@ -104,7 +104,7 @@ class Task:
 
     @property
     def flops(self) -> dict[str, float]:
-        """Operations that each piece of work needs, from the layers' shapes.
+        """Return the operations that each kind of work needs, by the layers' shapes.
 
         A gradient takes every layer's product three times, the first layer's twice, since the images need none. Points
         of a span share the first layer's products: one a row, and the mixing.
@@ -126,7 +126,7 @@ class Task:
 
 
 def _products(model: str, variant: str) -> tuple[list[int], int]:
-    """Multiplications of each layer for one image, and the numbers that the first one makes.
+    """Return the multiplications of each layer for one image, and the outputs of the first layer.
 
     An average pool before the activation folds into the convolution, whose products are then those of the pooled grid.
     """
@@ -142,7 +142,7 @@ def _products(model: str, variant: str) -> tuple[list[int], int]:
 
 
 def load_images(where: str, n: int) -> tuple[Images, str]:
-    """The first n training images, from the beginning again where the set is smaller, and where they are from."""
+    """Return the first n training images, repeated if the set is smaller, and their source."""
     if where == "random":
         rng = np.random.default_rng(0)
         pixels = rng.random((n, 784), dtype=np.float32) * (rng.random((n, 784)) < 0.2)

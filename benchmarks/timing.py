@@ -20,7 +20,7 @@ MOST_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds a call: median and extremes over all counted calls."""
+    """Seconds per call: median and extremes over all counted calls."""
 
     median: float
     low: float
@@ -33,10 +33,10 @@ class Timing:
 def alternate(
     sides: dict[str, Callable[[], object]], blocks: int, seconds: float = 1.0, pause: float = 0.2
 ) -> dict[str, Timing]:
-    """Times the sides in turn, each for some blocks of counted calls.
+    """Time the sides alternately, each for some blocks of counted calls.
 
-    The pause lets the other side's worker threads go to sleep; an uncounted call brings the caches back, and sets how
-    many counted ones take about ``seconds``. Blocks after the second are left out once :data:`MOST_SECONDS` have gone.
+    The pause lets the other side's worker threads go to sleep. An uncounted call then fills the caches; its duration
+    sets the number of counted calls in about ``seconds``. After :data:`MOST_SECONDS` only two blocks are run.
     """
     times: dict[str, list[float]] = {name: [] for name in sides}
     begin = time.perf_counter()
@@ -51,14 +51,14 @@ def alternate(
 
 
 def duration(call: Callable[[], object]) -> float:
-    """Seconds that one call takes."""
+    """Measure the seconds of one call."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
 
 
 def matrix_product_rate(device: str) -> float:
-    """Floating-point operations a second of the device's float32 matrix product, the best of ten."""
+    """Measure the rate of the device's float32 matrix product in operations per second, the best of ten."""
     xp, n = device_module(device), 2000 if device == "cpu" else 8000
     a = xp.ones((n, n), dtype=np.float32)
 
@@ -70,7 +70,7 @@ def matrix_product_rate(device: str) -> float:
 
 
 def memory() -> dict[str, int]:
-    """Bytes that this process has resident now, and the most that it has had; the most twice where no more is known."""
+    """Return the resident bytes of this process and their peak; the peak twice if only that is known."""
     status = Path("/proc/self/status")
     if not status.exists():
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
