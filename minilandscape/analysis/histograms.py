@@ -1,4 +1,4 @@
-"""Histograms that can be told apart in colour and in grey, and those of lengths (Figs. 5, S3)."""
+"""Histograms that are distinguished in colour and in grey, and those of lengths (Figs. 5, S3)."""
 
 from __future__ import annotations
 

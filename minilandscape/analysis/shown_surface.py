@@ -21,7 +21,7 @@ FLAT = 1e-13
 LEVELS, LINES = 26, 7
 #: Both axes have the same scale up to this ratio of the plane's sides.
 MOST_ELONGATED = 3.0
-#: The longer side of the plane in a figure of its own, in inches.
+#: The longer side of the plane in a new figure, in inches.
 SIDE = 4.6
 
 

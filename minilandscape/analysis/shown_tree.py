@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 #: The colour of branches that belong to several groups, and of all where none are given.
 GREY = "0.2"
-#: Inches a minimum takes in a figure of its own, the least and the greatest width of a tree.
+#: Inches for each minimum in a new figure, and the smallest and the largest width of a tree.
 A_MINIMUM, NARROW, WIDE = 0.16, 4.5, 12.0
 #: Labels stand upright where a minimum has less room than this for each of their letters, in inches.
 A_LETTER = 0.075
@@ -97,14 +97,14 @@ def _range(graph: DisconnectivityGraph) -> tuple[float, float]:
 
 def _write_labels(graph: DisconnectivityGraph, axes: Any, labels: Sequence[str], place: np.ndarray) -> None:
     """Name each minimum at the foot of its branch, upright where there is little room."""
-    K, floor = len(labels), min(axes.get_ylim())  # a loss of 0 is named at the foot of a logarithmic axis
+    K, foot = len(labels), min(axes.get_ylim())  # a loss of 0 is named at the foot of a logarithmic axis
     room = axes.figure.get_figwidth() * axes.get_position().width / K
     upright = room < A_LETTER * max(map(len, labels), default=0)
     size = min(8.0, max(3.0, 72 * room / 1.1)) if upright else 8.0
     for k, text in enumerate(labels):
         axes.annotate(
             text,
-            (place[k], max(graph.minima[k], floor)),
+            (place[k], max(graph.minima[k], foot)),
             (0, -5),
             textcoords="offset points",
             ha="center",
