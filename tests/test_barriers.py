@@ -62,13 +62,13 @@ def test_every_pair_once_with_the_barrier_between_its_wells(tmp_path: Path) -> N
             map(list, itertools.combinations(range(5), 2))
         )
         for row in rows:
-            ends = [energy(POINTS[row[k]])[0] for k in ("i", "j")]
-            assert [row["value_i"], row["value_j"]] == pytest.approx(ends, abs=1e-15)
+            endpoints = [energy(POINTS[row[k]])[0] for k in ("i", "j")]
+            assert [row["value_i"], row["value_j"]] == pytest.approx(endpoints, abs=1e-15)
             across = POINTS[row["i"], 0] * POINTS[row["j"], 0] < 0
             assert row["barrier"] == pytest.approx(
-                1 - max(ends) if across else 0, abs=0.02 if search == "adam" else 1e-3
+                1 - max(endpoints) if across else 0, abs=0.02 if search == "adam" else 1e-3
             )
-            assert row["maximum"] - row["barrier"] == pytest.approx(max(ends))
+            assert row["maximum"] - row["barrier"] == pytest.approx(max(endpoints))
             assert row["maximum"] >= row["height"] - 1e-12
     pair = found.of("wells", "converged")[0]
     alone = ml.find_path(energy, POINTS[pair["i"]], POINTS[pair["j"]], steps="auto")
@@ -136,7 +136,7 @@ def test_what_cannot_be_connected_is_refused(tmp_path: Path) -> None:
         ml.barriers(lambda x: tuple(2 * v for v in energy(x)), {"a": POINTS[1:]}, tmp_path, pairs=1, executor=threads)
 
 
-def test_an_energy_of_ones_own_goes_by_its_name(
+def test_an_energy_is_known_by_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "my_wells.py").write_text(WELLS)
@@ -180,7 +180,7 @@ def make():
 """
 
 
-def test_a_module_of_ones_own_is_made_in_the_worker_processes(
+def test_a_module_is_made_in_the_worker_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     torch = pytest.importorskip("torch")
@@ -202,13 +202,13 @@ def test_a_module_of_ones_own_is_made_in_the_worker_processes(
     row, of_states = json.loads(capsys.readouterr().out)["rows"]
     assert (row["set"], of_states["set"]) == ("net.npy", "a.pt to b.pt")
     land = named_landscape("my_net_of_barriers:make", str(tmp_path), of_module)
-    ends = np.load("net.npy")[[row["i"], row["j"]]]
-    assert [row["value_i"], row["value_j"]] == pytest.approx(land.values(ends), rel=1e-9)
+    endpoints = np.load("net.npy")[[row["i"], row["j"]]]
+    assert [row["value_i"], row["value_j"]] == pytest.approx(land.values(endpoints), rel=1e-9)
     values = sorted(land.values(np.load("net.npy")[:2]))
     assert sorted([of_states["value_i"], of_states["value_j"]]) == pytest.approx(values, rel=1e-9)
 
 
-def test_a_set_of_the_lstm_is_killed_and_resumed_with_the_same_bits(small_mnist: Mnist, tmp_path: Path) -> None:
+def test_a_set_of_the_lstm_is_killed_and_resumed_bit_identically(small_mnist: Mnist, tmp_path: Path) -> None:
     images = {f"x_{name}": (getattr(small_mnist, name).images * 255).astype(np.uint8) for name in ("train", "test")}
     labels = {f"y_{name}": getattr(small_mnist, name).labels for name in ("train", "test")}
     np.savez(tmp_path / "digits.npz", **images, **labels)

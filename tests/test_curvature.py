@@ -85,10 +85,10 @@ def test_a_network_has_the_hessian_that_its_gradients_say(small_mnist: Any) -> N
         np.repeat(np.linspace(1, 100, 100), 2),
     ],
 )
-@pytest.mark.parametrize("turned", [False, True])
-def test_repeated_eigenvalues_are_counted(exact: np.ndarray, turned: bool) -> None:
+@pytest.mark.parametrize("rotated", [False, True])
+def test_repeated_eigenvalues_are_counted(exact: np.ndarray, rotated: bool) -> None:
     D = exact.size
-    Q = np.linalg.qr(np.random.default_rng(3).standard_normal((D, D)))[0] if turned else np.eye(D)
+    Q = np.linalg.qr(np.random.default_rng(3).standard_normal((D, D)))[0] if rotated else np.eye(D)
     H = Q.T * exact @ Q
 
     def f(X: Any) -> Any:

@@ -74,10 +74,10 @@ def test_a_block_by_differences() -> None:
     x = np.arange(1.0, 7)
     found = ml.curvature(Named(), x, 2, block="b")
     product = x.prod()
-    own = np.array([[np.exp(5), product / 30], [product / 30, np.exp(6)]])
+    of_block = np.array([[np.exp(5), product / 30], [product / 30, np.exp(6)]])
     assert (found.block, found.point.tolist()) == ("b", [5.0, 6.0])
-    assert found.lowest == pytest.approx(np.linalg.eigvalsh(own), rel=1e-6)
-    assert found.trace == pytest.approx(np.trace(own), rel=1e-6)
+    assert found.lowest == pytest.approx(np.linalg.eigvalsh(of_block), rel=1e-6)
+    assert found.trace == pytest.approx(np.trace(of_block), rel=1e-6)
     assert ml.curvature(Named(), x, 2, block=["a.*", "b"]).trace == pytest.approx(np.exp(x).sum(), rel=1e-6)
     with pytest.raises(ValueError, match=r"block is 'c\.\*'; the landscape has a\.w, b"):
         ml.curvature(Named(), x, block="c.*")
@@ -176,11 +176,11 @@ def test_a_smooth_module_is_not_called_piecewise() -> None:
 def test_a_block_of_a_module() -> None:
     land, H = case("attention")
     (block,) = (b for b in land.blocks if b.name == "layer.linear1.weight")
-    own = np.linalg.eigvalsh(H[block.start : block.stop, block.start : block.stop])
+    of_block = np.linalg.eigvalsh(H[block.start : block.stop, block.start : block.stop])
     found = ml.curvature(land, land.vector(), 2, block="layer.linear1.weight")
     assert found.exact
-    assert found.lowest == pytest.approx(own[:2], rel=1e-4, abs=1e-4 * own[-1])
-    assert found.highest == pytest.approx(own[::-1][:2], rel=1e-4)
+    assert found.lowest == pytest.approx(of_block[:2], rel=1e-4, abs=1e-4 * of_block[-1])
+    assert found.highest == pytest.approx(of_block[::-1][:2], rel=1e-4)
     every = ml.spectral_density(land, land.vector(), block="layer.*", probes=2, steps=5)
     assert every.size == sum(b.stop - b.start for b in land.blocks if b.name.startswith("layer."))
 
@@ -211,7 +211,7 @@ def test_a_density_shows_itself() -> None:
     axes.figure.draw_without_rendering()
     (ritz,) = (line for line in axes.lines if line.get_label() == "Ritz values")
     theta, heights = ritz.get_data()
-    # Each marker stands at the height of its own Gaussian, and the axis to the right shows its weight.
+    # Each marker stands at the height of its Gaussian, and the axis to the right shows its weight.
     widest = np.argmax(heights)
     weight = found.weights.ravel()[np.argmin(np.abs(found.nodes.ravel() - theta[widest]))] / len(found.nodes)
     assert heights[widest] == pytest.approx(weight / (np.sqrt(2 * np.pi) * found.width))

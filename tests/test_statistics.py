@@ -147,8 +147,8 @@ def test_random_directions_stand_at_right_angles() -> None:
     for part in (independent.within_a, independent.within_b, independent.between):
         assert abs(part.angle[0] - mean) < 5 * std / k
         assert part.angle[1] == pytest.approx(std, rel=0.15)
-    own = compare_sets(a, b)  # the sets' own origin: cos θ is −1/(2K) on average
-    for part in (own.within_a, own.within_b, own.between):
+    common = compare_sets(a, b)  # the common origin: cos θ is −1/(2K) on average
+    for part in (common.within_a, common.within_b, common.between):
         assert part.angle[0] - 90 == pytest.approx(math.degrees(1 / (2 * k)), rel=0.15)
 
 
@@ -329,4 +329,4 @@ def test_results_show_themselves() -> None:
     axes = lengths.plot(labels=("L-BFGS-GSS", "SGD"))
     assert axes.get_ylabel() == "number of weight vectors"
     first, second = axes.containers
-    assert first[0].get_hatch() != second[0].get_hatch()  # told apart in grey
+    assert first[0].get_hatch() != second[0].get_hatch()  # distinguished in grey

@@ -84,9 +84,9 @@ def test_a_path_lies_on_it() -> None:
 
 def test_a_path_on_one_line_is_seen_from_a_random_direction() -> None:
     land = ml.FunctionLandscape(square, 4, batched=True)
-    ends = np.array([[-1.0, 0, 0, 0], [2.0, 0, 0, 0]])
-    path = ml.find_path(land, *ends, method="linear")
-    for points in (None, ends, ends[:1], 0.5 * ends[:1]):
+    endpoints = np.array([[-1.0, 0, 0, 0], [2.0, 0, 0, 0]])
+    path = ml.find_path(land, *endpoints, method="linear")
+    for points in (None, endpoints, endpoints[:1], 0.5 * endpoints[:1]):
         found = ml.surface(land, points, path=path, n=5, seed=1)
         assert found.axes @ found.axes.T == pytest.approx(np.eye(2))
         assert abs(found.axes[0, 0]) == pytest.approx(1)
@@ -99,9 +99,9 @@ def test_a_path_on_one_line_is_seen_from_a_random_direction() -> None:
 def test_beside_one_point_a_path_lies_inside_the_grid(end: int) -> None:
     land = MullerBrown()
     path = ml.find_path(land, *land.minima[:2], solver="auto")
-    own = (path.start, path.end)[end]
-    found = ml.surface(land, own, path=path, n=5)
-    assert found.points(*found.marks.T) == pytest.approx(np.stack([own, (path.start, path.end)[1 - end]]))
+    point = (path.start, path.end)[end]
+    found = ml.surface(land, point, path=path, n=5)
+    assert found.points(*found.marks.T) == pytest.approx(np.stack([point, (path.start, path.end)[1 - end]]))
     other = np.array([0.2, 1.9])
     beside = ml.surface(land, other, path=path, n=5)
     assert beside.points(*beside.marks.T) == pytest.approx(np.stack([other, path.start, path.end]))
@@ -118,8 +118,8 @@ def test_random_directions_of_a_network_are_as_long_as_its_weights(small_mnist: 
     axis, reach = found.axes[0], found.x[-1]
     assert found.metadata["filter_normalised"] is True
     for block in land.network.layout.blocks:
-        part, own = (v[block.start : block.stop].reshape(block.shape[0], -1) for v in (reach * axis, x))
-        expected = np.linalg.norm(own, axis=1) if len(block.shape) > 1 else np.zeros(len(part))
+        part, weights = (v[block.start : block.stop].reshape(block.shape[0], -1) for v in (reach * axis, x))
+        expected = np.linalg.norm(weights, axis=1) if len(block.shape) > 1 else np.zeros(len(part))
         assert np.linalg.norm(part, axis=1) == pytest.approx(expected, abs=1e-9)
     assert found.values[1, 1] == pytest.approx(land.values(x[None])[0])
     u, v = np.meshgrid(found.x, found.y)
@@ -341,7 +341,7 @@ def test_the_projection_of_a_path_does_not_jump_by_a_period(scale: float) -> Non
     t = np.linspace(0, 1, 41)
     for ahead in (0.8, 1.0, 1.7):  # farther than half the cell, all around it, and nearly twice
         points = np.stack([0.1 + ahead * t, 0.2 + 0.2 * np.sin(np.pi * t), 0 * t], axis=1) * scale
-        path = polygon(land, points)
+        path = piecewise_linear(land, points)
         for given in (None, points[0], points[[0, -1]]) if ahead != 1 else (None, points[0]):
             found = ml.surface(land, given, path=path, n=5)
             steps = np.linalg.norm(np.diff(found.curve, axis=0), axis=1)
@@ -354,10 +354,10 @@ def test_the_projection_of_a_path_does_not_jump_by_a_period(scale: float) -> Non
     assert np.linalg.norm(np.diff(again.curve, axis=0), axis=1).max() < 0.1 * scale
 
 
-def polygon(land: Torus, points: np.ndarray) -> Any:
+def piecewise_linear(land: Torus, points: np.ndarray) -> Any:
     """A piecewise-linear path through points (M, 3)."""
     path = ml.find_path(Torus(), np.zeros(3), np.full(3, 0.1), method="linear", n_points=len(points))
     t = np.linspace(0, 1, len(points))
     line = (1 - t[:, None]) * points[0] + t[:, None] * points[-1]
-    ends = {"start": points[0], "end": points[-1]}
-    return replace(path, **ends, coefficients=(points - line)[1:-1], basis="hat", t=t, values=land.values(points))
+    endpoints = {"start": points[0], "end": points[-1]}
+    return replace(path, **endpoints, coefficients=(points - line)[1:-1], basis="hat", t=t, values=land.values(points))

@@ -119,7 +119,7 @@ def test_what_are_no_atoms_is_refused(a: Any, b: Any, kinds: Any, message: str) 
         align_atoms(a, b, kinds)
 
 
-def turned(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def rotated(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     q = np.linalg.qr(rng.standard_normal((3, 3)))[0]
     q[:, 0] *= np.sign(np.linalg.det(q))
     return x @ q
@@ -184,7 +184,7 @@ def test_congruent_clusters_are_brought_to_coincide(name: str, noise: float, sca
         rng = np.random.default_rng(seed)
         kinds = rng.integers(0, 1 + seed % 3, len(x))
         moved = noise * rng.standard_normal(x.shape)
-        y = turned(x + moved, rng)[relabelled(len(x), kinds, rng)]
+        y = rotated(x + moved, rng)[relabelled(len(x), kinds, rng)]
         start = perf_counter()
         found = align_atoms(scale * x + origin, scale * y - 3 * origin, kinds)
         assert perf_counter() - start < 0.5  # milliseconds, on a machine with nothing else to do
@@ -205,7 +205,7 @@ def test_exact_matches_agree_with_pele() -> None:
     rng = np.random.default_rng(2)
     for name in ("icosahedron", "truncated octahedron", "75 atoms", "glass"):
         x = CLUSTERS[name]
-        y = turned(x, rng)[rng.permutation(len(x))]
+        y = rotated(x, rng)[rng.permutation(len(x))]
         z = align_atoms(x, y)
         assert exact(x.ravel().copy(), y.ravel().copy(), check_inversion=False)
         assert np.abs(z - x).max() < 1e-9
@@ -218,7 +218,7 @@ def test_of_unlike_clusters_the_nearest_of_many_superpositions_is_taken() -> Non
     other = x.copy()
     sites = cubic(79, centre=1.0)
     other[37] = sites[np.argmax(np.linalg.norm(sites[38:] - x[37], axis=1)) + 38]
-    y = turned(other, rng)[rng.permutation(38)]
+    y = rotated(other, rng)[rng.permutation(38)]
     hop = np.linalg.norm(other - other.mean(axis=0) - (x - x.mean(axis=0)))
     assert np.linalg.norm(align_atoms(x, y, warn=False) - x) <= hop * (1 + 1e-9)
 
@@ -297,7 +297,7 @@ def test_frozen_atoms_of_a_molecule_leave_the_rotations_that_they_can(n_frozen: 
         half = np.eye(3) + 2 * around @ around  # by 180 degrees
         moved = x[n_frozen:] - x[0]
         if n_frozen == 1:
-            moved = turned(moved, rng)
+            moved = rotated(moved, rng)
         elif axis:
             moved = moved @ half
         y = np.r_[x[:n_frozen], rng.permutation(moved) + x[0]]
@@ -346,7 +346,7 @@ def test_a_clash_on_the_straight_line_is_warned_of() -> None:
         warnings.simplefilter("error")
         align_atoms(tetrahedron, tetrahedron[[1, 0, 2, 3]], np.arange(4), warn=False)
         align_atoms(tetrahedron, tetrahedron[[1, 0, 3, 2]])
-    # Short bonds of other kinds are none: the reference is what atoms of the same kinds have at the ends.
+    # Short bonds of other kinds are none: the reference is what atoms of the same kinds have at the endpoints.
     a = np.array([[0, 0, 0], [0.7, 0, 0], [3.0, 3, 0], [5, 3, 0]])
     b = a.copy()
     b[2] -= [0, 1, 0]
@@ -402,3 +402,11 @@ def test_atoms_that_are_no_real_numbers_are_refused(wrong: Any) -> None:
         with pytest.raises(TypeError, match=f"{name} is .* expected a vector of real numbers"):
             align_atoms(a, b)
     assert align_atoms(x, x[[1, 0, 2, 3]] + 1, np.array(["H", "H", 8, None], dtype=object)) == pytest.approx(x)
+
+
+def test_an_approach_shows_itself() -> None:
+    a = np.array([[0.0, 0, 0], [1, 0, 0], [0, 3, 0]])
+    found = closest_approach(a, a[[1, 0, 2]])
+    assert repr(found) == "<Approach: atoms 0 and 1, distance 0, smallest 1, clash yes>"
+    assert "at t = 0.500" in found.summary()
+    assert "<table>" in found._repr_html_()

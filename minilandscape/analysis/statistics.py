@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from scipy.spatial.distance import cdist, pdist
 
-from ..display import Row, as_html, count, number, svg_of, text_lines
+from ..display import Row, as_html, count, number, svg_of
 from .arrays import real_numbers
+from .described import Described
 from .histograms import plot_shell_lengths
 
 #: Components whose signs are drawn at a time.
@@ -21,27 +22,8 @@ TIE = 1e-6
 SAFE = 300
 
 
-class _Described:
-    """A result that its rows describe in one line, in lines of text and as a table."""
-
-    def rows(self) -> list[Row]:
-        raise NotImplementedError
-
-    def __repr__(self) -> str:
-        """One line: all values with their labels."""
-        values = ", ".join(f"{label} {value}" for label, value, _ in self.rows())
-        return f"<{type(self).__name__}: {values}>"
-
-    def summary(self) -> str:
-        """Describe the result in lines of text."""
-        return text_lines(self.rows())
-
-    def _repr_html_(self) -> str:
-        return as_html(type(self).__name__, self.rows())
-
-
 @dataclass(frozen=True, repr=False)
-class Components(_Described):
+class Components(Described):
     """Mean μ and standard deviation σ of all components of a set (Table S1), as :func:`component_statistics` returns.
 
     Attributes
@@ -59,7 +41,7 @@ class Components(_Described):
 
 
 @dataclass(frozen=True, repr=False)
-class ShellLengths(_Described):
+class ShellLengths(Described):
     """Distances of the vectors of two sets from their common origin (Fig. 5), as :func:`shell_lengths` returns.
 
     Attributes
@@ -112,7 +94,7 @@ class ShellLengths(_Described):
 
 
 @dataclass(frozen=True, repr=False)
-class Spread(_Described):
+class Spread(Described):
     """Mean and standard deviation of distances, and of angles in degrees, between the vectors of one or two sets."""
 
     distance: tuple[float, float]
@@ -127,7 +109,7 @@ class Spread(_Described):
 
 
 @dataclass(frozen=True, repr=False)
-class SetComparison(_Described):
+class SetComparison(Described):
     """Distances and angles within two sets and between them, as :func:`compare_sets` returns.
 
     Attributes
@@ -158,7 +140,7 @@ class SetComparison(_Described):
 
 
 @dataclass(frozen=True, repr=False)
-class Direction(_Described):
+class Direction(Described):
     """Whether a set has a preferred direction, as :func:`preferred_direction` returns.
 
     Attributes

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from ..display import Row, number
 from ..landscape import vector
 from ..networks import get_network
 from . import superposition
+from .described import Described
 from .lattice import Lattice
 
 #: Model to block to the shape in which each axis belongs to one group of units, and which group.
@@ -205,8 +207,8 @@ class ClashWarning(UserWarning):
     """Two atoms come very close to each other on the straight line between two configurations."""
 
 
-@dataclass(frozen=True)
-class Approach:
+@dataclass(frozen=True, repr=False)
+class Approach(Described):
     """The closest approach of two atoms on the straight line between two configurations.
 
     Attributes
@@ -223,6 +225,16 @@ class Approach:
     t: float
     atoms: tuple[int, int]
     smallest: float
+
+    def rows(self) -> list[Row]:
+        """Describe distance, atoms and clash in labelled values."""
+        i, j = self.atoms
+        return [
+            ("atoms", f"{i} and {j}", ""),
+            ("distance", number(self.distance), f"at t = {self.t:.3f}"),
+            ("smallest", number(self.smallest), "distance of such atoms at the endpoints"),
+            ("clash", "yes" if self.clash else "no", ""),
+        ]
 
     @property
     def clash(self) -> bool:
