@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 import warnings
@@ -10,6 +11,9 @@ from pathlib import Path
 import minilandscape
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+#: How the names of examples begin that need another package; they are shown and not run where it is not installed.
+NEEDS = {"ase": "ase", "jax": "jax", "pele": "pele", "reaction": "tblite", "topsearch": "topsearch", "torch": "torch"}
+LEFT_OUT = [start for start, package in NEEDS.items() if importlib.util.find_spec(package) is None]
 
 project = "minilandscape"
 author = "The minilandscape developers"
@@ -64,7 +68,9 @@ html_sidebars = {"index": []}
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
-    "filename_pattern": r"\.py$",
+    "filename_pattern": rf"/(?!{'|'.join(LEFT_OUT)})\w+\.py$" if LEFT_OUT else r"\.py$",
+    "image_scrapers": ("saved_pictures.saved_pictures",),
+    "within_subsection_order": "ExampleTitleSortKey",
     "plot_gallery": os.environ.get("GALLERY", "1") != "0",
     "download_all_examples": False,
     "show_memory": False,

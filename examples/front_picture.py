@@ -30,9 +30,8 @@ runs = [ml.train("fcp", data, optimizer="sgd", train_size=500, epochs=80, seed=s
 loss = ml.network_landscape("fcp", data.train[:500])
 valley = ml.find_path(loss, *(run.train_weights for run in runs), objective="maxflux", solver="auto")
 line = runs[0].train_weights + t * (runs[1].train_weights - runs[0].train_weights)
-print(
-    f"loss: straight line {valley.height_linear:.2f}, path {valley.maximum:.3f}, endpoints {max(valley.height_ends):.3f}"
-)
+higher = max(valley.height_ends)
+print(f"loss: straight line {valley.height_linear:.2f}, path {valley.maximum:.3f}, higher endpoint {higher:.3f}")
 
 # %%
 blue, orange = "#0072B2", "#E69F00"
