@@ -171,6 +171,10 @@ class Run:
         if lowest["loss"] > 0:
             where = f"lowest test loss {lowest['loss']:.3g}, {self.unit} {lowest['epoch']:,}"
             axes.plot(lowest["epoch"], lowest["loss"], "o", color=COLOURS["test"], label=where)
+        low, high = axes.get_ylim()
+        if high < 10 * low:  # within a decade, powers of ten say less than the numbers
+            axes.yaxis.set_major_formatter("{x:.4g}")
+            axes.yaxis.set_minor_formatter("{x:.4g}")
         loss = "squared error per pixel" if self.options["model"] == "autoencoder" else "cross-entropy (nats)"
         axes.set(xlabel=self.unit, ylabel=f"mean loss: {loss}", title=self._title())
         axes.legend(frameon=False)
