@@ -10,14 +10,14 @@ from .inputs import Vector
 from .output import note
 
 
-def aligned_ends(land: Any, facts: dict[str, Any], a: Vector, b: Vector) -> tuple[Any, tuple[Any, Any]]:
+def aligned_ends(land: Any, metadata: dict[str, Any], a: Vector, b: Vector) -> tuple[Any, tuple[Any, Any]]:
     """The landscape, a, and b near to a; says on standard error how far it came."""
     from minilandscape.analysis.symmetry import align, align_atoms
     from minilandscape.potentials import LennardJones
 
     start, end = a.values, b.values
-    if "model" in facts:
-        nearer = align(facts["model"], start, end)
+    if "model" in metadata:
+        nearer = align(metadata["model"], start, end)
     elif getattr(land, "interpolates", False):  # buffers are permuted too, which no vector holds
         state = land.align(a.file, b.file)
         land = land.between(a.file, state)
@@ -29,5 +29,5 @@ def aligned_ends(land: Any, facts: dict[str, Any], a: Vector, b: Vector) -> tupl
     else:
         raise ValueError("--align: the landscape has no method align(a, b), which says what its symmetries are")
     note(f"aligned: {np.linalg.norm(nearer - start):.5g} apart, {np.linalg.norm(end - start):.5g} before")
-    facts["aligned"] = True
+    metadata["aligned"] = True
     return land, (start, nearer)

@@ -86,7 +86,7 @@ def barriers(
     check_outputs(out / "barriers.csv", inputs=(*files, where.data))
     if len(set(files)) < len(files):
         raise UsageError("a file is given twice; give each set once")
-    sets, recipe, facts = _opened(files, where)
+    sets, recipe, metadata = _opened(files, where)
     searches = SEARCHES if search == "both" else (search,)
     n_paths = sum(min(pairs, len(v) * (len(v) - 1) // 2) for v in sets.values()) * len(searches)
     processes = None if scheduler else _processes(workers, where.device)
@@ -108,7 +108,7 @@ def barriers(
     rows, tests = _rows(found, list(sets)), _tests(found, list(sets))
     if as_json:
         table = str(out / "barriers.csv")
-        print_json({"sets": rows, "tests": tests, "rows": found.rows, "data": facts, "table": table})
+        print_json({"sets": rows, "tests": tests, "rows": found.rows, "data": metadata, "table": table})
     else:
         _print(rows, tests, found.searches)
         print_lines(wrote(*(out / f"barriers.{ending}" for ending in ("csv", "png", "svg"))))
@@ -151,13 +151,13 @@ def _opened(files: list[str], where: Where) -> tuple[dict[str, np.ndarray], Any,
             raise ValueError(f"{name} is one vector; expected a set of at least two, (K, D)")
     arrays = {name: np.stack([vector.values for vector in vectors]) for name, vectors in sets.items()}
     if where.landscape is not None:
-        facts: dict[str, Any] = {"landscape": where.landscape}
-        return arrays, NamedRecipe(where.landscape, os.getcwd(), of_module), facts
-    _, facts = where.of_vectors([vector for vectors in sets.values() for vector in vectors])
+        metadata: dict[str, Any] = {"landscape": where.landscape}
+        return arrays, NamedRecipe(where.landscape, os.getcwd(), of_module), metadata
+    _, metadata = where.of_vectors([vector for vectors in sets.values() for vector in vectors])
     place = where.data if where.data in WORDS else str(Path(where.data).expanduser().resolve())
-    network = {name: facts[name] for name in OF_RECIPES}
-    recipe = NetworkRecipe(**network, data=place, data_key=facts["key"], device=where.device, dtype=where.dtype)
-    return arrays, recipe, facts
+    network = {name: metadata[name] for name in OF_RECIPES}
+    recipe = NetworkRecipe(**network, data=place, data_key=metadata["key"], device=where.device, dtype=where.dtype)
+    return arrays, recipe, metadata
 
 
 def _sets(files: list[str], land: Any) -> dict[str, list[Vector]]:

@@ -89,7 +89,7 @@ def curvature(
         raise UsageError(f"--step is {step}; expected a finite number above 0")
     if plot is not None:
         check_pictures(plot, inputs=(*files, where.data))
-    land, facts, vectors = where.open(files, single=False)
+    land, metadata, vectors = where.open(files, single=False)
     if plot is not None and len(vectors) > 1:
         raise UsageError(f"--plot draws one vector; {len(vectors)} were given")
     measure = _Measure(land, eigenvalues, probes, step, block, density, seed)
@@ -104,7 +104,7 @@ def curvature(
             _print(found, spectrum, plot)
             _warn(found, single=where.landscape is None and where.dtype == "float32")
     if as_json:
-        print_json({"points": points, "data": facts})
+        print_json({"points": points, "data": metadata})
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ def _variant(vector: np.ndarray, file: str, records: list[dict[str, Any]]) -> tu
     return (variants.pop(), named_by, False) if len(variants) == 1 else (None, "", False)
 
 
-def settle(vectors: list[Vector], model: str, variant: str | None, hint: str = "") -> tuple[str, str]:
+def resolve_network(vectors: list[Vector], model: str, variant: str | None, hint: str = "") -> tuple[str, str]:
     """The model and variant of some vectors; refuses what contradicts.
 
     Parameters
@@ -153,10 +153,10 @@ def settle(vectors: list[Vector], model: str, variant: str | None, hint: str = "
             f"{vectors[0].file} is a vector of {models[0]}, {vectors[other].file} of {models[other]}; "
             "expected vectors of one model"
         )
-    return models[0], _settle_variant(vectors, variant)
+    return models[0], _resolve_variant(vectors, variant)
 
 
-def _settle_variant(vectors: list[Vector], asked: str | None) -> str:
+def _resolve_variant(vectors: list[Vector], asked: str | None) -> str:
     """The one variant of some vectors; says on standard error which, and whether it was found or assumed."""
     backwards = vectors[::-1]  # of several vectors of a variant, the first is named
     known = {vector.variant: vector for vector in backwards if vector.variant and vector.certain}

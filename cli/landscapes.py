@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from .hints import CHECKPOINTS, about_landscape, no_checkpoint_landscape, no_name_of_landscape
-from .inputs import Vector, load_data, one_vector, read_vector_file, settle
+from .inputs import Vector, load_data, one_vector, read_vector_file, resolve_network
 from .options import (
     LANDSCAPE,
     NETWORKS,
@@ -123,7 +123,9 @@ class Where:
 
         if self.landscape is not None:
             return _own_landscape(self.landscape), {"landscape": self.landscape}
-        name, chosen = settle(vectors, self.model, self.variant, "; a landscape of your own is named by --landscape")
+        name, chosen = resolve_network(
+            vectors, self.model, self.variant, "; a landscape of your own is named by --landscape"
+        )
         mnist = load_data(self.data, self.train_size, chosen, self.device)
         every = getattr(mnist, self.split)
         images = every[: self.limit]
@@ -132,9 +134,9 @@ class Where:
         land = network_landscape(name, images, variant=chosen, device=self.device, dtype=self.dtype)
         part = "all" if len(images) == len(every) else f"the first {len(images):,} of"
         note(f"landscape: the loss over {part} {len(every):,} {'training' if self.split == 'train' else 'test'} images")
-        facts = {"model": name, "variant": chosen, "key": mnist.key, "split": self.split, "n_images": len(images)}
-        facts["n_images_of_split"] = len(getattr(mnist, self.split))
-        return land, {**facts, "remark": mnist.remark} if mnist.remark else facts
+        metadata = {"model": name, "variant": chosen, "key": mnist.key, "split": self.split, "n_images": len(images)}
+        metadata["n_images_of_split"] = len(getattr(mnist, self.split))
+        return land, {**metadata, "remark": mnist.remark} if mnist.remark else metadata
 
 
 def _of_one_size(vectors: list[Vector]) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from .inputs import load_data, read_vector_file, settle
+from .inputs import load_data, read_vector_file, resolve_network
 from .landscapes import OF_NETWORKS, Landscape, Where
 from .lines import print_lines, print_table
 from .options import (
@@ -181,8 +181,8 @@ def train(
     if not worked:
         note(f"{folder} holds this run, finished; nothing to do")
     if as_json:
-        facts = [{k: v for k, v in run.metadata().items() if k != "curves"} for run in runs]
-        print_json(facts[0] if single else facts)
+        metadata = [{k: v for k, v in run.metadata().items() if k != "curves"} for run in runs]
+        print_json(metadata[0] if single else metadata)
         return
     _print_runs(runs, f"{model} ({chosen['variant']}), {optimizer}")
     print_lines([("wrote" if worked else "found", f"{folder}/train.npy, {folder}/test.npy, {folder}/run.json", "")])
@@ -236,7 +236,7 @@ def evaluate(
     if split == "test":
         refuse_given(context, ("train_size",), TRAIN_ONLY)
     vectors = [vector for file in files for vector in read_vector_file(file)]
-    name, chosen = settle(vectors, model, variant)
+    name, chosen = resolve_network(vectors, model, variant)
     mnist = load_data(data, train_size, chosen, device)
     rows: list[dict[str, Any]] = [{"file": v.file, "row": v.row, "model": name, "variant": chosen} for v in vectors]
     stack = np.stack([vector.values for vector in vectors])
@@ -274,7 +274,7 @@ def _print_rows(rows: list[dict[str, Any]], name: str) -> None:
 
 def _evaluate_own(landscape: str, files: list[str], as_json: bool) -> None:
     """The values of a landscape of the user's own at some vectors, or all that it measures."""
-    land, facts, vectors = Where(landscape).open(files, single=False)
+    land, metadata, vectors = Where(landscape).open(files, single=False)
     stack = np.stack([vector.values for vector in vectors])
     if hasattr(land, "measure"):
         columns = land.measure(stack)
@@ -282,7 +282,7 @@ def _evaluate_own(landscape: str, files: list[str], as_json: bool) -> None:
         from minilandscape.landscape import as_landscape
 
         columns = {"value": as_landscape(land, stack.shape[1]).values(stack)}
-    rows: list[dict[str, Any]] = [{"file": vector.file, "row": vector.row, **facts} for vector in vectors]
+    rows: list[dict[str, Any]] = [{"file": vector.file, "row": vector.row, **metadata} for vector in vectors]
     for k, row in enumerate(rows):
         row |= {name: float(values[k]) for name, values in columns.items()}
     if as_json:

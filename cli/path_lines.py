@@ -33,13 +33,13 @@ def path_document(path: Any) -> dict[str, Any]:
     }
 
 
-def path_lines(path: Any, facts: dict[str, Any]) -> list[Row]:
+def path_lines(path: Any, metadata: dict[str, Any]) -> list[Row]:
     """What a person wants to know of a path, a line each."""
     from minilandscape.paths.shown import path_rows
 
     *rows, cost = path_rows(path, _advice(path))
-    if "n_images" in facts:
-        rows.append(("loss of", _images(facts), ""))
+    if "n_images" in metadata:
+        rows.append(("loss of", _images(metadata), ""))
     if walls := path.metadata.get("walls"):
         around = f"the path leads around them; the last: {path.metadata['last_wall']}"
         rows.append(("not evaluated", f"{walls} trial points", around))
@@ -86,10 +86,10 @@ def _advice(path: Any) -> str:
     return str(path.reason.advice)
 
 
-def _images(facts: dict[str, Any]) -> str:
+def _images(metadata: dict[str, Any]) -> str:
     """How many images the losses come from."""
-    kind = "training" if facts["split"] == "train" else "test"
-    n, of = facts["n_images"], facts.get("n_images_of_split", facts["n_images"])
+    kind = "training" if metadata["split"] == "train" else "test"
+    n, of = metadata["n_images"], metadata.get("n_images_of_split", metadata["n_images"])
     if n == of:
         return f"all {n:,} {kind} images"
     return f"the first {n:,} of {of:,} {kind} images: on all of them the barrier may differ"

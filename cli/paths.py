@@ -139,13 +139,13 @@ def connect(
     check_outputs(out, inputs=inputs, suffix=".npz")
     check_pictures(plot, inputs=(*inputs, initial))
     before = None if initial is None else read_path(initial)
-    land, facts, (a, b) = where.open((start, end))
+    land, metadata, (a, b) = where.open((start, end))
     check_on(land, asked)
     ends = a.values, b.values
     if align:
-        land, ends = aligned_ends(land, facts, a, b)
+        land, ends = aligned_ends(land, metadata, a, b)
     search = {"method": asked, "steps": steps if total is None else total}
-    path = _searched(land, ends, {**search, "initial": before}, facts, out)
+    path = _searched(land, ends, {**search, "initial": before}, metadata, out)
     segments = _split(land, path, search, out) if split_at_minima else None
     measured = land.along(path) if hasattr(land, "along") else None
     if plot is not None:
@@ -153,9 +153,9 @@ def connect(
     if as_json:
         extra: dict[str, Any] = {} if segments is None else {"pieces": segments}
         extra |= {} if measured is None else {"along": along_document(measured)}
-        print_json({**path_document(path), "data": facts, **extra})
+        print_json({**path_document(path), "data": metadata, **extra})
         return
-    print_lines([*path_lines(path, facts), *segment_lines(segments or []), *wrote(out, plot)])
+    print_lines([*path_lines(path, metadata), *segment_lines(segments or []), *wrote(out, plot)])
     if measured is not None:
         print_along(measured)
 
@@ -167,7 +167,7 @@ def _number_of_steps(steps: str | None) -> int | None:
     return None if steps in (None, "auto") else int(str(steps))
 
 
-def _searched(land: Any, ends: Any, search: dict[str, Any], facts: dict[str, Any], out: Path | None) -> Any:
+def _searched(land: Any, ends: Any, search: dict[str, Any], metadata: dict[str, Any], out: Path | None) -> Any:
     """The path of a search, written where it is to be; of one that ends early, the best so far is."""
     from minilandscape.landscape import LandscapeError
     from minilandscape.paths import SearchInterrupted, find_path
@@ -181,10 +181,10 @@ def _searched(land: Any, ends: Any, search: dict[str, Any], facts: dict[str, Any
             path = find_path(land, *ends, progress=show, **search)
     except (SearchInterrupted, LandscapeError) as stopped:
         if (best := getattr(stopped, "best", None)) is not None:
-            best.metadata["data"] = facts
+            best.metadata["data"] = metadata
             _keep(best, out)
         raise
-    path.metadata["data"] = facts
+    path.metadata["data"] = metadata
     if out is not None:
         path.save(out)
     return path
@@ -255,7 +255,7 @@ def compare(
 
     where.check(context)
     check_pictures(plot, inputs=(start, end, where.data))
-    land, facts, (a, b) = where.open((start, end))
+    land, metadata, (a, b) = where.open((start, end))
     with usage():
         methods = list(planned(land, budget, tuple(ENTRIES), options))
     interrupted = None
@@ -274,7 +274,7 @@ def compare(
     if as_json:
         curves = {name: curve.tolist() for name, curve in result.curves.items()}
         rows = {name: comparison_row(result, name) for name in result.curves}
-        print_json({"methods": rows, "curves": curves, "data": facts, "budget": budget})
+        print_json({"methods": rows, "curves": curves, "data": metadata, "budget": budget})
     else:
         print_comparison(result, budget)
         print_lines(wrote(plot))

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from math import inf, isnan
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-
-from minilandscape.display import Row, aligned, number
 
 from .alignment import aligned_ends
 from .inputs import read_path
@@ -40,13 +38,6 @@ Tolerance = Annotated[
 SHARED = ("start", "end", "landscape", *OF_NETWORKS, "align", "initial", "out", "plot", "as_json")
 #: Numbers of a saddle that ``--json`` shows.
 OF_SADDLE = ("value", "residual", "tolerance", "zero_modes", "connects_ends", "converged", "reason")
-#: The stages of a search, in words.
-STAGES = {
-    "path": "first path",
-    "search": "saddle search",
-    "verification": "verification",
-    "pieces": "rest of the chain",
-}
 
 
 def check_saddle(context: typer.Context) -> bool:
@@ -79,10 +70,10 @@ class SaddleSearch:
         check_outputs(out, inputs=inputs, suffix=".npz")
         check_pictures(plot, inputs=(*inputs, self.initial))
         initial = None if self.initial is None else read_path(self.initial, chains=True)
-        land, facts, (a, b) = self.where.open((self.start, self.end))
+        land, metadata, (a, b) = self.where.open((self.start, self.end))
         ends = a.values, b.values
         if self.align:
-            land, ends = aligned_ends(land, facts, a, b)
+            land, ends = aligned_ends(land, metadata, a, b)
         found = self._found(land, ends, initial, out)
         if out is not None:
             found.save(out)
@@ -90,9 +81,10 @@ class SaddleSearch:
         if drawn is not None:
             save_figure(found.plot().figure, drawn)
         if as_json:
-            print_json({**saddle_document(found), "data": facts})
+            print_json({**saddle_document(found), "data": metadata})
             return
-        print_lines([*saddle_lines(found), *wrote(out, drawn)])
+        print(found.summary())
+        print_lines(wrote(out, drawn))
 
     def _found(self, land: Any, ends: Any, initial: Any, out: Path | None) -> Any:
         """The chain of minima and saddles; of an interrupted search, what it has is written."""
@@ -141,36 +133,3 @@ def saddle_document(found: Any) -> dict[str, Any]:
         "converged": found.converged,
         "reason": found.reason,
     }
-
-
-def saddle_lines(found: Any) -> list[Row]:
-    """What a person wants to know of a saddle, a line each."""
-    saddle, between = found.saddle, len(found.minima) - 2
-    forward, reverse = found.barrier_forward, found.barrier_reverse
-    among = [*found.minima_values, *(each.value for each in found.saddles)]
-    lines = [("barrier", "none", "")]
-    if not isnan(forward):
-        lines = [("barrier", number(forward, 5), f"from start to end, {number(reverse, 5)} from end to start")]
-    if saddle is not None:
-        gradient = f"largest gradient component {saddle.residual:.3g} (converged below {saddle.tolerance:.3g})"
-        lines.append(("saddle", aligned(saddle.value, among), f"{gradient}{_of_chain(found)}"))
-    minima = ", ".join(aligned(value, among) for value in found.minima_values)
-    names = "start, end" if not between else f"start, {between} between, end"
-    lines.append(("minima", f"{minima} ({names})", ""))
-    lines.append(_verification(found))
-    stages = ", ".join(f"{found.calls[stage]} {name}" for stage, name in STAGES.items() if found.calls.get(stage))
-    return [*lines, ("cost", f"{found.calls['total']} gradient evaluations: {stages}", "")]
-
-
-def _of_chain(found: Any) -> str:
-    n = len(found.saddles)
-    return f"; the highest of {n} between start and end" if n > 1 else ""
-
-
-def _verification(found: Any) -> Row:
-    """Whether the saddle is verified, and what is left open."""
-    if not found.converged:
-        return "verified", "no", found.reason
-    _, _, more = found.reason.partition("; ")
-    text = "one negative eigenvalue; descents from the saddle lead to the minima"
-    return "verified", "yes", f"{text}; {more}" if more else text

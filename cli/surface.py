@@ -84,13 +84,13 @@ def surface(
     inputs = (*files, path, where.data)
     check_outputs(out, inputs=inputs, suffix=".npz")
     check_pictures(plot, inputs=inputs)
-    found, facts = _measured(context, where, files, path, n, margin, radius, seed)
+    found, metadata = _measured(context, where, files, path, n, margin, radius, seed)
     if out is not None:
         found.save(out)
     if plot is not None:
         save_figure(found.plot().figure, plot)
     if as_json:
-        print_json(_document(found, facts))
+        print_json(_document(found, metadata))
         return
     print_lines([*_lines(found), *wrote(out, plot)])
     if out is None and plot is None:
@@ -135,7 +135,7 @@ def _measured(
         curve = read_path(path)
         known = curve.metadata.get("data", {}).get("variant")
         on_path = [Vector(str(path), None, end, known, str(path)) for end in (curve.start, curve.end)]
-    land, facts, vectors = where.open(files, on_path)
+    land, metadata, vectors = where.open(files, on_path)
     points = np.stack([vector.values for vector in vectors]) if vectors else None
     if not has_random_directions(land, points, curve):
         refuse_given(context, ("seed",), "of random directions, which this plane does not have")
@@ -145,11 +145,11 @@ def _measured(
             advance(rows, f"{rows} of {n} rows")
 
         found = surface(land, points, path=curve, n=n, margin=margin, radius=radius, seed=seed, callback=show)
-    found.metadata["data"] = facts
-    return found, facts
+    found.metadata["data"] = metadata
+    return found, metadata
 
 
-def _document(found: Any, facts: dict[str, Any]) -> dict[str, Any]:
+def _document(found: Any, metadata: dict[str, Any]) -> dict[str, Any]:
     """What ``--json`` says of a surface."""
     return {
         **{name: getattr(found, name).tolist() for name in ("x", "y", "values", "marks")},
@@ -159,7 +159,7 @@ def _document(found: Any, facts: dict[str, Any]) -> dict[str, Any]:
         "curve": found.curve.tolist(),
         "curve_distance": found.curve_distance,
         "filter_normalised": found.metadata["filter_normalised"],
-        "data": facts,
+        "data": metadata,
     }
 
 

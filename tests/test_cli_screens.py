@@ -122,12 +122,12 @@ def test_the_saddle_between_two_minima(folder: Path, capsys: pytest.CaptureFixtu
     command = ("connect", "a.npy", "b.npy", "--landscape", "screens:make", "--saddle")
     assert run(*command, "--out", "s.npz", "--plot", "s.png") == 0
     shown = {line.split()[0]: line.split(maxsplit=1)[1] for line in capsys.readouterr().out.splitlines()}
-    assert list(shown) == ["barrier", "saddle", "minima", "verified", "cost", "wrote"]
+    assert list(shown) == ["barrier", "saddle", "chain", "minima", "verified", "cost", "wrote"]
     assert float(shown["barrier"].split()[0]) == pytest.approx(106.035, abs=0.02)
     assert float(shown["saddle"].split()[0]) == pytest.approx(-40.6648, abs=0.01)
     assert "-80.7678" in shown["minima"]
-    assert "1 between" in shown["minima"]
-    assert shown["verified"].startswith("yes ")
+    assert shown["chain"].startswith("3 minima ")
+    assert shown["verified"].split()[0] == "yes"
     assert load_connection("s.npz").converged
     assert Path("s.png").stat().st_size > 0
     assert run(*command, "--tolerance", "1e-5", "--from", "s.npz", "--json") == 0
