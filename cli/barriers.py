@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from minilandscape.display import count
 from minilandscape.paths.methods import Fourier
 
 from .inputs import Vector, read_vector_file
@@ -90,7 +91,7 @@ def barriers(
     searches = SEARCHES if search == "both" else (search,)
     n_paths = sum(min(pairs, len(v) * (len(v) - 1) // 2) for v in sets.values()) * len(searches)
     processes = None if scheduler else _processes(workers, where.device)
-    note(f"{n_paths} paths on {f'the scheduler {scheduler}' if scheduler else _counted(processes or 1)}")
+    note(f"{count(n_paths, 'path')} on {f'the scheduler {scheduler}' if scheduler else _counted(processes or 1)}")
     placed: dict[str, Any] = {"scheduler": scheduler, "workers": processes, "retry_failed": retry_failed}
     try:
         with progress_bar("barriers", n_paths) as advance:
