@@ -50,7 +50,13 @@ HOLD = {"path": ml.Path, "saddle": ml.Saddle, "graph": ml.DisconnectivityGraph}
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
 def test_options_attributes_and_arguments_exist(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
-    known = set().union(*OPTIONS.values()) | {"--help", "--version", "--debug", "--install-completion", "--show-completion"}
+    known = set().union(*OPTIONS.values()) | {
+        "--help",
+        "--version",
+        "--debug",
+        "--install-completion",
+        "--show-completion",
+    }
     ours = re.sub(r"^(?!minilandscape ).*(pip install|dask|pytest|mpiexec).*$", "", text, flags=re.MULTILINE)
     for flag in re.findall(r"(?<![\w-])--[a-z][\w-]*", ours):
         assert flag in known, flag

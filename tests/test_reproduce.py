@@ -1,4 +1,4 @@
-"""The paper's campaign: plan, statistics, and the smoke scale from nothing to a report, killed and gone on with."""
+"""The paper's campaign: plan, statistics, and the smoke scale from nothing to a report, killed and resumed."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ from minilandscape.landscape import FunctionLandscape
 from minilandscape.networks import MODELS, model_size, network_landscape
 from minilandscape.pairs import NamedRecipe, disjoint, draw_pairs
 from minilandscape.pairs.connect import pair_task, set_task
-from minilandscape.pairs.search import find_to_the_end
+from minilandscape.pairs.search import find_converged
 from minilandscape.paper import measures, tables, work
 from minilandscape.paper.answer import plot_courses
 from minilandscape.paper.figures import paper_figures
@@ -120,7 +120,7 @@ def test_every_number_of_the_full_plan_is_the_papers(model: str) -> None:
     assert sorted(tasks.sets) == sorted(
         [("train", o, w) for o in OPTIMIZERS for w in ("train", "test")] + [("test", o, "test") for o in OPTIMIZERS]
     )
-    assert image_counts(plan.facts(), model) == {"train": 50_000, "test_landscape": 10_000, "test_curves": 10_000}
+    assert image_counts(plan.as_dict(), model) == {"train": 50_000, "test_landscape": 10_000, "test_curves": 10_000}
 
 
 def _minima(k: int) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def test_the_table_of_the_plan_has_the_papers_column() -> None:
     """Each number that the paper names is that of the full plan; the departures of the authors' variant are known."""
     for variant, departures in (("paper", set()), ("authors", {"training images"})):
         plan = Plan.make("full", variant, data="auto", data_key="mnist").within(60_000, 10_000)
-        head, rows = tables.plan(plan.facts())
+        head, rows = tables.plan(plan.as_dict())
         assert head == ["", "paper", "FCP", "LeNet", "Autoencoder", "LSTM"]
         named = [(name, said.split(", "), own) for name, said, *own in rows if said not in ("–", "for each optimiser")]
         differ = {
@@ -143,7 +143,7 @@ def test_the_table_of_the_plan_has_the_papers_column() -> None:
         }
         assert differ == departures
     small = Plan.make("small", data="auto", data_key="mnist").within(60_000, 10_000)
-    for name, *cells in tables.plan(small.facts()).rows:
+    for name, *cells in tables.plan(small.as_dict()).rows:
         assert all(cells), name
     network = next(iter(plan.networks.values()))
     numbers = {name: value for name, value in vars(network).items() if isinstance(value, (int, float))}
@@ -175,7 +175,7 @@ def test_the_full_plan_draws_pairs_at_random_and_tests_all_that_share_no_run() -
     uses = np.bincount(np.ravel(rounds), minlength=48)
     assert uses.min() >= 10
     assert uses.max() <= 15
-    assert Plan.from_facts(json.loads(json.dumps(plan.facts()))) == plan
+    assert Plan.from_dict(json.loads(json.dumps(plan.as_dict()))) == plan
 
 
 def test_as_many_pairs_as_possible_are_independent() -> None:
@@ -235,16 +235,16 @@ def test_everything_of_the_full_plan_is_on_all_test_images(variant: str) -> None
         n_train
     }  # the first of so many, or all
     for model in MODELS:
-        counts = image_counts(plan.facts(), model)
+        counts = image_counts(plan.as_dict(), model)
         assert counts == {"train": n_train, "test_landscape": 10_000, "test_curves": 10_000}
     small = Plan.make("small", data="auto", data_key="mnist5k").within(4000, 1000)
-    assert image_counts(small.facts(), "fcp") == {"train": 4000, "test_landscape": 1000, "test_curves": 1000}
-    assert image_counts(small.facts(), "lenet") == {"train": 500, "test_landscape": 500, "test_curves": 1000}
+    assert image_counts(small.as_dict(), "fcp") == {"train": 4000, "test_landscape": 1000, "test_curves": 1000}
+    assert image_counts(small.as_dict(), "lenet") == {"train": 500, "test_landscape": 500, "test_curves": 1000}
 
 
 def test_pages_and_figures_say_on_how_many_test_images_they_are() -> None:
     plan = Plan.make("small", data="auto", data_key="mnist").within(60_000, 10_000)
-    page = render_report({"plan": plan.facts(), "networks": {}}, {}, {}, "")
+    page = render_report({"plan": plan.as_dict(), "networks": {}}, {}, {}, "")
     for what, n in (("curves, early stopping", "2,000"), ("test landscape", "5,000")):
         assert re.search(rf"test images: {what}</td><td[^>]*>10,000</td><td>{n}</td>", page)
     one = {"mean": 0.1, "sd": 0.0, "n": 2}
@@ -272,10 +272,10 @@ def test_pages_and_figures_say_on_how_many_test_images_they_are() -> None:
             for where in ("train", "test")
         ],
     }
-    results = {"plan": plan.facts(), "networks": {"fcp": network}}
+    results = {"plan": plan.as_dict(), "networks": {"fcp": network}}
     page = render_report(results, {}, {}, "")
     assert "FCP, at 5,000 images" in page
-    assert "Test losses, and with them the choice of the test weights, are on the first 2,000 test images" in page
+    assert "Test losses, and with them early stopping and the test weights, are of the first 2,000 test images" in page
     figures = paper_figures(results)
     for name, images in (("figure4", "5,000 images"), ("figureS2", "5,000 test images")):
         title = figures[name].axes[0].get_title()
@@ -295,7 +295,7 @@ def test_tasks_depend_on_numbers_and_not_on_how_they_are_written(tmp_path: Path)
     assert others == [first, first]
     for plan in plans:
         save_plan(plan, Store(tmp_path))  # none has other numbers
-    assert json.loads(json.dumps(plans[2].facts())) == plans[0].facts()
+    assert json.loads(json.dumps(plans[2].as_dict())) == plans[0].as_dict()
     old = json.loads((tmp_path / "plan.json").read_text())
     old["networks"]["fcp"]["lr"] = 1  # as version 0.1 kept it
     (tmp_path / "plan.json").write_text(json.dumps(old))
@@ -317,12 +317,12 @@ def test_runs_of_version_0_1_still_count(scale: str, digest: str) -> None:
 def test_folders_of_version_0_1_load_as_they_were(tmp_path: Path) -> None:
     """Their plans name none of what was added since, and none of it is run."""
     plan = Plan.make("small", data="auto", data_key="mnist", overrides={"loss_floor": 1e-8})
-    facts = plan.facts()
+    metadata = plan.as_dict()
     added = ("initial", "pairing", "averages", "curvatures", "resolutions")
-    for network in facts["networks"].values():
+    for network in metadata["networks"].values():
         for name in added:
             del network[name]
-    (tmp_path / "plan.json").write_text(json.dumps(facts))
+    (tmp_path / "plan.json").write_text(json.dumps(metadata))
     old = load_plan(Store(tmp_path))
     ids = [task.id for task in plan_tasks(old)]
     assert hashlib.sha256(" ".join(ids).encode()).hexdigest()[:16] == "ca27f79b54e68ff4"
@@ -408,7 +408,7 @@ def test_commands_that_begin_together_lose_no_network(tmp_path: Path) -> None:
     assert set(load_plan(Store(tmp_path)).networks) == set(MODELS)
 
 
-def test_options_go_before_what_the_file_says_of_a_network(
+def test_options_take_precedence_over_the_file(
     data_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "plan.toml").write_text("pairs = 3\n[fcp]\nruns = 7\nsteps = 9\n")
@@ -431,12 +431,12 @@ def test_a_dry_run_says_what_it_costs_and_writes_nothing(
     with pytest.raises(SystemExit) as ended:
         main([*options, "--train-size", "100", "--dry-run", "--json"])
     assert not ended.value.code
-    facts = json.loads(capsys.readouterr().out)
-    assert facts["networks"]["fcp"]["train_size"] == 100
-    assert facts["core_seconds"] == facts["core_seconds_by_network"]["fcp"] > 0
+    metadata = json.loads(capsys.readouterr().out)
+    assert metadata["networks"]["fcp"]["train_size"] == 100
+    assert metadata["core_seconds"] == metadata["core_seconds_by_network"]["fcp"] > 0
     assert not (tmp_path / "f").exists()
     save_plan(
-        Plan.from_facts({k: v for k, v in facts.items() if k in vars(Plan("", "", "", ""))}), Store(tmp_path / "f")
+        Plan.from_dict({k: v for k, v in metadata.items() if k in vars(Plan("", "", "", ""))}), Store(tmp_path / "f")
     )
     before = (tmp_path / "f" / "plan.json").read_bytes()
     for change, code in (((), 1), (("--change-plan",), 0)):
@@ -467,15 +467,15 @@ def test_a_campaign_on_a_gpu_finds_the_same(optimizer: str, data_file: Path, tmp
 
         (path,) = tasks.paths("train", optimizer, "train", "adam")
         kept = perform(path.needs[0], [perform(run, []) for run in tasks.runs(optimizer)])
-        _, facts = perform(path, [kept])
+        _, metadata = perform(path, [kept])
         losses, _ = perform(tasks.losses(optimizer, "train"), [kept])
         omega = kept[0]["train"][0].astype(np.float64)
         land = network_landscape("fcp", data.train[:64], plan.variant, device, "float64")
         at = relative(land, omega).values_and_gradients(np.full((1, omega.size), 1e-3))
-        found.append((path.id, kept[0]["all_train_loss"], facts["height"], facts["length"]))
+        found.append((path.id, kept[0]["all_train_loss"], metadata["height"], metadata["length"]))
         found[-1] += (losses["test_vectors_loss"], losses["train_midpoints_loss"], at[0], np.linalg.norm(at[1]))
         save_plan(plan, Store(tmp_path / device))
-        page = render_report({"plan": plan.facts(), "networks": {}}, {}, {}, "")
+        page = render_report({"plan": plan.as_dict(), "networks": {}}, {}, {}, "")
         assert ("on a GPU" in page) == (device == "gpu")
     (cpu_id, *cpu), (gpu_id, *gpu) = found
     assert cpu_id != gpu_id
@@ -526,7 +526,7 @@ def test_tests_permute_runs() -> None:
     assert disjoint([[0, 1], [1, 2], [3, 2], [4, 3], [5, 4]]) == [0, 2, 4]
 
 
-def test_runs_from_the_same_vector_change_places_with_each_other() -> None:
+def test_runs_from_the_same_vector_are_swapped_within_the_pair() -> None:
     first, least = relabelings(3, 3, ([0, 1, 2], [1, 2, 5]))
     # Seeds 1 and 2 are in both groups, 0 and 5 in one each.
     assert len(first) == len({tuple(row) for row in first.tolist()}) == 2 * 2 * 2
@@ -649,11 +649,11 @@ def test_everything_that_is_measured_of_vectors(
     entries = {(e["optimizer"], e["weights"], e["landscape"], e["form"]): e for e in network["curvature"]}
     assert len(entries) == 2 * 2 * 2 * 2
     task = tasks.curvature("sgd", "train", 1)
-    _, facts = measures.vector_curvature({**task.options, **task.hints}, [kept], tmp_path)
+    _, metadata = measures.vector_curvature({**task.options, **task.hints}, [kept], tmp_path)
     alone = curvature(network_landscape("fcp", data.train[:24], "authors", dtype="float64"), vectors[1], n=1, probes=10)
-    assert facts["train plain"]["highest"] == pytest.approx(alone.highest[0])
-    assert facts["train plain"]["trace"] == pytest.approx(alone.trace)
-    assert facts["train scaled"]["highest"] < np.abs(vectors[1]).max() ** 2 * alone.highest[0]
+    assert metadata["train plain"]["highest"] == pytest.approx(alone.highest[0])
+    assert metadata["train plain"]["trace"] == pytest.approx(alone.trace)
+    assert metadata["train scaled"]["highest"] < np.abs(vectors[1]).max() ** 2 * alone.highest[0]
     for where, images in (("train", data.train[:24]), ("test", data.test[:12])):
         value = network_landscape("fcp", images, "authors", dtype="float64").values(vectors[1][None])[0]
         for form in ("plain", "scaled"):  # the same vector, whatever its coordinates
@@ -818,7 +818,7 @@ def test_smoke_is_killed_again_and_again_and_comes_to_the_same_files(
     assert set(json.loads((killed / "costs.json").read_text())) == set(MODELS)
 
 
-def test_ctrl_c_twice_says_how_to_go_on_and_nothing_else(
+def test_ctrl_c_twice_says_how_to_resume_and_nothing_else(
     data_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["reproduce", "--scale", "smoke", "--only", "fcp", "--data", str(data_file), "--workers", "2"]
@@ -896,7 +896,7 @@ def test_a_report_does_without_images_that_are_gone(data_file: Path, tmp_path: P
         (0.2, 0.1, 1.0, "the same", "not reproduced"),
     ],
 )
-def test_verdicts_say_what_can_be_told(first: float, second: float, p: float, claim: str, here: str) -> None:
+def test_verdicts_follow_from_numbers_and_p(first: float, second: float, p: float, claim: str, here: str) -> None:
     assert verdict(claim, Comparison(first, second, p, 0.001, (9, 9))) == here
     for groups in (([1.0, np.nan], [1.0, 2.0]), ([1.0, np.inf], [1.0, np.inf])):
         for diverged in (compare_runs(*groups), compare_same_runs(*groups)):
@@ -981,13 +981,13 @@ def test_barriers_are_rises_of_searches_that_came_to_their_end(
 @pytest.mark.parametrize(
     ("reason", "lbfgs", "sgd", "here"),
     [
-        ("target loss", 0.01, 0.25, "by construction"),  # below the 0.1 at which SGD was told to end
+        ("target loss", 0.01, 0.25, "by construction"),  # below SGD's target loss of 0.1
         ("epochs", 0.01, 0.25, "not reproduced"),
         ("target loss", 0.12, 0.25, "not reproduced"),
         ("target loss", 0.5, 0.15, "reproduced"),  # in spite of it
     ],
 )
-def test_an_order_that_comes_of_a_told_loss_is_imposed(reason: str, lbfgs: float, sgd: float, here: str) -> None:
+def test_an_order_that_target_losses_leave_is_by_construction(reason: str, lbfgs: float, sgd: float, here: str) -> None:
     heights = [entry("lbfgs-gss", "train", [lbfgs] * 4 + [1.01 * lbfgs]), entry("sgd", "train", [sgd] * 5)]
     campaign = {"heights": heights, "searches": {"still": "run to convergence"}, "reasons": {"sgd": [reason]}}
     campaign["table1"] = {"sgd": {"train": {"mean": 0.1}}}
@@ -996,7 +996,7 @@ def test_an_order_that_comes_of_a_told_loss_is_imposed(reason: str, lbfgs: float
 
 
 @pytest.mark.parametrize(("at", "here"), [(70, "by construction"), (20, "not reproduced")])
-def test_test_weights_of_a_loss_that_was_still_falling_are_imposed_too(at: int, here: str) -> None:
+def test_test_weights_of_a_loss_that_was_still_falling_are_by_construction_too(at: int, here: str) -> None:
     heights = [entry("lbfgs-gss", "test", [0.01] * 5), entry("sgd", "test", [0.25] * 5)]
     campaign = {"heights": heights, "searches": {"still": "run to convergence"}, "reasons": {"sgd": ["target loss"]}}
     campaign |= {"table1": {"sgd": {"train": {"mean": 0.1}}}, "epochs": {"sgd": {"train": [71], "test": [at]}}}
@@ -1015,25 +1015,25 @@ def test_a_height_of_a_search_that_was_cut_off_counts_as_far_as_its_end(higher_e
     assert [e["here"] for e in found if e["what"] == "height"] == [here]
 
 
-def test_a_search_whose_barrier_hides_between_its_points_goes_on_with_more() -> None:
+def test_an_under_resolved_search_is_resumed_with_more_points() -> None:
     def double_well(x: np.ndarray) -> tuple[float, np.ndarray]:
         return (x[0] ** 2 - 1) ** 2 + x[1] ** 2, np.array([4 * x[0] * (x[0] ** 2 - 1), 2 * x[1]])
 
     ends = np.array([[-1.0, 0.0], [1.0, 0.0]])
     options = {"solver": "auto", "objective": "sum", "lam": 1e-3, "n_points": 12, "steps": "auto"}
     first = find_path(double_well, *ends, **options)
-    path, evaluations, steps = find_to_the_end(double_well, *ends, options)
+    path, evaluations, steps = find_converged(double_well, *ends, options)
     assert (first.under_resolved, path.under_resolved) == (True, False)
     assert (len(path.t), path.reason) == (23, "converged")
     assert path.height > 0.5
     assert evaluations.gradients > path.evaluations.gradients >= 23
     assert steps == sum(len(found.history["height"]) - 1 for found in (first, path))
     assert path.metadata["lam"] == pytest.approx(1e-3 * 23 * 22 / (12 * 11))
-    few, _, _ = find_to_the_end(double_well, *ends, {**options, "steps": 26})  # as many as were asked for
+    few, _, _ = find_converged(double_well, *ends, {**options, "steps": 26})  # as many as were asked for
     assert (len(few.t), few.under_resolved) == (12, True)
 
 
-def test_a_search_that_is_cut_off_goes_on_as_far_as_the_plan_says(
+def test_a_search_that_is_cut_off_is_resumed_as_far_as_the_plan_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(methods, "FewPointsFirst", partial(FewPointsFirst, most_steps=12))  # of one search
@@ -1047,7 +1047,7 @@ def test_a_search_that_is_cut_off_goes_on_as_far_as_the_plan_says(
         return 100 * bend**2, 200 * bend * slope
 
     def found(most: int | None) -> tuple[Any, int]:
-        path, evaluations, steps = find_to_the_end(valley, *ends, options, most)
+        path, evaluations, steps = find_converged(valley, *ends, options, most)
         assert evaluations.gradients > 20 * steps
         return path, steps
 
@@ -1063,8 +1063,8 @@ def test_a_search_that_is_cut_off_goes_on_as_far_as_the_plan_says(
     task: dict[str, Any] = dict.fromkeys(("data", "data_key", "landscape", "images", "model", "variant"))
     task |= {"weights": "train", "pair": [0, 1], "path": options}
     for more, steps in (({}, 12), ({"most_steps": 20}, 24)):
-        kept, facts = work.pair_path({**task, **more}, [({"train": ends}, {})], tmp_path / "task.npz")
-        assert facts["steps"] == steps
+        kept, metadata = work.pair_path({**task, **more}, [({"train": ends}, {})], tmp_path / "task.npz")
+        assert metadata["steps"] == steps
         assert len(kept["history_height"]) == 12 + 1
 
 
@@ -1150,6 +1150,6 @@ def test_figures_of_results_that_are_gone_go(data_file: Path, tmp_path: Path) ->
 
 def test_text_in_the_report_is_escaped() -> None:
     plan = Plan.make("smoke", data="<script>", data_key="x", only=("fcp",))
-    page = render_report({"plan": plan.facts(), "networks": {}}, {}, {"Data": "<script>alert(1)</script>"}, "<b>")
+    page = render_report({"plan": plan.as_dict(), "networks": {}}, {}, {"Data": "<script>alert(1)</script>"}, "<b>")
     assert "<script>" not in page
     assert "&lt;script&gt;" in page

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.spatial.distance import pdist, squareform
 from scipy.stats import median_abs_deviation, rankdata
 
-#: Ways to change places that are tried where there are too many to try all.
+#: Permutations that are drawn if there are too many to try all.
 PERMUTATIONS = 50_000
 
 Seeds = tuple[Sequence[int], Sequence[int]]
@@ -21,18 +21,18 @@ Seeds = tuple[Sequence[int], Sequence[int]]
 
 @dataclass(frozen=True)
 class Comparison:
-    """Whether one number lies above another.
+    """The test of whether one number lies above another.
 
     Attributes
     ----------
     first, second
-        The numbers, means over runs or paths; NaN where a run diverged, p being 1 then.
+        The numbers, means over runs or paths; NaN if a run diverged, p is 1 then.
     p
-        Two-sided, of the ways to change places that give as large a difference.
+        Two-sided: the fraction of permutations with at least as large a difference.
     least
-        The smallest p that so few runs, or so many ways that are tried, allow.
+        The smallest attainable p, given the number of runs and of permutations.
     n
-        How many there are in each group; one number where all are of the same runs.
+        Number of runs in each group; one number if both quantities are of the same runs.
     """
 
     first: float
@@ -43,49 +43,49 @@ class Comparison:
 
 
 def relabelings(n: int, m: int, seeds: Seeds | None = None) -> tuple[np.ndarray, float]:
-    """Which of n + m runs count as the first group's: (ways, n + m), the observed way first; and the least p.
+    """Return the permutations of n + m runs as (K, n + m) masks of the first group, observed one first; and least p.
 
-    Runs of both groups that have a seed in common began from the same vector, and their results may have much in
-    common. They change places with each other; all others are dealt out to the groups anew.
+    Runs of both groups with the same seed share an initialisation, so their results may be correlated: they are
+    swapped within the pair. All others are permuted freely.
     """
     if seeds is None:
         seeds = range(n), range(n, n + m)
     return _relabelings(n, m, (tuple(seeds[0]), tuple(seeds[1])))
 
 
-@lru_cache(maxsize=4)  # all tests of a network draw from the same ways
+@lru_cache(maxsize=4)  # all tests of a network use the same permutations
 def _relabelings(n: int, m: int, seeds: tuple[tuple[int, ...], tuple[int, ...]]) -> tuple[np.ndarray, float]:
     places = {seed: n + k for k, seed in enumerate(seeds[1])}
     common = np.array([(k, places[seed]) for k, seed in enumerate(seeds[0]) if seed in places], dtype=int)
     common = common.reshape(-1, 2)
     alone = np.setdiff1d(np.arange(n + m), common)
     n_alone = n - len(common)
-    ways = 2 ** len(common) * comb(len(alone), n_alone)
-    if ways <= PERMUTATIONS:
+    count = 2 ** len(common) * comb(len(alone), n_alone)
+    if count <= PERMUTATIONS:
         flips = np.array(list(itertools.product((0, 1), repeat=len(common))), dtype=int)
-        dealt = np.array(list(itertools.combinations(range(len(alone)), n_alone)), dtype=int)
-        flips, dealt = np.repeat(flips, len(dealt), axis=0), np.tile(dealt, (len(flips), 1))
-        least = (2 if n == m else 1) / ways
+        permuted = np.array(list(itertools.combinations(range(len(alone)), n_alone)), dtype=int)
+        flips, permuted = np.repeat(flips, len(permuted), axis=0), np.tile(permuted, (len(flips), 1))
+        least = (2 if n == m else 1) / count
     else:
         rng = np.random.default_rng(0)
         flips = rng.integers(0, 2, (PERMUTATIONS, len(common)))
-        dealt = rng.random((PERMUTATIONS, len(alone))).argsort(axis=1)[:, :n_alone]
+        permuted = rng.random((PERMUTATIONS, len(alone))).argsort(axis=1)[:, :n_alone]
         flips = np.concatenate([np.zeros((1, len(common)), dtype=int), flips])
-        dealt = np.concatenate([np.arange(n_alone)[None], dealt])
+        permuted = np.concatenate([np.arange(n_alone)[None], permuted])
         least = 1 / len(flips)
-    chosen = np.concatenate([common[np.arange(len(common)), flips], alone[dealt]], axis=1)
+    chosen = np.concatenate([common[np.arange(len(common)), flips], alone[permuted]], axis=1)
     first = np.zeros((len(chosen), n + m), dtype=bool)
     np.put_along_axis(first, chosen, True, axis=1)
     return first, least
 
 
 def compare_runs(a: Any, b: Any, seeds: Seeds | None = None) -> Comparison:
-    """The means of two groups of runs.
+    """Compare the means of two groups of runs by a permutation test.
 
     Parameters
     ----------
     seeds
-        Of the runs in each group; None where the groups have none in common.
+        Seeds of the runs in each group; None if the groups share none.
     """
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     pooled, n = np.concatenate([a, b]), (len(a), len(b))
@@ -94,18 +94,18 @@ def compare_runs(a: Any, b: Any, seeds: Seeds | None = None) -> Comparison:
     if not np.ptp(pooled):
         return Comparison(float(a.mean()), float(b.mean()), 1.0, 1.0, n)
     first, least = relabelings(*n, seeds)
-    centred = pooled - pooled.mean()  # else the rounding of large numbers would decide between small differences
+    centred = pooled - pooled.mean()  # else rounding would decide between small differences of large numbers
     of_a = first @ centred
     differences = of_a / n[0] - (centred.sum() - of_a) / n[1]
     return Comparison(float(a.mean()), float(b.mean()), _p(np.abs(differences)), least, n)
 
 
 def compare_same_runs(a: Any, b: Any) -> Comparison:
-    """The means of two quantities of the same runs, or of paths between the same: the signs of differences flip."""
+    """Compare the means of two quantities of the same runs or paths, by flipping the signs of their differences."""
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if not np.isfinite([a, b]).all():
         return _diverged(len(a))
-    differences = (a - b)[a != b]  # those that are 0 have no sign
+    differences = (a - b)[a != b]  # a difference of 0 has no sign
     if not (n := len(differences)):
         return Comparison(float(a.mean()), float(b.mean()), 1.0, 1.0, (len(a),))
     if 2**n <= PERMUTATIONS:
@@ -119,9 +119,9 @@ def compare_same_runs(a: Any, b: Any) -> Comparison:
 
 
 def compare_centroids(a: np.ndarray, b: np.ndarray, seeds: Seeds | None = None) -> Comparison:
-    """Half the distance of two sets' centroids, and the mean distance of the vectors from their own centroid.
+    """Compare half the distance of two centroids with the mean distance of vectors from their own centroid.
 
-    p is small where centroids of sets that change vectors do not lie as far apart.
+    p is small if centroids of permuted sets do not lie as far apart.
     """
     n, both = (len(a), len(b)), np.concatenate([a, b]).astype(np.float64)
     if not np.isfinite(both).all():
@@ -136,7 +136,7 @@ def compare_centroids(a: np.ndarray, b: np.ndarray, seeds: Seeds | None = None) 
 
 
 def compare_distances(a: np.ndarray, b: np.ndarray, seeds: Seeds | None = None) -> Comparison:
-    """The mean distances between the vectors of two sets, each within itself."""
+    """Compare the mean distances between vectors within each of two sets."""
     n, both = (len(a), len(b)), np.concatenate([a, b]).astype(np.float64)
     if not np.isfinite(both).all():
         return _diverged(*n)
@@ -154,25 +154,25 @@ def _diverged(*n: int) -> Comparison:
 
 
 def _p(statistics: np.ndarray) -> float:
-    """The part that is as extreme as the first, which rounding must not make less than itself."""
+    """Return the fraction at least as extreme as the first, up to rounding."""
     return float((statistics >= statistics[0] * (1 - 1e-9)).mean())
 
 
 @dataclass(frozen=True)
 class Separation:
-    """How well a threshold tells two groups apart.
+    """How well a threshold separates two groups.
 
     Attributes
     ----------
     area
         The larger area under the ROC curve, from 0.5 to 1.
     gap
-        The distance of their medians, in units of the wider one's standard deviation, as its median absolute deviation
-        tells it, which a few vectors far away do not change.
+        The distance of the medians, in standard deviations of the wider group, estimated from the median absolute
+        deviation, which outliers do not change.
     p
-        Of the area: the part of the ways to change places that give as large a one.
+        Of the area: the fraction of permutations with at least as large an area.
     least
-        The smallest p that so few vectors, or so many ways that are tried, allow.
+        The smallest attainable p.
     """
 
     area: float
@@ -182,7 +182,7 @@ class Separation:
 
 
 def separation(a: np.ndarray, b: np.ndarray, seeds: Seeds | None = None) -> Separation:
-    """How well a threshold tells a from b."""
+    """Measure how well a threshold separates a from b."""
     n, m = len(a), len(b)
     first, least = relabelings(n, m, seeds)
     areas = (first @ rankdata(np.concatenate([a, b])) - n * (n + 1) / 2) / (n * m)

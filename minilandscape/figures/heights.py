@@ -9,9 +9,9 @@ import numpy as np
 
 from ..analysis.histograms import finish_histogram, outlined_bars, wide_edges
 
-#: Barriers of 0 are drawn at this height on a logarithmic axis.
+#: Barriers of 0 are drawn at this value on a logarithmic axis.
 LEAST_BARRIER = 1e-8
-#: What a histogram of paths shows.
+#: Labels of what a histogram of paths shows.
 SHOWN = {
     "height": "path height, Eq. (5)",
     "maximum": "maximum along the path",
@@ -28,17 +28,17 @@ def plot_heights(
     bins: int = 24,
     least: float = LEAST_BARRIER,
 ) -> Any:
-    """Draws histograms of path heights (Figs. 4, S2) on common bins; returns the axes.
+    """Draw histograms of path heights (Figs. 4, S2) on common bins; return the axes.
 
     Parameters
     ----------
     heights
-        One entry a set: ``name``, ``colour``, and the numbers under the name ``what``.
+        One entry per set: ``name``, ``colour``, and the numbers under the name ``what``.
     what
         ``"height"``, Eq. (5), the largest loss at the sample points; ``"maximum"``, the largest over continuous t; or
         ``"barrier"``, the maximum minus the loss of the higher endpoint.
     least
-        Barriers up to this share one bar.
+        Barriers up to this value share one bar.
     """
     shown = [np.asarray(entry[what], dtype=np.float64) for entry in heights]
     label = SHOWN[what]
@@ -55,7 +55,7 @@ def plot_heights(
             edges = np.geomspace(low * 0.98, high * 1.02, bins + 1)
             _log_axis(axes, high / low)
         else:
-            # Heights that agree better than can be drawn share a bar, on an axis whose numbers tell where it is.
+            # Heights that agree better than can be drawn share one bar.
             width = max((high - low) / bins, 1e-3 * max(abs(low), abs(high))) or least
             edges = wide_edges(low, high, width)
             axes.set_xlim(edges[0] - width, edges[-1] + width)
@@ -67,19 +67,19 @@ def plot_heights(
     return axes
 
 
-#: Numbers whose ratio is larger are drawn without minor ticks.
+#: Largest ratio of numbers that are drawn with minor ticks.
 MOST_MINOR = 1e4
 
 
 def _log_axis(axes: Any, ratio: float) -> None:
-    """A logarithmic axis whose numbers stand clear of each other, over one decade or many."""
+    """Set a logarithmic axis whose tick labels do not overlap, over one decade or many."""
     from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
     axes.set_xscale("log")
     if ratio < 300:
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if ratio > 60 else (1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
-    if ratio > MOST_MINOR:  # over many decades they only cost time
+    if ratio > MOST_MINOR:  # over many decades they cost much time
         axes.xaxis.set_major_locator(LogLocator(numticks=7))
         axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())

@@ -1,4 +1,4 @@
-"""Pairs of a set: which are drawn, and which of them share no member."""
+"""Random pairs of a set, and the largest selection of pairs that share no member."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 
 
 def draw_pairs(k: int, n: int, pairing: str, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """n random distinct pairs of k places, all pairs where there are fewer, in the plan's way of drawing them."""
+    """Draw n random distinct pairs of k places, all pairs if there are fewer: "random", or in "rounds" of partners."""
     n = min(n, k * (k - 1) // 2)
     if pairing == "random":
         i, j = np.triu_indices(k, 1)
         pairs = rng.permuted(np.stack([i, j], axis=1)[rng.permutation(len(i))], axis=1)
-        return [(int(a), int(b)) for a, b in pairs[:n]]  # more of them begin with the same ones
+        return [(int(a), int(b)) for a, b in pairs[:n]]  # a larger n begins with the same pairs
     chosen: dict[tuple[int, int], tuple[int, int]] = {}
     while len(chosen) < n:
         order = rng.permutation(k)
@@ -25,9 +25,9 @@ def draw_pairs(k: int, n: int, pairing: str, rng: np.random.Generator) -> list[t
 
 
 def disjoint(pairs: Sequence[Sequence[int]]) -> list[int]:
-    """Places of as many pairs as there are that share no run: the paths that are independent of each other.
+    """Return the places of the largest selection of pairs that share no run; their paths are independent.
 
-    The first ones of their kind if these are as many already, as those of one round are.
+    The first pairs that share none are taken if they are as many, as those of one round are.
     """
     used: set[int] = set()
     places = []
@@ -38,7 +38,7 @@ def disjoint(pairs: Sequence[Sequence[int]]) -> list[int]:
     runs = sorted({run for pair in pairs for run in pair})
     if len(places) >= len(runs) // 2:
         return places
-    # The largest matching of a graph: each run is in one chosen pair at most.
+    # The maximum matching of a graph: each run is in at most one chosen pair.
     rows = {run: k for k, run in enumerate(runs)}
     taken = np.zeros((len(runs), len(pairs)))
     for k, (i, j) in enumerate(pairs):

@@ -1,4 +1,4 @@
-"""The landscapes of networks over data sets that tasks name, made once a process."""
+"""Landscapes of networks over the data that a task names, made once per process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _read(where: str) -> Mnist:
 
 
 def campaign_data(options: dict[str, Any]) -> Mnist:
-    """The data that a task's options name, checked to be those of the plan; read once a process."""
+    """Read the data that a task's options name, once per process, and check that they are those of the plan."""
     data = _read(options["data"])
     if data.key != options["data_key"]:
         raise ValueError(
@@ -29,6 +29,6 @@ def campaign_data(options: dict[str, Any]) -> Mnist:
 def landscape_over(
     model: str, variant: str, where: str, key: str, split: str, size: int, device: str, dtype: str = "float32"
 ) -> Any:
-    """A network's landscape over the first images of a split, made once a process."""
+    """Return a network's landscape over the first images of a split, made once per process."""
     images = getattr(campaign_data({"data": where, "data_key": key}), split)
     return network_landscape(model, images[:size], variant, device, dtype)

@@ -1,4 +1,4 @@
-"""Recipes: how another process comes by the landscape on which it connects a pair."""
+"""Recipes, from which another process makes the landscape of a pair."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .networks import landscape_over
 
 
 class Recipe(Protocol):
-    """How a process that connects a pair comes by the landscape."""
+    """What a process needs to make the landscape of a pair."""
 
     @property
     def options(self) -> dict[str, Any]:
-        """What determines the landscape, as JSON."""
+        """What determines the landscape, as JSON for the task's id."""
 
     def landscape(self) -> Any:
-        """The landscape itself."""
+        """Return the landscape."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class NetworkRecipe:
     Attributes
     ----------
     data, data_key
-        Where the images are read from, and what they are.
+        Where the images are read from, and which they are.
     """
 
     model: str
@@ -43,18 +43,18 @@ class NetworkRecipe:
 
     @property
     def options(self) -> dict[str, Any]:
-        """All but the place of the data."""
+        """All attributes but the place of the data."""
         return {name: value for name, value in asdict(self).items() if name != "data"}
 
     def landscape(self) -> Any:
-        """Made once a process."""
+        """Return the landscape, made once per process."""
         what = self.split, self.n_images, self.device, self.dtype
         return landscape_over(self.model, self.variant, self.data, self.data_key, *what)
 
 
 @dataclass(frozen=True)
 class NamedRecipe:
-    """A landscape of one's own, MODULE:NAME, looked for in a folder first.
+    """A user's landscape, MODULE:NAME, imported from a folder first.
 
     Attributes
     ----------
@@ -68,11 +68,11 @@ class NamedRecipe:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Its name."""
+        """The landscape's name."""
         return {"landscape": self.name}
 
     def landscape(self) -> Any:
-        """Made once a process."""
+        """Return the landscape, made once per process."""
         return _named(self)
 
 
@@ -84,16 +84,16 @@ def _named(recipe: NamedRecipe) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class GivenRecipe:
-    """A landscape as it is, under a name; worker processes get a copy of it."""
+    """A landscape object under a name; worker processes get a copy."""
 
     given: Any
     name: str
 
     @property
     def options(self) -> dict[str, Any]:
-        """Its name."""
+        """The landscape's name."""
         return {"landscape": self.name}
 
     def landscape(self) -> Any:
-        """The landscape that was given."""
+        """Return the landscape object."""
         return self.given

@@ -1,4 +1,4 @@
-"""The search of a pair's path to convergence, and what is kept of the path."""
+"""The search of a path to convergence, on more sample points if it is under-resolved, and its stored record."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from ..paths import Ending, find_path, load_path
 from ..paths import Path as FoundPath
 from ..tasks import Result
 
-#: Points of a path at most, where its barrier hides between them.
+#: Maximum number of sample points of an under-resolved path.
 MOST_POINTS = 200
 
 
 def path_record(path: FoundPath, evaluations: Evaluations, n_steps: int) -> Result:
-    """What is kept of a path: its values and histories, and the numbers that describe it.
+    """Return the record of a path: its values and histories, and the numbers that describe it.
 
     Parameters
     ----------
     evaluations, n_steps
-        Of all searches that it took.
+        Of all its searches.
     """
     kept = {"values": path.values, **{f"history_{name}": curve for name, curve in path.history.items()}}
-    facts = {
+    metadata = {
         "height": path.height,
         "height_linear": path.height_linear,
         "height_ends": list(path.height_ends),
@@ -41,21 +41,21 @@ def path_record(path: FoundPath, evaluations: Evaluations, n_steps: int) -> Resu
         "steps": n_steps,
         "evaluations": vars(evaluations).copy(),
     }
-    return kept, facts
+    return kept, metadata
 
 
 @dataclass(frozen=True)
 class Searches:
-    """What the searches of one pair have come to.
+    """The searches of one pair so far.
 
     Attributes
     ----------
     path
-        Of the last of them.
+        Of the last search.
     evaluations, steps
-        Of all of them.
+        Of all searches.
     here
-        Steps on this number of points.
+        Steps at this number of sample points.
     """
 
     path: FoundPath
@@ -65,24 +65,24 @@ class Searches:
 
     @classmethod
     def first(cls, path: FoundPath) -> Searches:
-        """After one search."""
+        """Return the state after one search."""
         steps = len(path.history["height"]) - 1
         return cls(path, path.evaluations, steps, steps)
 
     def then(self, path: FoundPath) -> Searches:
-        """After another one, which went on from the path."""
+        """Return the state after another search, which started from the path."""
         steps = len(path.history["height"]) - 1
         here = steps + (self.here if len(path.t) == len(self.path.t) else 0)
         return Searches(path, self.evaluations + path.evaluations, self.steps + steps, here)
 
     def save(self, file: Path) -> None:
-        """Keeps them in a file."""
+        """Write the state to a file."""
         so_far = {"evaluations": vars(self.evaluations).copy(), "steps": self.steps, "here": self.here}
         replace(self.path, metadata={**self.path.metadata, "searches": so_far}).save(file)
 
     @classmethod
     def load(cls, file: Path) -> Searches | None:
-        """What :meth:`save` wrote; None where there is nothing, or it is damaged: the searches then begin anew."""
+        """Read a saved state; None if there is none, or it is damaged: the searches then start again."""
         try:
             path = load_path(file)
         except (FileNotFoundError, DamagedFileError):
@@ -91,18 +91,19 @@ class Searches:
         return cls(path, Evaluations(**so_far["evaluations"]), so_far["steps"], so_far["here"])
 
 
-def find_to_the_end(
+def find_converged(
     land: Any, start: Any, end: Any, options: dict[str, Any], most: int | None = None, checkpoint: Path | None = None
 ) -> tuple[FoundPath, Evaluations, int]:
-    """A path, the points that it took, and the steps.
+    """Search a path to convergence; return it with the evaluations and steps of all searches.
 
-    A search to its end that is cut off goes on, for about ``most`` steps on one number of points, and then with twice
-    the points where they do not see its barrier, λ weighing the steps between them as heavily as before.
+    A search that reaches its maximum of steps is resumed until about ``most`` steps at one number of sample points. If
+    the path is then under-resolved, it is resumed with twice the sample points, λ scaled so that the penalty on the
+    length weighs as much as before.
 
     Parameters
     ----------
     checkpoint
-        A file that the search on its way keeps its state in; another beside it keeps the searches before.
+        File for the state of the current search; another beside it holds the searches before.
     """
     before = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.before.npz")
     done = None if before is None else Searches.load(before)
@@ -114,7 +115,7 @@ def find_to_the_end(
                 return done.path, done.evaluations, done.steps
             weight = next_points * (next_points - 1) / (options["n_points"] * (options["n_points"] - 1))
             more |= {"n_points": next_points, "lam": options["lam"] * weight, "initial": done.path}
-        # Of each search its own, so that none goes on from what one before it has left.
+        # One for each search, so that none resumes from the file of another.
         number = "" if done is None else f".{done.steps}.npz"
         own = None if checkpoint is None else checkpoint.with_name(checkpoint.name + number)
         path = _search(land, start, end, own, more)
@@ -125,7 +126,7 @@ def find_to_the_end(
 
 
 def _search(land: Any, start: Any, end: Any, checkpoint: Path | None, options: dict[str, Any]) -> FoundPath:
-    """A search, which begins anew where its checkpoint is damaged."""
+    """Search a path, from the start if the checkpoint is damaged."""
     try:
         return find_path(land, start, end, checkpoint=checkpoint, **options)
     except DamagedFileError:
@@ -135,7 +136,7 @@ def _search(land: Any, start: Any, end: Any, checkpoint: Path | None, options: d
 
 
 def _next_points(done: Searches, most: int | None) -> int | None:
-    """The number of points on which a search goes on; None where it has come to its end."""
+    """Return the number of sample points with which the search is resumed; None if it has ended."""
     n_points = len(done.path.t)
     if done.path.reason is Ending.STEPS and most is not None and done.here < most:
         return n_points

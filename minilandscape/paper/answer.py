@@ -1,4 +1,4 @@
-"""The figures that answer the paper's question: what is left of the barriers, and how fast they come down."""
+"""The figures that answer the paper's question: barriers by search, and against the cost of a search."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def plot_answer(axes: Any, network: Mapping[str, Any], title: str = "") -> Any:
         if not of_optimizer:
             continue
         first = next(iter(of_optimizer.values()))
-        ends = np.subtract(first["maximum"], first["barrier"])
-        shown = [np.subtract(first["linear"], ends), *(np.array(of_optimizer[s]["barrier"]) for s in of_optimizer)]
+        higher = np.subtract(first["maximum"], first["barrier"])
+        shown = [np.subtract(first["linear"], higher), *(np.array(of_optimizer[s]["barrier"]) for s in of_optimizer)]
         places = [0, *(1 + searches.index(solver) for solver in of_optimizer)]
         low, middle, high = (
             [max(float(np.quantile(barriers, q)), LEAST_BARRIER) for barriers in shown] for q in (0.25, 0.5, 0.75)
@@ -49,7 +49,7 @@ def plot_answer(axes: Any, network: Mapping[str, Any], title: str = "") -> Any:
     names = ["straight line", *(network["searches"][solver].replace(" to ", "\nto ") for solver in searches)]
     axes.set_xticks(range(len(names)), names, fontsize=8)
     axes.set_xlim(-0.4, len(names) - 0.6)
-    axes.axhline(NO_BARRIER, color="0.5", lw=0.8, ls=":", label=f"{NO_BARRIER:g}: no barrier from here down")
+    axes.axhline(NO_BARRIER, color="0.5", lw=0.8, ls=":", label=f"no barrier: up to {NO_BARRIER:g}")
     axes.set(ylabel="barrier", title=title)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=8)
@@ -57,7 +57,7 @@ def plot_answer(axes: Any, network: Mapping[str, Any], title: str = "") -> Any:
 
 
 def plot_courses(axes: Any, network: Mapping[str, Any], title: str = "") -> Any:
-    """Draw how barriers between training weights come down with the cost of a search; return the axes.
+    """Draw barriers between training weights against the cost of a search; return the axes.
 
     Eq. (5) above the higher endpoint, on the training landscape: medians over the paths, and their quartiles shaded.
     Adam solid, the search that runs to convergence dashed.
@@ -74,7 +74,7 @@ def plot_courses(axes: Any, network: Mapping[str, Any], title: str = "") -> Any:
         if (course["landscape"], course["weights"]) != ("train", "train"):
             continue
         name, colour = OPTIMIZERS[course["optimizer"]]
-        # The straight line has cost one gradient of all points when the first step begins.
+        # At the first step the straight line has cost one gradient of all points.
         x = 1 + np.array(course["steps"]) * course["cost"]
         low, middle, high = (np.maximum(course[name], LEAST_BARRIER) for name in ("low", "middle", "high"))
         label = f"{name}, {network['searches'][course['solver']]}"

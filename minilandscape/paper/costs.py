@@ -1,4 +1,4 @@
-"""What a plan's tasks may cost: where runs and searches end, and what a few of their steps take on this machine."""
+"""Estimates of what a plan's tasks cost, from a few steps measured on this machine and from where runs end."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from .plan import STILL, UPDATES, Plan, image_counts
 
 
 @dataclass(frozen=True)
-class Ends:
-    """Where a network's runs and searches end, to plan with.
+class Durations:
+    """Steps until a network's runs and searches end.
 
     Attributes
     ----------
     updates
-        Of SGD, until it is at its floor.
+        Of SGD, until its target loss.
     iterations
-        Of L-BFGS-GSS, until it is at its own.
+        Of L-BFGS-GSS, until its target loss.
     still
-        Gradients of L until a search between vectors of L-BFGS-GSS converges, a value of L counted as 0.4 of one:
+        Gradients of L until a search between L-BFGS-GSS's weights converges, a value of L counted as 0.4 of one:
         training weights on the training landscape, test weights on it, test weights on the test landscape.
     """
 
@@ -38,29 +38,29 @@ class Ends:
 
 
 #: Means of the campaigns of scale small.
-SMALL_ENDS = {
-    "fcp": Ends(15_000, 120, (145, 35, 35)),
-    "lenet": Ends(12_300, 165, (440, 35, 35)),
-    "autoencoder": Ends(66_000, 1000, (280, 280, 115)),
-    "lstm": Ends(2_100, 180, (2_100, 35, 35)),
+SMALL_DURATIONS = {
+    "fcp": Durations(15_000, 120, (145, 35, 35)),
+    "lenet": Durations(12_300, 165, (440, 35, 35)),
+    "autoencoder": Durations(66_000, 1000, (280, 280, 115)),
+    "lstm": Durations(2_100, 180, (2_100, 35, 35)),
 }
-#: With all images SGD is at Table 1's losses when its updates end, and L-BFGS-GSS, except the autoencoder's.
+#: With all images SGD reaches Table 1's losses at its last update, and L-BFGS-GSS does too, except the autoencoder's.
 FULL_ITERATIONS = {"fcp": 300, "lenet": 690, "autoencoder": 1000, "lstm": 660}
-FULL_ENDS = {
-    model: replace(ends, updates=UPDATES, iterations=FULL_ITERATIONS[model]) for model, ends in SMALL_ENDS.items()
+FULL_DURATIONS = {
+    model: replace(of_small, updates=UPDATES, iterations=FULL_ITERATIONS[model])
+    for model, of_small in SMALL_DURATIONS.items()
 }
-#: Gradients of L until a search between vectors of SGD converges: it mostly finds no barrier after its least steps.
+#: Gradients of L until a search between SGD's weights converges: mostly it finds no barrier after its fewest steps.
 SGD_STILL = 40
-#: Of L, a step of the quasi-Newton solver, a value counted as 0.4 of one: 1.2 in long searches, 2 to 3 in short ones.
+#: Gradients of L per quasi-Newton step, a value counted as 0.4 of one: 1.2 in long searches, 2 to 3 in short ones.
 GRADIENTS_A_STEP = 2
-#: Gradients of one point that the curvature at a vector takes, and what one in double precision costs.
+#: Gradients per curvature at a vector, and the cost of one in double precision relative to single.
 CURVATURE_GRADIENTS, DOUBLE = 450, 2
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds on one core, measured for a few steps: an update of SGD, a loss of and a gradient over the training
-    images, and a gradient of a path's L over them."""
+    """Seconds on one core: an update of SGD, a loss and a gradient of all training images, a gradient of L."""
 
     update: float
     value: float
@@ -69,26 +69,26 @@ class Costs:
 
 
 class TaskCosts:
-    """Seconds that a network's tasks may take on one core; 0 where its costs were not measured."""
+    """Estimated seconds of a network's tasks on one core; 0 if its costs were not measured."""
 
     def __init__(self, plan: Plan, model: str, costs: Costs | None) -> None:
         self._network, self._costs = plan.networks[model], costs
-        self._counts = image_counts(plan.facts(), model)
-        self._ends = (FULL_ENDS if plan.scale == "full" else SMALL_ENDS)[model]
+        self._counts = image_counts(plan.as_dict(), model)
+        self._durations = (FULL_DURATIONS if plan.scale == "full" else SMALL_DURATIONS)[model]
 
     def run(self, optimizer: str) -> float:
-        """Of a training run."""
+        """Return the seconds of a training run."""
         n, costs = self._network, self._costs
         if costs is None:
             return 0.0
         measured = costs.value * (1 + self._counts["test_curves"] / n.train_size)  # both curves, every epoch
         if optimizer == "sgd":
-            part = min(1.0, self._ends.updates / n.sgd_updates)
+            part = min(1.0, self._durations.updates / n.sgd_updates)
             return part * (n.sgd_updates * costs.update + n.sgd_epochs * measured)
-        return min(n.iterations, self._ends.iterations) * (costs.gradient + 6 * costs.value + measured)
+        return min(n.iterations, self._durations.iterations) * (costs.gradient + 6 * costs.value + measured)
 
     def measure(self, function: str) -> float:
-        """Of the losses of a set, or of the curvature at a vector, in double precision."""
+        """Return the seconds of a set's losses, or of the curvature at a vector, in double precision."""
         n, costs = self._network, self._costs
         if costs is None:
             return 0.0
@@ -98,7 +98,7 @@ class TaskCosts:
         return 2 * CURVATURE_GRADIENTS * DOUBLE * costs.gradient * both
 
     def path(self, landscape: str, optimizer: str, weights: str, solver: str, n_points: int) -> float:
-        """Of a path between two vectors of a set."""
+        """Return the seconds of a path between two vectors of a set."""
         n, costs = self._network, self._costs
         if costs is None:
             return 0.0
@@ -111,14 +111,14 @@ class TaskCosts:
             return gradient * GRADIENTS_A_STEP * n.still_steps
         still = SGD_STILL
         if optimizer == "lbfgs-gss":
-            still = self._ends.still[
+            still = self._durations.still[
                 (("train", "train"), ("test", "train"), ("test", "test")).index((weights, landscape))
             ]
         return gradient * still
 
 
 def measure_costs(plan: Plan, model: str, data: Any) -> Costs:
-    """Measures a few steps of a network on this machine, on one core or on the plan's GPU."""
+    """Measure a few steps of a network on this machine, on one core or on the plan's GPU."""
     n = plan.networks[model]
     few = replace(data, train=data.train[: min(n.train_size, 500)])
     part = n.train_size / len(few.train)
@@ -144,15 +144,15 @@ def measure_costs(plan: Plan, model: str, data: Any) -> Costs:
 
 
 def save_costs(costs: Mapping[str, Costs], store: Store) -> None:
-    """Keeps measured costs beside the plan, so that others can tell how long it still takes."""
+    """Write measured costs beside the plan, from which other commands estimate the time that is left."""
     with store.locked("plan"):
         kept = {**load_costs(store), **costs}
         write_json(store.folder / "costs.json", {model: vars(cost).copy() for model, cost in kept.items()})
 
 
 def load_costs(store: Store) -> dict[str, Costs]:
-    """The costs of a folder, by network; none where none were measured."""
+    """Read the costs of a folder, by network; empty if none were measured."""
     try:
         return {model: Costs(**cost) for model, cost in read_json(store.folder / "costs.json").items()}
-    except (FileNotFoundError, ValueError, TypeError, AttributeError):  # they are estimates, and do without
+    except (FileNotFoundError, ValueError, TypeError, AttributeError):  # estimates are not needed
         return {}

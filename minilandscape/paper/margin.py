@@ -16,22 +16,22 @@ COMPARABLE = 1.25
 
 
 def against_margin(compare: Callable[[Any, Any], Comparison], a: Any, b: Any, both: bool = True) -> Comparison:
-    """Whether means lie within a factor of 1.25: the test is against that, not against 1. Negative ones tell nothing.
+    """Test whether two means agree within a factor of 1.25: the test is against that factor, not against 1.
 
     Parameters
     ----------
     compare
-        A test of the difference between two groups.
+        The test of the difference between two groups.
     both
-        Whether neither may be larger by more; else the first may not.
+        Whether neither may be larger by more than the factor; else only the first may not.
 
     Returns
     -------
     Comparison
-        p is small where it is clear on which side of the margin they are.
+        p is small if the means are significantly on one side of the margin; 1 if a mean is negative.
     """
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if a.mean() < 0 or b.mean() < 0:  # a factor says nothing of them
+    if a.mean() < 0 or b.mean() < 0:  # a factor has no meaning for them
         return replace(compare(a, b), p=1.0)
     above = compare(a, COMPARABLE * b)
     below = compare(COMPARABLE * a, b)
@@ -39,6 +39,6 @@ def against_margin(compare: Callable[[Any, Any], Comparison], a: Any, b: Any, bo
         decides = above
     elif below.first < below.second:
         decides = below
-    else:  # it has to be clear of both margins
+    else:  # both margins count
         decides = max(above, below, key=lambda found: found.p)
     return Comparison(float(a.mean()), float(b.mean()), decides.p, decides.least, above.n)

@@ -1,4 +1,4 @@
-"""What the tasks that measure vectors do: losses of a set's vectors and of their averages, curvature at a vector."""
+"""The functions of tasks that measure vectors: losses of a set and of averages, curvature at a vector."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ..landscape import FunctionLandscape
 from ..pairs.networks import landscape_over
 from ..tasks import Result
 
-#: Random vectors for the trace of a Hessian.
+#: Random vectors with which the trace of a Hessian is estimated.
 PROBES = 10
 SPLITS = ("train", "test")
 
 
 def set_losses(options: dict[str, Any], inputs: list[Result], checkpoint: Path) -> Result:
-    """Losses and accuracies of a set's vectors, of their mean, and of the midpoints of pairs, on both splits.
+    """Measure losses and accuracies of a set's vectors, their mean, and midpoints of pairs, on both splits.
 
-    Accuracies are NaN where there are none, as of the autoencoder.
+    Accuracies of the autoencoder are NaN.
     """
     (arrays, _), pairs = inputs[0], np.array(options["pairs"]).reshape(-1, 2)
     vectors = arrays[options["weights"]]
@@ -38,20 +38,20 @@ def set_losses(options: dict[str, Any], inputs: list[Result], checkpoint: Path) 
 
 
 def vector_curvature(options: dict[str, Any], inputs: list[Result], checkpoint: Path) -> Result:
-    """The Hessian's largest and lowest eigenvalue and its trace at a vector, on both splits.
+    """Measure the Hessian's largest and lowest eigenvalue and its trace at a vector, on both splits.
 
-    In the parameters, and in the scale-free form D H D, D = diag|ω| (the element-wise adaptive sharpness of Kwon et
-    al., 2021), which does not change where the incoming weights of a ReLU unit are multiplied by a factor and the
-    outgoing ones are divided by it. Losses are in double precision: near a loss of 0 so is the Hessian.
+    Of the parameters, and in the scale-free form D H D, D = diag|ω| (the element-wise adaptive sharpness of Kwon et
+    al., 2021). That form does not change if the incoming weights of a ReLU unit are multiplied by a factor and the
+    outgoing ones divided by it. In double precision, since the Hessian is tiny where the loss is near 0.
     """
     (arrays, _) = inputs[0]
     omega = arrays[options["weights"]][options["place"]].astype(np.float64)
-    facts = {}
+    metadata = {}
     for split in SPLITS:
         land = _landscape(options, split, "float64")
         for form, where, point in (("plain", land, omega), ("scaled", relative(land, omega), np.zeros(omega.size))):
             found = curvature(where, point, n=1, probes=PROBES)
-            facts[f"{split} {form}"] = {
+            metadata[f"{split} {form}"] = {
                 "highest": float(found.highest[0]) if len(found.highest) else float("nan"),
                 "lowest": float(found.lowest[0]) if len(found.lowest) else float("nan"),
                 "trace": found.trace,
@@ -59,11 +59,11 @@ def vector_curvature(options: dict[str, Any], inputs: list[Result], checkpoint: 
                 "converged": found.converged,
                 "reason": found.reason,
             }
-    return {}, facts
+    return {}, metadata
 
 
 def relative(land: Any, omega: np.ndarray) -> FunctionLandscape:
-    """The landscape around a vector ω in units of its components: f(ω + |ω| y) as a function of y."""
+    """Return the landscape around a vector ω in units of its components: f(ω + |ω| y) as a function of y."""
     units = np.abs(omega)
 
     def function(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

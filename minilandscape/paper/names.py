@@ -1,4 +1,4 @@
-"""What the figures and tables of a campaign call things, and in which colours they draw them."""
+"""Names and colours in the figures and tables of a campaign."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plan: what the paper runs, at a scale."""
+"""The plan: every number that determines a campaign, at a scale."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from .printed import BATCH, KEPT, LAM, PAIRS, POINTS, RUNS, TABLE_1, TERMS, TEST
 
 OPTIMIZERS = ("lbfgs-gss", "sgd")
 SCALES = ("smoke", "small", "full")
-#: Where runs end: at the training losses of Table 1, each network and optimiser at its own, or after their epochs.
+#: Where runs end: at Table 1's training loss of the network and optimiser, or after their epochs.
 TARGETS = ("table1", "none")
-#: Initial vectors: each optimiser has its own, or both begin from the same ones.
+#: Initial weights: separate ones for each optimiser, or the same for both.
 INITIAL = ("separate", "shared")
 #: How pairs are drawn: at random among all pairs, or in rounds in which every vector has one partner.
 PAIRING = ("random", "rounds")
@@ -32,47 +32,46 @@ NAMED = {"initial": INITIAL, "pairing": PAIRING}
 CURVATURES = 8
 #: Updates of SGD: 75 epochs of 60,000 images.
 UPDATES = 70_000
-#: From so many steps on a search ends when it converges, which it mostly does before; with fewer it takes them all.
+#: With at least so many steps a search ends when it converges; with fewer it takes them all.
 STILL = 500
 
 
 @dataclass(frozen=True)
 class NetworkPlan:
-    """What is run of one network.
+    """The numbers of one network.
 
     Attributes
     ----------
     runs
-        Initialisations for each optimiser, of which the 48/75 with the lowest training losses are kept.
+        Runs per optimiser, of which the 48/75 with the lowest training losses are kept.
     pairs
-        Random distinct pairs of each set; as many as there are, where there are fewer.
+        Random distinct pairs of each set; all pairs if there are fewer.
     train_size
-        Training images, and images of the test landscape as far as there are.
+        Training images, and images of the test landscape if there are as many.
     test_curve
-        Test images that the curves are measured on, and with them the test losses and the test weights: the first ones,
-        as far as there are.
+        Test images of the test curves, and so of early stopping and the test weights: the first ones, at most all.
     sgd_updates, sgd_floor, lr
-        Of SGD: mini-batches of 64 in all, the target loss, at which a run ends (0: none), and the learning rate.
+        Of SGD: updates with mini-batches of 64, the target loss at which a run ends (0: none), the learning rate.
     iterations, loss_floor
-        Of L-BFGS-GSS: the most iterations, and the target loss (0: none).
+        Of L-BFGS-GSS: the maximum number of iterations, and the target loss (0: none).
     steps
         Of Adam on paths, as published.
     still_steps
-        Steps of the quasi-Newton solver; from 500 on the most of them on one number of points, in searches of 500, to
-        convergence; 0 leaves these paths out.
+        Steps of the quasi-Newton solver. From 500 on, the maximum at one number of points, in searches of 500, run to
+        convergence. 0 leaves these paths out.
     n_terms, n_points, lam
         Of the paths: N_F, M and λ.
     scans
-        Whether λ is scanned on one pair, and other target losses of L-BFGS-GSS are tried.
+        Whether λ is varied on one pair, and the target loss of L-BFGS-GSS.
     initial
-        ``"separate"``: each optimiser has initial vectors of its own; ``"shared"``: both begin from the same ones.
+        ``"separate"``: each optimiser has initial weights of its own; ``"shared"``: both start from the same ones.
     pairing
         ``"random"``: pairs are drawn at random among all pairs; ``"rounds"``: in rounds in which every vector has one
         partner, so that no vector is in two pairs as long as there are no more pairs than half the vectors.
     averages
         Whether losses of all vectors, of their mean and of midpoints are measured on training and test images.
     curvatures
-        Vectors of each set, the first ones, at which the Hessian is measured.
+        Number of vectors of each set, the first ones, at which the Hessian is measured.
     resolutions
         Whether N_F and M are varied on one pair of each optimiser.
     """
@@ -99,7 +98,7 @@ class NetworkPlan:
     resolutions: bool = False
 
     def __post_init__(self) -> None:
-        for of in fields(self):  # 1 and 1.0 are one number, and so have to give the same tasks
+        for of in fields(self):  # 1 and 1.0 are one number, and have to give the same tasks
             kind: Any = {"int": index, "float": float, "bool": bool, "str": str}[str(of.type)]
             value = getattr(self, of.name)
             try:
@@ -129,27 +128,27 @@ class NetworkPlan:
 
     @property
     def kept(self) -> int:
-        """Runs that are kept."""
+        """Number of runs that are kept."""
         return ceil(self.runs * KEPT / RUNS)
 
     def seeds(self, optimizer: str) -> list[int]:
-        """The seeds of an optimiser's runs, which give the initial vectors."""
+        """Return the seeds of an optimiser's runs, which determine the initial weights."""
         first = self.runs if self.initial == "separate" and optimizer == "sgd" else 0
         return list(range(first, first + self.runs))
 
     def target(self, optimizer: str) -> float:
-        """The training loss at which an optimiser's runs end; 0 where they run for all their epochs."""
+        """Return the training loss at which an optimiser's runs end; 0 if they run for all their epochs."""
         return self.sgd_floor if optimizer == "sgd" else self.loss_floor
 
     @property
     def searches(self) -> dict[str, str]:
-        """What the searches of paths are called."""
+        """Names of the path searches."""
         still = "run to convergence" if self.still_steps >= STILL else f"{self.still_steps} quasi-Newton steps"
         return {"adam": f"{self.steps} Adam steps", "still": still}
 
     @property
     def sgd_epochs(self) -> int:
-        """Passes over the images that make as many updates."""
+        """Epochs that make up the updates."""
         return max(1, round(self.sgd_updates / ceil(self.train_size / BATCH)))
 
 
@@ -180,14 +179,14 @@ def _scale(scale: str, variant: str, targets: str) -> dict[str, NetworkPlan]:
 
 @dataclass(frozen=True)
 class Plan:
-    """A campaign: which networks, how much of each, on which data.
+    """A campaign: its networks with their numbers, and its data.
 
     Attributes
     ----------
     scale, variant
-        ``"smoke"``, ``"small"`` or ``"full"``; ``"paper"`` or ``"authors"``, whose code the printed tables come from.
+        ``"smoke"``, ``"small"`` or ``"full"``; ``"paper"``, or ``"authors"``, from whose code the printed tables come.
     data, data_key
-        Where the images are read from, and what they are.
+        Where the images are read from, and which they are.
     seed
         Of the choice of pairs.
     networks
@@ -195,7 +194,7 @@ class Plan:
     device
         ``"cpu"`` or ``"gpu"``: where the networks are computed.
     n_test
-        Test images that there are; None where that was not said.
+        Number of test images; None if it is not known.
     """
 
     scale: str
@@ -221,13 +220,13 @@ class Plan:
         targets: str = "table1",
         overrides: Mapping[str, Any] | None = None,
     ) -> Plan:
-        """A scale's plan, with some numbers given otherwise.
+        """Return a scale's plan, with some numbers replaced.
 
         Parameters
         ----------
         targets
-            Where runs end: ``"table1"``, at the mean training loss that Table 1 has of their network and optimiser, or
-            after as many epochs as there are at most; ``"none"``, after that many. Scale ``"smoke"`` reaches none.
+            Where runs end. ``"table1"``: at the mean training loss of their network and optimiser in Table 1, or after
+            their epochs. ``"none"``: after their epochs. Runs of scale ``"smoke"`` reach no target.
         only
             Networks; all if empty.
         overrides
@@ -264,34 +263,34 @@ class Plan:
         return cls(scale, variant, data, data_key, int(seed), networks, device)
 
     def within(self, n_images: int, n_test: int | None = None) -> Plan:
-        """The plan with no more training images than there are, and as many updates all the same.
+        """Return the plan with no more training images than there are, and as many updates as before.
 
         Parameters
         ----------
         n_images, n_test
-            The training and the test images that there are.
+            Numbers of training and of test images.
         """
         cut = {m: replace(n, train_size=min(n.train_size, n_images)) for m, n in self.networks.items()}
         return replace(self, networks=cut, n_test=n_test)
 
-    def facts(self) -> dict[str, Any]:
-        """The plan as JSON."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON."""
         return asdict(self)
 
     @classmethod
-    def from_facts(cls, facts: Mapping[str, Any]) -> Plan:
-        """What :meth:`facts` gave."""
-        networks = {model: NetworkPlan(**network) for model, network in facts["networks"].items()}
-        return cls(**{**facts, "networks": networks})
+    def from_dict(cls, numbers: Mapping[str, Any]) -> Plan:
+        """Return the plan that :meth:`as_dict` was called on."""
+        networks = {model: NetworkPlan(**network) for model, network in numbers["networks"].items()}
+        return cls(**{**numbers, "networks": networks})
 
 
 def image_counts(plan: Mapping[str, Any], model: str) -> dict[str, int]:
-    """How many images a network's results are of: ``train``, ``test_landscape`` and ``test_curves``.
+    """Return the numbers of images behind a network's results: ``train``, ``test_landscape`` and ``test_curves``.
 
     Parameters
     ----------
     plan
-        As :meth:`Plan.facts` gives it.
+        From :meth:`Plan.as_dict`.
     """
     network, there = plan["networks"][model], plan.get("n_test") or TEST_IMAGES
     return {
@@ -302,7 +301,7 @@ def image_counts(plan: Mapping[str, Any], model: str) -> dict[str, int]:
 
 
 def read_overrides(path: str | Path) -> dict[str, Any]:
-    """The overrides that a TOML file holds; ValueError names the file where it is none."""
+    """Read overrides from a TOML file; ValueError names the file if it is none."""
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -310,25 +309,24 @@ def read_overrides(path: str | Path) -> dict[str, Any]:
 
 
 def save_plan(plan: Plan, store: Store, change: bool = False) -> None:
-    """Keeps the plan with its results, beside those of other networks; arguments and errors of :func:`combined`."""
+    """Write the plan to its store, beside that of other networks; arguments and errors of :func:`combined`."""
     with store.locked("plan"):
-        write_json(store.folder / "plan.json", combined(plan, store, change).facts())
+        write_json(store.folder / "plan.json", combined(plan, store, change).as_dict())
 
 
 def combined(plan: Plan, store: Store, change: bool = False) -> Plan:
-    """The plan and what the folder's plan says of other networks; nothing is written.
+    """Return the plan together with the folder's plan of other networks; nothing is written.
 
     Parameters
     ----------
     change
-        Whether a network's numbers may be others than before. Results that still count are kept, the others stay
-        behind unused.
+        Whether a network's numbers may change. Results that still apply are used, the others are left unused.
 
     Raises
     ------
     ValueError
-        If the folder holds a campaign on other data, another device, of the other variant, scale or seed; or, without
-        ``change``, with other numbers. It names them.
+        If the folder holds a campaign of another variant, scale or seed, on other data or another device; or, without
+        ``change``, with other numbers, which it names.
     """
     if not (store.folder / "plan.json").exists():
         return plan
@@ -349,7 +347,7 @@ def combined(plan: Plan, store: Store, change: bool = False) -> Plan:
 
 
 def _changes(before: Plan, plan: Plan) -> list[str]:
-    """ "fcp's runs was 12, is 8", …: the numbers of networks in both plans that differ."""
+    """Return the numbers that differ between two plans, as "fcp's runs was 12, is 8"."""
     return [
         f"{model}'s {name} was {was}, is {value}"
         for model, network in plan.networks.items()
@@ -360,12 +358,12 @@ def _changes(before: Plan, plan: Plan) -> list[str]:
 
 
 def load_plan(store: Store) -> Plan:
-    """The plan of a folder.
+    """Read the plan of a folder.
 
     Raises
     ------
     ValueError
-        If it holds none.
+        If the folder holds none.
     """
     path = store.folder / "plan.json"
     if not path.exists() and (store.folder / "barriers.json").exists():
@@ -373,6 +371,6 @@ def load_plan(store: Store) -> Plan:
     if not path.exists():
         raise ValueError(f"{store.folder} holds no campaign; minilandscape reproduce --out {store.folder} makes one")
     try:
-        return Plan.from_facts(read_json(path))
+        return Plan.from_dict(read_json(path))
     except (KeyError, TypeError, AttributeError):
         raise ValueError(f"{path} is no plan, or is damaged; restore it, or name another folder") from None

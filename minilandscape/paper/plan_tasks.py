@@ -1,4 +1,4 @@
-"""The tasks of a plan: runs, the sets that are kept of them, and the paths between their solutions."""
+"""The tasks of a plan: runs, the sets that are kept of them, measurements of these, and paths."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from ..tasks import Task
 from .costs import Costs, TaskCosts
 from .plan import OPTIMIZERS, STILL, Plan
 
-#: λ of the scan that tests whether heights depend on it.
+#: Values of λ, on which heights should not depend.
 SCAN = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
-#: N_F and M of the scans that test whether heights depend on them.
+#: Values of N_F and M, on which heights should not depend.
 TERMS, POINTS = (2, 5, 10, 20, 40), (12, 25, 50, 100, 200)
-#: Target losses of L-BFGS-GSS beside the plan's own, on which its lengths and barriers may depend.
-OTHER_FLOORS = (1e-6, 1e-12)
+#: Target losses of L-BFGS-GSS beside the plan's, on which lengths and barriers may depend.
+OTHER_TARGETS = (1e-6, 1e-12)
 
 
-#: What is varied on one pair, and the numbers.
+#: Options that are varied on one pair, with their values.
 RESOLUTIONS = [*(("n_terms", n) for n in TERMS), *(("n_points", n) for n in POINTS)]
 
 
 def plan_tasks(plan: Plan, costs: Mapping[str, Costs] | None = None) -> list[Task]:
-    """All tasks, each after those that it needs; in the order of the networks."""
+    """Return all tasks, each after those that it needs, in the order of the networks."""
     tasks: list[Task] = []
     for model in plan.networks:
         tasks += NetworkTasks(plan, model, (costs or {}).get(model)).everything()
@@ -34,25 +34,25 @@ def plan_tasks(plan: Plan, costs: Mapping[str, Costs] | None = None) -> list[Tas
 
 
 def _task(name: str, function: str, options: dict[str, Any], needs: tuple[Task, ...] = (), **more: Any) -> Task:
-    """A task of "module:function" in this folder, known by the folder's first name: results from before count."""
+    """Return a task of "module:function" here, known by this folder's former name so that old results apply."""
     here = f"{__package__}.{function}"
     return Task(name, here, options, needs, known_as=f"minilandscape.campaign.{function}", **more)
 
 
 class NetworkTasks:
-    """The tasks of one network by what they are."""
+    """The tasks of one network, by kind."""
 
     def __init__(self, plan: Plan, model: str, costs: Costs | None = None) -> None:
         self.plan, self.model, self.network = plan, model, plan.networks[model]
         self._costs = TaskCosts(plan, model, costs)
         self._data = {"data_key": plan.data_key}
-        # On a CPU it goes without saying, and results from before it was said count.
+        # Not named on a CPU, so that results from before there were devices apply.
         self._device = {} if plan.device == "cpu" else {"device": plan.device}
         self._hints = {"data": plan.data}
         self._sets: dict[tuple[str, float | None], Task] = {}
 
     def everything(self) -> list[Task]:
-        """All, in order."""
+        """Return all tasks, in order."""
         tasks: list[Task] = []
         for optimizer in OPTIMIZERS:
             tasks += [*self.runs(optimizer), self.set_of(optimizer)]
@@ -70,9 +70,9 @@ class NetworkTasks:
         if self.network.scans:
             for lam in SCAN:
                 tasks += [self.scan(optimizer, lam, solver) for solver in self.solvers for optimizer in OPTIMIZERS]
-            for floor in OTHER_FLOORS:
-                tasks += [*self.runs("lbfgs-gss", floor), self.set_of("lbfgs-gss", floor)]
-                tasks += [t for s in self.solvers for t in self.paths("train", "lbfgs-gss", "train", s, floor)]
+            for target in OTHER_TARGETS:
+                tasks += [*self.runs("lbfgs-gss", target), self.set_of("lbfgs-gss", target)]
+                tasks += [t for s in self.solvers for t in self.paths("train", "lbfgs-gss", "train", s, target)]
         return tasks
 
     @property
@@ -92,12 +92,12 @@ class NetworkTasks:
         return [(optimizer, weights) for optimizer in OPTIMIZERS for weights in ("train", "test")]
 
     def losses(self, optimizer: str, weights: str) -> Task:
-        """Losses of a set's vectors and of their averages."""
+        """Return the task of the losses of a set's vectors and of their averages."""
         pairs = [list(pair) for pair in self.pairs(optimizer)]
         return self._measure("set_losses", optimizer, weights, "losses", {"pairs": pairs})
 
     def curvature(self, optimizer: str, weights: str, place: int) -> Task:
-        """The Hessian at the vector in a place of a set."""
+        """Return the task of the Hessian at a vector of a set."""
         return self._measure("vector_curvature", optimizer, weights, f"curvature-{place:03d}", {"place": place})
 
     def _measure(self, function: str, optimizer: str, weights: str, name: str, own: dict[str, Any]) -> Task:
@@ -113,21 +113,21 @@ class NetworkTasks:
             cost=self._costs.measure(function),
         )
 
-    def runs(self, optimizer: str, floor: float | None = None) -> list[Task]:
-        """The training runs of an optimiser."""
-        return list(self.set_of(optimizer, floor).needs)
+    def runs(self, optimizer: str, target: float | None = None) -> list[Task]:
+        """Return the training runs of an optimiser."""
+        return list(self.set_of(optimizer, target).needs)
 
-    def _runs(self, optimizer: str, floor: float | None) -> list[Task]:
+    def _runs(self, optimizer: str, target: float | None) -> list[Task]:
         n, plan = self.network, self.plan
         options: dict[str, Any] = {"optimizer": optimizer, "variant": plan.variant, "train_size": n.train_size}
         options |= self._device
         if optimizer == "sgd":
             options |= {"epochs": n.sgd_epochs, "lr": n.lr, "loss_floor": n.sgd_floor}
         else:
-            options |= {"epochs": n.iterations, "loss_floor": n.loss_floor if floor is None else floor}
+            options |= {"epochs": n.iterations, "loss_floor": n.loss_floor if target is None else target}
         return [
             _task(
-                f"{self.model}-{self._label(optimizer, floor)}-seed{seed:03d}",
+                f"{self.model}-{self._label(optimizer, target)}-seed{seed:03d}",
                 "work:train_run",
                 {"model": self.model, "test_curve": n.test_curve, "train": {**options, "seed": seed}, **self._data},
                 hints=self._hints,
@@ -136,40 +136,40 @@ class NetworkTasks:
             for seed in n.seeds(optimizer)
         ]
 
-    def set_of(self, optimizer: str, floor: float | None = None) -> Task:
-        """The solutions that are kept of an optimiser's runs."""
-        if (optimizer, floor) not in self._sets:  # all paths of a set share it, and its runs
+    def set_of(self, optimizer: str, target: float | None = None) -> Task:
+        """Return the task of the weights that are kept of an optimiser's runs."""
+        if (optimizer, target) not in self._sets:  # shared by all paths of the set
             seeds = self.network.seeds(optimizer)
-            name = f"{self.model}-{self._label(optimizer, floor)}-set"
-            runs = tuple(self._runs(optimizer, floor))
-            self._sets[optimizer, floor] = _task(name, "work:solution_set", {"seeds": seeds}, runs)
-        return self._sets[optimizer, floor]
+            name = f"{self.model}-{self._label(optimizer, target)}-set"
+            runs = tuple(self._runs(optimizer, target))
+            self._sets[optimizer, target] = _task(name, "work:solution_set", {"seeds": seeds}, runs)
+        return self._sets[optimizer, target]
 
     def pairs(self, optimizer: str) -> list[tuple[int, int]]:
-        """Random distinct pairs of places in a set, the same of training and of test weights.
+        """Return random distinct pairs of places in a set, the same for training and test weights.
 
-        As the plan says, drawn at random among all pairs, or in rounds, in which every vector has one partner. Then all
-        vectors are used equally often, and the pairs of the first round, which share none, are independent.
+        Drawn from all pairs, or in rounds in which every vector has one partner. Then all vectors are used equally
+        often, and the pairs of the first round, which share no vector, are independent.
         """
         n, k = self.network, self.network.kept
         rng = np.random.default_rng([self.plan.seed, zlib.crc32(f"{self.model} {optimizer}".encode())])
         return draw_pairs(k, n.pairs, n.pairing, rng)
 
     def paths(
-        self, landscape: str, optimizer: str, weights: str, solver: str, floor: float | None = None
+        self, landscape: str, optimizer: str, weights: str, solver: str, target: float | None = None
     ) -> list[Task]:
-        """The paths of a set on a landscape."""
+        """Return the paths of a set on a landscape."""
         return [
-            self._path(landscape, optimizer, weights, solver, pair, k, self.network.lam, floor)
+            self._path(landscape, optimizer, weights, solver, pair, k, self.network.lam, target)
             for k, pair in enumerate(self.pairs(optimizer))
         ]
 
     def scan(self, optimizer: str, lam: float, solver: str) -> Task:
-        """The first pair of a set of training weights with another λ."""
+        """Return the path of the first pair of a set of training weights with another λ."""
         return self._path("train", optimizer, "train", solver, self.pairs(optimizer)[0], 0, lam)
 
     def resolution(self, optimizer: str, name: str, number: int, solver: str) -> Task:
-        """The first pair of a set of training weights with another N_F (``"n_terms"``) or M (``"n_points"``)."""
+        """Return the path of the first pair of training weights with another N_F ("n_terms") or M ("n_points")."""
         own = {name: number}
         return self._path("train", optimizer, "train", solver, self.pairs(optimizer)[0], 0, self.network.lam, own=own)
 
@@ -182,7 +182,7 @@ class NetworkTasks:
         pair: tuple[int, int],
         k: int,
         lam: float,
-        floor: float | None = None,
+        target: float | None = None,
         own: dict[str, int] | None = None,
     ) -> Task:
         n = self.network
@@ -204,14 +204,14 @@ class NetworkTasks:
         options |= {"landscape": landscape, "weights": weights}
         options |= {"images": n.train_size, "pair": list(pair), "path": path, **self._data, **rule, **self._device}
         return _task(
-            f"{self.model}-{self._label(optimizer, floor)}-{weights}-on-{landscape}-{solver}{scan}-pair{k:03d}",
+            f"{self.model}-{self._label(optimizer, target)}-{weights}-on-{landscape}-{solver}{scan}-pair{k:03d}",
             "work:pair_path",
             options,
-            (self.set_of(optimizer, floor),),
+            (self.set_of(optimizer, target),),
             hints=self._hints,
             cost=self._costs.path(landscape, optimizer, weights, solver, path["n_points"]),
         )
 
     @staticmethod
-    def _label(optimizer: str, floor: float | None) -> str:
-        return optimizer if floor is None else f"{optimizer}-floor{floor:.0e}"
+    def _label(optimizer: str, target: float | None) -> str:
+        return optimizer if target is None else f"{optimizer}-floor{target:.0e}"

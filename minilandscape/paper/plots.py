@@ -16,7 +16,7 @@ from .names import OPTIMIZERS
 
 
 def plot_loss_curves(axes: Sequence[Any], curves: Mapping[str, Mapping[str, Any]], title: str = "") -> Sequence[Any]:
-    """Draws training and test loss against epochs on two axes (Figs. 2, S1), SGD red, L-BFGS-GSS blue.
+    """Draw training and test loss against epochs on two axes (Figs. 2, S1), SGD red, L-BFGS-GSS blue.
 
     Dashed vertical lines mark the epochs of the minima, in the curves' colours.
 
@@ -46,7 +46,7 @@ def plot_loss_curves(axes: Sequence[Any], curves: Mapping[str, Mapping[str, Any]
 
 
 def plot_lengths(axes: Any, lengths: Mapping[str, Any], weights: str, title: str = "") -> Any:
-    """Draws |ω_i − ω̄| of L-BFGS-GSS (training or test weights) and SGD test weights (Figs. 5, S3)."""
+    """Draw |ω_i − ω̄| of L-BFGS-GSS (training or test weights) and SGD test weights (Figs. 5, S3)."""
     result = ShellLengths(
         np.array(lengths["lbfgs-gss"]), np.array(lengths["sgd"]), np.zeros(0), float(lengths["centroid_distance"])
     )
@@ -57,7 +57,7 @@ def plot_lengths(axes: Any, lengths: Mapping[str, Any], weights: str, title: str
 
 
 def plot_projections(axes: Any, result: Mapping[str, Any], weights: str, title: str = "") -> Any:
-    """Draws PC1 and PC2 of L-BFGS-GSS (blue) and SGD test weights (red) (Figs. 6, S4)."""
+    """Draw PC1 and PC2 of L-BFGS-GSS (blue) and SGD test weights (red) (Figs. 6, S4)."""
     if "error" in result:
         text = textwrap.fill(result["error"], 40)
         axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=8, clip_on=True, transform=axes.transAxes)
@@ -69,7 +69,7 @@ def plot_projections(axes: Any, result: Mapping[str, Any], weights: str, title: 
 
 
 def plot_figure1(axes: Sequence[Any], images: Any) -> Sequence[Any]:
-    """Draws Fig. 1 on three axes: (a) some images, (b) a network's layers, (c) two minima in a shallow valley.
+    """Draw Fig. 1 on three axes: (a) some images, (b) a network's layers, (c) two minima in a shallow valley.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ TABLE_S1 = {
         "lbfgs-gss": ((1.06e-02, 7.33e-01), (2.92e-03, 4.76e-01)),
     },
 }
-#: Training runs of each network and optimiser, and those of the lowest training loss that are kept.
+#: Training runs per network and optimiser, and those of the lowest training loss, which are kept.
 RUNS, KEPT = 75, 48
 #: Pairs of each set that are connected.
 PAIRS = 300

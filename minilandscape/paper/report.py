@@ -1,4 +1,4 @@
-"""The report of a campaign: one self-contained page of HTML."""
+"""The report of a campaign: one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ figure { margin: 1rem 0 } img { max-width: 100%; height: auto } figcaption { col
 """
 CAPTIONS = {
     "answer": "Barriers between training weights on the training landscape: of the straight line, after the published "
-    "Adam steps, and at the end of the search that runs to convergence. Medians with quartiles. Below the dotted line "
-    "we count no barrier; barriers up to 1e-8 are drawn there.",
+    "Adam steps, and at the end of the search that runs to convergence. Medians with quartiles. Values below the "
+    "dotted line count as no barrier; barriers up to 1e-8 are drawn at 1e-8.",
     "figure1": "Fig. 1: images, a network, and a sketch of its landscape.",
     "figure2": "Fig. 2: LSTM loss curves; dashed lines at the minima.",
     "figure3": "Fig. 3: paths on a two-dimensional landscape, λ = 10, 100, 1000.",
@@ -79,21 +79,20 @@ SHARPNESS = (
 AVERAGES = "Means over the vectors of a set and over the midpoints of its pairs; and the mean vector of the whole set."
 ISOTROPIC = (
     "Kernel PCA (RBF, 2σ² = N_prm) of 48 and 48 vectors with independent normal components of mean 0 and Table S1's σ: "
-    "what the lengths of the paper's vectors alone can give. Area under the ROC curve, and distance of the medians in "
-    "standard deviations."
+    "as far as the lengths of the paper's vectors alone separate them. Area under the ROC curve, and distance of the "
+    "medians in standard deviations."
 )
-#: What "the 48 of 75 with the lowest training loss" picks.
+#: What the selection of runs by training loss means.
 RANKING = (
-    "Of the runs, those with the lowest training loss are kept. Where runs end at a target loss, that ranks by how far "
-    "the last step went below the target; a run that ended before it ranks behind. Without target losses it ranks by "
-    "the loss at the end of all epochs."
+    "The runs with the lowest training loss are kept. If runs end at a target loss, the last step's distance below the "
+    "target decides, and runs that did not reach it come last. Without target losses the loss after all epochs decides."
 )
 
 
 def render_report(
     results: Mapping[str, Any], figures: Mapping[str, bytes], about: Mapping[str, Any], title: str = "Reproduction"
 ) -> str:
-    """The page: the answer, figures, tables beside the paper's own values, statements, the plan, versions and cost.
+    """Return the page: answer, figures, tables with the paper's values beside, statements, plan, versions and cost.
 
     Parameters
     ----------
@@ -102,7 +101,7 @@ def render_report(
     figures
         PNG images by name.
     about
-        Name to text, or to a list of texts, put at the end: data, versions, cost, failures.
+        Text or list of texts by name, for the end of the page: data, versions, cost, failures.
     """
     plan, networks = results["plan"], results["networks"]
     named = [(NAMES[model], network) for model, network in networks.items()]
@@ -121,13 +120,13 @@ def render_report(
             _if_any(tables.averages(named), f"<h3>Generalisation and averages</h3><p>{escape(AVERAGES)}</p>"),
             _if_any(tables.isotropic(named), f"<h3>Fig. 6 by lengths alone</h3><p>{escape(ISOTROPIC)}</p>"),
             _if_any(
-                tables.floors(named),
+                tables.target_losses(named),
                 "<h3>L-BFGS-GSS's training weights against the target loss</h3><p>p: against the row before.</p>",
             ),
         ]
     parts.append(_heading("statements"))
     rules = "".join(f"<li>{escape(rule)}</li>" for rule in RULES)
-    parts.append(f"<details><summary>How verdicts come about</summary><ul>{rules}</ul></details>")
+    parts.append(f"<details><summary>The rules of verdicts</summary><ul>{rules}</ul></details>")
     parts += [_if_any(tables.counts(named), ""), _statements(networks)] if networks else []
     parts += [_heading("plan"), _plan(plan)]
     parts.append(_heading("about") + "<dl>")
@@ -154,17 +153,19 @@ def _contents() -> str:
 
 
 def _answer(plan: Mapping[str, Any], networks: Mapping[str, Any], figures: Mapping[str, bytes]) -> list[str]:
-    """The figure and the verdicts that answer the paper's main questions, with the images that they are of."""
+    """Return the figure and verdicts that answer the paper's main questions, with the number of images."""
     if not networks:
         return ["<p>No network's training is finished yet.</p>"]
     sizes = {model: f"{image_counts(plan, model)['train']:,}" for model in networks}
     named = [(f"{NAMES[model]}, at {sizes[model]} images", network) for model, network in networks.items()]
     parts = [_figure(FIRST, figures[FIRST])] if FIRST in figures else []
     text = (
-        f"Variant {plan['variant']}. After each verdict the two numbers that it compares: L-BFGS-GSS's and SGD's; of "
+        f"Variant {plan['variant']}. After each verdict stand the two compared numbers, of L-BFGS-GSS and of SGD. For "
     )
-    text += "kernel PCA the area under the ROC curve and the distance of the medians; of centroids half their distance "
-    text += "and the mean distance of vectors from their own centroid."
+    text += (
+        "kernel PCA they are the area under the ROC curve and the distance of the medians; for centroids, half their "
+    )
+    text += "distance and the mean distance of vectors from their own centroid."
     return [*parts, f"<p>{escape(text)}</p>", _table(*tables.headlines(named), text=range(len(named) + 1))]
 
 
@@ -173,7 +174,7 @@ def _place(name: str) -> tuple[bool, str]:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]], text: Sequence[int] = ()) -> str:
-    """Columns of words to the left, of numbers to the right; those of ``text`` may be broken into lines."""
+    """Return a table, words to the left, numbers to the right; columns in ``text`` may break into lines."""
     words = [all(re.search("[^\\W\\d_]{3}", str(row[k])) for row in rows) for k in range(len(head))]
 
     def line(tag: str, row: Sequence[Any]) -> str:
@@ -200,14 +201,14 @@ def _plan(plan: Mapping[str, Any]) -> str:
 
 
 def _tested(plan: Mapping[str, Any], networks: Mapping[str, Any]) -> str:
-    """On how many images the test losses are, of which there are more than are used at small scales."""
+    """Return the number of images behind the test losses, fewer than the paper's at small scales."""
     counts = {NAMES[model]: image_counts(plan, model)["test_curves"] for model in networks}
     if len(set(counts.values())) == 1:
         of = f"the first {next(iter(counts.values())):,} test images"
     else:
         of = "the first " + ", ".join(f"{n:,} ({name})" for name, n in counts.items()) + " test images"
     return (
-        f"<p>Test losses, and with them the choice of the test weights, are on {of}; the paper's are on all "
+        f"<p>Test losses, and with them early stopping and the test weights, are of {of}; the paper's are of all "
         f"{TEST_IMAGES:,}.</p>"
     )
 
@@ -239,7 +240,7 @@ def _table_s1(networks: Mapping[str, Any]) -> str:
 
 
 def _statements(networks: Mapping[str, Any]) -> str:
-    """A table for each topic; the network in a column."""
+    """Return a table for each topic; the network in a column."""
     text = ""
     for topic, title in TOPICS.items():
         of_topic = [

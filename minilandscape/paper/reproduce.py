@@ -1,4 +1,4 @@
-"""The paper, end to end: runs a campaign's tasks, gathers their results, draws the figures, writes the report."""
+"""The paper from start to end: run a campaign's tasks, collect their results, draw the figures, write the report."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .plan import Plan, load_plan, save_plan
 from .plan_tasks import plan_tasks
 from .results import collect
 
-#: Seconds that a look at all tasks may take each time.
+#: Seconds within which a summary of all tasks is made every time.
 QUICK = 0.02
 PACKAGES = ("numpy", "scipy", "scikit-learn", "matplotlib", "minilandscape")
 
 
 def estimate(plan: Plan, data: Mnist) -> dict[str, Costs]:
-    """What the plan's steps cost on one core of this machine, by network; takes some seconds."""
+    """Measure the cost of the plan's steps on one core of this machine, by network; takes some seconds."""
     return {model: measure_costs(plan, model, data) for model in plan.networks}
 
 
@@ -42,20 +42,20 @@ def reproduce(
     change_plan: bool = False,
     progress: Callable[[Task, str, Summary], None] | None = None,
 ) -> Summary:
-    """Runs a plan in a folder, going on where it was stopped, and writes ``report.html``.
+    """Run a plan in a folder, resuming where it was stopped, and write ``report.html``.
 
     Parameters
     ----------
     folder
-        Holds the tasks' results, ``results.json``, ``figures/`` and ``report.html``.
+        For the tasks' results, ``results.json``, ``figures/`` and ``report.html``.
     costs
-        Of :func:`estimate`; only the time left depends on them.
+        From :func:`estimate`; they only affect the estimate of the time that is left.
     executor, scheduler, workers, retry_failed
         Of :func:`minilandscape.tasks.run_tasks`.
     change_plan
-        Whether the numbers may be others than those of the campaign that the folder holds.
+        Whether the numbers may differ from those of the campaign in the folder.
     progress
-        Called with each task that ends, how it ended, and how all stand, or stood a moment ago.
+        Called with each task that ends, how it ended, and a recent summary of all tasks.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def reproduce(
         nonlocal at, took, known
         if progress is None:
             return
-        # On a large plan, or a slow disk, a look at everything takes long: it may cost a twentieth of the time.
+        # With a large plan or a slow disk a summary takes long: at most a twentieth of the time goes into it.
         started = time.monotonic()
         if known is None or took < QUICK or started - at > 20 * took:
             known = summarize(tasks, store)
@@ -97,23 +97,23 @@ def reproduce(
 
 
 def campaign_status(folder: str | os.PathLike[str]) -> Summary:
-    """How the tasks of a folder stand; ValueError where it holds no campaign."""
+    """Return the state of a folder's tasks; ValueError if it holds no campaign."""
     store = Store(folder)
     return summarize(plan_tasks(load_plan(store), load_costs(store)), store)
 
 
 def write_report(folder: str | os.PathLike[str], data: str | None = None) -> Path:
-    """Writes ``results.json``, the figures as PNG and SVG, and ``report.html`` from what is finished; returns the page.
+    """Write ``results.json``, the figures as PNG and SVG, and ``report.html`` from finished tasks; return the page.
 
     Parameters
     ----------
     data
-        Where the images are, for Fig. 1; None where the plan says. If they are not there, the figure is left out.
+        Where the images are, for Fig. 1; None takes the plan's place. If they are missing, so is the figure.
 
     Raises
     ------
     ValueError
-        If the folder holds no campaign, or ``data`` are not those that it is on.
+        If the folder holds no campaign, or ``data`` are not those of the campaign.
     """
     from matplotlib.figure import Figure
 
@@ -140,7 +140,7 @@ def write_report(folder: str | os.PathLike[str], data: str | None = None) -> Pat
         for kind, content in pictures.items():
             write_atomic(folder / "figures" / f"{name}.{kind}", content)
     for pattern in ("figure*", "answer"):
-        for path in (folder / "figures").glob(f"{pattern}.[ps][nv]g"):  # of results that are gone
+        for path in (folder / "figures").glob(f"{pattern}.[ps][nv]g"):  # of results that no longer exist
             if path.stem not in figures:
                 path.unlink()
     seconds = [s for task in tasks if (s := store.seconds(task)) is not None]
@@ -157,7 +157,7 @@ def write_report(folder: str | os.PathLike[str], data: str | None = None) -> Pat
 
 
 def _images(plan: Plan, where: str | None) -> tuple[Any, str]:
-    """The training images, None if they are not where the plan says; and what they are."""
+    """Return the training images, None if they have moved, and their description."""
     try:
         data = load_mnist(plan.data if where is None else where)
         if data.key == plan.data_key:

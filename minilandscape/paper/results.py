@@ -1,4 +1,4 @@
-"""The results of the paper's campaign: tables, heights, lengths and projections, as plain numbers."""
+"""The results of a campaign as plain numbers: tables, heights, lengths, projections, statements."""
 
 from __future__ import annotations
 
@@ -17,38 +17,37 @@ from ..pairs.draw import disjoint
 from ..paths.result import under_resolved
 from ..tasks import Store, Task
 from .plan import OPTIMIZERS, Plan
-from .plan_tasks import OTHER_FLOORS, RESOLUTIONS, SCAN, NetworkTasks
+from .plan_tasks import OTHER_TARGETS, RESOLUTIONS, SCAN, NetworkTasks
 from .printed import KEPT, N_PRM, TABLE_S1
 from .statements import WEIGHTS, statements
 
-#: The paper's kernels, and its RBF with 2σ² = N_prm / 64 in place of N_prm: between a few vectors N_prm is so wide that
-#: the kernel is nearly linear.
+#: The paper's kernels, and its RBF with 2σ² = N_prm / 64: with N_prm the kernel of a few vectors is nearly linear.
 KERNELS = ("rbf", "narrow-rbf", "linear", "polynomial", "sigmoid")
 NARROWER = 64
-#: A value costs this part of a gradient.
+#: Cost of a value relative to a gradient.
 VALUE = 0.4
-#: Of the networks' losses.
+#: Precision of the networks' losses.
 EPS = float(np.finfo(np.float32).eps)
 
 
 def collect(plan: Plan, store: Store) -> dict[str, Any]:
-    """The numbers of a campaign as JSON, those that the report shows among them; what is not finished is left out.
+    """Return the numbers of a campaign as JSON, as far as its tasks are finished.
 
     Returns
     -------
     dict
-        ``plan``, and by network: ``kept``, ``searches``, ``reasons`` (why the runs ended), ``seeds``, ``epochs``
-        (of the minima), ``table1``, ``tableS1``, ``sigma`` (of each run), ``curves``, ``rise``, ``lengths``,
+        ``plan``, and ``networks``, by name: ``kept``, ``searches``, ``reasons`` (why the runs ended), ``seeds``,
+        ``epochs`` (of the minima), ``table1``, ``tableS1``, ``sigma`` (of each run), ``curves``, ``rise``, ``lengths``,
         ``directions``, ``angles``, ``kpca``, ``isotropic``, ``heights``, ``courses``, ``averages``, ``curvature``,
         ``resolutions``, ``scan``, ``floors``, ``statements``.
     """
     networks = {}
-    # A threaded BLAS, SciPy's among them, adds in another order. The landscapes' own limit would end this one with it.
+    # A threaded BLAS, SciPy's included, adds in another order.
     with one_blas_thread(), threadpool_limits(limits=1, user_api="blas"):
         for model in plan.networks:
             if (found := _network(NetworkTasks(plan, model), store)) is not None:
                 networks[model] = found
-    return {"plan": plan.facts(), "networks": networks}
+    return {"plan": plan.as_dict(), "networks": networks}
 
 
 def _network(tasks: NetworkTasks, store: Store) -> dict[str, Any] | None:
@@ -106,7 +105,7 @@ def _network(tasks: NetworkTasks, store: Store) -> dict[str, Any] | None:
             for o in OPTIMIZERS
             for lam in SCAN
         ]
-        found["floors"] = _floors(tasks, store, _origin(sets))
+        found["floors"] = _target_losses(tasks, store, _origin(sets))
     found["statements"] = statements(tasks.model, found, sets)
     return found
 
@@ -117,21 +116,21 @@ def _mean(values: np.ndarray) -> dict[str, Any]:
 
 
 def _curves(tasks: NetworkTasks, store: Store, optimizer: str, kept: dict[str, np.ndarray]) -> dict[str, Any]:
-    """The curves of the best run, thinned to what a figure shows."""
+    """Return the curves of the best run, thinned out for a figure."""
     best = store.read(tasks.runs(optimizer)[tasks.network.seeds(optimizer).index(int(kept["seeds"][0]))])
     if best is None:
         return {}
-    arrays, facts = best
+    arrays, metadata = best
     last = len(arrays["train_loss"]) - 1
     even = np.linspace(0, last, 400), np.geomspace(1, max(last, 1), 400) - 1  # the figure's axis is logarithmic
-    minima = [facts[f"{w}_minimum"]["epoch"] for w in WEIGHTS]
+    minima = [metadata[f"{w}_minimum"]["epoch"] for w in WEIGHTS]
     epochs = np.unique(np.concatenate([*even, minima, [last]]).round().astype(int))
     curves = {f"{w}_loss": arrays[f"{w}_loss"][epochs].tolist() for w in WEIGHTS}
-    return {"epochs": epochs.tolist(), **curves, **{f"{w}_minimum": facts[f"{w}_minimum"] for w in WEIGHTS}}
+    return {"epochs": epochs.tolist(), **curves, **{f"{w}_minimum": metadata[f"{w}_minimum"] for w in WEIGHTS}}
 
 
 def _centroids(sets: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Of the test weights, wherever lengths and angles are seen from."""
+    """Return the centroids of both sets of test weights, from which lengths and angles are measured."""
     a, b = (sets[o]["test"].mean(axis=0, dtype=np.float64) for o in OPTIMIZERS)
     return a, b
 
@@ -142,7 +141,7 @@ def _origin(sets: Any) -> np.ndarray:
 
 
 def _lengths(sets: Any, weights: str) -> dict[str, Any]:
-    """Fig. 5 for ``"train"`` (L-BFGS training against SGD test weights), Fig. S3 for ``"test"``."""
+    """Return the lengths of Fig. 5 (``"train"``: L-BFGS-GSS's training, SGD's test weights) or Fig. S3 (``"test"``)."""
     a, b = _centroids(sets)
     result = shell_lengths(sets["lbfgs-gss"][weights], sets["sgd"]["test"], centroid_a=a, centroid_b=b)
     return {
@@ -153,7 +152,7 @@ def _lengths(sets: Any, weights: str) -> dict[str, Any]:
 
 
 def _projections(sets: Any, weights: str, kernel: str) -> dict[str, Any]:
-    """Fig. 6 for ``"train"``, Fig. S4 for ``"test"``: L-BFGS-GSS first, then SGD."""
+    """Return the projections of Fig. 6 (``"train"``) or Fig. S4 (``"test"``): L-BFGS-GSS first, then SGD."""
     a, b = sets["lbfgs-gss"][weights], sets["sgd"]["test"]
     points = np.concatenate([a, b])
     gamma = NARROWER / points.shape[1] if kernel == "narrow-rbf" else None
@@ -172,7 +171,7 @@ def _projections(sets: Any, weights: str, kernel: str) -> dict[str, Any]:
 
 
 def _angles(sets: Any, weights: str) -> dict[str, Any]:
-    """Distances and angles within and between the sets of Fig. 5 or S3, seen from the origin of their lengths."""
+    """Return distances and angles within and between the sets of Fig. 5 or S3, from the origin of their lengths."""
     a, b = sets["lbfgs-gss"], sets["sgd"]
     result = compare_sets(a[weights], b["test"], origin=_origin(sets))
     within = {"lbfgs-gss": result.within_a, "sgd": result.within_b, "between": result.between}
@@ -180,11 +179,11 @@ def _angles(sets: Any, weights: str) -> dict[str, Any]:
 
 
 def _heights(paths: list[Task], store: Store) -> dict[str, Any]:
-    """The numbers of paths, a list of each; and how many were asked for.
+    """Return the numbers of paths, a list of each, and the number of paths in the plan.
 
     ``height`` is Eq. (5), the largest value at the sample points, ``maximum`` the largest over continuous t,
-    ``barrier`` the maximum minus the value of the higher endpoint, ``sum`` the cumulative loss of Eq. (4), of as many
-    points as were asked for, ``still`` whether the search converged and left no barrier between its points.
+    ``barrier`` the maximum minus the value of the higher endpoint, ``sum`` the cumulative loss of Eq. (4) at the
+    plan's number of sample points, ``still`` whether the search converged and is not under-resolved.
     """
     names = (
         "pairs",
@@ -205,21 +204,22 @@ def _heights(paths: list[Task], store: Store) -> dict[str, Any]:
         result = store.read(task)
         if result is None:
             continue
-        arrays, facts = result
-        end, maximum = max(facts["height_ends"]), facts["dense_height"]
+        arrays, metadata = result
+        end, maximum = max(metadata["height_ends"]), metadata["dense_height"]
         numbers = (
             task.options["pair"],
-            facts["height"],
+            metadata["height"],
             maximum,
             maximum - end,
-            facts["height_linear"],
-            facts["length"],
-            facts["distance"],
+            metadata["height_linear"],
+            metadata["length"],
+            metadata["distance"],
             float(arrays["values"].mean()) * task.options["path"]["n_points"],
-            facts.get("steps", len(arrays["history_height"]) - 1),
-            facts["evaluations"]["gradients"],
-            facts["evaluations"]["values"],
-            facts["converged"] and not under_resolved(maximum, facts["height"], end, facts["height_linear"], EPS),
+            metadata.get("steps", len(arrays["history_height"]) - 1),
+            metadata["evaluations"]["gradients"],
+            metadata["evaluations"]["values"],
+            metadata["converged"]
+            and not under_resolved(maximum, metadata["height"], end, metadata["height_linear"], EPS),
         )
         for name, number in zip(names, numbers, strict=True):
             found[name].append(number)
@@ -227,22 +227,22 @@ def _heights(paths: list[Task], store: Store) -> dict[str, Any]:
 
 
 def courses(paths: list[Task], store: Store) -> dict[str, Any] | None:
-    """How barriers come down with the steps of a search: quartiles over the paths; None where none is finished.
+    """Return how barriers decrease with the steps of a search: quartiles over paths; None if none is finished.
 
-    ``steps`` and, at each, ``low``, ``middle`` and ``high`` of Eq. (5) above the higher endpoint, of the path at that
-    step, a finished search keeping its last one; ``cost``, gradients of the points of a path that a step takes on the
-    average, a value counted as 0.4 of one.
+    ``steps`` and, at each, ``low``, ``middle`` and ``high`` of Eq. (5) above the higher endpoint, for the path at that
+    step, or the last one of a finished search; ``cost``, the mean number of gradients of all sample points per step, a
+    value counted as 0.4 of one.
     """
     curves, costs = [], []
     for task in paths:
         result = store.read(task)
         if result is None:
             continue
-        arrays, facts = result
+        arrays, metadata = result
         heights = arrays["history_height"]
-        curves.append(np.maximum(heights - max(facts["height_ends"]), 0.0))
-        counts, points = facts["evaluations"], task.options["path"]["n_points"]
-        steps = max(facts.get("steps", len(heights) - 1), 1)
+        curves.append(np.maximum(heights - max(metadata["height_ends"]), 0.0))
+        counts, points = metadata["evaluations"], task.options["path"]["n_points"]
+        steps = max(metadata.get("steps", len(heights) - 1), 1)
         costs.append((counts["gradients"] + VALUE * counts["values"]) / (points * steps))
     if not curves:
         return None
@@ -255,7 +255,7 @@ def courses(paths: list[Task], store: Store) -> dict[str, Any] | None:
 
 
 def _averages(tasks: NetworkTasks, store: Store) -> dict[str, Any]:
-    """Losses and accuracies on training and test images, by optimiser and weights; without what is not finished."""
+    """Return losses and accuracies on training and test images, by optimiser and weights."""
     found: dict[str, Any] = {}
     for optimizer, weights in tasks.solutions if tasks.network.averages else ():
         if (result := store.read(tasks.losses(optimizer, weights))) is not None:
@@ -265,7 +265,7 @@ def _averages(tasks: NetworkTasks, store: Store) -> dict[str, Any]:
 
 
 def _curvature(tasks: NetworkTasks, store: Store) -> list[dict[str, Any]]:
-    """Eigenvalues and traces of the Hessian by set, landscape and form: a list of each over the set's vectors."""
+    """Return eigenvalues and traces of the Hessian by set, landscape and form, a list of each over the vectors."""
     found = []
     for optimizer, weights in tasks.solutions:
         places = range(min(tasks.network.curvatures, tasks.network.kept))
@@ -273,7 +273,7 @@ def _curvature(tasks: NetworkTasks, store: Store) -> list[dict[str, Any]]:
         measured = [result[1] for result in results if result is not None]
         seeds = [place for place, result in zip(places, results, strict=True) if result is not None]
         for where, form in itertools.product(("train", "test"), ("plain", "scaled")) if measured else ():
-            of = [facts[f"{where} {form}"] for facts in measured]
+            of = [metadata[f"{where} {form}"] for metadata in measured]
             entry = {"optimizer": optimizer, "weights": weights, "landscape": where, "form": form, "places": seeds}
             names = ("highest", "lowest", "trace", "trace_error", "converged")
             found.append({**entry, **{name: [one[name] for one in of] for name in names}})
@@ -282,10 +282,10 @@ def _curvature(tasks: NetworkTasks, store: Store) -> list[dict[str, Any]]:
 
 @lru_cache(maxsize=8)
 def isotropic(model: str) -> dict[str, Any]:
-    """Whether lengths alone separate the sets of Fig. 6, along PC1 and PC2 of the RBF of 2σ² = N_prm.
+    """Return how far lengths alone separate the sets of Fig. 6, along PC1 and PC2 of the RBF of 2σ² = N_prm.
 
-    Of 48 and 48 vectors of independent normal components of mean 0 and Table S1's σ: L-BFGS-GSS's training weights and
-    SGD's test weights.
+    From 48 and 48 vectors of independent normal components with mean 0 and Table S1's σ of L-BFGS-GSS's training
+    weights and of SGD's test weights.
     """
     rng = np.random.default_rng(0)
     sets = []
@@ -297,38 +297,38 @@ def isotropic(model: str) -> dict[str, Any]:
     return {"separation": [vars(part) for part in parts], "n": 2 * KEPT, "n_first": KEPT}
 
 
-def _floors(tasks: NetworkTasks, store: Store, origin: np.ndarray) -> list[dict[str, Any]]:
-    """What of the L-BFGS-GSS training set depends on its target loss, highest first.
+def _target_losses(tasks: NetworkTasks, store: Store, origin: np.ndarray) -> list[dict[str, Any]]:
+    """Return how L-BFGS-GSS's training weights depend on the target loss, highest first.
 
-    Each target but the first is compared with the one before: ``p_length``, of runs from the same initial vectors as
-    far as both sets hold them, and ``p_adam``, ``p_still`` of maxima, between runs that need not be the same.
+    Each target except the first is compared with the one before: ``p_length`` of the lengths, runs from the same
+    initial weights being paired, and ``p_adam``, ``p_still`` of the maxima, without pairs.
     """
-    floors: list[dict[str, Any]] = []
-    for floor in sorted((tasks.network.loss_floor, *OTHER_FLOORS), reverse=True):
-        other = None if floor == tasks.network.loss_floor else floor
+    targets: list[dict[str, Any]] = []
+    for target in sorted((tasks.network.loss_floor, *OTHER_TARGETS), reverse=True):
+        other = None if target == tasks.network.loss_floor else target
         result = store.read(tasks.set_of("lbfgs-gss", other))
         if result is None:
             continue
         vectors = result[0]["train"]
         lengths = np.linalg.norm(vectors - origin, axis=1)
-        of_floor: dict[str, Any] = {
-            "floor": floor,
+        of_target: dict[str, Any] = {
+            "floor": target,
             "seeds": result[0]["seeds"].tolist(),
             "loss": _mean(result[0]["train_loss"]),
             "sigma": component_statistics(vectors).sigma,
             "length": _mean(lengths),
         }
         for solver in tasks.solvers:
-            of_floor[solver] = _heights(tasks.paths("train", "lbfgs-gss", "train", solver, other), store)
-        if floors:
-            before = floors[-1]
-            seeds = before["seeds"], of_floor["seeds"]
-            of_floor["p_length"] = compare_runs(before["length"]["all"], lengths, seeds).p
+            of_target[solver] = _heights(tasks.paths("train", "lbfgs-gss", "train", solver, other), store)
+        if targets:
+            before = targets[-1]
+            seeds = before["seeds"], of_target["seeds"]
+            of_target["p_length"] = compare_runs(before["length"]["all"], lengths, seeds).p
             for solver in tasks.solvers:
                 higher, lower = (
-                    [e[solver]["maximum"][k] for k in disjoint(e[solver]["pairs"])] for e in (before, of_floor)
+                    [e[solver]["maximum"][k] for k in disjoint(e[solver]["pairs"])] for e in (before, of_target)
                 )
                 if higher and lower:
-                    of_floor[f"p_{solver}"] = compare_runs(higher, lower).p
-        floors.append(of_floor)
-    return floors
+                    of_target[f"p_{solver}"] = compare_runs(higher, lower).p
+        targets.append(of_target)
+    return targets

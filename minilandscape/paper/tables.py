@@ -1,4 +1,4 @@
-"""Tables of a campaign's results as text, which a report and a page of documentation lay out each in its own way."""
+"""Tables of a campaign's results as text, for the report and for pages of documentation."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Networks = Iterable[tuple[str, Mapping[str, Any]]]
 
 
 class Table(NamedTuple):
-    """What stands above the columns, and the rows."""
+    """Heads of columns, and rows."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[Any]]
 
 
 def plan(plan: Mapping[str, Any]) -> Table:
-    """Every number that determines a result, the paper's beside it; a dash where the paper names none."""
+    """Return every number that determines a result, with the paper's beside it; a dash if the paper names none."""
     networks = {model: NetworkPlan(**numbers) for model, numbers in plan["networks"].items()}
     counts = {model: image_counts(plan, model) for model in networks}
 
@@ -33,10 +33,10 @@ def plan(plan: Mapping[str, Any]) -> Table:
 
     def target(optimizer: str) -> list[str]:
         name = OPTIMIZERS[optimizer][0]
-        told = f"{name}: target loss, which ends a run; in the paper, the mean it ends with"
+        label = f"{name}: target loss, which ends a run; in the paper, the mean it ends with"
         values = {model: printed.TABLE_1[model][optimizer][0] for model in networks}
         return row(
-            told, ", ".join(f"{value:g}" for value in values.values()), lambda m, n: n.target(optimizer) or "none"
+            label, ", ".join(f"{value:g}" for value in values.values()), lambda m, n: n.target(optimizer) or "none"
         )
 
     def seeds(network: NetworkPlan, optimizer: str) -> str:
@@ -86,7 +86,7 @@ def _said(value: Any) -> str:
 
 
 def headlines(networks: Networks) -> Table:
-    """The statements that answer the paper's main questions: on each network the verdict and the two numbers."""
+    """Return the statements on the paper's main questions: for each network the verdict and the two numbers."""
     networks = list(networks)
     by_network = [{e["headline"]: e for e in network["statements"] if "headline" in e} for _, network in networks]
     every = list(dict.fromkeys(headline for entries in by_network for headline in entries))
@@ -103,24 +103,24 @@ def _short(entry: Mapping[str, Any] | None) -> str:
 
 
 def _plain(value: float) -> str:
-    """Two digits, and whole numbers up to thousands as they are read."""
+    """Return a number with two digits, or as a whole number up to thousands."""
     return f"{value:.0f}" if 10 <= abs(value) < 10_000 else f"{value:.2g}"
 
 
 def statements(networks: Networks) -> Table:
-    """Every statement on every network: the verdict, the two numbers, p, the least p, and how many."""
+    """Return every statement on every network: verdict, the two numbers, p, the smallest attainable p, and n."""
     rows = []
     for label, network in networks:
         for entry in network["statements"]:
             numbers = [_number(entry[k], d) for k, d in (("first", 3), ("second", 3), ("p", 2), ("least", 2))]
             n = " + ".join(map(str, entry["n"]))
             rows.append([entry["says"], label, entry["claim"], str(entry["here"]), *numbers, n, entry["of"]])
-    head = ["the paper says", "network", "of this network", "verdict", "first", "second", "p", "least p", "n"]
-    return Table([*head, "what the two numbers are"], rows)
+    head = ["the paper says", "network", "of this network", "verdict", "first", "second", "p", "smallest p", "n"]
+    return Table([*head, "the two numbers"], rows)
 
 
 def counts(networks: Networks) -> Table:
-    """How many statements have which verdict."""
+    """Return the number of statements with each verdict."""
     rows = []
     for label, network in networks:
         found = [entry["here"] for entry in network["statements"]]
@@ -129,12 +129,12 @@ def counts(networks: Networks) -> Table:
 
 
 def _number(value: float | None, digits: int) -> str:
-    """None where there is no test, or stands for NaN in results that were read from their file."""
+    """Return a number as text; empty for None, which means no test, or NaN in results read from their file."""
     return "" if value is None else f"{value:.{digits}g}"
 
 
 def heights(networks: Networks) -> Table:
-    """Means over the paths of every set (Figs. 4 and S2)."""
+    """Return means over the paths of every set (Figs. 4 and S2)."""
     rows = []
     for label, network in networks:
         for entry in network["heights"]:
@@ -149,7 +149,7 @@ def heights(networks: Networks) -> Table:
 
 
 def scan(networks: Networks) -> Table:
-    """One pair of training weights of each optimiser against λ."""
+    """Return the paths of one pair of training weights of each optimiser against λ."""
     rows = []
     for label, network in networks:
         for entry in network.get("scan", ()):
@@ -166,14 +166,14 @@ def scan(networks: Networks) -> Table:
         "maximum",
         "barrier",
         "length",
-        "length of the line",
+        "length of the straight line",
         "cumulative loss",
     ]
     return Table(head, rows)
 
 
 def resolutions(networks: Networks) -> Table:
-    """One pair of training weights of each optimiser against N_F and M."""
+    """Return the paths of one pair of training weights of each optimiser against N_F and M."""
     rows = []
     for label, network in networks:
         for entry in network.get("resolutions", ()):
@@ -186,7 +186,7 @@ def resolutions(networks: Networks) -> Table:
 
 
 def curvature(networks: Networks) -> Table:
-    """Means of the Hessian's largest eigenvalue and trace over the vectors of every set."""
+    """Return means of the Hessian's eigenvalues and trace over the vectors of every set."""
     rows = []
     for label, network in networks:
         forms: dict[tuple[str, str, str], dict[str, Any]] = {}
@@ -207,7 +207,7 @@ def curvature(networks: Networks) -> Table:
 
 
 def averages(networks: Networks) -> Table:
-    """Losses and accuracies of every set's vectors, of the midpoints of its pairs, and of its mean."""
+    """Return losses and accuracies of every set's vectors, midpoints of pairs, and mean vector."""
     rows = []
     for label, network in networks:
         for optimizer, by_weights in network.get("averages", {}).items():
@@ -225,7 +225,7 @@ def averages(networks: Networks) -> Table:
 
 
 def isotropic(networks: Networks) -> Table:
-    """What independent normal vectors of Table S1's σ give in Fig. 6, beside the networks' own."""
+    """Return the separation in Fig. 6 of independent normal vectors with Table S1's σ, and of the networks' weights."""
     rows = []
     for label, network in networks:
         if "isotropic" not in network:
@@ -241,8 +241,8 @@ def isotropic(networks: Networks) -> Table:
     return Table(head, rows)
 
 
-def floors(networks: Networks) -> Table:
-    """L-BFGS-GSS's training weights against its target loss; p against the target of the row before."""
+def target_losses(networks: Networks) -> Table:
+    """Return L-BFGS-GSS's training weights against the target loss; p of the difference from the row before."""
     networks = [(label, network) for label, network in networks if network.get("floors")]
     searches = {text: None for _, network in networks for text in network["searches"].values()}
     rows = []

@@ -1,4 +1,4 @@
-"""Verdicts on the paper's statements: what they are, and by which rules they come about."""
+"""Verdicts on the paper's statements, and the rules by which they are given."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import numpy as np
 from ..analysis.permutation import Comparison, Separation
 from .margin import COMPARABLE
 
-#: A difference whose p is no larger is statistically significant.
+#: Largest p of a statistically significant difference.
 SIGNIFICANT = 0.05
-#: Centroids are close if half their distance is no more than this part of the vectors' own from their centroid.
+#: Centroids are close if half their distance is at most this part of the vectors' mean distance from their centroid.
 CLOSE = 0.5
-#: A path whose barrier is no higher crosses none; λ's price of length alone comes to some 1e-6.
+#: Barriers up to this value count as none; the penalty on length alone leaves some 1e-6.
 NO_BARRIER = 1e-5
-#: Two sets are apart where the area under the ROC curve along a component reaches this, 0.5 being none at all and 1 all
-#: of it, and their medians are as far apart, in standard deviations, as such an area takes of two normal distributions.
+#: Two sets are apart along a component if the area under the ROC curve and the distance of the medians, in standard
+#: deviations, are at least these; for two normal distributions the two are equivalent.
 APART, GAP = 0.9, 1.8
-#: A test loss whose minimum lies beyond this part of a run's epochs was still falling at its end.
+#: A test loss with its minimum beyond this part of a run's epochs was still falling at the end.
 STILL_FALLING = 0.9
-#: Kernel PCA of fewer vectors than half of the paper's 48 a set is another experiment: what it misses tells nothing.
+#: Vectors per set from which a missing separation counts: half of the paper's 48.
 ENOUGH = 24
 
 
 class Verdict(StrEnum):
-    """What a campaign says of a statement.
+    """The verdict of a campaign on a statement.
 
     Attributes
     ----------
@@ -34,11 +34,11 @@ class Verdict(StrEnum):
     NOT_REPRODUCED
         The contrary holds, significantly where there is a test.
     INCONCLUSIVE
-        Neither is significant, or a search or run on which it rests came to no end.
+        Neither is significant, or a search or run behind it did not converge.
     NO_BARRIER
-        It is about barriers, and no path on either side crosses one.
+        It is about barriers, and no path on either side has one.
     BY_CONSTRUCTION
-        It holds, but the losses at which the runs were told to end leave no other order.
+        It holds, but the target losses of the runs leave no other outcome.
     """
 
     REPRODUCED = "reproduced"
@@ -48,7 +48,7 @@ class Verdict(StrEnum):
     BY_CONSTRUCTION = "by construction"
 
 
-#: How verdicts come about, for people; a sentence each.
+#: The rules of verdicts, for people; one sentence or a few each.
 RULES = (
     f"Reproduced and not reproduced: the difference is statistically significant (p ≤ {SIGNIFICANT:g}). "
     "Otherwise the verdict is inconclusive.",
@@ -57,7 +57,7 @@ RULES = (
     "freely.",
     "Paths enter a test only if they share no run: of all pairs, the largest such selection. Between optimisers they "
     "are permuted freely. Two quantities of the same runs or paths are compared by the signs of their differences.",
-    "Least p is the smallest p that so few runs, or the number of permutations tried, allow.",
+    "Smallest p is the smallest attainable p, given the number of runs and of permutations.",
     f"Comparable, nearly the same and not higher mean: within a factor of {COMPARABLE:g}. The test is against that "
     "factor. A test curve rises if its last value exceeds its minimum by more than that factor.",
     "Height is Eq. (5), the largest loss at the M sample points. Maximum is the largest loss over continuous t. "
@@ -66,15 +66,15 @@ RULES = (
     f"{Verdict.NO_BARRIER}.",
     "A search that did not converge, or is under-resolved, gives no verdict on barriers unless its barrier is 0. "
     "Its height counts only if the order stays the same when its endpoint's loss takes its place.",
-    "By construction: L-BFGS-GSS's number is lower than the training loss at which SGD was told to end, so SGD's "
-    "cannot be lower. For test weights this applies if their test loss was still falling at that end.",
+    "By construction: L-BFGS-GSS's number is lower than SGD's target loss, at which its runs end, so SGD's cannot be "
+    "lower. For test weights this applies if the test loss was still falling at the end of the runs.",
     f"Without a test: centroids are close if half their distance is at most {CLOSE:g} of the mean distance of the "
     "vectors from their own centroid. There is no preferred direction if the first eigenvalue of the covariance is "
     f"within a factor of {COMPARABLE:g} of that with random signs. Heights do not depend on λ, N_F or M within that "
     "factor.",
     f"Sets are apart along a principal component if the area under the ROC curve is significant and at least "
     f"{APART:g}, and the medians are at least {GAP:g} standard deviations of the wider set apart. That they are not "
-    f"apart is said from {ENOUGH} vectors a set on, half of the paper's.",
+    f"apart is concluded only from at least {ENOUGH} vectors per set, half of the paper's.",
 )
 
 
@@ -84,7 +84,7 @@ def verdict(claim: str, found: Comparison) -> Verdict:
     Parameters
     ----------
     claim
-        What the paper says of the first number against the second: "higher", "lower", "less" (of the second against the
+        The paper's claim on the first number against the second: "higher", "lower", "less" (of the second against the
         first), "close", "no direction" or "the same"; or, of a test against the margin, "comparable", "nearly the
         same", "not higher", "rises" or "does not rise".
     """

@@ -1,4 +1,4 @@
-"""What the tasks of the paper's campaign do: train, gather a set of solutions, connect a pair."""
+"""The functions of the campaign's tasks: train a network, select a set of runs, connect a pair."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Any
 import numpy as np
 
 from ..pairs.networks import campaign_data, landscape_over
-from ..pairs.search import find_to_the_end, path_record
+from ..pairs.search import find_converged, path_record
 from ..tasks import Result
 from ..training import CURVES, train
 from .printed import KEPT, RUNS
 
 
 def train_run(options: dict[str, Any], inputs: list[Result], checkpoint: Path) -> Result:
-    """One training run: both vectors, the curves, and why it ended."""
+    """Train a network: both weights, the curves, and why the run ended."""
     data = campaign_data(options)
     data = replace(data, test=data.test[: options["test_curve"]])
     run = train(options["model"], data, checkpoint=checkpoint, **options["train"])
     arrays = {"train": run.train_weights, "test": run.test_weights, **{name: run.curves[name] for name in CURVES}}
-    facts = {"train_minimum": run.train_minimum, "test_minimum": run.test_minimum, "reason": run.reason}
-    return arrays, {**facts, "evaluations": vars(run.evaluations).copy(), "data": run.data}
+    metadata = {"train_minimum": run.train_minimum, "test_minimum": run.test_minimum, "reason": run.reason}
+    return arrays, {**metadata, "evaluations": vars(run.evaluations).copy(), "data": run.data}
 
 
 def solution_set(options: dict[str, Any], inputs: list[Result], checkpoint: Path) -> Result:
-    """The runs with the lowest training losses, 48 of 75 of them rounded up, best first: vectors and minima."""
-    losses = np.array([facts["train_minimum"]["loss"] for _, facts in inputs])
+    """Select the runs with the lowest training losses, 48 of 75 rounded up, best first: weights and minima."""
+    losses = np.array([metadata["train_minimum"]["loss"] for _, metadata in inputs])
     order = np.argsort(losses, kind="stable")[: ceil(len(inputs) * KEPT / RUNS)]
     minima = {
         f"{name}_{what}": np.array([inputs[k][1][f"{name}_minimum"][what] for k in order])
@@ -36,7 +36,7 @@ def solution_set(options: dict[str, Any], inputs: list[Result], checkpoint: Path
         for what in ("loss", "epoch")
     }
     vectors = {name: np.stack([inputs[k][0][name] for k in order]) for name in ("train", "test")}
-    # The last test loss tells how far a curve rises after its minimum.
+    # With the last test loss it is known how far a curve rises after its minimum.
     last = np.array([inputs[k][0]["test_loss"][-1] for k in order])
     seeds = np.array([options["seeds"][k] for k in order])
     arrays = {**vectors, **minima, "test_last": last, "seeds": seeds, "all_train_loss": losses}
@@ -44,9 +44,9 @@ def solution_set(options: dict[str, Any], inputs: list[Result], checkpoint: Path
 
 
 def pair_path(options: dict[str, Any], inputs: list[Result], checkpoint: Path) -> Result:
-    """A path between two vectors of a set, on the training or on the test landscape.
+    """Connect two vectors of a set, on the training or on the test landscape.
 
-    ``steps`` and ``evaluations`` are those of all searches that it took, ``best_step`` and histories the last one's.
+    ``steps`` and ``evaluations`` are those of all searches, ``best_step`` and histories those of the last one.
     """
     (arrays, _), (i, j) = inputs[0], options["pair"]
     data = options["data"], options["data_key"]
@@ -54,5 +54,5 @@ def pair_path(options: dict[str, Any], inputs: list[Result], checkpoint: Path) -
     land = landscape_over(options["model"], options["variant"], *data, *what)
     start, end = (arrays[options["weights"]][k] for k in (i, j))
     most = options.get("most_steps")
-    path, evaluations, n_steps = find_to_the_end(land, start, end, options["path"], most, checkpoint)
+    path, evaluations, n_steps = find_converged(land, start, end, options["path"], most, checkpoint)
     return path_record(path, evaluations, n_steps)

@@ -43,13 +43,13 @@ def add(folder: Path) -> None:
         plan = {**results["plan"], "data": "MNIST", "networks": {model: results["plan"]["networks"][model]}}
         seconds = [s for task in tasks if task.name.startswith(model) and (s := store.seconds(task)) is not None]
         hours = sum(seconds) / 3600 if len(seconds) >= len(done) else None  # times can be lost
-        facts = {
+        metadata = {
             "plan": plan,
             "tasks": {"done": len(done), "of": len(every), "hours": hours},
             model: kept,
         }
         target = HERE / f"{model}-{plan['variant']}-{plan['scale']}.json"
-        target.write_text(json.dumps(facts, indent=1) + "\n")
+        target.write_text(json.dumps(metadata, indent=1) + "\n")
         print(f"wrote {target}")
 
 
@@ -59,9 +59,9 @@ def found_here(scale: str = "small") -> list[Any]:
     for model, variant in COLUMNS:
         path = HERE / f"{model}-{variant}-{scale}.json"
         if path.exists():
-            facts = json.loads(path.read_text())
+            metadata = json.loads(path.read_text())
             label = NAMES[model] + (", paper" if variant == "paper" else "")
-            found.append((label, model, facts["plan"], facts["tasks"], facts[model]))
+            found.append((label, model, metadata["plan"], metadata["tasks"], metadata[model]))
     return found
 
 
@@ -85,7 +85,7 @@ def files() -> dict[str, str]:
         "statements": result_tables.statements(named),
         "heights": result_tables.heights(named),
         "lambda": result_tables.scan(named),
-        "target-losses": result_tables.floors(named),
+        "target-losses": result_tables.target_losses(named),
         "losses": _losses(found),
         "directions": _directions(found),
     }
@@ -139,11 +139,11 @@ def draw_courses(target: Path) -> None:
 
     shown = []
     for path in sorted(HERE.glob("*.json")):
-        facts = json.loads(path.read_text())
-        (model,) = facts["plan"]["networks"]
-        if facts[model].get("courses"):
-            label = NAMES[model] + (", paper" if facts["plan"]["variant"] == "paper" else "")
-            shown.append((f"{label}, {image_counts(facts['plan'], model)['train']:,} images", facts[model]))
+        metadata = json.loads(path.read_text())
+        (model,) = metadata["plan"]["networks"]
+        if metadata[model].get("courses"):
+            label = NAMES[model] + (", paper" if metadata["plan"]["variant"] == "paper" else "")
+            shown.append((f"{label}, {image_counts(metadata['plan'], model)['train']:,} images", metadata[model]))
     columns = min(2, len(shown))
     rows = -(-len(shown) // columns)
     figure = Figure(figsize=(6.2 * columns, 4.2 * rows), layout="constrained")
