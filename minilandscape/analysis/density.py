@@ -15,6 +15,7 @@ from ..hessian import Differences, Exact
 from ..landscape import Evaluations, LandscapeError, as_landscape, describe_point, vector
 from ..noise import measure_noise, product_step
 from .blocks import Restricted, coordinates_of
+from .quadrature import quadrature
 from .shown_spectra import WEIGHT, density_rows, plot_density
 
 #: The standard deviation of the Gaussian in the place of each Ritz value, as a part of the spectrum's range.
@@ -37,8 +38,8 @@ class SpectralDensity:
     Attributes
     ----------
     nodes, weights
-        (probes, steps): the Ritz values θ of each probe, in units of f over length squared, and their weights w, which
-        add to 1 for each probe.
+        (P, k + steps): for each probe the k outlying eigenvalues that are counted exactly, each of weight 1/D, and the
+        Ritz values θ of the rest, in units of f over length squared. The weights w add to 1 for each probe.
     size
         D without zero modes: the number of eigenvalues.
     zero_modes
@@ -90,6 +91,11 @@ class SpectralDensity:
         return float(self.nodes[self.weights > WEIGHT].max())
 
     @property
+    def deflated(self) -> int:
+        """The number of outlying eigenvalues that are counted exactly."""
+        return int(self.metadata.get("deflated", 0))
+
+    @property
     def width(self) -> float:
         """The standard deviation of the Gaussian that smooths each Ritz value: 1 % of their range."""
         return WIDTH * (self.highest - self.lowest) or abs(self.highest) * WIDTH or 1.0
@@ -97,7 +103,12 @@ class SpectralDensity:
     def moment(self, k: int) -> tuple[float, float]:
         """Estimate (1/D) Σ λᵏ and its standard error over the probes; D times the first moment is the trace."""
         samples = (self.weights * self.nodes**k).sum(axis=1)
+        rest, orthogonal = self.size - self.deflated, self.metadata.get("orthogonal", False)
+        if orthogonal and len(samples) >= rest:  # as many vectors as dimensions
+            return float(samples.mean()), 0.0
         error = np.std(samples, ddof=1) / np.sqrt(len(samples)) if len(samples) > 1 else float("nan")
+        if orthogonal:  # samples without replacement
+            error *= np.sqrt(1 - len(samples) / rest)
         return float(samples.mean()), float(error)
 
     def density(self, eigenvalues: Any, width: float | None = None) -> np.ndarray:
@@ -205,6 +216,10 @@ def spectral_density(
 
     For each random vector the quadrature is exact for polynomials g of degree up to 2 · ``steps`` − 1.
 
+    A few outlying eigenvalues would make up most of the variance of the moments. Longer iterations from the first
+    vector find their eigenvectors, and these eigenvalues are counted exactly; the other vectors are orthogonal to these
+    eigenvectors, and to each other where they are many.
+
     Parameters
     ----------
     landscape
@@ -213,9 +228,9 @@ def spectral_density(
     point
         (D,).
     probes
-        P, the number of random vectors.
+        P, the number of random vectors. From four on, the first ones, up to three, serve to find outlying eigenvalues.
     steps
-        Lanczos iterations for each, at most D. They store ``steps`` vectors of D numbers.
+        Lanczos iterations for each, at most D. They store up to 3 · ``steps`` vectors of D numbers.
     seed
         Seed of the random vectors.
     block
@@ -272,8 +287,7 @@ def spectral_density(
         metadata["block"] = block if isinstance(block, str) else ", ".join(block)
     differences = _differences(land, x, step)
     zero = differences.zero_modes(x)
-    free, rng = x.size - len(zero), np.random.default_rng(seed)
-    nodes, weights = np.zeros((probes, min(steps, free))), np.zeros((probes, min(steps, free)))
+    free = x.size - len(zero)
     done: int = 0
     breakdown = BREAKDOWN if isinstance(differences, Exact) else BREAKDOWN_OF_DIFFERENCES
 
@@ -288,14 +302,11 @@ def spectral_density(
         result: np.ndarray = Hv - zero.T @ (zero @ Hv)
         return result
 
-    for k in range(probes):
-        v = rng.standard_normal(x.size)
-        found = _lanczos(product, v - zero.T @ (zero @ v), nodes.shape[1], breakdown)
-        nodes[k, : len(found[0])], weights[k, : len(found[0])] = found
-        nodes[k, len(found[0]) :] = found[0][-1]
+    found = quadrature(product, zero, np.random.default_rng(seed), probes, min(steps, free), breakdown)
+    metadata |= {"deflated": found.deflated, "orthogonal": found.orthogonal}
     return SpectralDensity(
-        nodes=nodes,
-        weights=weights,
+        nodes=found.nodes,
+        weights=found.weights,
         size=free,
         zero_modes=len(zero),
         exact=isinstance(differences, Exact),
@@ -316,25 +327,3 @@ def _differences(land: Any, x: np.ndarray, step: float | None) -> Differences:
     differences = Differences(land, product_step(noise)[0])
     differences.evaluations += noise.evaluations
     return differences
-
-
-def _lanczos(
-    product: Callable[[np.ndarray], np.ndarray], v: np.ndarray, steps: int, least: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Ritz values, and the squared first components of their vectors, of Lanczos iterations from v."""
-    basis = np.zeros((steps, v.size))
-    basis[0] = v / np.linalg.norm(v)
-    diagonal: list[float] = []
-    off_diagonal: list[float] = []
-    for k in range(steps):
-        w = product(basis[k])
-        diagonal.append(float(w @ basis[k]))
-        for _ in range(2):  # twice, since rounding spoils a small remainder
-            w = w - basis[: k + 1].T @ (basis[: k + 1] @ w)
-        length = float(np.linalg.norm(w))
-        if k + 1 == steps or length <= least * max(map(abs, [*diagonal, *off_diagonal])):
-            break
-        off_diagonal.append(length)
-        basis[k + 1] = w / length
-    values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(off_diagonal, 1) + np.diag(off_diagonal, -1))
-    return values, vectors[0] ** 2

@@ -109,8 +109,14 @@ def density_rows(found: SpectralDensity) -> list[Row]:
         ("mean", f"{number(mean)} ± {error:.2g}" if np.isfinite(error) else number(mean), "trace over eigenvalues"),
         ("deviation", number(float(np.sqrt(max(second - mean**2, 0.0)))), "standard deviation of the eigenvalues"),
         ("negative", f"{100 * negative:.3g} %", "of the eigenvalues"),
-        ("probes", str(len(found.nodes)), f"of {count(found.nodes.shape[1], 'Lanczos iteration')} each"),
+        (
+            "probes",
+            str(len(found.nodes)),
+            f"of {count(found.nodes.shape[1] - found.deflated, 'Lanczos iteration')} each",
+        ),
     ]
+    if found.deflated:
+        rows.append(("outlying", str(found.deflated), "eigenvalues counted exactly"))
     if found.zero_modes:
         rows.append(("zero modes", str(found.zero_modes), "removed"))
     accuracy = "exact" if found.exact else f"finite differences of gradients, step {number(found.step, 3)}"
