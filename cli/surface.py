@@ -72,6 +72,14 @@ def surface(
     plot: Annotated[
         Path | None, typer.Option(help="Draw the values here.", metavar="SURFACE.png", rich_help_panel=OUTPUT)
     ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write an interactive page in three dimensions here, which works offline.",
+            metavar="SURFACE.html",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Evaluate a plane through up to three points, through a path, or around one point.
@@ -83,17 +91,20 @@ def surface(
     _check_plane(context, files, path, margin, radius)
     inputs = (*files, path, where.data)
     check_outputs(out, inputs=inputs, suffix=".npz")
+    check_outputs(page, inputs=inputs, suffix=".html")
     check_pictures(plot, inputs=inputs)
     found, metadata = _measured(context, where, files, path, n, margin, radius, seed)
     if out is not None:
         found.save(out)
     if plot is not None:
         save_figure(found.plot().figure, plot)
+    if page is not None:
+        found.save_page(page, title=page.stem)
     if as_json:
         print_json(_document(found, metadata))
         return
-    print_lines([*_lines(found), *wrote(out, plot)])
-    if out is None and plot is None:
+    print_lines([*_lines(found), *wrote(out, plot, page)])
+    if out is None and plot is None and page is None:
         note("nothing was written; --plot SURFACE.png draws the plane, --out SURFACE.npz keeps it")
 
 

@@ -8,9 +8,9 @@ paper's Fig. 6 on a small scale.
 
 import matplotlib.pyplot as plt
 import numpy as np
+from minilandscape.figures.kpca import plot_kpca
 
 import minilandscape as ml
-from minilandscape.figures.kpca import plot_kpca
 
 data = ml.load_mnist("mnist5k")
 sets = {}

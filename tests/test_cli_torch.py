@@ -151,7 +151,10 @@ def test_the_other_commands_take_checkpoints(modules: Any, capsys: pytest.Captur
     assert [row["test loss"] for row in rows] == pytest.approx(losses(modules, slice(40, 60)), rel=1e-5)
     found = run_json(capsys, "curvature", "a.pt", "--landscape", own(), "--eigenvalues", "2")
     assert found["points"][0]["value"] == pytest.approx(losses(modules, slice(0, 40))[0], rel=1e-5)
-    plane = run_json(capsys, "surface", "a.pt", "b.pt", "--landscape", own(), "--n", "5", "--margin", "0")
+    plane = run_json(
+        capsys, "surface", "a.pt", "b.pt", "--landscape", own(), "--n", "5", "--margin", "0", "--page", "plane.html"
+    )
+    assert "<canvas" in Path("plane.html").read_text("utf-8")
     assert plane["values"][2][0] == pytest.approx(losses(modules, slice(0, 40))[0], rel=1e-5)
     assert plane["values"][2][-1] == pytest.approx(losses(modules, slice(0, 40))[1], rel=1e-4)
     compared = run_json(

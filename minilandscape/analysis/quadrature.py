@@ -87,8 +87,8 @@ def quadrature(
     # Iterations that ended early are filled up by nodes without weight.
     nodes = np.stack([np.append(run.values, np.full(longest - len(run.values), run.values[-1])) for run in found])
     weights = np.stack([np.append(run.weights, np.zeros(longest - len(run.values))) for run in found])
-    counted = np.broadcast_to(outliers, (len(found), k)), np.full((len(found), k), 1 / free)
-    nodes, weights = np.hstack([counted[0], nodes]), np.hstack([counted[1], rest / free * weights])
+    nodes = np.hstack([np.broadcast_to(outliers, (len(found), k)), nodes])
+    weights = np.hstack([np.full((len(found), k), 1 / free), rest / free * weights])
     return Quadrature(nodes, weights, k, orthogonal)
 
 

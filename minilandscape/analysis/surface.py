@@ -209,8 +209,8 @@ def load_surface(path: str | os.PathLike[str]) -> Surface:
     metrics = {name.removeprefix(METRIC): arrays.pop(name) for name in list(arrays) if name.startswith(METRIC)}
     run = [arrays.pop(name) for name in TRAJECTORY if name in arrays]
     trajectory = Trajectory(run[0], run[1], stored["trajectory_distance"], run[2]) if run else None
-    numbers = {"curve_distance": stored["curve_distance"], "metadata": metadata}
-    return Surface(**arrays, **numbers, metrics=metrics, trajectory=trajectory)
+    known: dict[str, Any] = {**arrays, "curve_distance": stored["curve_distance"], "metadata": metadata}
+    return Surface(**known, metrics=metrics, trajectory=trajectory)
 
 
 def surface(
@@ -316,10 +316,11 @@ def surface(
     if metrics and not hasattr(land, "measure"):
         raise ValueError(f"metrics is True, but {type(landscape).__name__} has no method measure; remove it")
     run = np.zeros((0, X.shape[1])) if checkpoints is None else offsets_from(land, X[0], checkpoints)
-    if principal:
-        offsets, directions, on_path = [], list(principal_axes(run)), None
-    else:
-        offsets, directions, on_path = _plane(land, X, path, len(X) if points is not None else 1)
+    offsets, directions, on_path = (
+        ([], list(principal_axes(run)), None)
+        if principal
+        else _plane(land, X, path, len(X) if points is not None else 1)
+    )
     if seed is not None and len(directions) == 2:
         raise ValueError(f"seed is {seed}, but no direction of this plane is random; remove it")
     axes, n_random, normalised = _axes(land, X[0], directions, 0 if seed is None else seed, alone)
