@@ -54,6 +54,7 @@ from minilandscape.pairs import NamedRecipe, disjoint, draw_pairs
 from minilandscape.pairs.connect import pair_task, set_task
 from minilandscape.pairs.search import find_converged
 from minilandscape.paper import measures, tables, work
+from minilandscape.paper import reproduce as reproduce_module
 from minilandscape.paper.answer import plot_courses
 from minilandscape.paper.figures import paper_figures
 from minilandscape.paper.margin import against_margin
@@ -1146,6 +1147,19 @@ def test_figures_of_results_that_are_gone_go(data_file: Path, tmp_path: Path) ->
     write_report(tmp_path)
     left = {path.name for path in (tmp_path / "figures").iterdir()}
     assert left == {"figure1.png", "figure1.svg", "figure3.png", "figure3.svg", "mine.png"}
+
+
+def test_processes_draw_the_same_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    def figures() -> dict[str, Any]:
+        made = {f"figure{k}": Figure(layout="constrained") for k in range(2)}
+        for k, figure in enumerate(made.values()):
+            plot_heights(figure.subplots(), [{"name": "sgd", "colour": "gold", "height": [0.1 * k, 0.2, 0.4]}])
+        return made
+
+    alone = reproduce_module._pictures(figures())
+    monkeypatch.setattr(reproduce_module, "FIGURES_PER_WORKER", 1)
+    monkeypatch.setattr(reproduce_module, "thread_count", lambda: 2)
+    assert reproduce_module._pictures(figures()) == alone
 
 
 def test_text_in_the_report_is_escaped() -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from importlib.metadata import PackageNotFoundError, version
 from math import inf
 from pathlib import Path
 from typing import Any
 
+from ..backend import thread_count
 from ..data import DataError, Mnist, load_mnist
 from ..files import write_atomic, write_json
 from ..tasks import Store, Summary, Task, run_tasks, summarize
+from ..workers import worker_processes
 from .costs import Costs, load_costs, measure_costs, save_costs
 from .plan import Plan, load_plan, save_plan
 from .plan_tasks import plan_tasks
@@ -22,6 +24,8 @@ from .results import collect
 
 #: Seconds within which a summary of all tasks is made every time.
 QUICK = 0.02
+#: Figures for which it is worth to start a process that draws them.
+FIGURES_PER_WORKER = 5
 PACKAGES = ("numpy", "scipy", "scikit-learn", "matplotlib", "minilandscape")
 
 
@@ -118,7 +122,6 @@ def write_report(folder: str | os.PathLike[str], data: str | None = None) -> Pat
     from matplotlib.figure import Figure
 
     from ..figures.figure3 import figure3, plot_figure3
-    from ..figures.files import draw
     from .figures import paper_figures
     from .report import render_report
 
@@ -133,11 +136,9 @@ def write_report(folder: str | os.PathLike[str], data: str | None = None) -> Pat
     figures = paper_figures(results, images)
     figures["figure3"] = Figure(figsize=(11, 4.6), layout="constrained")
     plot_figure3(figure3(), figures["figure3"].subplots(1, 2))
-    pngs: dict[str, bytes] = {}
-    for name, figure in figures.items():
-        pictures = draw(figure, name)
-        pngs[name] = pictures["png"]
-        for kind, content in pictures.items():
+    pictures = _pictures(figures)
+    for name, contents in pictures.items():
+        for kind, content in contents.items():
             write_atomic(folder / "figures" / f"{name}.{kind}", content)
     for pattern in ("figure*", "answer"):
         for path in (folder / "figures").glob(f"{pattern}.[ps][nv]g"):  # of results that no longer exist
@@ -152,8 +153,21 @@ def write_report(folder: str | os.PathLike[str], data: str | None = None) -> Pat
         "Cost": f"{sum(seconds) / 3600:.2f} {'core' if plan.device == 'cpu' else 'process'}-hours",
         "Versions": [f"Python {platform.python_version()}", *(f"{name} {_version(name)}" for name in PACKAGES)],
     }
+    pngs = {name: contents["png"] for name, contents in pictures.items()}
     title = "Neural network optimization strategies and the topography of the loss landscape: reproduction"
     return write_atomic(folder / "report.html", render_report(results, pngs, about, title).encode())
+
+
+def _pictures(figures: Mapping[str, Any]) -> dict[str, dict[str, bytes]]:
+    """Return the PNG and SVG files of figures by name, drawn by several processes where there are many figures."""
+    from ..figures.files import draw
+
+    workers = min(thread_count(), len(figures) // FIGURES_PER_WORKER)
+    if workers < 2:
+        return {name: draw(figure, name) for name, figure in figures.items()}
+    with worker_processes(workers) as pool:  # a figure takes about a second, and Matplotlib allows no threads
+        drawn = {name: pool.submit(draw, figure, name) for name, figure in figures.items()}
+        return {name: future.result() for name, future in drawn.items()}
 
 
 def _images(plan: Plan, where: str | None) -> tuple[Any, str]:
