@@ -316,11 +316,11 @@ def surface(
     if metrics and not hasattr(land, "measure"):
         raise ValueError(f"metrics is True, but {type(landscape).__name__} has no method measure; remove it")
     run = np.zeros((0, X.shape[1])) if checkpoints is None else offsets_from(land, X[0], checkpoints)
-    offsets, directions, on_path = (
-        ([], list(principal_axes(run)), None)
-        if principal
-        else _plane(land, X, path, len(X) if points is not None else 1)
-    )
+    offsets: list[Any] = []
+    if principal:
+        directions, on_path = list(principal_axes(run)), None
+    else:
+        offsets, directions, on_path = _plane(land, X, path, len(X) if points is not None else 1)
     if seed is not None and len(directions) == 2:
         raise ValueError(f"seed is {seed}, but no direction of this plane is random; remove it")
     axes, n_random, normalised = _axes(land, X[0], directions, 0 if seed is None else seed, alone)
