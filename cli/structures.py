@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -121,7 +122,7 @@ class Structures:
             frames = f"; {file} holds {n} structures: {file}@0 to {file}@{n - 1}" if n > 1 else ""
             raise UsageError(f"{self.start} is given for both endpoints{frames}")
         start, end = read_structure(self.start), read_structure(self.end)
-        initial = self.images if band is None else read_images(band)
+        initial = self.images if band is None else read_images(band, KINDS)
         make = named_calculator(self.calculator, options_of(self.options))
         try:
             with progress_bar("barrier", None) as advance:
@@ -206,8 +207,10 @@ def read_structure(name: str) -> Any:
     return found
 
 
-def read_images(name: str) -> list[Any]:
-    """The structures of FILE, all of them, or FILE@SLICE."""
+def read_images(name: str, kinds: Sequence[str]) -> list[Any]:
+    """The structures of FILE, all of them, or FILE@SLICE; a word that is no file may have been meant for a kind."""
+    if not Path(name).suffix and "@" not in name and not Path(name).exists():
+        raise ValueError(f"--images is {name}; expected a file that ASE reads, or {', '.join(kinds)}")
     found = _read(name, ":")
     return list(found) if isinstance(found, list) else [found]
 

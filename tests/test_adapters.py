@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -350,41 +349,6 @@ class TestPele:
         for minimise in (lbfgs_cpp, lbfgs_py, modifiedfire_cpp):
             found = minimise(land.minima[0] + 0.05, LandscapePotential(land))
             assert found.coords == pytest.approx(land.minima[0], abs=1e-4)
-
-
-def snippets(page: str) -> str:
-    """The Python of one page of docs/howto."""
-    document = (Path(__file__).parent.parent / "docs" / "howto" / page).read_text(encoding="utf-8")
-    return "\n".join(re.findall(r"```python\n(.*?)```", document, re.DOTALL))
-
-
-class TestDocument:
-    """The pages on other packages run as they stand, once its reader's own things are there."""
-
-    def test_ase(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        build = pytest.importorskip("ase.build")
-        from ase.constraints import FixAtoms
-
-        monkeypatch.chdir(tmp_path)
-        atoms = build.fcc111("Cu", (2, 2, 1), vacuum=5)
-        atoms.set_constraint(FixAtoms([0, 1, 2]))
-        start, end = atoms.copy(), atoms.copy()
-        end.positions[-1, 2] += 0.5
-        exec(snippets("ase.md"), {"ml": ml, "atoms": atoms, "start_atoms": start, "end_atoms": end})
-        assert (tmp_path / "path.traj").stat().st_size
-
-    def test_scipy(self) -> None:
-        names: dict[str, Any] = {"fun": lambda x: (rosen(x), rosen_der(x)), "D": 3, "x0": np.zeros(3)}
-        exec(snippets("scipy.md"), names)
-        assert names["land"].size == 3
-
-    def test_pele(self) -> None:
-        pytest.importorskip("pele")
-        from pele.potentials import LJ
-
-        names: dict[str, Any] = {"potential": LJ(), "D": 18, "system": SimpleNamespace(get_potential=LJ)}
-        exec(snippets("pele-topsearch.md"), names)
-        assert names["land"].zero_modes(lj6_minima()[0]).shape == (6, 18)
 
 
 def lj6_minima() -> np.ndarray:

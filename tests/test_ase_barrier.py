@@ -15,7 +15,7 @@ from minilandscape_cli.options import spread_options
 ase = pytest.importorskip("ase")
 
 from ase import Atoms  # noqa: E402
-from ase.build import add_adsorbate, fcc100  # noqa: E402
+from ase.build import add_adsorbate, bulk, fcc100  # noqa: E402
 from ase.calculators.calculator import Calculator, all_changes  # noqa: E402
 from ase.calculators.emt import EMT  # noqa: E402
 from ase.constraints import FixAtoms, FixBondLengths  # noqa: E402
@@ -236,6 +236,30 @@ def test_ends_that_are_no_two_minima_are_refused() -> None:
         barrier(start, end, EMT)
 
 
+def test_a_rearrangement_of_one_structure_keeps_its_order() -> None:
+    """A vacancy of a crystal hops: both ends are one structure up to a translation and the order of the atoms."""
+    crystal = bulk("Al", cubic=True) * (2, 2, 2)
+    start, end = crystal.copy(), crystal.copy()
+    neighbour = int(crystal.get_distances(0, range(1, 32), mic=True).argmin()) + 1
+    end.positions[neighbour] = crystal.positions[0]
+    del start[0]
+    del end[0]
+    hops = barrier(start, end, EMT, fmax=0.02)
+    assert hops.converged, hops.reason
+    assert "their order is kept" in hops.remarks[0]
+    land = AseLandscape(start, EMT)
+    way = np.linalg.norm(land.forces(land.displacement(land.vector(hops.start), land.vector(hops.end))), axis=1)
+    assert way.argmax() == neighbour - 1
+    assert way.max() > 2.0
+    assert hops.barrier_forward == pytest.approx(hops.barrier_reverse, abs=1e-4)
+    assert barrier(start, end, EMT, fmax=0.02, match=False).barrier_forward == pytest.approx(
+        hops.barrier_forward, abs=2e-4
+    )
+    exchanged = start[[1, 0, *range(2, 31)]]
+    with pytest.raises(ValueError, match="start and end are one structure"):
+        barrier(start, exchanged, EMT, relax=False)
+
+
 def test_a_path_of_ones_own(found: Any) -> None:
     """The images of a band, which go over the bridge beside the straight line's, or over an atom."""
     images = [image.copy() for image in found.images[:: max(1, len(found.images) // 6)]]
@@ -275,7 +299,7 @@ def test_a_calculator_that_fails_is_one_sentence(
     assert "b.xyz holds 1 structures, counted from 0; there is no @3" in capsys.readouterr().err
     write("y.xyz", [start, end])
     assert run("connect", "y.xyz", "y.xyz", "--calculator", "emt") == 2
-    assert "y.xyz is given for both ends; y.xyz holds 2 structures: y.xyz@0 to y.xyz@1" in capsys.readouterr().err
+    assert "y.xyz is given for both endpoints; y.xyz holds 2 structures: y.xyz@0 to y.xyz@1" in capsys.readouterr().err
     assert run("connect", "x.xyz", "x.xyz@0", "--calculator", "emt") == 1
     assert "Xe" in capsys.readouterr().err
 

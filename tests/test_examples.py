@@ -181,3 +181,12 @@ def test_two_trainings_of_a_module(name: str, tmp_path: Path) -> None:
     assert aligned < straight
     assert min(more[:1]) > 0.5
     assert (tmp_path / f"{name}.png").exists()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("chgnet") is None, reason="CHGNet is not installed")
+def test_ase_chgnet(tmp_path: Path) -> None:
+    lines = output("ase_chgnet.py", tmp_path).splitlines()
+    assert numbers(lines[-3]) == pytest.approx([0.1554, 0.1554], abs=5e-3)
+    assert lines[-3].endswith("converged")
+    structures, passes = numbers(lines[-1])
+    assert passes < structures

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from dataclasses import dataclass
-from html import escape
 from math import isnan
 from pathlib import Path as File
 from typing import Any
@@ -15,6 +14,7 @@ from ase import Atoms
 from ase.io import write
 
 from ..connect import Connection
+from ..display import as_html, count, svg_of
 from .ase_irc import ReactionPath
 from .ase_vibrations import Vibrations, rate
 
@@ -160,11 +160,10 @@ class Barrier:
         return f"start and end, by a chain through {between} more minim{'um' if between == 1 else 'a'} ({named} eV)"
 
     def __repr__(self) -> str:
-        """One line: the barrier both ways, and whether it is verified."""
-        return (
-            f"<Barrier: forward {self.barrier_forward:.4f} eV, reverse {self.barrier_reverse:.4f} eV, {self.reason}, "
-            f"{self.calls['total']} calculations>"
-        )
+        """One line: the system, the barrier in both directions, and whether it is verified."""
+        state = "verified" if self.converged else f"not verified: {self.reason.removeprefix('not verified: ')}"
+        barrier = f"{self.barrier_forward:.4f} eV forward, {self.barrier_reverse:.4f} eV reverse"
+        return f"Barrier({self.start.symbols}, {barrier}, {state}, {count(self.calls['total'], 'calculation')})"
 
     def write(self, prefix: str | os.PathLike[str]) -> list[str]:
         """Write path and saddle, ``PREFIX_path`` and ``PREFIX_saddle`` with ``.traj`` and ``.extxyz``.
@@ -254,13 +253,12 @@ class Barrier:
         }
 
     def summary(self) -> str:
-        """What a person wants to know of it, a line each."""
-        return "\n".join(_lines(self))
+        """Describe the barrier in labelled lines: energies, saddle, frequency, what it connects, verification, cost."""
+        return "\n".join(f"{name:<12} {text}" for name, text in _rows(self))
 
     def _repr_html_(self) -> str:
-        """The summary as a table, for notebooks."""
-        rows = "".join(f"<tr><th>{escape(line[:12])}</th><td>{escape(line[12:])}</td></tr>" for line in _lines(self))
-        return f"<table>{rows}</table>"
+        """A table and a figure for notebooks."""
+        return as_html(repr(self), dict(_rows(self)), svg_of(self.plot()) if self.images else "")
 
 
 class BarrierInterrupted(KeyboardInterrupt):
@@ -292,14 +290,14 @@ def wavenumber_text(frequency: float) -> str:
     return f"{frequency:.{0 if frequency >= 100 else 1}f}i cm⁻¹"
 
 
-def _lines(found: Barrier) -> list[str]:
-    """The summary's lines, each a name of 12 characters and what there is to say."""
+def _rows(found: Barrier) -> list[tuple[str, str]]:
+    """The lines of the summary, each a name and what there is to say."""
     if isnan(found.barrier_forward):
         named = [("barrier", "none")]
     else:
         named = [("barrier", f"{found.barrier_forward:.4f} eV forward, {found.barrier_reverse:.4f} eV reverse")]
     named.append(("reaction", f"{found.reaction_energy:+.4f} eV from start to end"))
-    saddle = f"{found.saddle_energy:.6f} eV, fmax {found.fmax:.3g} eV/Å (small below {found.tolerance:.3g})"
+    saddle = f"{found.saddle_energy:.6f} eV, fmax {found.fmax:.3g} eV/Å (threshold {found.tolerance:.3g})"
     named.append(("saddle", "none" if found.saddle is None else saddle))
     if found.noise > SEEN * found.tolerance:
         named.append(("noise", f"forces repeat to {found.noise:.1g} eV/Å"))
@@ -319,7 +317,7 @@ def _lines(found: Barrier) -> list[str]:
         named.append(("converged", f"yes{'   ' if more else ''}{more}"))
     else:
         named.append(("converged", f"no    {found.reason}"))
-    return [f"{name:<12} {text}" for name, text in named]
+    return named
 
 
 def _calls(calls: dict[str, int]) -> str:

@@ -23,6 +23,8 @@ from .ase_constraints import constraints_of, free_components
 MOST_STEPS = 1000
 #: Ends are one structure where no atom is farther away than so many Å, and than this part of how far it was before.
 TOGETHER, NEARER = 0.1, 0.2
+#: A rearrangement of one structure moves no more than this part of the atoms, or one, by more than so many Å.
+FEW, FAR = 0.25, 1.0
 #: Å within which no atom has moved.
 SAME = 1e-3
 #: Two atoms are bonded within so many sums of their covalent radii; beyond the second number no more.
@@ -159,6 +161,24 @@ def refuse_one_structure(land: Any, a: np.ndarray, b: np.ndarray, before: float,
         f"{after:.2g} Å after, and the energies differ by {abs(second - first):.1g} eV; expected two minima of this "
         f"calculator{advice}"
     )
+
+
+def rearranges(land: Any, a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether b, in its order of atoms, is a rearrangement of a by which a chemist may mean what is one structure.
+
+    As the hop of a vacancy, or ammonia turned inside out: bonds are kept, or few atoms move far, and there is more to
+    it than an exchange in place.
+    """
+    way = np.linalg.norm(land.forces(moved_near(land, a, b, land.zero_modes)), axis=1)
+    first, second = land.atoms(a), land.atoms(a + moved_near(land, a, b, land.zero_modes))
+    if way.max() <= TOGETHER:
+        return False
+    apart = np.array([find_mic(second.positions - r, first.cell, first.pbc)[1] for r in first.positions])
+    apart[first.numbers[:, None] != second.numbers] = np.inf
+    if apart.min(axis=1).max() <= TOGETHER:
+        return False
+    few = max(1, int(FEW * len(first)))
+    return bonds_of(first) == bonds_of(second) or int((way > FAR).sum()) <= few
 
 
 def matched(land: Any, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, list[str]]:

@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 from scipy.optimize import brentq
 
+from ..display import count
 from ..landscape import LandscapeError
 from .ase_landscape import AseLandscape
 from .ase_modes import imaginary_mode, springs
@@ -60,12 +61,10 @@ class ReactionPath:
     calls: int
 
     def __repr__(self) -> str:
-        """One line: how long it is on both sides, and how far it falls."""
-        top = self.energies.max()
-        return (
-            f"<ReactionPath: {-self.s[0]:.2f} and {self.s[-1]:.2f} √amu Å, falls by {top - self.energies[0]:.4f} and "
-            f"{top - self.energies[-1]:.4f} eV, {self.reason}, {self.calls} calculations>"
-        )
+        """One line: the length on both sides, how far the energy falls, and whether both sides are finished."""
+        falls = self.energies.max() - self.energies[[0, -1]]
+        sides = f"{-self.s[0]:.2f} and {self.s[-1]:.2f} √amu Å, falls by {falls[0]:.4f} and {falls[1]:.4f} eV"
+        return f"ReactionPath({sides}, {self.reason}, {count(self.calls, 'calculation')})"
 
     def plot(self, axes: Any = None) -> Any:
         """Draws energy (eV, from the saddle's) over s (√amu Å); returns the axes, new ones if None."""

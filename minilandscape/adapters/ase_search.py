@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,17 @@ from ..connect import Connection, find_saddle
 from ..landscape import LandscapeError
 from ..motion import moved_near
 from .ase_barrier import Barrier, BarrierInterrupted
-from .ase_ends import aligned, farthest, matched, refuse_one_structure, relaxed, same_order, what_is_not_relaxed
+from .ase_ends import (
+    TOGETHER,
+    aligned,
+    farthest,
+    matched,
+    rearranges,
+    refuse_one_structure,
+    relaxed,
+    same_order,
+    what_is_not_relaxed,
+)
 from .ase_irc import ReactionPath, follow
 from .ase_landscape import AseLandscape
 from .ase_modes import ImaginaryMode, imaginary_mode
@@ -46,7 +56,7 @@ def search(landscape: Callable[[Atoms], AseLandscape], start: Atoms, end: Atoms,
     if moved:
         remarks.append(f"{moved} atoms of the end were put into the start's order of species")
     land = landscape(start)
-    ends, did = _ends(land, start, end, request)
+    ends, request, did = _ends(land, start, end, request)
     remarks += did
     calls = {"relaxation": land.evaluations.gradients}
     a, b, initial, did = _starting_path(land, *ends, request)
@@ -91,16 +101,22 @@ def search(landscape: Callable[[Atoms], AseLandscape], start: Atoms, end: Atoms,
 
 def _ends(
     land: AseLandscape, start: Atoms, end: Atoms, request: Request
-) -> tuple[tuple[np.ndarray, np.ndarray], list[str]]:
-    """Both ends as points, relaxed, and what there is to say of them."""
+) -> tuple[tuple[np.ndarray, np.ndarray], Request, list[str]]:
+    """Both ends as points, relaxed, what is asked for now that they are known, and what there is to say of them."""
     a, b, remarks = land.vector(start), land.vector(end), list[str]()
     before = farthest(land, a, b, request.match)
     if request.relax:
         a, said = relaxed(land, a, "start", ENDS * request.fmax, request.progress)
         b, more = relaxed(land, b, "end", ENDS * request.fmax, request.progress)
         remarks += [*said, *more]
+    if request.match and farthest(land, a, b, match=True) <= TOGETHER and rearranges(land, a, b):
+        request = replace(request, match=False)
+        remarks.append(
+            "start and end are one structure once like atoms are exchanged: their order is kept, and the barrier is "
+            "that of the rearrangement"
+        )
     refuse_one_structure(land, a, b, before, request.relax, request.match)
-    return (a, b), remarks
+    return (a, b), request, remarks
 
 
 # The starting path ---------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms, units
 
+from ..display import count
 from .ase_constraints import generators
 from .ase_landscape import AseLandscape
 
@@ -99,7 +100,7 @@ class Vibrations:
         shown = [f"{-v:.1f}i" if v < 0 else f"{v:.1f}" for v in self.frequencies]
         listed = ", ".join(shown if len(shown) <= 6 else [*shown[:4], "…", shown[-1]])
         energy = f"zero-point energy {self.zero_point_energy:.4f} eV"
-        return f"<Vibrations: {listed} cm⁻¹, {energy}, {self.calls} calculations>"
+        return f"Vibrations({listed} cm⁻¹, {energy}, {count(self.calls, 'calculation')})"
 
 
 def vibrations(atoms: Atoms, calculator: Any = None, *, step: float = STEP, workers: int = 1) -> Vibrations:
