@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# ASE's IDPP interpolation returns NaN for all atoms where two atoms meet on the straight line.
+# ASE's IDPP interpolation returns NaN where two atoms meet on the straight line.
 #
 # Versions: ASE 3.29.0, NumPy 2.4.6, SciPy 1.17.1, Python 3.11.
 # Guess before the run: two atoms that change places through each other, of three images exactly in the middle, raise an
 #   error, or leave those two atoms where they are.
-# What happens: their distance of 0 divides 0 by 0, and the forces of the image dependent potential are NaN. The
-#   optimiser takes them: `interpolate("idpp")` returns without an error, with positions that are NaN in the middle image.
-#   NumPy's warnings of an invalid value are all there is to see.
+# What happens: their distance of 0 is divided by, and the forces of the image dependent potential are NaN. The optimiser
+#   takes them: `interpolate("idpp")` returns without an error, and the positions of all inner images are NaN. NumPy's
+#   warnings of a division by zero and an invalid value are all there is to see. With four inner images, none of which lies
+#   in the middle, all is finite.
 # Why it matters: the next thing is a calculator that is asked for the energy of NaN; some crash, others iterate for long.
-#   Moving the images a little aside first, or an odd number of inner images less, avoids it.
+#   Moving the straight line's images a little aside first avoids it.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
