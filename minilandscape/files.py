@@ -14,6 +14,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -166,10 +167,20 @@ def locked(path: str | os.PathLike[str], notify: Callable[[str], None] | None = 
             os.close(handle)
 
 
-def _acquire(path: Path, notify: Callable[[str], None] | None) -> int | None:
+def _try_lock(handle: int) -> bool:
+    """Lock an open file; return whether that was possible at once."""
+    import fcntl
+
     try:
-        import fcntl
-    except ImportError:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _acquire(path: Path, notify: Callable[[str], None] | None) -> int | None:
+    """Wait for a lock file; return its handle, None on systems that have no locks."""
+    if find_spec("fcntl") is None:
         return None
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -178,16 +189,12 @@ def _acquire(path: Path, notify: Callable[[str], None] | None) -> int | None:
         except FileNotFoundError:  # the process that held the lock removed the folder, too
             continue
         try:
-            while True:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if notify is not None:
-                        holder = os.pread(handle, 1000, 0).decode(errors="replace").strip() or "another process"
-                        notify(f"waiting for {holder}, which works in {path.parent}")
-                        notify = None
-                    time.sleep(LOOK_EVERY)
+            while not _try_lock(handle):
+                if notify is not None:
+                    holder = os.pread(handle, 1000, 0).decode(errors="replace").strip() or "another process"
+                    notify(f"waiting for {holder}, which works in {path.parent}")
+                    notify = None
+                time.sleep(LOOK_EVERY)
             if _is_at(handle, path):
                 os.ftruncate(handle, 0)
                 os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
@@ -278,26 +285,36 @@ def read_vectors(path: str | os.PathLike[str]) -> np.ndarray:
         raise ValueError(f"{path} is empty; expected a .npy file of weights")
     if not content.startswith(b"\x93NUMPY"):
         raise ValueError(f"{path} is not a .npy file; write one with numpy.save")
-    try:
-        vectors = np.load(io.BytesIO(content), allow_pickle=False)
-    except ValueError as error:
-        if "Object arrays" in str(error):
-            raise ValueError(f"{path} holds Python objects, which are never loaded; expected floats") from None
-        raise ValueError(f"{path} is damaged: {error}") from None
-    except Exception as error:  # a header that is cut off or cannot be parsed
-        raise ValueError(f"{path} is damaged: {error}") from None
+    vectors = _load_npy(path, content)
     if vectors.dtype.kind not in "fiu":
         raise ValueError(f"{path} holds {vectors.dtype} values; expected floats")
     if vectors.ndim not in (1, 2) or vectors.size == 0:
         raise ValueError(f"{path} has shape {vectors.shape}; expected one vector (D,) or a set (K, D)")
     if vectors.dtype.kind != "f":
         vectors = vectors.astype(np.float64)
-    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=-1)) if vectors.ndim == 2 else ~np.isfinite(vectors)
-    if vectors.ndim == 2 and bad.size:
-        raise ValueError(f"{path}: row {bad[0]} holds values that are not finite")
-    if vectors.ndim == 1 and bad.any():
-        raise ValueError(f"{path}: {bad.sum()} of {vectors.size} values are not finite, the first at {bad.argmax()}")
+    _check_finite(path, vectors)
     return vectors
+
+
+def _load_npy(path: Path, content: bytes) -> np.ndarray:
+    """Return the array of a ``.npy`` file's content; ValueError names the file if it is damaged."""
+    try:
+        array: np.ndarray = np.load(io.BytesIO(content), allow_pickle=False)
+    except ValueError as error:
+        if "Object arrays" in str(error):
+            raise ValueError(f"{path} holds Python objects, which are never loaded; expected floats") from None
+        raise ValueError(f"{path} is damaged: {error}") from None
+    except Exception as error:  # a header that is cut off or cannot be parsed
+        raise ValueError(f"{path} is damaged: {error}") from None
+    return array
+
+
+def _check_finite(path: Path, vectors: np.ndarray) -> None:
+    """Raise ValueError if a vector (D,) or a set (K, D) holds values that are not finite; it names the first place."""
+    if vectors.ndim == 2 and (bad := np.flatnonzero(~np.isfinite(vectors).all(axis=-1))).size:
+        raise ValueError(f"{path}: row {bad[0]} holds values that are not finite")
+    if vectors.ndim == 1 and (bad := ~np.isfinite(vectors)).any():
+        raise ValueError(f"{path}: {bad.sum()} of {vectors.size} values are not finite, the first at {bad.argmax()}")
 
 
 def sha256(vector: np.ndarray) -> str:
