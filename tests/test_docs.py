@@ -43,6 +43,8 @@ OPTIONS = {
     name: {flag for option in command.params for flag in (*option.opts, *option.secondary_opts)}
     for name, command in COMMANDS.items()
 }
+#: The options before a command.
+EVERYWHERE = {flag for option in typer.main.get_command(app).params for flag in option.opts}
 #: What the documents' variables hold.
 HOLD = {"path": ml.Path, "saddle": ml.Saddle, "graph": ml.DisconnectivityGraph}
 
@@ -50,13 +52,7 @@ HOLD = {"path": ml.Path, "saddle": ml.Saddle, "graph": ml.DisconnectivityGraph}
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
 def test_options_attributes_and_arguments_exist(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
-    known = set().union(*OPTIONS.values()) | {
-        "--help",
-        "--version",
-        "--debug",
-        "--install-completion",
-        "--show-completion",
-    }
+    known = set().union(*OPTIONS.values()) | {"--help", *EVERYWHERE}
     ours = re.sub(r"^(?!minilandscape ).*(pip install|dask|pytest|mpiexec).*$", "", text, flags=re.MULTILINE)
     for flag in re.findall(r"(?<![\w-])--[a-z][\w-]*", ours):
         assert flag in known, flag
