@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -123,9 +125,10 @@ class Structures:
             raise UsageError(f"{self.start} is given for both endpoints{frames}")
         start, end = read_structure(self.start), read_structure(self.end)
         initial = self.images if band is None else read_images(band, KINDS)
-        make = named_calculator(self.calculator, options_of(self.options))
         try:
-            with progress_bar("barrier", None) as advance:
+            # Standard output is the result's alone; some calculators print.
+            with redirect_stdout(sys.stderr), progress_bar("barrier", None) as advance:
+                make = named_calculator(self.calculator, options_of(self.options))
                 found = barrier(
                     start,
                     end,

@@ -304,6 +304,26 @@ def test_a_calculator_that_fails_is_one_sentence(
     assert "Xe" in capsys.readouterr().err
 
 
+def test_what_a_calculator_prints_is_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, atoms in zip("ab", hop(), strict=True):
+        write(f"{name}.traj", atoms)
+    Path("loud.py").write_text(
+        "from ase.calculators.emt import EMT\n\n\n"
+        "class Loud(EMT):\n"
+        "    def __init__(self):\n        super().__init__()\n        print('initialised')\n\n"
+        "    def calculate(self, *args):\n        print('step')\n        super().calculate(*args)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert run("connect", "a.traj", "b.traj", "--calculator", "loud:Loud", "--json") == 0
+    printed, said = capsys.readouterr()
+    assert json.loads(printed)["converged"]
+    assert "initialised" in said
+    assert "step" in said
+
+
 def test_an_interrupt_keeps_the_relaxed_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], found: Any
 ) -> None:

@@ -21,6 +21,7 @@ from ase.mep import NEB, NEBTools  # noqa: E402
 from minilandscape.adapters import ase_start  # noqa: E402
 from minilandscape.adapters.ase import AseLandscape, Barrier, barrier  # noqa: E402
 from minilandscape.adapters.ase_start import start_path  # noqa: E402
+from minilandscape.paths import SearchInterrupted  # noqa: E402
 
 
 def hop() -> tuple[Atoms, Atoms]:
@@ -193,6 +194,32 @@ def test_an_asen_band_is_a_path() -> None:
     assert saddle.value - land.values(land.vector(images[0])[None])[0] > 0.1
     resumed = ml.find_path(land, path.start, path.end, method="neb", n_points=5, initial=path, steps=3)
     assert resumed.maximum <= path.maximum + 1e-9
+
+
+class Interrupted(EMT):
+    """Ctrl-C at the twenty-fifth calculation."""
+
+    calls: ClassVar[int] = 0
+
+    def calculate(self, *args: Any, **kwargs: Any) -> None:
+        type(self).calls += 1
+        if type(self).calls == 25:
+            raise KeyboardInterrupt
+        super().calculate(*args, **kwargs)
+
+
+def test_an_interrupted_band_resumes(monkeypatch: pytest.MonkeyPatch, found: Barrier) -> None:
+    monkeypatch.setattr(Interrupted, "calls", 0)
+    land, again = AseLandscape(found.start, Interrupted), AseLandscape(found.start, EMT)
+    start, end = land.vector(found.start), land.vector(found.end)
+    with pytest.raises(SearchInterrupted) as stopped:
+        ml.find_path(land, start, end, method="neb", n_points=5)
+    best = stopped.value.best
+    assert not best.converged
+    resumed = ml.find_path(again, start, end, method="neb", n_points=5, initial=best)
+    assert resumed.converged, resumed.reason
+    assert resumed.maximum <= best.maximum
+    assert resumed.barrier == pytest.approx(found.barrier_forward, abs=1e-3)
 
 
 class Fails(EMT):

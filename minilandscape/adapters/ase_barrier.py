@@ -217,7 +217,7 @@ class Barrier:
         return f"{'saddle' if self.converged else 'not verified'}{frequency}"
 
     def document(self) -> dict[str, Any]:
-        """The numbers by name, as plain values."""
+        """Return the numbers by name, as plain values."""
         names = ("barrier_forward", "barrier_reverse", "reaction_energy", "saddle_energy", "fmax", "tolerance", "noise")
         more = ("frequency", "frequency_error", "connects", "calls", "converged", "reason")
         saddles = self.connection.saddles
@@ -280,13 +280,13 @@ ENDINGS = (".traj", ".extxyz")
 
 
 def files_of(prefix: str | os.PathLike[str], irc: bool = False) -> list[str]:
-    """What :meth:`Barrier.write` writes where there is a path and a saddle, and a reaction path."""
+    """Name the files that :meth:`Barrier.write` writes where there is a path, a saddle and a reaction path."""
     parts = ("path", "saddle", "irc") if irc else ("path", "saddle")
     return [f"{os.fspath(prefix)}_{part}{ending}" for part in parts for ending in ENDINGS]
 
 
 def wavenumber_text(frequency: float) -> str:
-    """An imaginary frequency as text, cm⁻¹."""
+    """Format an imaginary frequency, cm⁻¹."""
     return f"{frequency:.{0 if frequency >= 100 else 1}f}i cm⁻¹"
 
 

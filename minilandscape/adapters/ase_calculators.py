@@ -23,7 +23,7 @@ QUIET: dict[str, dict[str, Any]] = {"tblite.ase:TBLite": {"verbosity": 0}}
 
 
 def named_calculator(name: str, options: dict[str, Any] | None = None) -> Callable[[], Any]:
-    """A function that makes the calculator of a name.
+    """Return a function that makes the calculator of a name.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def named_calculator(name: str, options: dict[str, Any] | None = None) -> Callab
 
 
 def _check_options(name: str, made: Any, options: dict[str, Any]) -> None:
-    """ValueError where an option is none of the calculator's: ASE's own base class keeps any without a word.
+    """Refuse an option that is none of the calculator's: ASE's own base class keeps any without a word.
 
     Calculators that write input files take whatever their program knows.
     """
@@ -83,7 +83,7 @@ def _check_options(name: str, made: Any, options: dict[str, Any]) -> None:
 
 
 def options_of(words: Iterable[str]) -> dict[str, Any]:
-    """The options of words k=v: Python's numbers, lists and names where v reads so, else text."""
+    """Read options from words k=v: Python's numbers, lists and names where v reads so, else text."""
     options: dict[str, Any] = {}
     for word in words:
         key, equals, value = word.partition("=")

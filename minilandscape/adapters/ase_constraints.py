@@ -61,7 +61,7 @@ def free_components(atoms: Atoms, name: str = "the atoms") -> np.ndarray:
 
 
 def constraints_of(free: np.ndarray) -> list[Any]:
-    """The constraints (FixAtoms, FixCartesian) that leave free what a mask (n, 3) says."""
+    """Make the constraints (FixAtoms, FixCartesian) that leave free what a mask (n, 3) says."""
     whole = np.flatnonzero(~free.any(axis=1))
     constraints: list[Any] = [FixAtoms(whole)] if len(whole) else []
     some = np.flatnonzero(free.any(axis=1) & ~free.all(axis=1))
@@ -120,6 +120,6 @@ def _not_held(motions: np.ndarray, positions: np.ndarray, held: np.ndarray) -> n
 
 
 def generators(positions: np.ndarray) -> np.ndarray:
-    """(6, n, 3): the rotations about the origin, and the translations, of positions (n, 3)."""
+    """Return the rotations about the origin, and the translations, of positions (n, 3): (6, n, 3)."""
     turns = [np.cross(axis, positions) for axis in np.eye(3)]
     return np.array(turns + [np.tile(axis, (len(positions), 1)) for axis in np.eye(3)])

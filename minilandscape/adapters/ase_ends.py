@@ -32,7 +32,7 @@ BONDED, PARTED = 1.15, 1.5
 
 
 def same_order(start: Atoms, end: Atoms, match: bool) -> tuple[Atoms, int]:
-    """The end with its species, and its frozen atoms, at the start's places; how many atoms were moved."""
+    """Put the end's species, and its frozen atoms, in the start's order; return how many atoms were moved too."""
     for name, atoms in (("start", start), ("end", end)):
         if not isinstance(atoms, Atoms):
             raise TypeError(f"{name} is {type(atoms).__name__}; expected one ase.Atoms")
@@ -103,7 +103,7 @@ class _OfLandscape(Calculator):
 def relaxed(
     land: Any, point: np.ndarray, name: str, fmax: float, progress: Callable[[str], None]
 ) -> tuple[np.ndarray, list[str]]:
-    """The minimum below an end, and what there is to say of the way."""
+    """Relax an end; return the minimum (D,), and remarks about the bonds that are lost."""
     atoms = land.atoms(point)
     bonds, counted = bonds_of(atoms), land.evaluations.gradients
     atoms.calc = _OfLandscape(land)
@@ -127,27 +127,27 @@ def relaxed(
 
 
 def bonds_of(atoms: Atoms) -> list[tuple[int, int]]:
-    """Pairs of neighbours."""
+    """List the pairs of bonded atoms."""
     i, j = neighbor_list("ij", atoms, natural_cutoffs(atoms, mult=BONDED))
     return sorted({(int(k), int(m)) for k, m in zip(i, j, strict=True) if k < m})
 
 
 def farthest(land: Any, a: np.ndarray, b: np.ndarray, match: bool) -> float:
-    """How far the atom is that is farthest from its place at the other end, Å, rigid motions left out."""
+    """Measure how far the farthest atom is from its place at the other end, Å, rigid motions left out."""
     near = aligned(land, a, b) if match else b
     way = moved_near(land, a, near, land.zero_modes)
     return float(land.residual(way))
 
 
 def aligned(land: Any, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """b near to a, without a word of clashes."""
+    """Align b with a, without a warning of clashes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ClashWarning)
         return np.asarray(land.align(a, b))
 
 
 def refuse_one_structure(land: Any, a: np.ndarray, b: np.ndarray, before: float, relax: bool, match: bool) -> None:
-    """ValueError where both ends are one structure, or have relaxed into one minimum."""
+    """Raise ValueError where both ends are one structure, or have relaxed into one minimum."""
     after = farthest(land, a, b, match)
     if after > max(min(TOGETHER, NEARER * before) if relax else 0.0, SAME):
         return
@@ -164,7 +164,7 @@ def refuse_one_structure(land: Any, a: np.ndarray, b: np.ndarray, before: float,
 
 
 def rearranges(land: Any, a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether b, in its order of atoms, is a rearrangement of a by which a chemist may mean what is one structure.
+    """Tell whether b, in its order of atoms, is a plausible rearrangement of a where both are one structure.
 
     As the hop of a vacancy, or ammonia turned inside out: bonds are kept, or few atoms move far, and there is more to
     it than an exchange in place.
@@ -182,7 +182,7 @@ def rearranges(land: Any, a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def matched(land: Any, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """The end moved onto the start, its like atoms exchanged where that is the better pairing, and what was done.
+    """Move the end onto the start, exchange like atoms where that is the better pairing; say what was done.
 
     Pairings are judged by the bonds that would change: an order that a chemist has kept is the reaction that is meant,
     though other atoms may be nearer. Of pairings that change equally many the nearest is taken.
@@ -203,7 +203,7 @@ def matched(land: Any, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, list[s
 
 
 def what_is_not_relaxed(land: Any, a: np.ndarray, b: np.ndarray, fmax: float) -> list[str]:
-    """The forces at ends that are taken as they are, where they are not small."""
+    """Name the forces at ends that are taken as they are, where they are not small."""
     _, gradients = land.values_and_gradients(np.stack([a, b]))
     largest = [land.residual(gradient) for gradient in gradients]
     names = [

@@ -67,7 +67,7 @@ class ReactionPath:
         return f"ReactionPath({sides}, {self.reason}, {count(self.calls, 'calculation')})"
 
     def plot(self, axes: Any = None) -> Any:
-        """Draws energy (eV, from the saddle's) over s (√amu Å); returns the axes, new ones if None."""
+        """Draw energy (eV, from the saddle's) over s (√amu Å); return the axes, new ones if None."""
         if axes is None:
             from matplotlib.figure import Figure
 
@@ -145,7 +145,7 @@ def reaction_path(
 
 
 def follow(land: AseLandscape, x: np.ndarray, mode: np.ndarray, fmax: float, calls: int = 0) -> ReactionPath:
-    """The reaction path from a saddle x (D,), the first side towards the mass-weighted mode (D,)."""
+    """Follow the reaction path from a saddle x (D,), the first side towards the mass-weighted mode (D,)."""
     counted = land.evaluations.gradients
     root = land.root_masses
     (energy,), (gradient,) = land.values_and_gradients(x[None])

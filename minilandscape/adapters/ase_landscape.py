@@ -108,7 +108,7 @@ class AseLandscape(FunctionLandscape):
         return np.asarray(self._components.any(axis=1) & ~self._components.all(axis=1))
 
     def positions(self, point: Any) -> np.ndarray:
-        """(n, 3): the positions of all atoms at a point (D,)."""
+        """Return the positions (n, 3) of all atoms at a point (D,)."""
         x = np.asarray(point, dtype=np.float64)
         if x.shape != (self.size,):
             raise ValueError(
@@ -119,7 +119,7 @@ class AseLandscape(FunctionLandscape):
         return positions
 
     def forces(self, gradient: Any) -> np.ndarray:
-        """(n, 3): the forces of a gradient (D,), 0 where components are held."""
+        """Return the forces (n, 3) of a gradient (D,), 0 where components are held."""
         forces = np.zeros(self._components.shape)
         forces[self._components] = -np.asarray(gradient, dtype=np.float64)
         return forces
@@ -130,7 +130,7 @@ class AseLandscape(FunctionLandscape):
         return np.sqrt(np.repeat(self._atoms.get_masses()[:, None], 3, axis=1)[self._components])
 
     def vector(self, atoms: Atoms) -> np.ndarray:
-        """(D,): the free components of other atoms of the same system.
+        """Return the free components (D,) of other atoms of the same system.
 
         Raises
         ------
@@ -166,7 +166,7 @@ class AseLandscape(FunctionLandscape):
         return np.array(positions[self._components])
 
     def points(self, images: Iterable[Atoms]) -> np.ndarray:
-        """(K, D): structures, such as the images of an ASE NEB, each as near to the one before as the cell allows.
+        """Return structures as points (K, D), as of an ASE NEB, each as near to the one before as the cell allows.
 
         Raises
         ------
@@ -183,7 +183,7 @@ class AseLandscape(FunctionLandscape):
         return np.array(way).reshape(-1, self.size)
 
     def path(self, images: Iterable[Atoms]) -> Path:
-        """The path through structures, such as the images of an ASE NEB, with this landscape's energies.
+        """Make a path through structures, such as the images of an ASE NEB, with this landscape's energies.
 
         Straight between neighbours, which are evaluated as they are. :func:`~minilandscape.refine_saddle` takes it,
         and ``initial=`` of the path finders.
@@ -196,7 +196,7 @@ class AseLandscape(FunctionLandscape):
         return replace(path, converged=False, reason=Ending.STEPS, metadata={"method": "images"})
 
     def atoms(self, point: Any) -> Atoms:
-        """A copy of the atoms, with its constraints, at a point (D,)."""
+        """Copy the atoms, with their constraints, to a point (D,)."""
         atoms = self._at(point)
         atoms.set_constraint(constraints_of(self._components))
         return atoms
@@ -208,7 +208,7 @@ class AseLandscape(FunctionLandscape):
         return atoms
 
     def forget(self) -> None:
-        """Drops remembered results, and the calculators that were made; one that was given is reset.
+        """Drop remembered results, and the calculators that were made; one that was given is reset.
 
         Call it after a change of the calculator's own parameters.
         """
@@ -216,7 +216,7 @@ class AseLandscape(FunctionLandscape):
         self._calculators.renew()
 
     def known_gradients(self, points: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """(K, D): gradients at points with their values (K,), turned from a remembered one where a point was turned.
+        """Return gradients (K, D) at points with their values (K,), turned from remembered ones where points turned.
 
         What is evaluated is only a point of a value that is not remembered.
         """
@@ -294,7 +294,7 @@ class AseLandscape(FunctionLandscape):
         return energies, -forces[:, self._components]
 
     def calculator_hessian(self, point: Any) -> np.ndarray | None:
-        """(D, D): the calculator's own Hessian (``get_hessian(atoms)``), eV/Å²; None where it has none."""
+        """Return the calculator's own Hessian (D, D), eV/Å² (``get_hessian(atoms)``); None where it has none."""
         try:
             get = self._calculators.own().get_hessian
         except Exception:  # of making it too, which an evaluation tells with its point
@@ -313,7 +313,7 @@ class AseLandscape(FunctionLandscape):
         return whole.reshape(n, n)[np.ix_(free, free)] if whole.size == n * n else None
 
     def displacement(self, a: Any, b: Any) -> np.ndarray:
-        """b − a, each atom by the shortest way where the cell is periodic."""
+        """Subtract a from b (D,), each atom by the shortest way where the cell is periodic."""
         away = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
         if self._atoms.pbc.any():
             plain = np.zeros(self._components.shape)
@@ -325,7 +325,7 @@ class AseLandscape(FunctionLandscape):
         return away
 
     def align(self, a: Any, b: Any) -> np.ndarray:
-        """b (D,) moved, turned as far as cell and frozen atoms allow, and like atoms matched, so that it lies near a.
+        """Move b (D,), turn it as far as cell and frozen atoms allow, and match like atoms, so that it lies near a.
 
         :func:`~minilandscape.align_atoms` says which motions are used. Where atoms are held in part,
         b is moved along the motions that are left, and no atoms are exchanged. A warning is given where two atoms clash
@@ -340,18 +340,18 @@ class AseLandscape(FunctionLandscape):
         return np.array(aligned[self._components])
 
     def initial_path(self, start: Any, end: Any) -> np.ndarray | None:
-        """Points (K, D) of a path that no clash is on, or None for the straight line, where that has none.
+        """Choose points (K, D) of a path without a clash, or None for the straight line, where that has none.
 
         :func:`~minilandscape.adapters.ase_start.start_path` says which.
         """
         return start_path(self, np.asarray(start, dtype=np.float64), np.asarray(end, dtype=np.float64)).points
 
     def residual(self, gradient: Any) -> float:
-        """The largest force of an atom, ASE's fmax, of a gradient (D,); components that are held have none."""
+        """Return the largest force of an atom, ASE's fmax, of a gradient (D,); components that are held have none."""
         return float(np.linalg.norm(self.forces(gradient), axis=1).max())
 
     def zero_modes(self, point: Any) -> np.ndarray:
-        """(Z, D), orthonormal: the motions of all atoms together that leave the energy alone.
+        """Return the motions of all atoms together that leave the energy alone: (Z, D), orthonormal.
 
         Without frozen atoms, translations; rotations where nothing is periodic, and about the axis of a wire, which is
         periodic along one. One frozen atom leaves the rotations about it, several on one line that about the line; a
@@ -362,7 +362,7 @@ class AseLandscape(FunctionLandscape):
         return zero_modes(self.positions(point), self._components, cell, pbc)
 
     def calculated(self, point: Any, energy: float, gradient: Any = None) -> Atoms:
-        """The atoms at a point with their energy, and their forces where a gradient (D,) is given, as a file's have."""
+        """Copy the atoms to a point with their energy, and their forces where a gradient (D,) is given."""
         atoms = self.atoms(point)
         # Both energies, so that whoever asks for the one that fits the forces finds it.
         results: dict[str, Any] = {"energy": float(energy), "free_energy": float(energy)}
@@ -372,7 +372,7 @@ class AseLandscape(FunctionLandscape):
         return atoms
 
     def images(self, path: Path, n: int | None = None) -> list[Atoms]:
-        """A path as atoms with their energies and forces, at n equally spaced t (those of the path if None)."""
+        """Return a path as atoms with their energies and forces, at n equally spaced t (those of the path if None)."""
         points = path.points(path.t if n is None else np.linspace(0, 1, n))
         energies, gradients = self.values_and_gradients(points)
         images = []
@@ -381,7 +381,7 @@ class AseLandscape(FunctionLandscape):
         return images
 
     def write(self, file: str | os.PathLike[str], path: Path, n: int | None = None) -> None:
-        """Writes :meth:`images` to a trajectory that ASE's viewer and ``NEBTools`` read."""
+        """Write :meth:`images` to a trajectory that ASE's viewer and ``NEBTools`` read."""
         write(os.fspath(file), self.images(path, n))
 
 

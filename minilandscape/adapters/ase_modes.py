@@ -99,7 +99,7 @@ def wavenumber(eigenvalue: float) -> float:
 
 
 def springs(land: Any, point: np.ndarray) -> np.ndarray:
-    """(D, D): the Hessian of springs at rest between all atoms, stiff between near ones."""
+    """Return the Hessian (D, D) of springs at rest between all atoms, stiff between near ones."""
     atoms = land.atoms(point)
     n, radii = len(atoms), covalent_radii[atoms.numbers]
     vectors = atoms.get_all_distances(mic=bool(atoms.pbc.any()), vector=True)

@@ -50,7 +50,7 @@ class Request:
 
 
 def search(landscape: Callable[[Atoms], AseLandscape], start: Atoms, end: Atoms, request: Request) -> Barrier:
-    """The barrier, on the landscape that is made of the start."""
+    """Find the barrier, on the landscape that is made of the start."""
     remarks: list[str] = []
     end, moved = same_order(start, end, request.match)
     if moved:

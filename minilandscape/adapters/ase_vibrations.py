@@ -146,7 +146,7 @@ def vibrations(atoms: Atoms, calculator: Any = None, *, step: float = STEP, work
 
 
 def vibrations_at(land: AseLandscape, x: np.ndarray, step: float) -> Vibrations:
-    """The vibrations at a point of a landscape of atoms."""
+    """Compute the vibrations at a point of a landscape of atoms."""
     counted, (energy,) = land.evaluations.gradients, land.values_and_gradients(x[None])[0]
     hessian, source = _hessian(land, x, step)
     asymmetry = float(np.abs(hessian - hessian.T).max())

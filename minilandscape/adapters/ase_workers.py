@@ -17,7 +17,7 @@ class Calculators:
         self._lock, self._by_thread = threading.Lock(), dict[int, Any]()
 
     def own(self) -> Any:
-        """This thread's calculator, made where it has none."""
+        """Return this thread's calculator, made where it has none."""
         thread = threading.get_ident()
         if not self._makes:
             return self._given
@@ -35,28 +35,28 @@ class Calculators:
         return self._by_thread[thread]
 
     def take_batches(self) -> bool:
-        """Whether this thread's calculator has ``calculate_batch``."""
+        """Tell whether this thread's calculator has ``calculate_batch``."""
         try:
             return callable(getattr(self.own(), "calculate_batch", None))
         except Exception:  # which the evaluation tells with its point
             return False
 
     def failed(self) -> None:
-        """Puts this thread's calculator away after a calculation that failed."""
+        """Put this thread's calculator away after a calculation that failed."""
         if self._makes:
             self._by_thread.pop(threading.get_ident(), None)
         else:
             self.renew()
 
     def renew(self) -> None:
-        """Puts all calculators away."""
+        """Put all calculators away."""
         self._by_thread.clear()
         if hasattr(self._given, "reset") and not self._makes:
             self._given.reset()
 
 
 def energy_of_the_forces(atoms: Atoms) -> float:
-    """The free energy where the calculator has it, which forces are the derivatives of; else the energy."""
+    """Return the free energy where the calculator has it, which forces are the derivatives of; else the energy."""
     try:
         return float(atoms.get_potential_energy(force_consistent=True))
     except (PropertyNotImplementedError, TypeError):  # the latter by calculators that do not know the word

@@ -14,7 +14,7 @@ from .scipy import objective
 def from_potential(
     potential: Any, size: int, *, zero_modes: Callable[[np.ndarray], Any] | None = None, workers: int = 1
 ) -> FunctionLandscape:
-    """A potential with ``getEnergyGradient(coords) -> (E, gradient)`` as a landscape.
+    """Make a landscape of a potential with ``getEnergyGradient(coords) -> (E, gradient)``.
 
     Parameters
     ----------
@@ -46,13 +46,13 @@ class LandscapePotential:
         self._fun = objective(landscape)
 
     def getEnergy(self, coords: Any) -> float:
-        """The value."""
+        """Return the value."""
         return self.getEnergyGradient(coords)[0]
 
     def getEnergyGradient(self, coords: Any) -> tuple[float, np.ndarray]:
-        """The value and the gradient."""
+        """Return the value and the gradient."""
         return self._fun(np.asarray(coords, dtype=np.float64))
 
     def getGradient(self, coords: Any) -> np.ndarray:
-        """The gradient."""
+        """Return the gradient."""
         return self.getEnergyGradient(coords)[1]

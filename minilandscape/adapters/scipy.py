@@ -12,7 +12,7 @@ from ..landscape import FunctionLandscape, as_landscape
 
 
 def from_objective(fun: Callable[..., Any], size: int, args: Any = (), jac: Any = True) -> FunctionLandscape:
-    """Makes a landscape of an objective, as given to ``minimize(fun, x0, args, jac=jac)``.
+    """Make a landscape of an objective, as given to ``minimize(fun, x0, args, jac=jac)``.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def from_objective(fun: Callable[..., Any], size: int, args: Any = (), jac: Any 
 
 
 def objective(landscape: Any) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
-    """Makes ``fun(x) -> (f, g)`` of a landscape, for ``minimize(fun, x0, jac=True)``, in float64."""
+    """Make ``fun(x) -> (f, g)`` of a landscape, for ``minimize(fun, x0, jac=True)``, in float64."""
 
     def fun(x: np.ndarray) -> tuple[float, np.ndarray]:
         x = np.asarray(x, dtype=np.float64)

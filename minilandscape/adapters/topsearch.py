@@ -19,7 +19,7 @@ NO_CURVATURE = 1e-7
 def from_potential(
     potential: Any, size: int, *, zero_modes: Callable[[np.ndarray], Any] | None = None, workers: int = 1
 ) -> FunctionLandscape:
-    """Makes a landscape of a potential with ``function_gradient(position) -> (value, gradient)``.
+    """Make a landscape of a potential with ``function_gradient(position) -> (value, gradient)``.
 
     Parameters
     ----------
@@ -56,19 +56,19 @@ class LandscapePotential:
         self._landscape, self._fun = landscape, objective(landscape)
 
     def function(self, position: Any) -> float:
-        """Returns the value."""
+        """Return the value."""
         return self.function_gradient(position)[0]
 
     def gradient(self, position: Any) -> np.ndarray:
-        """Returns the gradient."""
+        """Return the gradient."""
         return self.function_gradient(position)[1]
 
     def function_gradient(self, position: Any) -> tuple[float, np.ndarray]:
-        """Returns both."""
+        """Return both."""
         return self._fun(np.asarray(position, dtype=np.float64))
 
     def hessian(self, position: Any, displacement: float = 1e-5) -> np.ndarray:
-        """Returns the Hessian (D, D) by central finite differences of gradients."""
+        """Return the Hessian (D, D) by central finite differences of gradients."""
         position = np.asarray(position, dtype=np.float64)
         steps = displacement * np.eye(position.size)
         rows = [
@@ -77,14 +77,14 @@ class LandscapePotential:
         return 0.5 * (np.array(rows) + np.array(rows).T)
 
     def check_valid_minimum(self, coords: Any) -> bool:
-        """Returns whether all eigenvalues of the Hessian beside the zero modes are positive.
+        """Return whether all eigenvalues of the Hessian beside the zero modes are positive.
 
         A point at the bounds is valid unseen, as in topsearch: its gradient need not be zero there.
         """
         return bool(coords.at_bounds()) or self._signs(coords.position) == (0, True)
 
     def check_valid_ts(self, coords: Any) -> bool:
-        """Returns whether exactly one eigenvalue of the Hessian is negative, and all others beside the zero modes are
+        """Return whether exactly one eigenvalue of the Hessian is negative, and all others beside the zero modes are
         positive; a point at the bounds is valid unseen, as in topsearch.
         """
         return bool(coords.at_bounds()) or self._signs(coords.position) == (1, True)
