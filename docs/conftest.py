@@ -17,6 +17,7 @@ import importlib.util
 import io
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from minilandscape_cli.main import main
 from sybil import Sybil
 from sybil.evaluators.python import PythonEvaluator
 from sybil.example import Example
@@ -31,8 +33,8 @@ from sybil.parsers.myst import CodeBlockParser, SkipParser
 
 #: What pages need besides the package itself.
 NEEDS = {"ase": ("ase", "tblite"), "pytorch": ("torch",), "jax": ("jax",), "pele-topsearch": ("pele",)}
-#: Pages that train networks.
-TRAINS = ("mnist", "pytorch")
+#: What only a shell understands.
+SHELL = {"|", ">", "<", "&&", "||", ";", "2>&1"}
 NUMBER = re.compile(r"[-+−]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?")
 run_python = PythonEvaluator()
 
@@ -45,26 +47,47 @@ def run_block(example: Example) -> None:
 
 
 def check_output(example: Example) -> str | None:
-    return difference(example.parsed, example.namespace["_printed"], Path(example.path).stem in TRAINS)
+    return difference(example.parsed, example.namespace["_printed"], trains(example))
+
+
+def trains(example: Example) -> bool:
+    """Whether the example's page trains networks."""
+    return re.search(r"ml\.train|minilandscape train|import torch", example.document.text) is not None
 
 
 def run_commands(example: Example) -> str | None:
-    bin_first = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": bin_first, "COLUMNS": "120"}
     for command, expected in re.findall(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n?)*)", example.parsed, re.MULTILINE):
-        done = subprocess.run(
-            ["bash", "-c", command],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        if expected.strip() and (found := difference(expected, done.stdout, Path(example.path).stem in TRAINS)):
-            return f"$ {command}\n{found}\n{done.stderr}"
-        if done.returncode != 0 and not expected.strip():
-            return f"$ {command}\nexit {done.returncode}\n{done.stdout}{done.stderr}"
+        words = shlex.split(command.replace("\\\n", " "))
+        alone = words[0] == "minilandscape" and not SHELL.intersection(words)
+        code, printed, notes = (run_here if alone else run_in_shell)(words[1:] if alone else [command])
+        if expected.strip() and (found := difference(expected, printed, trains(example))):
+            return f"$ {command}\n{found}\n{notes}"
+        if code != 0 and not expected.strip():
+            return f"$ {command}\nexit {code}\n{printed}{notes}"
     return None
+
+
+def run_here(arguments: list[str]) -> tuple[int, str, str]:
+    """Run the command line in this process, which has what it imports already."""
+    printed, notes, folder = io.StringIO(), io.StringIO(), str(Path.cwd())
+    for name, module in list(sys.modules.items()):  # a page's own modules change from page to page
+        if (getattr(module, "__file__", None) or "").startswith(folder):
+            del sys.modules[name]
+    code: Any = 0
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(notes), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "120")
+        try:
+            main(arguments)
+        except SystemExit as ended:
+            code = ended.code
+    return int(code or 0), printed.getvalue(), notes.getvalue()
+
+
+def run_in_shell(command: list[str]) -> tuple[int, str, str]:
+    first = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": first, "COLUMNS": "120"}
+    done = subprocess.run(["bash", "-c", *command], env=environment, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
 
 
 def difference(expected: str, got: str, words_only: bool = False) -> str | None:
