@@ -231,7 +231,8 @@ def test_eigenvalues_trace_and_density_of_modules(name: str) -> None:
     found = ml.curvature(land, land.vector(), 2, probes=30)
     assert found.exact
     assert found.converged, found.reason
-    assert found.piecewise
+    assert found.piecewise is True
+    assert "of one smooth region" in found.summary()
     assert found.step == 0
     assert found.lowest == pytest.approx(exact[:2], rel=1e-4)
     assert found.highest == pytest.approx(exact[::-1][:2], rel=1e-4)
@@ -250,7 +251,9 @@ def test_a_smooth_module_is_not_called_piecewise() -> None:
         module = nn.Sequential(nn.Linear(5, 12), nn.Tanh(), nn.Linear(12, 2)).to(dtype)
         x, y = torch.randn(30, 5).to(dtype), torch.arange(30) % 2
         land = TorchLandscape(module, nn.functional.cross_entropy, x, y)
-        assert not ml.curvature(land, land.vector(), 2).piecewise
+        found = ml.curvature(land, land.vector(), 2)
+        assert found.piecewise is False
+        assert "exact" in found.summary()
 
 
 def test_a_block_of_a_module() -> None:

@@ -255,7 +255,7 @@ class TorchLandscape(LandscapeDefaults):
         return self.load(vector).state_dict()
 
     def load(self, vector: Any, module: torch.nn.Module | None = None) -> torch.nn.Module:
-        """Puts a vector (D,), its buffers and the landscape's other parameters into a module; returns it.
+        """Put a vector (D,), its buffers and the landscape's other parameters into a module, and return it.
 
         Parameters
         ----------

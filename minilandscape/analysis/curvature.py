@@ -517,6 +517,6 @@ def _result(
         reason=reason,
         exact=exact,
         products=differences.done if isinstance(differences, Exact) else 0,
-        piecewise=exact and (difference > SMOOTH or bool(getattr(differences.landscape, "kinks", ()))),
+        piecewise=bool(exact and (difference > SMOOTH or getattr(differences.landscape, "kinks", ()))),
         difference=difference,
     )
