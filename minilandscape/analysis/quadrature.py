@@ -147,7 +147,7 @@ def lanczos(product: Product, removed: np.ndarray, v: np.ndarray, steps: int, br
 
 def _random(rng: np.random.Generator, removed: np.ndarray) -> np.ndarray:
     """A random unit vector orthogonal to some orthonormal directions."""
-    v: np.ndarray = rng.standard_normal(removed.shape[1])
+    v = rng.standard_normal((removed.shape[1],))
     for _ in range(2):
         v -= removed.T @ (removed @ v)
     unit: np.ndarray = v / np.linalg.norm(v)
