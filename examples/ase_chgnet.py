@@ -1,4 +1,8 @@
-"""A vacancy hops in lithium, by a machine-learned potential in float32: CHGNet, all structures of a step in one pass.
+"""
+A lithium vacancy with CHGNet
+=============================
+
+A vacancy hops in lithium, by a machine-learned potential in float32: CHGNet, all structures of a step in one pass.
 
 CHGNet (Deng et al., Nature Machine Intelligence 5, 1031 (2023)) has its weights in its package: pip install chgnet.
 """

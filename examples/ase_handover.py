@@ -1,4 +1,9 @@
-"""From ASE and back: a band becomes a path, and Sella or an optimiser goes on from its top."""
+"""
+Sella takes over from the top of a path
+=======================================
+
+A band of ASE becomes a path, and Sella or an optimiser of ASE continues from its highest point.
+"""
 
 import importlib.util
 

@@ -19,7 +19,7 @@ from minilandscape.data import Images, Mnist
 #: Modules whose tests take long and say nothing of NumPy's version: processes, signals, pages, devices, words.
 ONCE = ("benchmarks", "campaign", "cuda", "devices", "docs", "examples", "options_without_effect", "packaging")
 ONCE += ("path_checkpoint", "readme", "reproduce", "strict_cupy", "words", "workers", "barriers", "cli", "layers")
-ONCE += ("methods", "path_options", "ase_barrier")
+ONCE += ("methods", "path_options", "ase_barrier", "ase_start", "ase_irc", "ase_vibrations", "cli_screens", "shown")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,6 +41,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     reason = gpu_is_missing()
     if config.getoption("--arithmetic"):
         once = {f"test_{name}.py" for name in ONCE}
+        once |= {item.path.name for item in items if item.path.suffix == ".md"}
         kept = [item for item in items if item.path.name not in once or "topsearch" in item.name]
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = kept
