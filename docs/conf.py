@@ -12,15 +12,8 @@ import minilandscape
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 #: How the names of examples begin that need another package; they are shown and not run where it is not installed.
-NEEDS = {
-    "ase_chgnet": "chgnet",
-    "ase": "ase",
-    "jax": "jax",
-    "pele": "pele",
-    "reaction": "tblite",
-    "topsearch": "topsearch",
-    "torch": "torch",
-}
+NEEDS = {"ase_chgnet": "chgnet", "ase": "ase", "jax": "jax", "pele": "pele", "reaction": "tblite"}
+NEEDS |= {"topsearch": "topsearch", "torch": "torch"}
 LEFT_OUT = [start for start, package in NEEDS.items() if importlib.util.find_spec(package) is None]
 
 project = "minilandscape"
