@@ -230,7 +230,9 @@ def _read(name: str, default: Any) -> Any:
         return read(file, index=default if index is None else index)
     except Exception as error:  # the readers of a hundred formats raise anything
         if index is not None and (n := _number_of_structures(file)):
-            raise ValueError(f"{file} holds {n} structures, counted from 0; there is no @{index}") from None
+            raise ValueError(
+                f"{file} holds {n} structure{'s' * (n > 1)}, counted from 0; there is no @{index}"
+            ) from None
         why = " ".join(str(error).split())
         raise ValueError(f"{file} cannot be read by ASE: {type(error).__name__}{': ' * bool(why)}{why}") from error
 

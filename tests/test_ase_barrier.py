@@ -296,7 +296,7 @@ def test_a_calculator_that_fails_is_one_sentence(
         error = capsys.readouterr().err.splitlines()[-1]
         assert said in error or said == "--no-relax", error
     assert run("connect", "a.xyz@0", "b.xyz@3", "--calculator", "emt") == 1
-    assert "b.xyz holds 1 structures, counted from 0; there is no @3" in capsys.readouterr().err
+    assert "b.xyz holds 1 structure, counted from 0; there is no @3" in capsys.readouterr().err
     write("y.xyz", [start, end])
     assert run("connect", "y.xyz", "y.xyz", "--calculator", "emt") == 2
     assert "y.xyz is given for both endpoints; y.xyz holds 2 structures: y.xyz@0 to y.xyz@1" in capsys.readouterr().err

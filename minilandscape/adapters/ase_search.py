@@ -54,7 +54,8 @@ def search(landscape: Callable[[Atoms], AseLandscape], start: Atoms, end: Atoms,
     remarks: list[str] = []
     end, moved = same_order(start, end, request.match)
     if moved:
-        remarks.append(f"{moved} atoms of the end were put into the start's order of species")
+        order = f"{moved} atoms of the end were put into the start's order of species"
+        remarks.append(f"{order}; which of the like atoms is which is a guess: number them alike in both files")
     land = landscape(start)
     ends, request, did = _ends(land, start, end, request)
     remarks += did

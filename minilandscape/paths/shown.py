@@ -102,9 +102,9 @@ def plot_path(path: Path, axes: Any) -> Any:
         axes.set_ylim(min(low, float(shown.min())) - 0.08 * (top - low or 1.0), top)
     round_ticks(axes.xaxis)
     top_of_line = path.height_linear - max(path.height_ends)
-    labels = [(path.maximum, f"path: barrier {number(path.barrier)}", PATH, "^")]
+    labels = [(path.maximum, f"path: barrier {number(path.barrier)}", SADDLE, "^")]
     if line.size:
-        labels.append((path.height_linear, f"straight line: {number(top_of_line)}", STRAIGHT, ""))
+        labels.append((path.height_linear, f"straight line: barrier {number(top_of_line)}", STRAIGHT, ""))
     labels.append((max(path.height_ends), "higher endpoint", "0.4", ""))
     top = axes.get_ylim()[1]
     label_lines(axes, [(min(y, top), *rest) for y, *rest in labels if not np.isnan(y)])
