@@ -6,9 +6,7 @@ Eight runs each of SGD and L-BFGS-GSS on the same 300 digits, projected by kerne
 paper's Fig. 6 on a small scale.
 """
 
-import matplotlib.pyplot as plt
 import numpy as np
-from minilandscape.figures.kpca import plot_kpca
 
 import minilandscape as ml
 
@@ -23,8 +21,7 @@ points, labels = np.concatenate(list(sets.values())), [name for name, found in s
 # %%
 result = ml.kernel_pca(points, kernel="rbf", n_components=2)
 print("eigenvalues", result.eigenvalues.round(4))
-plt.figure(layout="constrained")
-plot_kpca(plt.gca(), result.projections, labels).figure.savefig("kernel_pca_sets.png", dpi=120)
+result.plot(labels=labels).figure.savefig("kernel_pca_sets.png", dpi=120)
 
 # %%
 # Lengths from the common origin tell the two sets apart as well.

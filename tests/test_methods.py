@@ -193,7 +193,7 @@ def test_every_option_is_explained_and_is_an_option_of_the_command(method: Any) 
 
 
 def test_the_page_of_landscapes_lists_methods_and_options() -> None:
-    page = (Path(__file__).parent.parent / "docs" / "landscapes-of-your-own.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parent.parent / "docs" / "howto" / "methods.md").read_text(encoding="utf-8")
     for method in METHODS.values():
         assert f'`"{method.name}"`' in page
         assert f"`ml.{method.__name__}`" in page

@@ -101,6 +101,7 @@ VALUES: dict[str, str | dict[str, str]] = {
     "gamma": "0.7",
     "images": "5",
     "initial": "path.npz",
+    "irc": "",
     "kernel": "linear",
     "lam": "0.3",
     "landscape": "option_energies:well",
@@ -114,6 +115,7 @@ VALUES: dict[str, str | dict[str, str]] = {
     "objective": "smoothmax",
     "offset": "-0.1",
     "optimizer": "adam",
+    "page": "plane.html",
     "path": "path.npz",
     "n_points": "7",
     "power": "1.5",
@@ -129,12 +131,13 @@ VALUES: dict[str, str | dict[str, str]] = {
     "step": "1e-4",
     "steps": "4",
     "n_terms": "2",
+    "temperature": "300",
     "tolerance": "1e-8",
     "train_size": "30",
     "variant": "authors",
 }
 #: Where an answer goes, and options that only state what an input is, or where the same is computed.
-NO_ANSWER = {"align", "as_json", "device", "model", "out", "plot"}
+NO_ANSWER = {"align", "as_json", "device", "model", "out", "page", "plot"}
 
 #: What answers repeat of a line.
 REPEATED = {

@@ -358,7 +358,7 @@ class Units:
     """A problem in which L has so much left, and whose gradient has so large a part of what is allowed."""
 
     def __init__(self, left: float = np.inf, stationary: bool = True) -> None:
-        self.left, self.stationary = lambda state: left, lambda state: stationary
+        self.remaining, self.stationary = lambda state: left, lambda state: stationary
 
 
 def ending(objectives: list[float], solver: Any, reference: float = -np.inf, **units: Any) -> Ending | None:

@@ -327,7 +327,10 @@ def test_a_soft_negative_mode_is_not_missed(soft: Any, seed: int) -> None:
     start = 1e-9 * rng.standard_normal(c.size)
     saddle = refine_saddle(FunctionLandscape(f, size=c.size, batched=True), start, direction=Q[0])
     exact = np.sort(c + 3 * (Q @ saddle.point) ** 2)
-    assert saddle.converged, saddle.reason
+    if not saddle.converged:  # which of the two depends on rounding
+        assert (exact < 0).sum() == 2
+        assert "2 eigenvalues negative" in saddle.reason
+        return
     assert (exact < 0).sum() == 1
     assert saddle.eigenvalues[0] == pytest.approx(exact[0], rel=0.01)
     assert all(0.9 * exact[1] < value < 2 * exact[1] for value in saddle.eigenvalues[1:2])  # where it is known

@@ -26,8 +26,8 @@ MOST_NODES = 128
 #: Largest number of halvings and doublings of the step, of doublings without a smaller error, and the largest step
 #: relative to the coordinates.
 MOST, PATIENCE, FARTHEST = 100, 4, 100.0
-#: Much finer steps are smaller by 2 to this power.
-FINER = 10
+#: Much finer steps are smaller by 2 to this power. The smallest step moves a coordinate by so many units of rounding.
+FINER, ROUNDED = 10, 16
 
 
 @dataclass(frozen=True)
@@ -185,6 +185,8 @@ class _Line:
         size = float(np.abs(point.x).max())
         rms = size * sqrt(float(np.mean((point.x / size) ** 2))) if size > 0 else 1.0
         self.first = self.eps**0.2 * rms / float(np.abs(u).max()) if first is None else first
+        #: Much nearer points have the same coordinates once they are rounded.
+        self.least = ROUNDED * self.eps * size / float(np.abs(u).max())
         #: At the origin no length scale is known.
         self.doublings = int(log2(FARTHEST / self.eps**0.2)) if size > 0 else MOST
         self.known: dict[int, tuple[float, float]] = {}
@@ -197,6 +199,8 @@ class _Line:
             return best
         smallest, tried = best, 0
         for k in range(1, MOST):  # halve until noise dominates
+            if self.first * 2.0 ** (-k - 2) < self.least:
+                break
             new = self.at(-k)
             best, smallest = min(best, new, key=_part), min(smallest, new, key=_error)
             if new.part <= enough:
