@@ -174,6 +174,103 @@ def test_exchanges_that_would_make_another_reaction_are_not_made() -> None:
         assert "like atoms were exchanged" in did[0]
 
 
+def formamide() -> tuple[Atoms, Atoms]:
+    """Formamide and formimidic acid, numbered alike: hydrogen 5 moves from nitrogen to oxygen."""
+    amide = [[0, 0, 0], [1.06, 0.60, 0], [-1.17, 0.65, 0], [0, -1.10, 0], [-2.03, 0.15, 0], [-1.20, 1.66, 0]]
+    imidic = [[0, 0, 0], [1.17, 0.66, 0], [-1.05, 0.65, 0], [0, -1.10, 0], [-1.90, 0.10, 0], [1.05, 1.62, 0]]
+    return Atoms("CONH3", amide), Atoms("CONH3", imidic)
+
+
+def test_an_end_in_any_order_is_paired_for_the_same_reaction() -> None:
+    """The pairing of few bonds and a short way is found, though neither the files' order nor the nearest is it."""
+    from minilandscape.adapters.ase_ends import matched, same_order
+    from minilandscape.adapters.ase_pairing import Pairings
+
+    start, end = formamide()
+    land = AseLandscape(start, EMT)
+    a = land.vector(start)
+    right, _ = matched(land, a, land.vector(end))
+    assert np.allclose(land.atoms(right).get_all_distances(), end.get_all_distances())  # numbered alike: as it is
+    assert Pairings(land, a).judged(right)[0] == 2
+    rng = np.random.default_rng(0)
+    orders = [[0, 3, 2, 5, 1, 4], *(rng.permutation(6) for _ in range(30))]
+    for order in orders:
+        other, moved = same_order(start, end[order], match=True)
+        assert moved > 0
+        near, _ = matched(land, a, land.vector(other), guessed=True)
+        assert np.allclose(near, right, atol=1e-6)
+
+
+def test_an_order_that_was_kept_yields_to_fewer_bonds_only() -> None:
+    """The nearest of equally good pairings replaces a guess, not the order of files that agree in it."""
+    from minilandscape.adapters.ase_ends import matched
+
+    start, end = formamide()
+    land = AseLandscape(start, EMT)
+    a, b = land.vector(start), land.vector(end[[0, 1, 2, 3, 5, 4]])  # 2 bonds change too, over a longer way
+    kept, _ = matched(land, a, b)
+    assert np.allclose(land.atoms(kept).get_all_distances(), land.atoms(b).get_all_distances())
+    near, did = matched(land, a, b, guessed=True)
+    assert np.linalg.norm(near - a) < 0.6 * np.linalg.norm(kept - a)
+    assert "like atoms were exchanged" in did[0]
+    many = land.vector(end[[0, 1, 2, 4, 5, 3]])  # 4 bonds change or more
+    near, did = matched(land, a, many)
+    assert np.linalg.norm(near - a) < 0.6 * np.linalg.norm(kept - a)
+    assert "like atoms were exchanged" in did[0]
+
+
+def test_a_search_knows_whether_the_order_of_like_atoms_is_a_guess(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of one order are told from those whose species had to be sorted."""
+    from minilandscape.adapters import ase_search
+
+    class Asked(Exception):
+        pass
+
+    def matched(land: Any, a: np.ndarray, b: np.ndarray, guessed: bool) -> Any:
+        raise Asked(guessed)
+
+    monkeypatch.setattr(ase_search, "matched", matched)
+    start, end = formamide()
+    for order, guessed in (([0, 1, 2, 3, 5, 4], "False"), ([0, 3, 2, 5, 1, 4], "True")):
+        with pytest.raises(Asked, match=guessed):
+            barrier(start, end[order], EMT, relax=False)
+
+
+def test_an_exchange_counts_the_bonds_that_change() -> None:
+    """The gain of an exchange is that of the exchanged bonds counted anew."""
+    from minilandscape.adapters.ase_pairing import _fewer
+
+    rng = np.random.default_rng(1)
+    ours, theirs = (np.triu(rng.integers(0, 2, (7, 7)), 1) for _ in range(2))
+    ours, theirs = ours + ours.T, theirs + theirs.T
+    changed, fewer = np.abs(ours - theirs).sum() // 2, _fewer(ours, theirs)
+    for i, j in np.argwhere(~np.eye(7, dtype=bool)):
+        order = np.arange(7)
+        order[[i, j]] = j, i
+        assert fewer[i, j] == changed - np.abs(ours - theirs[np.ix_(order, order)]).sum() // 2
+
+
+def test_shuffled_ends_of_a_slab_an_isomerisation_and_an_inversion_are_paired() -> None:
+    """Frozen atoms stay, the hop remains the hop, and the inversion keeps its bonds."""
+    from minilandscape.adapters.ase_ends import bonds_of, matched, same_order
+
+    ammonia = Atoms("NH3", [[0, 0, 0.3], [0.94, 0, 0], [-0.47, 0.81, 0], [-0.47, -0.81, 0]])
+    turned = ammonia.copy()
+    turned.positions[0, 2] = -0.3
+    hcn = Atoms("CNH", [[0, 0, 0.50], [0, 0, -0.65], [0, 0, 1.57]])
+    hnc = Atoms("CNH", [[0, 0, 0.74], [0, 0, -0.43], [0, 0, -1.43]])
+    rng = np.random.default_rng(2)
+    for start, end in (hop(), (ammonia, turned), (hcn, hnc)):
+        land = AseLandscape(start, EMT)
+        a = land.vector(start)
+        right, _ = matched(land, a, land.vector(end))
+        for _ in range(5):
+            other, moved = same_order(start, end[rng.permutation(len(end))], match=True)
+            near, _ = matched(land, a, land.vector(other), guessed=moved > 0)
+            assert bonds_of(land.atoms(near)) == bonds_of(land.atoms(right))
+            assert np.linalg.norm(near - a) == pytest.approx(np.linalg.norm(right - a), abs=1e-4)
+
+
 class InBatches(EMT):
     """A calculator that takes several structures in one call."""
 

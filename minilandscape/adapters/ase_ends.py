@@ -11,13 +11,14 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.geometry import find_mic
-from ase.neighborlist import natural_cutoffs, neighbor_list
+from ase.neighborlist import natural_cutoffs
 from ase.optimize import BFGS
 
 from ..analysis.symmetry import ClashWarning
 from ..landscape import LandscapeError
 from ..motion import moved_near
 from .ase_constraints import constraints_of, free_components
+from .ase_pairing import Pairings, bonds_of
 
 #: Steps of a relaxation at most.
 MOST_STEPS = 1000
@@ -27,8 +28,8 @@ TOGETHER, NEARER = 0.1, 0.2
 FEW, FAR = 0.25, 1.0
 #: Å within which no atom has moved.
 SAME = 1e-3
-#: Two atoms are bonded within so many sums of their covalent radii; beyond the second number no more.
-BONDED, PARTED = 1.15, 1.5
+#: Two atoms that were bonded are no more beyond so many sums of their covalent radii.
+PARTED = 1.5
 
 
 def same_order(start: Atoms, end: Atoms, match: bool) -> tuple[Atoms, int]:
@@ -126,12 +127,6 @@ def relaxed(
     return minimum, [f"the {name} has lost the bond {', '.join(lost)} in its relaxation"] if lost else []
 
 
-def bonds_of(atoms: Atoms) -> list[tuple[int, int]]:
-    """List the pairs of bonded atoms."""
-    i, j = neighbor_list("ij", atoms, natural_cutoffs(atoms, mult=BONDED))
-    return sorted({(int(k), int(m)) for k, m in zip(i, j, strict=True) if k < m})
-
-
 def farthest(land: Any, a: np.ndarray, b: np.ndarray, match: bool) -> float:
     """Measure how far the farthest atom is from its place at the other end, Å, rigid motions left out."""
     near = aligned(land, a, b) if match else b
@@ -181,23 +176,31 @@ def rearranges(land: Any, a: np.ndarray, b: np.ndarray) -> bool:
     return bonds_of(first) == bonds_of(second) or int((way > FAR).sum()) <= few
 
 
-def matched(land: Any, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def matched(land: Any, a: np.ndarray, b: np.ndarray, guessed: bool = False) -> tuple[np.ndarray, list[str]]:
     """Move the end onto the start, exchange like atoms where that is the better pairing; say what was done.
 
     Pairings are judged by the bonds that would change: an order that a chemist has kept is the reaction that is meant,
-    though other atoms may be nearer. Of pairings that change equally many the nearest is taken.
+    though other atoms may be nearer. Of pairings that change equally many the nearest is taken. Where the order of like
+    atoms was guessed, every pairing that is found competes; else one that is neither the files' nor the nearest has to
+    change fewer bonds.
     """
     kept, nearest = a + moved_near(land, a, b, land.zero_modes), aligned(land, a, b)
-    bonds = set(bonds_of(land.atoms(a)))
-    changed, changed_nearest = (len(bonds.symmetric_difference(bonds_of(land.atoms(x)))) for x in (kept, nearest))
-    before, apart, least = (float(np.linalg.norm(land.displacement(a, x))) for x in (b, kept, nearest))
+    pairings = Pairings(land, a)
+    (changed, apart), (changed_nearest, least) = pairings.judged(kept), pairings.judged(nearest)
+    before = float(np.linalg.norm(land.displacement(a, b)))
     distances, others = (land.atoms(x).get_all_distances(mic=True) for x in (kept, nearest))
-    exchanged = not np.allclose(distances, others, atol=SAME)
-    if exchanged and (changed_nearest, least) < (changed, (1 - SAME) * apart):
-        did = f"like atoms were exchanged and the end moved onto the start: {least:.3g} Å apart, {before:.3g} before"
-        return nearest, [did]
-    if not exchanged and least < apart:
-        kept, apart = nearest, least
+    same = np.allclose(distances, others, atol=SAME)
+    exchanged = not same and (changed_nearest, least) < (changed, (1 - SAME) * apart)
+    if exchanged or (same and least < apart):
+        kept, changed, apart = nearest, changed_nearest, least
+    found = pairings.best(kept, nearest) if guessed or changed else kept
+    changed_found, least = pairings.judged(found)
+    if (changed_found, least) < (changed, (1 - SAME) * apart if guessed else 0.0):
+        kept, apart, exchanged = found, least, True
+    if exchanged:
+        return kept, [
+            f"like atoms were exchanged and the end moved onto the start: {apart:.3g} Å apart, {before:.3g} before"
+        ]
     moved = apart < before - SAME
     return kept, [f"the end was moved onto the start: {apart:.3g} Å apart, {before:.3g} before"] if moved else []
 

@@ -60,7 +60,7 @@ def search(landscape: Callable[[Atoms], AseLandscape], start: Atoms, end: Atoms,
     ends, request, did = _ends(land, start, end, request)
     remarks += did
     calls = {"relaxation": land.evaluations.gradients}
-    a, b, initial, did = _starting_path(land, *ends, request)
+    a, b, initial, did = _starting_path(land, *ends, request, guessed=moved > 0)
     remarks += did
     if not request.relax:
         remarks += what_is_not_relaxed(land, a, b, request.fmax)
@@ -124,7 +124,7 @@ def _ends(
 
 
 def _starting_path(
-    land: AseLandscape, a: np.ndarray, b: np.ndarray, request: Request
+    land: AseLandscape, a: np.ndarray, b: np.ndarray, request: Request, guessed: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, list[str]]:
     """Both ends, moved onto each other or onto a path that was given, that path's points, and what was done."""
     initial = request.initial
@@ -136,7 +136,7 @@ def _starting_path(
         raise ValueError(f"initial is {initial!r}; expected {', '.join(KINDS)}, structures, or points (K, {land.size})")
     did: list[str] = []
     if request.match:
-        b, did = matched(land, a, b)
+        b, did = matched(land, a, b, guessed)
     near = a + moved_near(land, a, b, land.zero_modes)
     path = start_path(land, a, near, initial)
     did += _said(land, a, near, path, asked=initial is not None)
