@@ -12,10 +12,10 @@ import numpy as np
 import minilandscape as ml
 
 data = ml.load_mnist("mnist5k")
-land = ml.network_landscape("fcp", data.train[:500])
+land = ml.network_landscape("fcp", data.train[:200])
 figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
 for optimizer, epochs, colour in (("sgd", 60, "#0072B2"), ("lbfgs-gss", 200, "#E69F00")):
-    runs = [ml.train("fcp", data, optimizer=optimizer, train_size=500, epochs=epochs, seed=seed) for seed in (0, 1)]
+    runs = [ml.train("fcp", data, optimizer=optimizer, train_size=200, epochs=epochs, seed=seed) for seed in (0, 1)]
     path = ml.find_path(land, *(run.train_weights for run in runs), steps=100)
     barrier = path.history["height"] - max(path.height_ends)
     above = np.flatnonzero(barrier > 0)  # where no barrier is left the line ends

@@ -8,8 +8,8 @@ How sharp is a minimum? Largest eigenvalues, trace and spectral density at the e
 import minilandscape as ml
 
 data = ml.load_mnist("mnist5k")
-run = ml.train("fcp", data, optimizer="sgd", train_size=100, epochs=30)
-land = ml.network_landscape("fcp", data.train[:100], dtype="float64")
+run = ml.train("fcp", data, optimizer="sgd", train_size=50, epochs=30)
+land = ml.network_landscape("fcp", data.train[:50], dtype="float64")
 
 # %%
 # Both ends of the spectrum and the trace with its standard error.
@@ -19,6 +19,6 @@ print(f"trace {found.trace:.1f} ± {found.trace_error:.1f}, converged {found.con
 
 # %%
 # The density of all eigenvalues, by stochastic Lanczos quadrature.
-density = ml.spectral_density(land, run.test_weights, probes=4)
+density = ml.spectral_density(land, run.test_weights, probes=2)
 print(density.summary())
 density.plot().figure.savefig("hessian_spectrum.png", dpi=120)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from minilandscape import backend
 from minilandscape.cuda import kernels, products
@@ -20,6 +22,7 @@ from minilandscape.data import Images, Mnist
 ONCE = ("benchmarks", "campaign", "cuda", "devices", "docs", "examples", "options_without_effect", "packaging")
 ONCE += ("path_checkpoint", "readme", "reproduce", "strict_cupy", "words", "workers", "barriers", "cli", "layers")
 ONCE += ("methods", "path_options", "ase_barrier", "ase_start", "ase_irc", "ase_vibrations", "cli_screens", "shown")
+ONCE += ("ase_constraints", "find_saddle", "path_endings", "cli_torch", "docstrings")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,6 +38,18 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     if len(asked) == 1 and Path(*asked).is_file():
         return 0
     return backend.thread_count()
+
+
+def pytest_configure_node(node: Any) -> None:
+    """One thread for each of several processes: more only get in each other's way."""
+    node.workerinput["threads"] = "1"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if threads := getattr(config, "workerinput", {}).get("threads"):
+        for name in ("MINILANDSCAPE_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # of processes of their own
+            os.environ.setdefault(name, threads)
+        threadpool_limits(int(threads))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
