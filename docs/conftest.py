@@ -69,10 +69,8 @@ def run_commands(example: Example) -> str | None:
 
 def run_here(arguments: list[str]) -> tuple[int, str, str]:
     """Run the command line in this process, which has what it imports already."""
-    printed, notes, folder = io.StringIO(), io.StringIO(), str(Path.cwd())
-    for name, module in list(sys.modules.items()):  # a page's own modules change from page to page
-        if (getattr(module, "__file__", None) or "").startswith(folder):
-            del sys.modules[name]
+    printed, notes = io.StringIO(), io.StringIO()
+    forget_modules(Path.cwd())
     code: Any = 0
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(notes), pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", "120")
@@ -129,12 +127,20 @@ def page_folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixtur
     for package in NEEDS.get(page, ()):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed")
-    folder, before = tmp_path_factory.mktemp(page), Path.cwd()
+    folder, before, searched = tmp_path_factory.mktemp(page), Path.cwd(), list(sys.path)
     os.chdir(folder)
     sys.path.insert(0, str(folder))
     yield folder
-    sys.path.remove(str(folder))
+    forget_modules(folder)
+    sys.path[:] = searched
     os.chdir(before)
+
+
+def forget_modules(folder: Path) -> None:
+    """Drop the modules of a page's folder: another page, or a later block, has others of the same names."""
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(str(folder)):
+            del sys.modules[name]
 
 
 def start_page(namespace: dict[str, Any]) -> None:
