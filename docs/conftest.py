@@ -33,6 +33,8 @@ from sybil.parsers.myst import CodeBlockParser, SkipParser
 
 #: What pages need besides the package itself.
 NEEDS = {"ase": ("ase", "tblite"), "pytorch": ("torch",), "jax": ("jax",), "pele-topsearch": ("pele",)}
+#: Pages that take a minute: they run with --long.
+LONG = ("mnist",)
 #: What only a shell understands.
 SHELL = {"|", ">", "<", "&&", "||", ";", "2>&1"}
 NUMBER = re.compile(r"[-+−]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?")
@@ -124,6 +126,8 @@ def near(shown: str, printed: str) -> bool:
 def page_folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Path]:
     """An empty folder, the current one while a page runs; the page's packages are there."""
     page = Path(request.node.path).stem
+    if page in LONG and not request.config.getoption("--long", default=False):
+        pytest.skip("long: run with --long")
     for package in NEEDS.get(page, ()):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed")

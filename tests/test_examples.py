@@ -43,6 +43,7 @@ def test_own_function(tmp_path: Path) -> None:
     assert (tmp_path / "own_function.png").exists()
 
 
+@pytest.mark.long
 def test_front_picture(tmp_path: Path) -> None:
     text = output("front_picture.py", tmp_path)
     maximum, straight, saddle, loss_straight, loss_path, loss_ends = numbers(text)
@@ -58,12 +59,14 @@ def test_loss_plane(tmp_path: Path) -> None:
     assert (tmp_path / "loss_plane.png").exists()
 
 
+@pytest.mark.long
 def test_kernel_pca_sets(tmp_path: Path) -> None:
     *_, sgd, lbfgs = numbers(output("kernel_pca_sets.py", tmp_path))
     assert lbfgs > sgd  # Fig. 5: weights of L-BFGS-GSS are longer
     assert (tmp_path / "kernel_pca_sets.png").exists()
 
 
+@pytest.mark.long
 def test_hessian_spectrum(tmp_path: Path) -> None:
     text = output("hessian_spectrum.py", tmp_path)
     assert numbers(text)[0] > 1
@@ -71,6 +74,7 @@ def test_hessian_spectrum(tmp_path: Path) -> None:
     assert (tmp_path / "hessian_spectrum.png").exists()
 
 
+@pytest.mark.long
 def test_height_against_steps(tmp_path: Path) -> None:
     lines = output("height_against_steps.py", tmp_path).splitlines()
     straight = [float(re.search(r"straight line ([\d.e+-]+)", line)[1]) for line in lines]  # type: ignore[index]
