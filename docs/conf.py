@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-import warnings
 from pathlib import Path
 
 import minilandscape
@@ -28,15 +27,13 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.intersphinx",
     "sphinx.ext.mathjax",
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "gallery/README.rst"]
+exclude_patterns = ["_build"]
 templates_path = ["_templates"]
-nitpicky = False
 suppress_warnings = ["config.cache"]  # the gallery's sorting key is a class, which is never stored
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "fieldlist"]
@@ -46,8 +43,6 @@ autosummary_generate = True
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
-
-intersphinx_mapping: dict[str, tuple[str, None]] = {}
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
@@ -78,4 +73,3 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "copyfile_regex": r"",
 }
-warnings.filterwarnings("ignore", message=".*is non-interactive.*", category=UserWarning)

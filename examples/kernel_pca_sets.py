@@ -25,5 +25,4 @@ result.plot(labels=labels).figure.savefig("kernel_pca_sets.png", dpi=120)
 
 # %%
 # Lengths from the common origin tell the two sets apart as well.
-lengths = ml.shell_lengths(*sets.values())
 print({name: f"{np.linalg.norm(found - points.mean(axis=0), axis=1).mean():.1f}" for name, found in sets.items()})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from math import floor, isfinite, log10
 from typing import Any
@@ -76,20 +76,13 @@ def text_table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def as_text(title: str, rows: Mapping[str, str]) -> str:
-    """Format a title and rows of name and value as lines of text, the values aligned."""
-    width = max((len(name) for name in rows), default=0)
-    return "\n".join([title, *(f"  {name:{width}}  {value}" for name, value in rows.items())])
-
-
-def as_html(title: str, rows: Mapping[str, str] | Sequence[Row], picture: str = "") -> str:
+def as_html(title: str, rows: Sequence[Row], picture: str = "") -> str:
     """Format a title and rows as an HTML table, with a picture (inline SVG) beside it if there is one."""
-    cells = [(name, value, "") for name, value in rows.items()] if isinstance(rows, Mapping) else rows
     left = ' style="text-align:left"'
     body = "".join(
         f"<tr><th{left}>{escape(name)}</th><td{left}>{escape(value)}</td>"
         + (f"<td{left}>{escape(remark)}</td></tr>" if remark else "</tr>")
-        for name, value, remark in cells
+        for name, value, remark in rows
     )
     table = f"<table><caption>{escape(title)}</caption><tbody>{body}</tbody></table>"
     if not picture:

@@ -81,7 +81,7 @@ def test_numbers_are_written_with_the_digits_that_matter() -> None:
     assert aligned(7.0226e-09, [7e-9, 2e-3]) == "7.0226e-09"
     assert aligned(float("nan"), [1.0, 2.0]) == "nan"
     assert text_lines([("a", "1", "x"), ("long", "-2", "")]) == "a      1   x\nlong  -2"
-    assert "&lt;b&gt;" in as_html("<b>", {"a": "1"})
+    assert "&lt;b&gt;" in as_html("<b>", [("a", "1", "")])
     assert spans_decades([1e-3, 1.0])
     assert not spans_decades([0.0, 1.0])
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Mnist
-from ..display import as_html, as_text, svg_of
+from ..display import Row, as_html, svg_of
 from ..files import read_json, read_vectors, sha256, write_json, write_vectors
 from ..landscape import Evaluations
 from .records import renamed
@@ -100,7 +100,7 @@ class Run:
         model, variant, optimizer, seed = (self.options[name] for name in ("model", "variant", "optimizer", "seed"))
         return f"{model} ({variant}), {optimizer}, seed {seed}"
 
-    def _rows(self) -> dict[str, str]:
+    def _rows(self) -> list[Row]:
         rows = {
             "ended": f"{self.reason}, after {self.epochs:,} {self.unit}s",
             "training images": f"{self.data['n_train']:,} ({self.data['source']})",
@@ -113,7 +113,7 @@ class Run:
             rows[f"lowest {name} loss"] = f"{minimum['loss']:.4g} at {self.unit} {minimum['epoch']:,}{also}"
         counts = self.evaluations
         rows["evaluations"] = f"{counts.values:,} losses without gradient, {counts.gradients:,} with gradient"
-        return rows
+        return [(label, value, "") for label, value in rows.items()]
 
     def __repr__(self) -> str:
         return (
@@ -123,7 +123,10 @@ class Run:
 
     def summary(self) -> str:
         """Return the run's main numbers as a few lines of text."""
-        return as_text(f"Training run: {self._title()}", self._rows())
+        rows = self._rows()
+        width = max(len(label) for label, _, _ in rows)
+        lines = (f"  {label:{width}}  {value}" for label, value, _ in rows)
+        return "\n".join([f"Training run: {self._title()}", *lines])
 
     def _repr_html_(self) -> str:
         return as_html(f"Training run: {self._title()}", self._rows(), svg_of(self.plot()))
