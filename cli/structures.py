@@ -12,8 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from .hints import CHECKPOINTS
+from .lines import print_lines
 from .options import STRUCTURES, UsageError, file_and_row, refuse_given
-from .output import check_outputs, check_pictures, note, print_json, progress_bar, save_figure
+from .output import check_outputs, check_pictures, note, print_json, progress_bar, save_figure, wrote
 
 #: Names of files that hold vectors or checkpoints, as opposed to structures.
 VECTORS = (".npy", ".npz", *CHECKPOINTS, "")
@@ -105,7 +106,7 @@ class Structures:
             from minilandscape.adapters.ase import barrier
         except ModuleNotFoundError as error:
             raise ValueError(f"--calculator requires ASE ({error}); pip install ase") from None
-        from minilandscape.adapters.ase_barrier import BarrierInterrupted, files_of
+        from minilandscape.adapters.ase_barrier import BarrierInterrupted, barrier_rows, files_of
         from minilandscape.adapters.ase_calculators import named_calculator, options_of
         from minilandscape.adapters.ase_start import KINDS
 
@@ -156,11 +157,10 @@ class Structures:
             rates = None if self.temperature is None else _rates(found, self.temperature)
             print_json({**found.document(), "rates": rates, "data": data, "wrote": written})
             return
-        print(found.summary())
+        rows = barrier_rows(found)
         if self.temperature is not None:
-            print(f"rate         {_rates_text(found, self.temperature)}")
-        if written:
-            print(f"wrote        {', '.join(written)}")
+            rows.append(("rate", _rates_text(found, self.temperature), ""))
+        print_lines([*rows, *wrote(*written)])
 
 
 def check_structures(context: typer.Context) -> bool:

@@ -52,6 +52,15 @@ def found() -> Any:
     return barrier(*hop(), EMT, fmax=0.01)
 
 
+def test_a_barrier_shows_itself(found: Any) -> None:
+    """A notebook's table has the rows of the summary and the profile beside it."""
+    html = found._repr_html_()
+    assert "<svg" in html
+    for line in found.summary().splitlines():
+        assert f">{line.split()[0]}" in html
+        assert len(line) > len(line.split()[0])
+
+
 def test_a_hop_by_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], found: Any
 ) -> None:
@@ -69,7 +78,7 @@ def test_a_hop_by_the_command(
     for name in ("barrier", "reaction", "saddle", "frequency", "connects", "calls", "converged", "wrote"):
         assert f"\n{name} " in f"\n{printed}"
     assert float(printed.split()[1]) == pytest.approx(found.barrier_forward, abs=2e-4)
-    assert "connects     start and end\n" in printed
+    assert ["connects", "start", "and", "end"] in [line.split() for line in printed.splitlines()]
     assert "like atoms were exchanged" in said
     assert Path("hop.svg").stat().st_size > 0
     images = read("new/hop_path.traj", ":")

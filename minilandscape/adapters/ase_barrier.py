@@ -14,7 +14,7 @@ from ase import Atoms
 from ase.io import write
 
 from ..connect import Connection
-from ..display import as_html, count, svg_of
+from ..display import Row, as_html, count, svg_of, text_lines
 from .ase_irc import ReactionPath
 from .ase_vibrations import Vibrations, rate
 
@@ -254,11 +254,11 @@ class Barrier:
 
     def summary(self) -> str:
         """Describe the barrier in labelled lines: energies, saddle, frequency, what it connects, verification, cost."""
-        return "\n".join(f"{name:<12} {text}" for name, text in _rows(self))
+        return text_lines(barrier_rows(self))
 
     def _repr_html_(self) -> str:
         """A table and a figure for notebooks."""
-        return as_html(repr(self), dict(_rows(self)), svg_of(self.plot()) if self.images else "")
+        return as_html(repr(self), barrier_rows(self), svg_of(self.plot()) if self.images else "")
 
 
 class BarrierInterrupted(KeyboardInterrupt):
@@ -290,34 +290,34 @@ def wavenumber_text(frequency: float) -> str:
     return f"{frequency:.{0 if frequency >= 100 else 1}f}i cm⁻¹"
 
 
-def _rows(found: Barrier) -> list[tuple[str, str]]:
-    """The lines of the summary, each a name and what there is to say."""
+def barrier_rows(found: Barrier) -> list[Row]:
+    """List what there is to say of a barrier in labelled rows."""
     if isnan(found.barrier_forward):
-        named = [("barrier", "none")]
+        rows: list[Row] = [("barrier", "none", "")]
     else:
-        named = [("barrier", f"{found.barrier_forward:.4f} eV forward, {found.barrier_reverse:.4f} eV reverse")]
-    named.append(("reaction", f"{found.reaction_energy:+.4f} eV from start to end"))
+        rows = [("barrier", f"{found.barrier_forward:.4f} eV forward, {found.barrier_reverse:.4f} eV reverse", "")]
+    rows.append(("reaction", f"{found.reaction_energy:+.4f} eV from start to end", ""))
     saddle = f"{found.saddle_energy:.6f} eV, fmax {found.fmax:.3g} eV/Å (threshold {found.tolerance:.3g})"
-    named.append(("saddle", "none" if found.saddle is None else saddle))
+    rows.append(("saddle", "none" if found.saddle is None else saddle, ""))
     if found.noise > SEEN * found.tolerance:
-        named.append(("noise", f"forces repeat to {found.noise:.1g} eV/Å"))
+        rows.append(("noise", f"forces repeat to {found.noise:.1g} eV/Å", ""))
     if not isnan(found.frequency):
-        named.append(("frequency", f"{wavenumber_text(found.frequency)}, of the mass-weighted Hessian"))
-    named.append(("connects", found.connects))
+        rows.append(("frequency", f"{wavenumber_text(found.frequency)}, of the mass-weighted Hessian", ""))
+    rows.append(("connects", found.connects, ""))
     if found.vibrations:
         forward, reverse = found.zero_point_forward, found.zero_point_reverse
-        named.append(("zero point", f"{forward:+.4f} eV on the barrier forward, {reverse:+.4f} eV reverse"))
+        rows.append(("zero point", f"{forward:+.4f} eV on the barrier forward, {reverse:+.4f} eV reverse", ""))
     if found.irc is not None:
         irc, apart = found.irc, found.irc_apart
         ends = f"{apart[0]:.2g} and {apart[1]:.2g} Å from the minima"
-        named.append(("irc", f"{-irc.s[0]:.2f} and {irc.s[-1]:.2f} √amu Å long, {ends}; {irc.reason}"))
-    named.append(("calls", _calls(found.calls)))
+        rows.append(("irc", f"{-irc.s[0]:.2f} and {irc.s[-1]:.2f} √amu Å long, {ends}; {irc.reason}", ""))
+    rows.append(("calls", _calls(found.calls), ""))
     if found.converged:
         _, _, more = found.reason.partition("; ")
-        named.append(("converged", f"yes{'   ' if more else ''}{more}"))
+        rows.append(("converged", "yes", more))
     else:
-        named.append(("converged", f"no    {found.reason}"))
-    return named
+        rows.append(("converged", "no", found.reason))
+    return rows
 
 
 def _calls(calls: dict[str, int]) -> str:
