@@ -10,10 +10,25 @@ from typing import Annotated, Any
 import typer
 
 from .inputs import load_all_data
-from .options import Data, Device, Json, UsageError, one_of, refuse_given
-from .output import check_outputs, note, print_json, progress_bar
+from .lines import print_lines
+from .options import (
+    NETWORKS,
+    OUTPUT,
+    PLAN,
+    RUN,
+    Data,
+    Device,
+    Json,
+    RetryFailed,
+    Scheduler,
+    UsageError,
+    Workers,
+    choice,
+    refuse_given,
+)
+from .output import check_outputs, note, print_json, progress_bar, wrote
 
-Folder = Annotated[Path, typer.Argument(help="A folder that reproduce has written to.")]
+Folder = Annotated[Path, typer.Argument(help="A folder that reproduce has written to.", metavar="FOLDER")]
 
 
 def _time(seconds: float) -> str:
@@ -46,39 +61,60 @@ def reproduce(
         str,
         typer.Option(
             help="smoke (minutes), small (hours on two cores) or full (a cluster).",
-            callback=one_of("smoke", "small", "full"),
+            rich_help_panel=PLAN,
+            **choice("smoke", "small", "full"),
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for results, figures and report.html.")],
-    only: Annotated[str | None, typer.Option(help="Networks, such as fcp,lstm. Default: all four.")] = None,
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for results, figures and report.html.", metavar="FOLDER", rich_help_panel=OUTPUT),
+    ],
+    only: Annotated[
+        str | None,
+        typer.Option(
+            help="Networks, such as fcp,lstm. Default: all four.", metavar="NAME,NAME", rich_help_panel=NETWORKS
+        ),
+    ] = None,
     variant: Annotated[
         str,
         typer.Option(
             help="authors (the printed tables come from it) or paper (as the text says).",
-            callback=one_of("paper", "authors"),
+            rich_help_panel=NETWORKS,
+            **choice("paper", "authors"),
         ),
     ] = "authors",
     data: Data = "auto",
     device: Device = "cpu",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the choice of pairs.")] = 0,
-    runs: Annotated[int | None, typer.Option(help="Initialisations for each optimiser; 48/75 are kept.")] = None,
-    pairs: Annotated[int | None, typer.Option(help="Pairs of each set.")] = None,
-    train_size: Annotated[int | None, typer.Option(help="Training images.")] = None,
-    sgd_updates: Annotated[int | None, typer.Option(help="Mini-batch updates of SGD.")] = None,
-    iterations: Annotated[int | None, typer.Option(help="Maximum number of iterations of L-BFGS-GSS.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Adam steps of a path.")] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the choice of pairs.", metavar="N", rich_help_panel=PLAN)
+    ] = 0,
+    runs: Annotated[
+        int | None,
+        typer.Option(help="Initialisations for each optimiser; 48/75 are kept.", metavar="N", rich_help_panel=PLAN),
+    ] = None,
+    pairs: Annotated[int | None, typer.Option(help="Pairs of each set.", metavar="N", rich_help_panel=PLAN)] = None,
+    train_size: Annotated[int | None, typer.Option(help="Training images.", metavar="N", rich_help_panel=PLAN)] = None,
+    sgd_updates: Annotated[
+        int | None, typer.Option(help="Mini-batch updates of SGD.", metavar="N", rich_help_panel=PLAN)
+    ] = None,
+    iterations: Annotated[
+        int | None, typer.Option(help="Maximum number of iterations of L-BFGS-GSS.", metavar="N", rich_help_panel=PLAN)
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Adam steps of a path.", metavar="N", rich_help_panel=PLAN)] = None,
     target_losses: Annotated[
         str,
         typer.Option(
             help="Training losses that end runs: table1 (the paper's mean, by network and optimiser) or none.",
-            callback=one_of("table1", "none"),
+            rich_help_panel=PLAN,
+            **choice("table1", "none"),
         ),
     ] = "table1",
     initial: Annotated[
         str | None,
         typer.Option(
             help="Initial vectors of the optimisers: separate (default of full) or shared (default else).",
-            callback=one_of("separate", "shared"),
+            rich_help_panel=PLAN,
+            **choice("separate", "shared"),
         ),
     ] = None,
     pairing: Annotated[
@@ -86,25 +122,27 @@ def reproduce(
         typer.Option(
             help="How pairs are drawn: random (default of full), or rounds in which every vector has one partner "
             "(default else).",
-            callback=one_of("random", "rounds"),
+            rich_help_panel=PLAN,
+            **choice("random", "rounds"),
         ),
     ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
             help="A TOML file with any number of the plan, for all networks or under [fcp], …; options override it.",
+            metavar="FILE",
+            rich_help_panel=PLAN,
         ),
     ] = None,
-    scheduler: Annotated[str | None, typer.Option(help="A Dask scheduler, tcp://HOST:8786. Default: here.")] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Local processes. Default: one per core; one with --device gpu.")
-    ] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run tasks again that failed before.")] = False,
+    scheduler: Scheduler = None,
+    workers: Workers = None,
+    retry_failed: RetryFailed = False,
     change_plan: Annotated[
-        bool,
-        typer.Option("--change-plan", help="Resume with other numbers than before."),
+        bool, typer.Option("--change-plan", help="Resume with other numbers than before.", rich_help_panel=RUN)
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the tasks and their cost, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the tasks and their cost, and stop.", rich_help_panel=RUN)
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Make every table and figure of the paper from the data alone; resumes where it was stopped."""
@@ -277,7 +315,10 @@ def status(folder: Folder, as_json: Json = False) -> None:
 
 def report(
     folder: Folder,
-    data: Annotated[str | None, typer.Option(help="Where the images are, if they have moved.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Where the images are, if they have moved.", metavar="WORD|PATH", rich_help_panel=NETWORKS),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write report.html again from the finished tasks."""
@@ -288,21 +329,18 @@ def report(
     if as_json:
         print_json({"report": str(page)})
     else:
-        print(f"wrote {page}")
+        print_lines(wrote(page))
 
 
 def _print(summary: Any, out: Path | None, as_json: bool) -> None:
     if as_json:
         print_json({**vars(summary), **({} if out is None else {"report": str(out / "report.html")})})
         return
-    print(f"done     {len(summary.done)}")
+    rows = [("done", str(len(summary.done)), "")]
     for name in ("running", "failed", "blocked", "left"):
         tasks = getattr(summary, name)
-        shown = ", ".join(tasks[:4]) + (", …" if len(tasks) > 4 else "")
-        print(f"{name:<8} {len(tasks)}{'  (' + shown + ')' if tasks else ''}")
-    for name, reason in summary.reasons.items():
-        print(f"  {name}: {reason}")
+        rows.append((name, str(len(tasks)), ", ".join(tasks[:4]) + (", …" if len(tasks) > 4 else "")))
+    rows += [("reason", f"{name}: {reason}", "") for name, reason in summary.reasons.items()]
     if summary.left or summary.running:
-        print(f"time     about {_time(summary.seconds_left)} left for one process")
-    if out is not None:
-        print(f"wrote {out / 'report.html'}")
+        rows.append(("time", f"about {_time(summary.seconds_left)} left for one process", ""))
+    print_lines([*rows, *wrote(out and out / "report.html")])

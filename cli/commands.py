@@ -122,7 +122,7 @@ COMMANDS = {
     "reproduce": Command(
         "campaign",
         PAPER,
-        "Every table and figure of the paper, from nothing but the data; resumes where it was stopped.",
+        "Make every table and figure of the paper from the data alone; resumes where it was stopped.",
         (
             "minilandscape reproduce --scale smoke --out campaign",
             "minilandscape reproduce --scale full --out campaign --scheduler tcp://HOST:8786",
@@ -131,13 +131,13 @@ COMMANDS = {
     "status": Command(
         "campaign",
         PAPER,
-        "What of a campaign is done, running, failed and left.",
+        "Show which tasks of a campaign are done, running, failed and left.",
         ("minilandscape status campaign",),
     ),
     "report": Command(
         "campaign",
         PAPER,
-        "Write report.html again from what is finished.",
+        "Write report.html again from the finished tasks.",
         ("minilandscape report campaign",),
     ),
     "info": Command(

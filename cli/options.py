@@ -102,8 +102,8 @@ def refuse_given(context: typer.Context, names: Iterable[str], why: str) -> None
 #: Panels of options in a command's help, in their order; options of no panel come last.
 PATH, LANDSCAPE, NETWORKS = "Path", "Landscape", "Network and data"
 SADDLE, STRUCTURES = "Saddle", "Structures (--calculator)"
-TRAINING, ANALYSIS, RUN, OUTPUT = "Training", "Analysis", "Run", "Output"
-PANELS = (LANDSCAPE, PATH, SADDLE, TRAINING, ANALYSIS, NETWORKS, STRUCTURES, RUN, OUTPUT)
+TRAINING, ANALYSIS, PLAN, RUN, OUTPUT = "Training", "Analysis", "Plan", "Run", "Output"
+PANELS = (LANDSCAPE, PATH, SADDLE, TRAINING, ANALYSIS, PLAN, NETWORKS, STRUCTURES, RUN, OUTPUT)
 #: Panels of options that only some path methods have begin so.
 OF_METHODS = f"{PATH}, only --method "
 
@@ -171,7 +171,9 @@ def file_and_row(argument: str) -> tuple[str, int | None]:
 
 Scheduler = Annotated[
     str | None,
-    typer.Option(help="A Dask scheduler, tcp://HOST:8786. Default: this computer.", rich_help_panel=RUN),
+    typer.Option(
+        help="A Dask scheduler, tcp://HOST:8786. Default: this computer.", metavar="ADDRESS", rich_help_panel=RUN
+    ),
 ]
 Workers = Annotated[
     int | None,
