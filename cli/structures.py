@@ -103,48 +103,12 @@ class Structures:
     def connect(self, out: Path | None, plot: Path | None, as_json: bool) -> None:
         """Finds the barrier, prints it, and writes what was asked for."""
         try:
-            from minilandscape.adapters.ase import barrier
+            from minilandscape.adapters.ase_barrier import barrier_rows
         except ModuleNotFoundError as error:
             raise ValueError(f"--calculator requires ASE ({error}); pip install ase") from None
-        from minilandscape.adapters.ase_barrier import BarrierInterrupted, barrier_rows, files_of
-        from minilandscape.adapters.ase_calculators import named_calculator, options_of
-        from minilandscape.adapters.ase_start import KINDS
 
-        if not self.fmax > 0:
-            raise UsageError(f"--fmax is {self.fmax}; expected a force above 0, in eV/Å")
-        if self.temperature is not None and not self.temperature > 0:
-            raise UsageError(f"--temperature is {self.temperature}; expected a number above 0, in K")
-        band = None if self.images in KINDS else self.images
-        inputs = [_file_and_index(name)[0] for name in (self.start, self.end, band) if name is not None]
-        if out is not None:
-            check_outputs(*(Path(file) for file in files_of(out, self.irc)), inputs=inputs)
-        check_pictures(plot, inputs=inputs)
-        if self.start == self.end:
-            file = _file_and_index(self.start)[0]
-            n = _number_of_structures(file)
-            frames = f"; {file} holds {n} structures: {file}@0 to {file}@{n - 1}" if n > 1 else ""
-            raise UsageError(f"{self.start} is given for both endpoints{frames}")
-        start, end = read_structure(self.start), read_structure(self.end)
-        initial = self.images if band is None else read_images(band, KINDS)
-        try:
-            # Standard output is the result's alone; some calculators print.
-            with redirect_stdout(sys.stderr), progress_bar("barrier", None) as advance:
-                make = named_calculator(self.calculator, options_of(self.options))
-                found = barrier(
-                    start,
-                    end,
-                    make,
-                    fmax=self.fmax,
-                    relax=self.relax,
-                    match=self.match,
-                    initial=initial,
-                    vibrations=self.temperature is not None,
-                    irc=self.irc,
-                    progress=lambda line: advance(0, line),
-                )
-        except BarrierInterrupted as stopped:
-            _keep(stopped.ends, out)
-            raise
+        self._check(out, plot)
+        found = self._found(out)
         written = [] if out is None else found.write(out)
         if plot is not None and found.images:
             save_figure(found.plot().figure, plot)
@@ -161,6 +125,59 @@ class Structures:
         if self.temperature is not None:
             rows.append(("rate", _rates_text(found, self.temperature), ""))
         print_lines([*rows, *wrote(*written)])
+
+    @property
+    def _band(self) -> str | None:
+        """The file of images to begin from, where --images names one."""
+        from minilandscape.adapters.ase_start import KINDS
+
+        return None if self.images in KINDS else self.images
+
+    def _check(self, out: Path | None, plot: Path | None) -> None:
+        """Refuses wrong numbers, results in the place of inputs, and one structure given twice."""
+        from minilandscape.adapters.ase_barrier import files_of
+
+        if not self.fmax > 0:
+            raise UsageError(f"--fmax is {self.fmax}; expected a force above 0, in eV/Å")
+        if self.temperature is not None and not self.temperature > 0:
+            raise UsageError(f"--temperature is {self.temperature}; expected a number above 0, in K")
+        inputs = [_file_and_index(name)[0] for name in (self.start, self.end, self._band) if name is not None]
+        if out is not None:
+            check_outputs(*(Path(file) for file in files_of(out, self.irc)), inputs=inputs)
+        check_pictures(plot, inputs=inputs)
+        if self.start == self.end:
+            file = _file_and_index(self.start)[0]
+            n = _number_of_structures(file)
+            frames = f"; {file} holds {n} structures: {file}@0 to {file}@{n - 1}" if n > 1 else ""
+            raise UsageError(f"{self.start} is given for both endpoints{frames}")
+
+    def _found(self, out: Path | None) -> Any:
+        """Reads the structures and searches; Ctrl-C keeps the ends, relaxed and matched."""
+        from minilandscape.adapters.ase import barrier
+        from minilandscape.adapters.ase_barrier import BarrierInterrupted
+        from minilandscape.adapters.ase_calculators import named_calculator, options_of
+        from minilandscape.adapters.ase_start import KINDS
+
+        start, end = read_structure(self.start), read_structure(self.end)
+        initial = self.images if self._band is None else read_images(self._band, KINDS)
+        try:
+            # Standard output is the result's alone; some calculators print.
+            with redirect_stdout(sys.stderr), progress_bar("barrier", None) as advance:
+                return barrier(
+                    start,
+                    end,
+                    named_calculator(self.calculator, options_of(self.options)),
+                    fmax=self.fmax,
+                    relax=self.relax,
+                    match=self.match,
+                    initial=initial,
+                    vibrations=self.temperature is not None,
+                    irc=self.irc,
+                    progress=lambda line: advance(0, line),
+                )
+        except BarrierInterrupted as stopped:
+            _keep(stopped.ends, out)
+            raise
 
 
 def check_structures(context: typer.Context) -> bool:
