@@ -10,8 +10,8 @@ import numpy as np
 
 from .backend import to_host
 
-#: Step of the integration along the motion, and the largest number of steps.
-STEP, MOST_STEPS = 0.25, 200
+#: The motion is followed to this length at most, in units of its own rate, to this accuracy.
+LONGEST, ACCURACY = 50.0, 1e-5
 #: The motion ends where the relative decrease of the distance is below this.
 ENOUGH = 1e-5
 #: If the distance decreases by less than this fraction, the point may be at a maximum of the distance.
@@ -35,9 +35,9 @@ def moved_near(
     """Compute the displacement (D,) from a to b after b was moved along the zero modes as close to a as possible.
 
     Where the zero modes are the rigid motions of free atoms, the two configurations are superposed (Kabsch, 1976).
-    Else, for example with frozen atoms, b' = P(b) (a − b) is integrated by the classical Runge–Kutta method, P(b) being
-    the projection onto the zero modes at b. The landscape is not evaluated. Mirror images, and configurations in which
-    identical atoms are exchanged, remain different.
+    Else, for example with frozen atoms, b' = P(b) (a − b) is integrated by the Runge–Kutta method of Dormand and Prince
+    with steps of its own, P(b) being the projection onto the zero modes at b. The landscape is not evaluated. Mirror
+    images, and configurations in which identical atoms are exchanged, remain different.
 
     Parameters
     ----------
@@ -58,14 +58,15 @@ def moved_near(
         return motion
 
     def follow(x: np.ndarray) -> np.ndarray:
-        for _ in range(MOST_STEPS):
-            k1, left = along(x), float(np.linalg.norm(away(x)))
-            if left <= ENOUGH * plain or np.linalg.norm(k1) <= ENOUGH * left:
+        from scipy.integrate import RK45
+
+        motion = RK45(lambda _, y: along(y), 0.0, x, LONGEST, rtol=ACCURACY, atol=ACCURACY * plain)
+        while motion.status == "running":
+            motion.step()
+            left = float(np.linalg.norm(away(motion.y)))
+            if left <= ENOUGH * plain or np.linalg.norm(along(motion.y)) <= ENOUGH * left:
                 break
-            k2 = along(x + 0.5 * STEP * k1)
-            k3 = along(x + 0.5 * STEP * k2)
-            x = x + STEP / 6 * (k1 + 2 * k2 + 2 * k3 + along(x + STEP * k3))
-        return x
+        return np.asarray(motion.y)
 
     found = -away(b)
     plain = float(np.linalg.norm(found))
