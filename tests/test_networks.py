@@ -188,7 +188,7 @@ def test_spans_equal_points(
     if not keeps:
         monkeypatch.setattr(span_module, "KEPT_PRODUCTS", 0)
     tolerance = 2e-4 if dtype == "float32" else 1e-11
-    landscape = land(model, variant, small_mnist.test, dtype)
+    landscape = land(model, variant, small_mnist.test[:30], dtype)
     rng = np.random.default_rng(3)
     span = landscape.span(points_of(model, 4))
     coefficients = rng.uniform(-0.5, 0.8, (6, 4))
