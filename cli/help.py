@@ -11,8 +11,10 @@ from typing import Any
 
 import typer.core
 
+from minilandscape.display import nearest
+
 from .commands import COMMANDS, GROUPS
-from .options import OF_METHODS, PANELS, PATH, UsageError, nearest, spread_options
+from .options import OF_METHODS, PANELS, PATH, UsageError, spread_options
 
 
 class PanelledCommand(typer.core.TyperCommand):

@@ -9,7 +9,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from .options import UsageError, nearest
+from minilandscape.display import nearest
+
+from .options import UsageError
 
 #: What files of PyTorch modules end in.
 CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")

@@ -13,9 +13,11 @@ from typing import Annotated, Any
 
 import typer
 
+from minilandscape.display import nearest
+
 from .commands import COMMANDS
 from .help import Group, PanelledCommand
-from .options import UsageError, nearest
+from .options import UsageError
 from .output import check_streams, document_alone, no_reader_left, note
 
 INTERRUPTED = 130

@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from minilandscape.display import nearest
 
 #: The option of K=V, as many as follow it.
 WORDS = "--calculator-options"
@@ -53,12 +54,6 @@ def usage() -> Iterator[None]:
         yield
     except ValueError as error:
         raise UsageError(str(error)) from None
-
-
-def nearest(typed: str, names: Iterable[str]) -> str:
-    """What to say of a name that is none of those expected; nothing where none looks like it."""
-    found = get_close_matches(typed.lower(), names, n=1)
-    return f" (did you mean {found[0]}?)" if found else ""
 
 
 def one_of(*names: str) -> Callable[[typer.CallbackParam, str | None], str | None]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from html import escape
 from math import floor, isfinite, log10
 from typing import Any
@@ -20,6 +21,13 @@ Row = tuple[str, str, str]
 def number(value: float, digits: int = DIGITS) -> str:
     """Format a number with some significant digits."""
     return f"{value:.{digits}g}"
+
+
+def nearest(typed: str, names: Iterable[str]) -> str:
+    """Suggest the one of some names that is most like what was typed; nothing where none is like it."""
+    by_lower = {name.lower(): name for name in names}
+    found = get_close_matches(typed.lower(), by_lower, n=1)
+    return f" (did you mean {by_lower[found[0]]}?)" if found else ""
 
 
 def aligned(value: float, among: Any) -> str:

@@ -385,13 +385,21 @@ def test_a_calculator_that_fails_is_one_sentence(
     write("a.xyz", start)
     write("b.xyz", end)
     write("x.xyz", Atoms("XeAl", [[0, 0, 0], [3, 0, 0]]))
+    Path("own.py").write_text("import no_such\n")
     line = ("connect", "a.xyz", "b.xyz")
     assert run(*line) == 2
     assert "add --calculator emt, lj, gfn2-xtb or MODULE:CLASS" in capsys.readouterr().err
     for more, code, said in (
-        (("--calculator", "foo"), 1, "expected emt, lj, gfn2-xtb, or MODULE:CLASS"),
-        (("--calculator", "no_such:Thing"), 1, "no module named 'no_such'"),
-        (("--calculator", "ase.calculators.emt:Nothing"), 1, "has no 'Nothing'"),
+        (("--calculator", "foo"), 1, "is 'foo'; expected emt, lj, gfn2-xtb, or MODULE:CLASS"),
+        (("--calculator", "GFN2_xtb"), 1, "is 'GFN2_xtb' (did you mean gfn2-xtb?); expected emt"),
+        (("--calculator", "Morse"), 1, "(did you mean ase.calculators.morse:MorsePotential?); expected emt"),
+        (("--calculator", "no_such:Thing"), 1, "no module named 'no_such' here or installed"),
+        (("--calculator", "ase.calculator.emt:EMT"), 1, "installed (did you mean ase.calculators.emt:EMT?)"),
+        (("--calculator", "tblit.ase:TBLite"), 1, "installed (did you mean tblite.ase:TBLite?)"),
+        (("--calculator", "owm:Own"), 1, "installed (did you mean own:Own?)"),
+        (("--calculator", "own:Own"), 1, "no module named 'no_such' here or installed"),
+        (("--calculator", "ase.calculators.emt:Nothing"), 1, "has no 'Nothing' to make"),
+        (("--calculator", "ase.calculators.emt:EMTT"), 1, "has no 'EMTT' (did you mean EMT?) to make"),
         (("--calculator", "emt", "--calculator-options", "speed=9"), 1, "EMT has no option 'speed'"),
         (("--calculator", "emt", "--calculator-options", "charge"), 1, "'charge' is no option of a calculator"),
         (("--calculator", "emt", "--steps", "5"), 2, "--steps: without effect"),
@@ -468,6 +476,24 @@ def test_options_of_a_calculator() -> None:
     spread = spread_options(["a", "b", "--calculator-options", "k=v", "c=d", "--out", "x"])
     assert spread == ["a", "b", "--calculator-options", "k=v", "--calculator-options", "c=d", "--out", "x"]
     assert spread_options(["--calculator-options=k=v", "x=y"]) == ["--calculator-options=k=v", "x=y"]
+
+
+def test_emt_is_a_potential_of_metals() -> None:
+    """What ASE's documentation says of its parameters for H, C, N and O is said where they are used."""
+    from minilandscape.adapters.ase_calculators import what_is_rough
+
+    class Mine(EMT):
+        pass
+
+    assert what_is_rough(EMT(), hop()[0]) == []
+    assert what_is_rough(Springs(), Atoms("CO")) == []
+    (said,) = what_is_rough(Mine(), Atoms("PtOCH"))
+    assert "its parameters for H, C, O are not for any serious use" in said
+    start, end = hop()
+    for atoms in (start, end):
+        atoms.symbols[-1] = "N"
+        atoms.set_constraint(FixAtoms(range(8)))
+    assert "for N are not for any serious use" in barrier(start, end, EMT, verify=False).remarks[0]
 
 
 def test_hydrogen_moves_round_a_molecule() -> None:

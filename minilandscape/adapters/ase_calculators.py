@@ -8,9 +8,14 @@ import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
-from ase.calculators.calculator import Calculator, FileIOCalculator
+from ase import Atoms
+from ase.calculators.calculator import Calculator, FileIOCalculator, get_calculator_class
+from ase.calculators.emt import EMT
+
+from ..display import nearest
 
 #: Short names, each with the options that it stands for.
 SHORT: dict[str, tuple[str, dict[str, Any]]] = {
@@ -18,6 +23,8 @@ SHORT: dict[str, tuple[str, dict[str, Any]]] = {
     "lj": ("ase.calculators.lj:LennardJones", {}),
     "gfn2-xtb": ("tblite.ase:TBLite", {"method": "GFN2-xTB"}),
 }
+#: Elements whose parameters in ASE's EMT are, in its own words, not for any serious use.
+ROUGH = ("H", "C", "N", "O")
 #: Options without which a calculator prints.
 QUIET: dict[str, dict[str, Any]] = {"tblite.ase:TBLite": {"verbosity": 0}}
 
@@ -38,21 +45,8 @@ def named_calculator(name: str, options: dict[str, Any] | None = None) -> Callab
         If there is no such calculator, or it cannot be made with the options.
     """
     spec, defaults = SHORT.get(name.lower(), (name, {}))
-    module, colon, attribute = spec.partition(":")
-    if not colon or not attribute or not all(part.isidentifier() for part in module.split(".")):
-        raise ValueError(
-            f"the calculator is {name!r}; expected {', '.join(SHORT)}, or MODULE:CLASS, as tblite.ase:TBLite"
-        )
-    if "" not in sys.path[:1]:
-        sys.path.insert(0, "")
-    try:
-        loaded = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise ValueError(f"calculator {name}: no module named {error.name!r} here or installed") from None
-    except (Exception, SystemExit) as error:
-        raise ValueError(f"calculator {name}: {module} raised {type(error).__name__}: {error}") from error
-    if not callable(made := getattr(loaded, attribute, None)):
-        raise ValueError(f"calculator {name}: {module} has no {attribute!r} to make a calculator with")
+    made = _loaded(name, spec)
+    attribute = spec.partition(":")[2]
     _check_options(name, made, options or {})
     make = partial(made, **{**QUIET.get(spec, {}), **defaults, **(options or {})})
     try:
@@ -62,6 +56,64 @@ def named_calculator(name: str, options: dict[str, Any] | None = None) -> Callab
     if not hasattr(first, "get_potential_energy"):
         raise ValueError(f"calculator {name}: {attribute} made a {type(first).__name__}; expected an ASE calculator")
     return make
+
+
+def _loaded(name: str, spec: str) -> Callable[..., Any]:
+    """What MODULE:CLASS names, searched in the current folder first."""
+    module, colon, attribute = spec.partition(":")
+    if not colon or not attribute or not all(part.isidentifier() for part in module.split(".")):
+        raise ValueError(
+            f"the calculator is {name!r}{_meant(name)}; expected {', '.join(SHORT)}, or MODULE:CLASS, as "
+            "tblite.ase:TBLite"
+        )
+    if "" not in sys.path[:1]:
+        sys.path.insert(0, "")
+    try:
+        loaded = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        missing = error.name or module
+        raise ValueError(
+            f"calculator {name}: no module named {missing!r} here or installed{_instead(name, spec, missing)}"
+        ) from None
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"calculator {name}: {module} raised {type(error).__name__}: {error}") from error
+    if not callable(made := getattr(loaded, attribute, None)):
+        names = [each for each, value in vars(loaded).items() if callable(value)]
+        raise ValueError(
+            f"calculator {name}: {module} has no {attribute!r}{nearest(attribute, names)} to make a calculator with"
+        )
+    return made
+
+
+def _meant(name: str) -> str:
+    """A short name, or ASE's own name of a calculator, in place of one that is neither."""
+    try:
+        found = get_calculator_class(name.lower())
+    except Exception:  # what it imports may be missing, or raise anything
+        return nearest(name, SHORT)
+    return f" (did you mean {found.__module__}:{found.__qualname__}?)"
+
+
+def _instead(name: str, spec: str, missing: str) -> str:
+    """What to do about a module that is missing: install that of a short name, or another one that is much like it."""
+    module, _, attribute = spec.partition(":")
+    if name != spec:
+        return f"; pip install {missing}"
+    if not f"{module}.".startswith(f"{missing}."):  # the module is there and imports another one
+        return ""
+    here = [f"{file.stem}:{attribute}" for file in Path().glob("*.py")]
+    return nearest(spec, [*here, *(known for known, _ in SHORT.values())])
+
+
+def what_is_rough(calculator: Any, atoms: Atoms) -> list[str]:
+    """Remark on elements that a calculator computes without a claim to be right."""
+    rough = [symbol for symbol in ROUGH if symbol in atoms.symbols]
+    if not (rough and isinstance(calculator, EMT)):
+        return []
+    return [
+        f"EMT is a potential of metals: its parameters for {', '.join(rough)} are not for any serious use, as ASE's "
+        "documentation says; take the numbers for a test"
+    ]
 
 
 def _check_options(name: str, made: Any, options: dict[str, Any]) -> None:

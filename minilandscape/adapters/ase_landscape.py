@@ -103,6 +103,14 @@ class AseLandscape(FunctionLandscape):
         return self._components
 
     @property
+    def calculator(self) -> Any:
+        """The calculator of this thread; None where it cannot be made, which an evaluation tells with its point."""
+        try:
+            return self._calculators.own()
+        except Exception:
+            return None
+
+    @property
     def _partly(self) -> np.ndarray:
         """(n,) of bool: the atoms that are held in some of their components."""
         return np.asarray(self._components.any(axis=1) & ~self._components.all(axis=1))
@@ -295,9 +303,8 @@ class AseLandscape(FunctionLandscape):
 
     def calculator_hessian(self, point: Any) -> np.ndarray | None:
         """Return the calculator's own Hessian (D, D), eV/Å² (``get_hessian(atoms)``); None where it has none."""
-        try:
-            get = self._calculators.own().get_hessian
-        except Exception:  # of making it too, which an evaluation tells with its point
+        get = getattr(self.calculator, "get_hessian", None)
+        if get is None:
             return None
         atoms = self._at(point)
         try:

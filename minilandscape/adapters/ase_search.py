@@ -14,6 +14,7 @@ from ..connect import Connection, find_saddle
 from ..landscape import LandscapeError
 from ..motion import moved_near
 from .ase_barrier import Barrier, BarrierInterrupted
+from .ase_calculators import what_is_rough
 from .ase_ends import (
     TOGETHER,
     aligned,
@@ -57,6 +58,7 @@ def search(landscape: Callable[[Atoms], AseLandscape], start: Atoms, end: Atoms,
         order = f"{moved} atoms of the end were put into the start's order of species"
         remarks.append(f"{order}; which of the like atoms is which is a guess: number them alike in both files")
     land = landscape(start)
+    remarks += what_is_rough(land.calculator, start)
     ends, request, did = _ends(land, start, end, request)
     remarks += did
     calls = {"relaxation": land.evaluations.gradients}
