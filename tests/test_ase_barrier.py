@@ -18,7 +18,8 @@ from ase import Atoms  # noqa: E402
 from ase.build import add_adsorbate, bulk, fcc100  # noqa: E402
 from ase.calculators.calculator import Calculator, all_changes  # noqa: E402
 from ase.calculators.emt import EMT  # noqa: E402
-from ase.constraints import FixAtoms, FixBondLengths  # noqa: E402
+from ase.constraints import FixAtoms, FixBondLengths, FixCartesian  # noqa: E402
+from ase.geometry import find_mic  # noqa: E402
 from ase.io import read, write  # noqa: E402
 from ase.optimize import BFGS  # noqa: E402
 from ase.vibrations import Vibrations  # noqa: E402
@@ -192,7 +193,8 @@ def formamide() -> tuple[Atoms, Atoms]:
 
 def test_an_end_in_any_order_is_paired_for_the_same_reaction() -> None:
     """The pairing of few bonds and a short way is found, though neither the files' order nor the nearest is it."""
-    from minilandscape.adapters.ase_ends import matched, same_order
+    from minilandscape.adapters.ase_ends import matched
+    from minilandscape.adapters.ase_order import same_order
     from minilandscape.adapters.ase_pairing import Pairings
 
     start, end = formamide()
@@ -204,9 +206,10 @@ def test_an_end_in_any_order_is_paired_for_the_same_reaction() -> None:
     rng = np.random.default_rng(0)
     orders = [[0, 3, 2, 5, 1, 4], *(rng.permutation(6) for _ in range(30))]
     for order in orders:
-        other, moved = same_order(start, end[order], match=True)
-        assert moved > 0
-        near, _ = matched(land, a, land.vector(other), guessed=True)
+        other = same_order(start, end[order], match=True)
+        assert other.moved > 0
+        assert other.guessed
+        near, _ = matched(land, a, land.vector(other.atoms), guessed=True)
         assert np.allclose(near, right, atol=1e-6)
 
 
@@ -261,7 +264,8 @@ def test_an_exchange_counts_the_bonds_that_change() -> None:
 
 def test_shuffled_ends_of_a_slab_an_isomerisation_and_an_inversion_are_paired() -> None:
     """Frozen atoms stay, the hop remains the hop, and the inversion keeps its bonds."""
-    from minilandscape.adapters.ase_ends import bonds_of, matched, same_order
+    from minilandscape.adapters.ase_ends import bonds_of, matched
+    from minilandscape.adapters.ase_order import same_order
 
     ammonia = Atoms("NH3", [[0, 0, 0.3], [0.94, 0, 0], [-0.47, 0.81, 0], [-0.47, -0.81, 0]])
     turned = ammonia.copy()
@@ -274,10 +278,88 @@ def test_shuffled_ends_of_a_slab_an_isomerisation_and_an_inversion_are_paired() 
         a = land.vector(start)
         right, _ = matched(land, a, land.vector(end))
         for _ in range(5):
-            other, moved = same_order(start, end[rng.permutation(len(end))], match=True)
-            near, _ = matched(land, a, land.vector(other), guessed=moved > 0)
+            other = same_order(start, end[rng.permutation(len(end))], match=True)
+            near, _ = matched(land, a, land.vector(other.atoms), guessed=other.guessed)
             assert bonds_of(land.atoms(near)) == bonds_of(land.atoms(right))
             assert np.linalg.norm(near - a) == pytest.approx(np.linalg.norm(right - a), abs=1e-4)
+
+
+def layers() -> tuple[Atoms, Atoms]:
+    """The hop with a tag for each layer, as ASE's builder sets them."""
+    start, end = hop()
+    for atoms in (start, end):
+        atoms.set_tags([2] * 4 + [1] * 4 + [0])
+    return start, end
+
+
+CARRIED: dict[str, Any] = {
+    "tags": lambda atoms, values: atoms.set_tags(values),
+    "initial charges": lambda atoms, values: atoms.set_initial_charges(values),
+    "initial magnetic moments": lambda atoms, values: atoms.set_initial_magnetic_moments(values),
+    "masses": lambda atoms, values: atoms.set_masses(26 + np.array(values)),
+}
+
+
+@pytest.mark.parametrize("name", CARRIED)
+def test_what_atoms_carry_is_shuffled_with_them(name: str) -> None:
+    """And tells like atoms apart; only ends on which the same atoms cannot carry the same are refused."""
+    start, end = hop()
+    values = np.array([2, 2, 2, 2, 1, 1, 3, 1, 0])
+    for atoms in (start, end):
+        CARRIED[name](atoms, values)
+    found = barrier(start, end, EMT, verify=False)
+    order = np.random.default_rng(0).permutation(9)
+    shuffled = barrier(start, end[order], EMT, verify=False)
+    assert shuffled.barrier_forward == pytest.approx(found.barrier_forward, abs=1e-3)
+    away = shuffled.end.positions - found.end.positions
+    assert find_mic(away, start.cell, start.pbc)[1].max() < 0.01
+    assert "were put into the start's order of species" in shuffled.remarks[0]
+    with pytest.raises(ValueError, match=f"the atoms have other {name} than"):
+        barrier(start, end[[0, 1, 2, 3, 5, 6, 4, 7, 8]], EMT, match=False)
+    values[4] = 3
+    CARRIED[name](end, values)
+    with pytest.raises(ValueError, match=rf"the {name} of Al are .* at the start, .*; expected the same"):
+        barrier(start, end, EMT)
+    with pytest.raises(ValueError, match=rf"the {name} of Al are"):
+        barrier(start, end[order], EMT)
+
+
+def test_tags_in_one_order_tell_no_atoms_apart() -> None:
+    """Tags that a builder or a copy left are no reason against an exchange; those that moved with atoms are."""
+    from minilandscape.adapters.ase_order import same_order
+
+    start, end = layers()
+    exchanged = end.copy()
+    exchanged.positions[[5, 8]] = end.positions[[8, 5]]
+    found = barrier(start, exchanged, EMT, verify=False)
+    assert any("like atoms were exchanged" in remark for remark in found.remarks)
+    assert found.barrier_forward == pytest.approx(barrier(start, end, EMT, verify=False).barrier_forward, abs=1e-3)
+    shuffled = same_order(start, end[[0, 1, 2, 3, 8, 4, 5, 6, 7]], match=True)
+    assert shuffled.by_tags
+    assert shuffled.guessed  # of the four of the upper layer
+    assert shuffled.remarks()[0].startswith("5 atoms of the end were put into the start's order of species and tags;")
+    for atoms in (start, end):
+        atoms.set_tags(range(9))
+    shuffled = same_order(start, end[[0, 1, 2, 3, 8, 4, 5, 6, 7]], match=True)
+    assert np.array_equal(shuffled.atoms.positions, end.positions)
+    assert not shuffled.guessed
+    end.set_tags(None)  # as of a file that holds none
+    assert same_order(start, end, match=True).moved == 0
+
+
+def test_what_differs_in_no_single_thing_differs_together() -> None:
+    from minilandscape.adapters.ase_order import same_order
+
+    start, end = hop()
+    for atoms, charges in ((start, [1, 0]), (end, [0, 1])):
+        atoms.set_initial_charges([0] * 7 + charges)
+        atoms.set_initial_magnetic_moments([0] * 7 + [2, 0])
+    with pytest.raises(ValueError, match=r"in free components, initial charges, .* taken together; expected the same"):
+        same_order(start, end, match=True)
+    start, end = hop()
+    end.set_constraint([*end.constraints, FixCartesian(5, mask=(False, False, True))])
+    with pytest.raises(ValueError, match=r"the free components of Al are 1 1 1 \(5 atoms\) at the start, 1 1 0"):
+        same_order(start, end, match=True)
 
 
 class InBatches(EMT):

@@ -82,6 +82,8 @@ STATES: dict[str, Any] = {
     "tags": lambda atoms: atoms.set_tags([0, 1, 0, 0]),
     r"1 for info\['charge'\]": lambda atoms: atoms.info.update(charge=1),
     r"3 for info\['spin'\]": lambda atoms: atoms.info.update(spin=3),
+    r"2 for info\['multiplicity'\]": lambda atoms: atoms.info.update(multiplicity=2),
+    "masses": lambda atoms: atoms.set_masses([40.0, 36.0, 40.0, 40.0]),
 }
 
 
@@ -92,7 +94,7 @@ def test_atoms_in_another_state_are_refused_by_name(name: str) -> None:
     with pytest.raises(ValueError, match=f"the atoms have .*{name}"):
         AseLandscape(ours, lj).vector(theirs)
     land = AseLandscape(theirs, lj)
-    if name != "tags":  # files that hold none say nothing of them
+    if name not in ("tags", "masses"):  # files that hold none say nothing of them
         with pytest.raises(ValueError, match="the atoms have"):
             land.vector(ours)
     assert np.array_equal(land.vector(theirs), TETRAHEDRON.ravel())
@@ -103,6 +105,10 @@ def test_moments_along_three_axes_are_other_moments() -> None:
     theirs = Atoms("Ar4", TETRAHEDRON, magmoms=np.ones((4, 3)))
     with pytest.raises(ValueError, match="initial magnetic moments"):
         AseLandscape(Atoms("Ar4", TETRAHEDRON), lj).vector(theirs)
+    theirs = Atoms("Ar4", TETRAHEDRON, magmoms=[1, -1, 1, -1])
+    ours = Atoms("Ar4", TETRAHEDRON, magmoms=[1, 1, 1, -1])
+    with pytest.raises(ValueError, match=r"other initial magnetic moments .* atom 1 has -1\.0, expected 1\.0: set"):
+        AseLandscape(ours, lj).vector(theirs)
     neutral = Atoms("Ar4", TETRAHEDRON, info={"charge": 0, "name": "tetrahedron"})
     assert len(AseLandscape(Atoms("Ar4", TETRAHEDRON), lj).vector(neutral)) == 12
 

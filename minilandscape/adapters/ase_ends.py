@@ -1,14 +1,12 @@
-"""The two ends of a barrier: put into one order, relaxed, and moved onto each other."""
+"""The two ends of a barrier: relaxed, and moved onto each other."""
 
 from __future__ import annotations
 
 import warnings
-from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.geometry import find_mic
 from ase.neighborlist import natural_cutoffs
@@ -17,7 +15,6 @@ from ase.optimize import BFGS
 from ..analysis.symmetry import ClashWarning
 from ..landscape import LandscapeError
 from ..motion import moved_near
-from .ase_constraints import constraints_of, free_components
 from .ase_pairing import Pairings, bonds_of
 
 #: Steps of a relaxation at most.
@@ -30,60 +27,6 @@ FEW, FAR = 0.25, 1.0
 SAME = 1e-3
 #: Two atoms that were bonded are no more beyond so many sums of their covalent radii.
 PARTED = 1.5
-
-
-def same_order(start: Atoms, end: Atoms, match: bool) -> tuple[Atoms, int]:
-    """Put the end's species, and its frozen atoms, in the start's order; return how many atoms were moved too."""
-    for name, atoms in (("start", start), ("end", end)):
-        if not isinstance(atoms, Atoms):
-            raise TypeError(f"{name} is {type(atoms).__name__}; expected one ase.Atoms")
-    if sorted(start.numbers) != sorted(end.numbers):
-        formulas = f"the start is {start.get_chemical_formula()}, the end {end.get_chemical_formula()}"
-        raise ValueError(f"{formulas}; expected the same atoms")
-    ours, theirs = free_components(start, "the atoms of the start"), free_components(end, "the atoms of the end")
-    held = [int((~free).all(axis=1).sum()) for free in (ours, theirs)]
-    if held[0] != held[1]:
-        raise ValueError(
-            f"{held[0]} atoms of the start are frozen, {held[1]} of the end; expected the same FixAtoms in both"
-        )
-    if not match:
-        if (start.numbers != end.numbers).any():
-            raise ValueError(
-                f"the start is {start.symbols}, the end {end.symbols}; matching would put them in one order"
-            )
-        if (ours != theirs).any():
-            raise ValueError("other atoms are held at the end than at the start; matching would pair them by place")
-        return end, 0
-    order = _order(start, ours, end, theirs)
-    moved = int((order != np.arange(len(order))).sum())
-    if not moved:
-        return end, 0
-    sorted_end = end[order]
-    sorted_end.set_constraint(constraints_of(ours))
-    sorted_end.info, sorted_end.calc = dict(end.info), end.calc
-    return sorted_end, moved
-
-
-def _order(start: Atoms, ours: np.ndarray, end: Atoms, theirs: np.ndarray) -> np.ndarray:
-    """(n,): which atom of the end stands for each of the start, of one species and with the same components free."""
-    order = np.full(len(start), -1)
-    waiting = [int(k) for k in np.flatnonzero(~theirs.any(axis=1))]
-    for k in np.flatnonzero(~ours.any(axis=1)):  # a frozen atom is the one that stands at its place
-        alike = [j for j in waiting if end.numbers[j] == start.numbers[k]]
-        if not alike:
-            raise ValueError(f"no frozen {start.symbols[k]} is left at the end for atom {k} of the start")
-        away = find_mic(end.positions[alike] - start.positions[k], start.cell, start.pbc)[1]
-        order[k] = alike[int(np.argmin(away))]
-        waiting.remove(int(order[k]))
-    left: dict[tuple[int, bytes], list[int]] = defaultdict(list)
-    for j in np.flatnonzero(theirs.any(axis=1)):
-        left[int(end.numbers[j]), theirs[j].tobytes()].append(int(j))
-    for k in np.flatnonzero(ours.any(axis=1)):
-        alike = left[int(start.numbers[k]), ours[k].tobytes()]
-        if not alike:
-            raise ValueError(f"fewer {start.symbols[k]} are free at the end than at the start; expected as many")
-        order[k] = alike.pop(0)
-    return order
 
 
 class _OfLandscape(Calculator):

@@ -22,10 +22,8 @@ from ..motion import moved_near
 from ..paths import Ending, Path
 from .ase_constraints import constraints_of, free_components, zero_modes
 from .ase_start import start_path
+from .ase_states import SAME, kinds_of, refuse_another_state
 from .ase_workers import Calculators, energy_of_the_forces
-
-#: Å by which cells and components that are held may differ, as rounding in files does.
-SAME = 1e-6
 
 
 class AseLandscape(FunctionLandscape):
@@ -53,6 +51,12 @@ class AseLandscape(FunctionLandscape):
     ValueError
         If there is no calculator, a constraint does not hold Cartesian components, or there are workers and one
         calculator.
+
+    Attributes
+    ----------
+    kinds
+        (n,): atoms of one number may be exchanged where structures are aligned: those of one element, initial charge,
+        magnetic moment and mass. To tell more atoms apart, number them so.
 
     Examples
     --------
@@ -94,6 +98,7 @@ class AseLandscape(FunctionLandscape):
             raise ValueError(f"of {len(atoms)} atoms {len(atoms)} are frozen; expected at least one that is free")
         self._atoms = atoms.copy()
         self._atoms.set_constraint()
+        self.kinds = kinds_of(self._atoms)
         self._calculators = Calculators(calculator, makes)
         super().__init__(self._evaluate, size=int(self._components.sum()), workers=workers)
 
@@ -144,9 +149,9 @@ class AseLandscape(FunctionLandscape):
         ------
         ValueError
             If species, periodic boundary conditions, cell vectors of a periodic direction, components that are held
-            (by the shortest way), initial charges or magnetic moments, tags (where the atoms have any), or the charge
-            or spin in ``atoms.info`` are not the landscape's: no coordinate holds them, so energies would be another
-            system's.
+            (by the shortest way), initial charges or magnetic moments, tags or masses (where the atoms have any), or
+            the charge or spin in ``atoms.info`` are not the landscape's: no coordinate holds them, so energies would be
+            another system's.
         """
         ours = self._atoms
         if not isinstance(atoms, Atoms):
@@ -160,7 +165,7 @@ class AseLandscape(FunctionLandscape):
                 f"the atoms have the cell {atoms.cell.tolist()}; expected the landscape's, {ours.cell.tolist()}: make "
                 "another landscape of these atoms, or relax them in this cell"
             )
-        _refuse_another_state(atoms, ours)
+        refuse_another_state(atoms, ours)
         away = find_mic(atoms.positions - ours.positions, ours.cell, ours.pbc)[0]
         held = (np.abs(away) * ~self._components).max(axis=1)
         if held.max() > SAME:
@@ -343,7 +348,7 @@ class AseLandscape(FunctionLandscape):
         frozen = np.flatnonzero(~self._components.any(axis=1))
         cell, pbc = np.asarray(self._atoms.cell), self._atoms.pbc
         ours, theirs = self.positions(a), self.positions(b)
-        aligned = align_atoms(ours, theirs, self._atoms.numbers, cell=cell, pbc=pbc, frozen=frozen)
+        aligned = align_atoms(ours, theirs, self.kinds, cell=cell, pbc=pbc, frozen=frozen)
         return np.array(aligned[self._components])
 
     def initial_path(self, start: Any, end: Any) -> np.ndarray | None:
@@ -390,23 +395,3 @@ class AseLandscape(FunctionLandscape):
     def write(self, file: str | os.PathLike[str], path: Path, n: int | None = None) -> None:
         """Write :meth:`images` to a trajectory that ASE's viewer and ``NEBTools`` read."""
         write(os.fspath(file), self.images(path, n))
-
-
-def _refuse_another_state(atoms: Atoms, ours: Atoms) -> None:
-    """ValueError where charges, magnetic moments or tags differ, which energies may depend on."""
-    advice = "set them to the landscape's, or make another landscape of these atoms"
-    states = [
-        ("initial charges", atoms.get_initial_charges(), ours.get_initial_charges()),
-        ("initial magnetic moments", atoms.get_initial_magnetic_moments(), ours.get_initial_magnetic_moments()),
-    ]
-    if atoms.has("tags"):  # files that hold none say nothing of them
-        states.append(("tags", atoms.get_tags(), ours.get_tags()))
-    for name, theirs, expected in states:
-        if theirs.shape != expected.shape or (np.abs(theirs - expected) > SAME).any():
-            raise ValueError(
-                f"the atoms have the {name} {theirs.tolist()}; expected the landscape's, {expected.tolist()}: {advice}"
-            )
-    for name, default in (("charge", 0), ("spin", None), ("multiplicity", None)):
-        named, known = np.asarray(atoms.info.get(name, default)), np.asarray(ours.info.get(name, default))
-        if not np.array_equal(named, known):
-            raise ValueError(f"the atoms have {named} for info[{name!r}]; expected the landscape's, {known}: {advice}")

@@ -40,7 +40,7 @@ class Pairings:
         self.bonds = self._bonds(a)
         self.numbers = land.atoms(a).numbers
         free = land.components.all(axis=1)
-        self.alike = (self.numbers[:, None] == self.numbers) & free[:, None] & free
+        self.alike = (land.kinds[:, None] == land.kinds) & free[:, None] & free
 
     def judged(self, x: np.ndarray) -> tuple[int, float]:
         """Count the bonds that change from the start to x, and measure the distance, Å."""

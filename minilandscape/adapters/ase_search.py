@@ -23,13 +23,14 @@ from .ase_ends import (
     rearranges,
     refuse_one_structure,
     relaxed,
-    same_order,
     what_is_not_relaxed,
 )
 from .ase_irc import ReactionPath, follow
 from .ase_landscape import AseLandscape
 from .ase_modes import ImaginaryMode, imaginary_mode
+from .ase_order import same_order
 from .ase_start import KINDS, StartingPath, start_path
+from .ase_states import kinds_of
 from .ase_vibrations import STEP, Vibrations, vibrations_at
 
 #: The ends are relaxed to this part of the saddle's fmax.
@@ -53,16 +54,16 @@ class Request:
 def search(landscape: Callable[[Atoms], AseLandscape], start: Atoms, end: Atoms, request: Request) -> Barrier:
     """Find the barrier, on the landscape that is made of the start."""
     remarks: list[str] = []
-    end, moved = same_order(start, end, request.match)
-    if moved:
-        order = f"{moved} atoms of the end were put into the start's order of species"
-        remarks.append(f"{order}; which of the like atoms is which is a guess: number them alike in both files")
-    land = landscape(start)
+    ordered = same_order(start, end, request.match)
+    remarks += ordered.remarks()
+    land, end = landscape(start), ordered.atoms
+    if ordered.by_tags:
+        land.kinds = kinds_of(start, tags=True)
     remarks += what_is_rough(land.calculator, start)
     ends, request, did = _ends(land, start, end, request)
     remarks += did
     calls = {"relaxation": land.evaluations.gradients}
-    a, b, initial, did = _starting_path(land, *ends, request, guessed=moved > 0)
+    a, b, initial, did = _starting_path(land, *ends, request, guessed=ordered.guessed)
     remarks += did
     if not request.relax:
         remarks += what_is_not_relaxed(land, a, b, request.fmax)

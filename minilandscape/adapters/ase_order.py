@@ -1,0 +1,125 @@
+"""Atoms of two structures in one order: of species, of frozen places, and of what each atom carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+from ase.geometry import find_mic
+
+from .ase_constraints import constraints_of, free_components
+from .ase_states import carried, classes, counted, differ
+
+#: What atoms carry, by name: of the start and of the end.
+States = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """The end in the start's order of atoms.
+
+    Attributes
+    ----------
+    atoms
+        The end.
+    moved
+        How many atoms were at another place in the order.
+    guessed
+        Whether which is which of like atoms is a guess, since the orders of the two differ.
+    by_tags
+        Whether tags told them apart.
+    """
+
+    atoms: Atoms
+    moved: int = 0
+    guessed: bool = False
+    by_tags: bool = False
+
+    def remarks(self) -> list[str]:
+        """Say what was done."""
+        if not self.moved:
+            return []
+        order = f"{self.moved} atoms of the end were put into the start's order of species{' and tags' * self.by_tags}"
+        guess = "; which of the like atoms is which is a guess: number them alike in both files"
+        return [f"{order}{guess * self.guessed}"]
+
+
+def same_order(start: Atoms, end: Atoms, match: bool) -> Ordered:
+    """Put the end's species, what its atoms carry, and its frozen atoms in the start's order."""
+    for name, atoms in (("start", start), ("end", end)):
+        if not isinstance(atoms, Atoms):
+            raise TypeError(f"{name} is {type(atoms).__name__}; expected one ase.Atoms")
+    if sorted(start.numbers) != sorted(end.numbers):
+        formulas = f"the start is {start.get_chemical_formula()}, the end {end.get_chemical_formula()}"
+        raise ValueError(f"{formulas}; expected the same atoms")
+    ours, theirs = free_components(start, "the atoms of the start"), free_components(end, "the atoms of the end")
+    held = [int((~free).all(axis=1).sum()) for free in (ours, theirs)]
+    if held[0] != held[1]:
+        raise ValueError(
+            f"{held[0]} atoms of the start are frozen, {held[1]} of the end; expected the same FixAtoms in both"
+        )
+    if match:
+        return _matched(start, ours, end, theirs)
+    if (start.numbers != end.numbers).any():
+        raise ValueError(f"the start is {start.symbols}, the end {end.symbols}; matching would put them in one order")
+    if (ours != theirs).any():
+        raise ValueError("other atoms are held at the end than at the start; matching would pair them by place")
+    return Ordered(end)
+
+
+def _matched(start: Atoms, ours: np.ndarray, end: Atoms, theirs: np.ndarray) -> Ordered:
+    """The end in the start's order: frozen atoms by their places, the others of one kind as they come."""
+    order = _frozen_order(start, ours, end, theirs)
+    states = {"free components": (ours, theirs), **_states(start, end)}
+    both = np.concatenate([start.numbers, end.numbers]), *(np.concatenate(state) for state in states.values())
+    kinds, others = np.split(classes(np.column_stack(both).astype(np.float64)), 2)
+    here, there = np.flatnonzero(ours.any(axis=1)), np.flatnonzero(theirs.any(axis=1))
+    if not np.array_equal(np.sort(kinds[here]), np.sort(others[there])):
+        raise ValueError(_what_differs(start, here, end, there, states))
+    order[here[np.argsort(kinds[here], kind="stable")]] = there[np.argsort(others[there], kind="stable")]
+    moved = order != np.arange(len(order))
+    if not moved.any():
+        return Ordered(end)
+    sorted_end = end[order]
+    sorted_end.set_constraint(constraints_of(ours))
+    sorted_end.info, sorted_end.calc = dict(end.info), end.calc
+    guessed = len(np.unique(kinds[here])) < len(here)
+    return Ordered(sorted_end, int(moved.sum()), guessed, "tags" in states)
+
+
+def _frozen_order(start: Atoms, ours: np.ndarray, end: Atoms, theirs: np.ndarray) -> np.ndarray:
+    """(n,): which frozen atom of the end stands at the place of each of the start; -1 for those that are free."""
+    order = np.full(len(start), -1)
+    waiting = [int(k) for k in np.flatnonzero(~theirs.any(axis=1))]
+    for k in np.flatnonzero(~ours.any(axis=1)):
+        alike = [j for j in waiting if end.numbers[j] == start.numbers[k]]
+        if not alike:
+            raise ValueError(f"no frozen {start.symbols[k]} is left at the end for atom {k} of the start")
+        away = find_mic(end.positions[alike] - start.positions[k], start.cell, start.pbc)[1]
+        order[k] = alike[int(np.argmin(away))]
+        waiting.remove(int(order[k]))
+    return order
+
+
+def _states(start: Atoms, end: Atoms) -> States:
+    """What tells like atoms apart, at the start and at the end: tags only where they are in another order."""
+    states = {name: (ours, carried(end, end)[name]) for name, ours in carried(start, end).items()}
+    if "tags" in states and not differ(*states["tags"]).any():
+        del states["tags"]
+    return {name: both for name, both in states.items() if both[0].shape == both[1].shape}
+
+
+def _what_differs(start: Atoms, here: np.ndarray, end: Atoms, there: np.ndarray, states: States) -> str:
+    """Name what the free atoms of the ends differ in, element by element."""
+    for number in np.unique(start.numbers[here]):
+        ours, theirs = here[start.numbers[here] == number], there[end.numbers[there] == number]
+        symbol = chemical_symbols[number]
+        if len(ours) != len(theirs):
+            return f"{len(ours)} {symbol} are free at the start, {len(theirs)} at the end; expected as many"
+        for name, (first, second) in states.items():
+            counts = counted(first[ours]), counted(second[theirs])
+            if counts[0] != counts[1]:
+                return f"the {name} of {symbol} are {counts[0]} at the start, {counts[1]} at the end; expected the same"
+    return f"like atoms of start and end differ in {', '.join(states)}, taken together; expected the same"
