@@ -284,6 +284,63 @@ def test_shuffled_ends_of_a_slab_an_isomerisation_and_an_inversion_are_paired() 
             assert np.linalg.norm(near - a) == pytest.approx(np.linalg.norm(right - a), abs=1e-4)
 
 
+def claisen() -> tuple[Atoms, Atoms]:
+    """Allyl vinyl ether and 4-pentenal, numbered alike (Baker and Chan, 1996), to a tenth of an ångström."""
+    ether = [
+        [-2.4, 0.8, 0.1],
+        [-1.5, 0, -0.5],
+        [-0.6, -0.9, 0.3],
+        [0.7, -0.8, -0.1],
+        [1.3, 0.3, 0.2],
+        [2.6, 0.6, -0.1],
+        [-2.5, 0.9, 1.2],
+        [-3, 1.5, -0.5],
+        [-1.5, -0.1, -1.6],
+        [-0.9, -2, 0.1],
+        [-0.7, -0.7, 1.4],
+        [3, 1.5, 0.2],
+        [3.1, -0.1, -0.8],
+        [0.8, 1, 0.9],
+    ]
+    pentenal = [
+        [-0.7, -1.1, -0.2],
+        [-1.5, 0, 0.5],
+        [-2.2, 0.9, -0.2],
+        [2.2, 1, 0.2],
+        [1.4, 0.3, -0.4],
+        [0.8, -1, 0.1],
+        [-0.8, -1, -1.3],
+        [-1.1, -2.1, 0.1],
+        [-1.4, 0.1, 1.6],
+        [-2.7, 1.7, 0.4],
+        [-2.3, 0.9, -1.3],
+        [1.3, -1.8, -0.3],
+        [1, -1, 1.2],
+        [1.1, 0.5, -1.4],
+    ]
+    return Atoms("C3OC2H8", ether), Atoms("C3OC2H8", pentenal)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_groups_change_places_as_a_whole(turned: bool) -> None:
+    """The Claisen rearrangement, where both ends of an allyl group may bond to carbon: the nearer one is found."""
+    from minilandscape.adapters.ase_ends import matched
+    from minilandscape.adapters.ase_order import same_order
+    from minilandscape.adapters.ase_pairing import Pairings
+
+    start, end = claisen()[::-1] if turned else claisen()
+    land = AseLandscape(start, EMT)
+    a = land.vector(start)
+    pairings = Pairings(land, a)
+    right = pairings.judged(matched(land, a, land.vector(end))[0])
+    assert right[0] == 2
+    for seed in range(3):
+        other = same_order(start, end[np.random.default_rng(seed).permutation(14)], match=True)
+        near, _ = matched(land, a, land.vector(other.atoms), guessed=other.guessed)
+        assert pairings.judged(near)[0] == 2
+        assert pairings.judged(near)[1] == pytest.approx(right[1], rel=1e-3)
+
+
 def layers() -> tuple[Atoms, Atoms]:
     """The hop with a tag for each layer, as ASE's builder sets them."""
     start, end = hop()

@@ -53,8 +53,11 @@ class Pairings:
         return min((self.improved(x) for x in starts), key=self.judged)
 
     def improved(self, x: np.ndarray) -> np.ndarray:
-        """Exchange two like atoms of x while fewer bonds change thereby, or as many over a shorter way."""
-        while (better := self._exchanged(x)) is not None:
+        """Exchange two like atoms of x, or two groups, while fewer bonds change thereby, or as many over a shorter way.
+
+        A group is an atom with those that are bonded to it alone, such as CH₂.
+        """
+        while (better := self._exchanged(x)) is not None or (better := self._exchanged_groups(x)) is not None:
             x = better
         return x
 
@@ -84,6 +87,51 @@ class Pairings:
             if fewer[k, m] > 0 or np.linalg.norm(self.land.displacement(self.a, y)) < least:
                 return y
         return None
+
+    def _exchanged_groups(self, x: np.ndarray) -> np.ndarray | None:
+        """x after an exchange of two groups, or None where none is better."""
+        theirs = self._bonds(x)
+        changed, least = self.judged(x)
+        orders = [self._groups_exchanged(theirs, int(k), int(m)) for k, m in self._centres(theirs)]
+        counts = [int((self.bonds != theirs[np.ix_(order, order)]).sum()) // 2 for order in orders]
+        for j in np.argsort(counts, kind="stable")[:TRIED]:
+            if counts[j] > changed:
+                return None
+            y = self._leaves_paired(self._ordered(x, orders[j]))
+            if counts[j] < changed or self.judged(y)[1] < (1 - NEARER) * least:
+                return y
+        return None
+
+    def _centres(self, bonds: np.ndarray) -> np.ndarray:
+        """(K, 2): pairs of like atoms with several bonds each, to one of which an atom is bonded alone."""
+        several = bonds.sum(axis=1) > 1
+        bears = (bonds @ ~several > 0) & several
+        pairs = several[:, None] & several & (bears[:, None] | bears)
+        return np.argwhere(np.triu(self.alike, 1) & pairs)
+
+    def _groups_exchanged(self, bonds: np.ndarray, k: int, m: int) -> np.ndarray:
+        """The order (n,) in which two atoms and like ones that are bonded to them alone have changed places."""
+        order = np.arange(len(bonds))
+        leaf = bonds.sum(axis=1) == 1
+        waiting = np.flatnonzero(bonds[m] * leaf).tolist()
+        order[[k, m]] = m, k
+        for i in np.flatnonzero(bonds[k] * leaf).tolist():
+            like = [j for j in waiting if self.alike[i, j]]
+            if like:
+                order[[i, like[0]]] = like[0], i
+                waiting.remove(like[0])
+        return order
+
+    def _leaves_paired(self, x: np.ndarray) -> np.ndarray:
+        """x with like atoms that are bonded to one and the same atom alone paired by distance."""
+        from scipy.optimize import linear_sum_assignment
+
+        bonds = self._bonds(x)
+        leaf = bonds.sum(axis=1) == 1
+        together = self.alike & (bonds @ bonds > 0) & leaf[:, None] & leaf
+        cost = self._apart(x) ** 2
+        cost[~(together | np.eye(len(cost), dtype=bool))] = 1e3 * (1.0 + cost.max())
+        return self._ordered(x, linear_sum_assignment(cost)[1])
 
     def _ordered(self, x: np.ndarray, order: np.ndarray) -> np.ndarray:
         """x with its atoms in an order (n,), moved onto the start."""
