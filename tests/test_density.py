@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -22,7 +23,7 @@ def quadratic(eigenvalues: np.ndarray) -> Any:
 
 def test_moments_and_ends_of_a_known_spectrum() -> None:
     eigenvalues = np.concatenate([np.full(90, 0.01), np.linspace(-1, 2, 28), [10.0, 30.0]])
-    found = ml.spectral_density(quadratic(eigenvalues), np.ones(eigenvalues.size), probes=10, steps=20)
+    found = ml.spectral_density(quadratic(eigenvalues), np.ones(eigenvalues.size), probes=10, steps=11)
     assert found.size == eigenvalues.size
     for k in (0, 1, 2, 3):
         moment, error = found.moment(k)
@@ -38,7 +39,7 @@ def test_moments_and_ends_of_a_known_spectrum() -> None:
 
 
 def test_an_invariant_subspace_ends_the_iterations() -> None:
-    found = ml.spectral_density(quadratic(np.repeat([1.0, 3.0], 20)), np.ones(40), probes=30, steps=20)
+    found = ml.spectral_density(quadratic(np.repeat([1.0, 3.0], 20)), np.ones(40), probes=3, steps=13)
     assert found.moment(1)[0] == pytest.approx(2, abs=4 * found.moment(1)[1])
     assert np.unique(np.round(found.nodes[found.weights > 1e-8], 6)).tolist() == [1.0, 3.0]
     with pytest.raises(ValueError, match="probes is 0; expected a whole number, at least 1"):
@@ -53,16 +54,28 @@ def spectrum(seed: int) -> np.ndarray:
 
 def test_moments_are_exact_to_two_percent_with_the_outlying_eigenvalues_counted_exactly() -> None:
     eigenvalues = spectrum(1)
-    found = ml.spectral_density(quadratic(eigenvalues), np.ones(eigenvalues.size), probes=40, steps=30)
-    assert found.deflated >= 8
-    assert found.products <= 40 * 30
+    found = ml.spectral_density(quadratic(eigenvalues), np.ones(eigenvalues.size), probes=12, steps=15)
+    assert 8 <= found.deflated <= 45
+    assert found.products <= 12 * 15
     for k in (1, 2, 3):
         moment, error = found.moment(k)
         assert moment == pytest.approx(np.mean(eigenvalues**k), rel=0.02)
         assert error < 0.02 * abs(moment)
     assert found.weights.sum(axis=1) == pytest.approx(np.ones(len(found.weights)))
     counted = np.sort(found.nodes[0, : found.deflated])
-    assert all(np.abs(eigenvalues - value).min() < 1e-5 * abs(value) for value in counted)
+    assert all(np.abs(counted - value).min() < 1e-5 * value for value in eigenvalues[eigenvalues > 0.4])
+
+
+def test_all_eigenvalues_are_computed_where_that_takes_no_more_products(tmp_path: Path) -> None:
+    eigenvalues = spectrum(1)
+    found = ml.spectral_density(quadratic(eigenvalues), np.ones(190), probes=19, steps=10)
+    assert (found.products, found.deflated, found.nodes.shape) == (190, 190, (1, 190))
+    assert found.nodes[0] == pytest.approx(np.sort(eigenvalues), abs=1e-6)
+    assert found.moment(3) == (pytest.approx(np.mean(eigenvalues**3)), 0.0)
+    assert re.search("exact +all +eigenvalues", found.summary())
+    assert "probes" not in found.summary()
+    found.save(tmp_path / "d.npz")
+    assert ml.load_spectral_density(tmp_path / "d.npz").moment(2) == found.moment(2)
 
 
 class Given:
@@ -78,22 +91,23 @@ class Given:
         return vectors @ self.H
 
 
-@pytest.mark.parametrize(("probes", "size"), [(12, 190), (60, 190)])
-def test_errors_of_moments_are_those_that_are_seen(probes: int, size: int) -> None:
-    eigenvalues = spectrum(2)
+@pytest.mark.parametrize(("probes", "steps"), [(12, 12), (60, 3), (3, 40)])
+def test_errors_of_moments_are_those_that_are_seen(probes: int, steps: int) -> None:
+    eigenvalues, size = spectrum(2), 190
     Q = np.linalg.qr(np.random.default_rng(5).standard_normal((size, size)))[0]
     land, z = Given(Q.T * eigenvalues @ Q), []
     for seed in range(40):
-        found = ml.spectral_density(land, np.ones(size), probes=probes, steps=24, seed=seed)
+        found = ml.spectral_density(land, np.ones(size), probes=probes, steps=steps, seed=seed)
         z.append([(found.moment(k)[0] - np.mean(eigenvalues**k)) / found.moment(k)[1] for k in (1, 2)])
-    assert 0.7 < np.sqrt(np.mean(np.square(z))) < 1.4
+    assert 0.7 < (np.sqrt(np.mean(np.square(z))) if probes > 3 else np.median(np.abs(z))) < 1.5
 
 
-def test_as_many_vectors_as_dimensions_are_exact() -> None:
+def test_as_many_vectors_as_dimensions_are_exact(monkeypatch: Any) -> None:
     eigenvalues = np.linspace(-1, 2, 12)
     Q = np.linalg.qr(np.random.default_rng(5).standard_normal((12, 12)))[0]
+    monkeypatch.setattr("minilandscape.analysis.density.WHOLE", 0)
     found = ml.spectral_density(Given(Q.T * eigenvalues @ Q), np.ones(12), probes=50, steps=2)
-    assert found.moment(1) == (pytest.approx(0.5, rel=1e-12), 0.0)
+    assert found.moment(1) == (pytest.approx(0.5, rel=1e-12), pytest.approx(0, abs=1e-12))
     whole = ml.spectral_density(Given(Q.T * eigenvalues @ Q), np.ones(12), probes=50, steps=12)
     assert np.sort(whole.nodes[whole.weights > 1e-8]) == pytest.approx(eigenvalues)
     assert whole.moment(3) == (pytest.approx(np.mean(eigenvalues**3)), 0.0)
@@ -243,6 +257,19 @@ def test_eigenvalues_trace_and_density_of_modules(name: str) -> None:
     for k in (1, 2):
         moment, error = density.moment(k)
         assert abs(moment - np.mean(exact**k)) < 4 * error
+
+
+@pytest.mark.parametrize("name", ["attention", "residual"])
+def test_the_default_number_of_products_gives_moments_to_two_percent(name: str, monkeypatch: Any) -> None:
+    """Of the moments of a random vector's own Lanczos iterations the error is 24 % and more."""
+    monkeypatch.setattr("minilandscape.analysis.density.WHOLE", 0)
+    eigenvalues = np.linalg.eigvalsh(case(name)[1])  # random vectors are the same in any orthonormal basis
+    land, errors = Given(np.diag(eigenvalues)), []
+    for seed in range(10):
+        found = ml.spectral_density(land, np.ones(land.size), seed=seed)
+        assert found.products <= 8 * 60
+        errors.append([found.moment(k)[0] / np.mean(eigenvalues**k) - 1 for k in (1, 2, 3)])
+    assert (np.sqrt(np.mean(np.square(errors), axis=0)) < [0.02, 1e-3, 1e-4]).all()
 
 
 def test_a_smooth_module_is_not_called_piecewise() -> None:

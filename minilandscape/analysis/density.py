@@ -12,10 +12,11 @@ import numpy as np
 from ..display import as_html, number, svg_of, text_lines
 from ..files import read_result, write_result
 from ..hessian import Differences, Exact
-from ..landscape import Evaluations, LandscapeError, as_landscape, describe_point, vector
+from ..landscape import Evaluations, as_landscape, vector
 from ..noise import measure_noise, product_step
 from .blocks import Restricted, coordinates_of
-from .quadrature import quadrature
+from .lanczos import Products
+from .quadrature import Quadrature, quadrature
 from .shown_spectra import WEIGHT, density_rows, plot_density
 
 #: The standard deviation of the Gaussian in the place of each Ritz value, as a part of the spectrum's range.
@@ -23,6 +24,8 @@ WIDTH = 0.01
 #: Lanczos iterations have found an invariant subspace where the next vector is shorter than this part of the largest
 #: coefficient, for exact products and for finite differences.
 BREAKDOWN, BREAKDOWN_OF_DIFFERENCES = 1e-10, 1e-6
+#: Up to so many coordinates all eigenvalues are computed, if that takes no more products than the random vectors.
+WHOLE = 2000
 _NUMBERS = ("size", "zero_modes", "exact", "products", "step", "metadata")
 
 
@@ -38,8 +41,9 @@ class SpectralDensity:
     Attributes
     ----------
     nodes, weights
-        (P, k + steps): for each probe the k outlying eigenvalues that are counted exactly, each of weight 1/D, and the
-        Ritz values θ of the rest, in units of f over length squared. The weights w add to 1 for each probe.
+        (P, k + steps): for each probe the k Ritz values θ of the first iterations, each of weight 1/D, and the Ritz
+        values of the rest, in units of f over length squared. The weights w add to 1 for each probe. Where all
+        eigenvalues were computed, these: (1, D).
     size
         D without zero modes: the number of eigenvalues.
     zero_modes
@@ -92,7 +96,7 @@ class SpectralDensity:
 
     @property
     def deflated(self) -> int:
-        """The number of outlying eigenvalues that are counted exactly."""
+        """The dimension k of the space of the first iterations, whose density is exact; D if all eigenvalues are."""
         return int(self.metadata.get("deflated", 0))
 
     @property
@@ -101,15 +105,48 @@ class SpectralDensity:
         return WIDTH * (self.highest - self.lowest) or abs(self.highest) * WIDTH or 1.0
 
     def moment(self, k: int) -> tuple[float, float]:
-        """Estimate (1/D) Σ λᵏ and its standard error over the probes; D times the first moment is the trace."""
+        """Estimate (1/D) Σ λᵏ and its error; D times the first moment is the trace.
+
+        The error is the standard error over the probes, and the effect of the elements of the Hessian between the space
+        of the first iterations and the rest, which are neglected. It is 0 where all eigenvalues were computed.
+
+        Parameters
+        ----------
+        k
+            The power, at least 0.
+
+        Returns
+        -------
+        tuple of float
+            The moment and its error; NaN as error of a single probe.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import minilandscape as ml
+        >>> round(ml.spectral_density(lambda x: (x @ x, 2 * x), np.ones(3)).moment(1)[0], 6)
+        2.0
+        """
         samples = (self.weights * self.nodes**k).sum(axis=1)
-        rest, orthogonal = self.size - self.deflated, self.metadata.get("orthogonal", False)
-        if orthogonal and len(samples) >= rest:  # as many vectors as dimensions
+        rest = self.size - self.deflated
+        if not rest:
             return float(samples.mean()), 0.0
         error = np.std(samples, ddof=1) / np.sqrt(len(samples)) if len(samples) > 1 else float("nan")
-        if orthogonal:  # samples without replacement
-            error *= np.sqrt(1 - len(samples) / rest)
-        return float(samples.mean()), float(error)
+        if self.metadata.get("orthogonal", False):  # samples without replacement
+            error *= np.sqrt(max(0.0, 1 - len(samples) / rest))
+        return float(samples.mean()), float(np.hypot(error, self._neglected(k)))
+
+    def _neglected(self, k: int) -> float:
+        """The change of a moment by the neglected elements, to a diagonal element of the mean of the rest."""
+        coupling = np.asarray(self.metadata.get("coupling", ()), dtype=np.float64)
+        if not coupling.size:
+            return 0.0
+        values, rest = self.nodes[0, : coupling.size], self.nodes[:, coupling.size :]
+        weights = self.weights[:, coupling.size :]
+        mean = float((weights * rest).sum() / weights.sum())
+        H = np.diag(np.append(values, mean))
+        H[-1, :-1] = H[:-1, -1] = coupling
+        return float(np.abs((np.linalg.eigvalsh(H) ** k).sum() - (values**k).sum() - mean**k) / self.size)
 
     def density(self, eigenvalues: Any, width: float | None = None) -> np.ndarray:
         """Compute φ at some eigenvalues (n,) -> (n,), each Ritz value smoothed by a Gaussian.
@@ -217,8 +254,11 @@ def spectral_density(
     For each random vector the quadrature is exact for polynomials g of degree up to 2 · ``steps`` − 1.
 
     A few outlying eigenvalues would make up most of the variance of the moments. Longer iterations from the first
-    vector find their eigenvectors, and these eigenvalues are counted exactly; the other vectors are orthogonal to these
-    eigenvectors, and to each other where they are many.
+    vector span a space of dimension k that holds their eigenvectors. Its density, that of the k Ritz values, is counted
+    exactly, as the range of random products in [3]_. The other vectors sample the complement, of weight (D − k) / D,
+    and are orthogonal to each other where they are many.
+
+    Up to 2,000 coordinates, where D products are no more than ``probes`` · ``steps``, all eigenvalues are computed.
 
     Parameters
     ----------
@@ -228,11 +268,12 @@ def spectral_density(
     point
         (D,).
     probes
-        P, the number of random vectors. From four on, the first ones, up to three, serve to find outlying eigenvalues.
+        The number of random vectors. From three on, the products of up to half of them, and of three at most, go to
+        the first iterations.
     steps
-        Lanczos iterations for each, at most D. They store up to 3 · ``steps`` vectors of D numbers.
+        Lanczos iterations for each, at most D. They store up to 4 · ``steps`` vectors of D numbers.
     seed
-        Seed of the random vectors.
+        Seed of the random vectors; without effect where all eigenvalues are computed.
     block
         Names of parameter blocks, or patterns such as ``"conv1.*"``: the diagonal block of the Hessian that belongs to
         these parameters.
@@ -259,6 +300,8 @@ def spectral_density(
        Matrix Anal. Appl. 38, 1075 (2017).
     .. [2] B. Ghorbani, S. Krishnan and Y. Xiao, "An investigation into neural net optimization via Hessian eigenvalue
        density", ICML (2019).
+    .. [3] R. A. Meyer, C. Musco, C. Musco and D. P. Woodruff, "Hutch++: optimal stochastic trace estimation", SOSA
+       (2021).
 
     Examples
     --------
@@ -289,22 +332,18 @@ def spectral_density(
     differences = _differences(land, x, step)
     zero = differences.zero_modes(x)
     free = x.size - len(zero)
-    done: int = 0
-    breakdown = BREAKDOWN if isinstance(differences, Exact) else BREAKDOWN_OF_DIFFERENCES
-
-    def product(v: np.ndarray) -> np.ndarray:
-        nonlocal done
-        Hv = differences.products(x, v[None])[0]
-        if not np.isfinite(Hv).all():
-            raise LandscapeError(f"the gradient beside {describe_point(x)} is not finite", x)
-        done += 1
+    if free <= min(probes * steps, WHOLE):
+        found, done = _whole(differences, x, zero), free
         if callback is not None:
             callback(done)
-        result: np.ndarray = Hv - zero.T @ (zero @ Hv)
-        return result
-
-    found = quadrature(product, zero, np.random.default_rng(seed), probes, min(steps, free), breakdown)
-    metadata |= {"deflated": found.deflated, "orthogonal": found.orthogonal}
+    else:
+        products = Products(differences, x, zero, callback)
+        breakdown = BREAKDOWN if isinstance(differences, Exact) else BREAKDOWN_OF_DIFFERENCES
+        rng = np.random.default_rng(seed)
+        found = quadrature(lambda v: products(v[None])[0], zero, rng, probes, steps, breakdown)
+        done = products.done
+    coupling = found.coupling.tolist()
+    metadata |= {"deflated": len(coupling), "coupling": coupling, "orthogonal": found.orthogonal}
     return SpectralDensity(
         nodes=found.nodes,
         weights=found.weights,
@@ -316,6 +355,13 @@ def spectral_density(
         evaluations=differences.evaluations,
         metadata=metadata,
     )
+
+
+def _whole(differences: Differences, x: np.ndarray, zero: np.ndarray) -> Quadrature:
+    """All eigenvalues, each of the same weight."""
+    eigenvalues, _ = differences.whole_spectrum(x, zero)
+    weights = np.full((1, eigenvalues.size), 1 / eigenvalues.size)
+    return Quadrature(eigenvalues[None], weights, np.zeros(eigenvalues.size), True)
 
 
 def _differences(land: Any, x: np.ndarray, step: float | None) -> Differences:

@@ -23,16 +23,16 @@ class Products:
         self, differences: Differences, x: np.ndarray, zero: np.ndarray, callback: Callable[[int], Any] | None
     ) -> None:
         self.differences, self.x, self.zero = differences, x, zero
-        self._callback, self._done = callback, 0
+        self._callback, self.done = callback, 0
 
     def __call__(self, v: np.ndarray) -> np.ndarray:
         """Compute H v for rows v (n, D)."""
         Hv = self.differences.products(self.x, v - (v @ self.zero.T) @ self.zero)
         if not np.isfinite(Hv).all():
             raise LandscapeError(f"the gradient beside {describe_point(self.x)} is not finite", self.x)
-        self._done += len(v)
+        self.done += len(v)
         if self._callback is not None:
-            self._callback(self._done)
+            self._callback(self.done)
         result: np.ndarray = Hv - (Hv @ self.zero.T) @ self.zero
         return result
 

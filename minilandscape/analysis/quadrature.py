@@ -1,4 +1,4 @@
-"""Stochastic Lanczos quadrature of a symmetric operator, with the outlying eigenvalues counted exactly."""
+"""Stochastic Lanczos quadrature of a symmetric operator, the Krylov space of first iterations counted exactly."""
 
 from __future__ import annotations
 
@@ -7,13 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: Eigenvectors of the first iterations are deflated where their residual is below this part of their eigenvalue. The
-#: error of a moment is of second order in it.
-CONVERGED = 1e-3
-#: With fewer random vectors than this none of them is spent on outlying eigenvectors.
-FEWEST = 4
-#: The first iterations take the products of one in so many random vectors, and of so many at most.
-PART, LONGEST = 8, 3
+#: The first iterations take the products of half the random vectors, and of so many at most.
+LONGEST = 3
 #: Random vectors are orthogonalised where they are more than this part of the dimension: else there is nothing to gain.
 MANY = 0.01
 
@@ -27,17 +22,17 @@ class Quadrature:
     Attributes
     ----------
     nodes, weights
-        (P, k + steps): for each random vector the eigenvalues that were deflated, each of weight 1/D, and the Ritz
-        values of the rest. Weights add to 1.
-    deflated
-        k.
+        (P, k + steps): for each random vector the k Ritz values of the first iterations, each of weight 1/D, and the
+        Ritz values on the complement of their space. Weights add to 1.
+    coupling
+        (k,): the elements of the operator between the first Ritz vectors and that complement, which are neglected.
     orthogonal
         Whether the random vectors are orthogonal to each other.
     """
 
     nodes: np.ndarray
     weights: np.ndarray
-    deflated: int
+    coupling: np.ndarray
     orthogonal: bool
 
 
@@ -46,8 +41,8 @@ def quadrature(
 ) -> Quadrature:
     """Estimate the density of eigenvalues of an operator on the orthogonal complement of some directions.
 
-    The iterations from a first random vector find the outlying eigenvectors, whose eigenvalues are counted exactly.
-    Iterations from the others estimate the density of the operator on the complement of these.
+    The iterations from a first random vector span a space that holds the outlying eigenvectors. The density on it is
+    known. Iterations from the other vectors estimate the density on its complement.
 
     Parameters
     ----------
@@ -65,31 +60,29 @@ def quadrature(
         Iterations end where the next vector is shorter than this part of the largest coefficient.
     """
     free = zero.shape[1] - len(zero)
-    longer = max(1, min(LONGEST, probes // PART))
-    first = lanczos(product, zero, _random(rng, zero), min(longer * steps, free), breakdown)
-    if probes >= FEWEST:
-        outliers, vectors = first.converged()
-    else:
-        outliers, vectors = np.zeros(0), np.zeros((0, zero.shape[1]))
-    removed = np.concatenate([zero, vectors])
-    k, rest = len(outliers), free - len(outliers)
+    longer = min(LONGEST, (probes - 1) // 2)
+    removed, counted, coupling = zero, np.zeros(0), np.zeros(0)
+    if longer:
+        first = lanczos(product, zero, _random(rng, zero), min(longer * steps, free), breakdown)
+        removed = np.concatenate([zero, first.basis]) if len(zero) else first.basis
+        counted, coupling = first.values, first.last * first.components[-1]
+    k, rest = len(counted), free - len(counted)
     if not rest:
-        return Quadrature(outliers[None], np.full((1, k), 1 / free), k, True)
-    found = [] if k else [first]  # of which longer iterations have more nodes
-    probes = min(probes - (longer if k else 0), rest)
-    orthogonal = probes >= MANY * rest
-    drawn = np.zeros((0, zero.shape[1])) if k else first.basis[:1]
-    while len(found) < probes:
-        v = _random(rng, np.concatenate([removed, drawn]) if orthogonal else removed)
-        drawn = np.concatenate([drawn, v[None]]) if orthogonal else drawn
+        return Quadrature(counted[None], np.full((1, k), 1 / free), coupling, True)
+    probes = min(probes - longer, rest)
+    found = []
+    orthogonal, outside = probes >= MANY * rest, removed
+    for _ in range(probes):
+        v = _random(rng, outside)
+        outside = np.concatenate([outside, v[None]]) if orthogonal else outside
         found.append(lanczos(product, removed, v, min(steps, rest), breakdown))
     longest = max(len(run.values) for run in found)
     # Iterations that ended early are filled up by nodes without weight.
     nodes = np.stack([np.append(run.values, np.full(longest - len(run.values), run.values[-1])) for run in found])
     weights = np.stack([np.append(run.weights, np.zeros(longest - len(run.values))) for run in found])
-    nodes = np.hstack([np.broadcast_to(outliers, (len(found), k)), nodes])
-    weights = np.hstack([np.full((len(found), k), 1 / free), rest / free * weights])
-    return Quadrature(nodes, weights, k, orthogonal)
+    nodes = np.hstack([np.broadcast_to(counted, (probes, k)), nodes])
+    weights = np.hstack([np.full((probes, k), 1 / free), rest / free * weights])
+    return Quadrature(nodes, weights, coupling, orthogonal)
 
 
 @dataclass(frozen=True)
@@ -113,13 +106,6 @@ class Lanczos:
     components: np.ndarray
     basis: np.ndarray
     last: float
-
-    def converged(self) -> tuple[np.ndarray, np.ndarray]:
-        """The Ritz values and vectors (k, D) that are eigenvalues and eigenvectors."""
-        residuals = self.last * np.abs(self.components[-1])
-        good = residuals <= CONVERGED * np.abs(self.values)
-        good &= np.abs(self.values) > CONVERGED * np.abs(self.values).max(initial=0)
-        return self.values[good], self.components[:, good].T @ self.basis
 
 
 def lanczos(product: Product, removed: np.ndarray, v: np.ndarray, steps: int, breakdown: float) -> Lanczos:

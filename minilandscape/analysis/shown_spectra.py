@@ -101,22 +101,21 @@ def density_rows(found: SpectralDensity) -> list[Row]:
     """Describe a spectral density in labelled values."""
     mean, error = found.moment(1)
     second, _ = found.moment(2)
-    block = found.metadata.get("block")
+    block, whole = found.metadata.get("block"), found.deflated == found.size
     negative = float((found.weights * (found.nodes < 0)).sum() / len(found.nodes))
     rows: list[Row] = [
         ("eigenvalues", f"{found.size:,}", f"of the block {block}" if block else ""),
-        ("range", f"{number(found.lowest)} to {number(found.highest)}", "of the Ritz values"),
+        ("range", f"{number(found.lowest)} to {number(found.highest)}", "" if whole else "of the Ritz values"),
         ("mean", f"{number(mean)} ± {error:.2g}" if np.isfinite(error) else number(mean), "trace over eigenvalues"),
         ("deviation", number(float(np.sqrt(max(second - mean**2, 0.0)))), "standard deviation of the eigenvalues"),
         ("negative", f"{100 * negative:.3g} %", "of the eigenvalues"),
-        (
-            "probes",
-            str(len(found.nodes)),
-            f"of {count(found.nodes.shape[1] - found.deflated, 'Lanczos iteration')} each",
-        ),
     ]
+    if not whole:
+        iterations = count(found.nodes.shape[1] - found.deflated, "Lanczos iteration")
+        rows.append(("probes", str(len(found.nodes)), f"of {iterations} each"))
     if found.deflated:
-        rows.append(("outlying", str(found.deflated), "eigenvalues counted exactly"))
+        holds = "eigenvalues" if whole else "dimensions, which hold the outlying eigenvalues"
+        rows.append(("exact", "all" if whole else str(found.deflated), holds))
     if found.zero_modes:
         rows.append(("zero modes", str(found.zero_modes), "removed"))
     accuracy = "exact" if found.exact else f"finite differences of gradients, step {number(found.step, 3)}"
