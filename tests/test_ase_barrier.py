@@ -134,6 +134,31 @@ def test_every_calculation_is_counted() -> None:
     assert barrier(*hop(), Counted, fmax=0.1).calls["total"] == calls
 
 
+class Smeared(Calculator):
+    """One atom in a double well, with an energy beside the one that its forces are the derivatives of."""
+
+    implemented_properties: ClassVar = ["energy", "free_energy", "forces"]
+
+    def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = all_changes) -> None:
+        super().calculate(atoms, properties, system_changes)
+        x, y, z = self.atoms.positions[0]
+        free = (x**2 - 1) ** 2 + y**2 + z**2
+        forces = np.array([[-4 * x * (x**2 - 1), -2 * y, -2 * z], [0, 0, 0]])
+        self.results = {"free_energy": free, "energy": free + 0.05 * np.cos(np.pi * x), "forces": forces}
+
+
+def test_a_barrier_counts_from_the_energies_that_the_forces_belong_to() -> None:
+    """1.000 above 0 in the free energy; 1.05 above −0.05 in the other one. The files have it as both."""
+    start = Atoms("HHe", [[-1.01, 0, 0], [3, 0, 0]], cell=3 * [10.0], pbc=True, constraint=FixAtoms([1]))
+    end = start.copy()
+    end.positions[0, 0] = 0.98
+    smeared = barrier(start, end, Smeared, fmax=1e-3)
+    assert smeared.converged
+    assert [smeared.barrier_forward, smeared.saddle_energy] == pytest.approx([1, 1], abs=1e-5)
+    for image in (smeared.saddle, *smeared.images):
+        assert image.get_potential_energy() == image.get_potential_energy(force_consistent=True)
+
+
 class Springs(Calculator):
     """A quadratic form over all coordinates."""
 

@@ -12,14 +12,16 @@ import minilandscape as ml
 ase = pytest.importorskip("ase")
 
 from ase import Atoms  # noqa: E402
-from ase.build import add_adsorbate, fcc100, molecule  # noqa: E402
+from ase.build import add_adsorbate, bulk, fcc100, molecule  # noqa: E402
 from ase.calculators.calculator import all_changes  # noqa: E402
 from ase.calculators.emt import EMT  # noqa: E402
 from ase.constraints import FixAtoms  # noqa: E402
 from ase.mep import NEB, NEBTools  # noqa: E402
+from ase.utils.forcecurve import fit_images  # noqa: E402
 
 from minilandscape.adapters import ase_start  # noqa: E402
 from minilandscape.adapters.ase import AseLandscape, Barrier, barrier  # noqa: E402
+from minilandscape.adapters.ase_profile import profile  # noqa: E402
 from minilandscape.adapters.ase_start import start_path  # noqa: E402
 from minilandscape.paths import SearchInterrupted  # noqa: E402
 
@@ -158,6 +160,24 @@ def test_images_have_energies_and_forces(found: Barrier) -> None:
     assert NEBTools(list(found.images)).get_barrier()[0] == pytest.approx(found.barrier_forward, rel=0.02)
 
 
+def test_the_profile_is_that_of_ases_tools(found: Barrier) -> None:
+    """The curve between the images has their energies and slopes, as a band's in ASE; images that repeat are one."""
+    theirs = fit_images(list(found.images))
+    s, curve = profile(found.images)
+    assert s == pytest.approx(theirs.path, abs=1e-9)
+    assert curve(theirs.fit_path) - curve(0) == pytest.approx(theirs.fit_energies, abs=1e-7)
+    assert curve.derivative()(s[[0, -1]]) == pytest.approx([0, 0], abs=0.02)
+    again, repeated = profile([found.images[0], *found.images])
+    assert again == pytest.approx([0, *s])
+    assert repeated(s) == pytest.approx(curve(s), abs=1e-12)
+    axes = found.plot()
+    line, dots = axes.lines[:2]
+    assert line.get_label() == "cubic, from energies and forces"
+    assert len(line.get_xdata()) > 400
+    assert np.isin(dots.get_xdata(), line.get_xdata()).all()
+    assert max(line.get_ydata()) == pytest.approx(found.barrier_forward, abs=1e-3)
+
+
 @pytest.mark.parametrize("held", [[], [0], [0, 1]])
 def test_forces_turn_with_a_molecule(held: list[int]) -> None:
     """Descents turn a free molecule, or one about frozen atoms; its forces follow without being calculated."""
@@ -176,6 +196,23 @@ def test_forces_turn_with_a_molecule(held: list[int]) -> None:
     other = x + 0.1 * np.random.default_rng(0).standard_normal(x.size)  # another structure of that value
     ours = land.known_gradients(other[None], np.array([value]))[0]
     assert ours == pytest.approx(land.values_and_gradients(other[None])[1][0], abs=1e-12)
+
+
+def test_forces_move_with_a_crystal_that_is_translated() -> None:
+    """By any vector and across the cell's edge; with an atom held there is no such motion."""
+    crystal = bulk("Cu", cubic=True)
+    crystal.rattle(0.05, seed=1)
+    moved = crystal.copy()
+    moved.translate([0.3, -0.2, 1.1])
+    moved.wrap()
+    for held in ([], [0]):
+        crystal.set_constraint(FixAtoms(held))
+        land = AseLandscape(crystal, EMT)
+        x, y = land.vector(crystal), moved.positions[land.components]
+        ((value,), (gradient,)), calculated = land.values_and_gradients(x[None]), land.evaluations.gradients
+        found = land.known_gradients(y[None], np.array([value]))[0]
+        assert land.evaluations.gradients == calculated + len(held)
+        assert np.allclose(found, gradient, atol=1e-9) == (not held)
 
 
 def test_an_asen_band_is_a_path() -> None:

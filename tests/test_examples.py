@@ -187,10 +187,15 @@ def test_two_trainings_of_a_module(name: str, tmp_path: Path) -> None:
     assert (tmp_path / f"{name}.png").exists()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(importlib.util.find_spec("chgnet") is None, reason="CHGNet is not installed")
 def test_ase_chgnet(tmp_path: Path) -> None:
-    lines = output("ase_chgnet.py", tmp_path).splitlines()
-    assert numbers(lines[-3]) == pytest.approx([0.1554, 0.1554], abs=5e-3)
-    assert lines[-3].endswith("converged")
-    structures, passes = (int(n) for n in re.findall(r"\d+", lines[-1]))
-    assert passes < structures
+    barrier, forces, cost = output("ase_chgnet.py", tmp_path).splitlines()[-3:]
+    assert numbers(barrier) == pytest.approx([0.1554, 0.1554], abs=5e-3)
+    assert barrier.endswith("converged")
+    fmax, noise = numbers(forces.replace("e-", ".0e-"))
+    assert fmax <= 0.05
+    assert 1e-6 < noise < 1e-4  # of float32
+    assert float(re.search(r"(\d+)i", forces)[1]) == pytest.approx(122, abs=3)  # type: ignore[index]
+    structures, passes = (int(n) for n in re.findall(r"\d+", cost))
+    assert passes < structures < 150

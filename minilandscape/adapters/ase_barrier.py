@@ -16,10 +16,13 @@ from ase.io import write
 from ..connect import Connection
 from ..display import Row, as_html, count, svg_of, text_lines
 from .ase_irc import ReactionPath
+from .ase_profile import profile
 from .ase_vibrations import Vibrations, rate
 
 #: Noise of the forces below this part of the tolerance is not worth a line.
 SEEN = 1e-4
+#: Points of a curve that is drawn.
+DENSE = 400
 
 
 @dataclass(frozen=True, repr=False)
@@ -190,10 +193,12 @@ class Barrier:
             from matplotlib.figure import Figure
 
             axes = Figure(figsize=(6, 4), layout="constrained").subplots()
-        points, low = path.points(path.t), self.connection.minima_values[0]
-        s = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+        low = self.connection.minima_values[0]
+        s, curve = profile(self.images)
         energies = path.values - low
-        axes.plot(s, energies, ".-", ms=4)
+        dense = np.union1d(np.linspace(s[0], s[-1], DENSE), s)
+        axes.plot(dense, curve(dense) - low, "C0-", label="cubic, from energies and forces")
+        axes.plot(s, energies, "C0.", ms=4)
         marked = np.isin(path.values, self.connection.minima_values)
         marked[[0, -1]] = True
         axes.plot(s[marked], energies[marked], "k.", ms=9, label="minima")
