@@ -228,3 +228,13 @@ def test_connect_aligned(modules: Any, capsys: pytest.CaptureFixture[str]) -> No
         assert found["data"]["aligned"]
         assert found["length"] < before["length"]
         assert found["height_ends"] == pytest.approx(before["height_ends"], rel=1e-4)
+
+
+def test_a_landscape_of_ones_own_is_given_no_advice_that_it_refuses(capsys: pytest.CaptureFixture[str]) -> None:
+    """--dtype is an option of networks."""
+    Path("kinks.py").write_text("def f(x):\n    return float(abs(x - 1e-3).sum()), 2.0 * (x > 1e-3) - 1\n")
+    np.save("x.npy", np.zeros(3))
+    assert run("curvature", "x.npy", "--landscape", "kinks:f", "--step", "0.01") == 0
+    printed = capsys.readouterr()
+    assert "not converged: an eigenvalue may be off by" in printed.err
+    assert "dtype" not in printed.out + printed.err

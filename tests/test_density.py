@@ -272,6 +272,17 @@ def test_the_default_number_of_products_gives_moments_to_two_percent(name: str, 
     assert (np.sqrt(np.mean(np.square(errors), axis=0)) < [0.02, 1e-3, 1e-4]).all()
 
 
+@pytest.mark.parametrize("name", ["attention", "residual"])
+def test_eigenvalues_in_single_precision(name: str) -> None:
+    """Where differences of gradients step over kinks of ReLUs sooner still."""
+    double, H = case(name)
+    x, y, exact = double._samples.inputs.float(), double._samples.targets, np.linalg.eigvalsh(H)
+    land = TorchLandscape(double.load(double.vector()).float(), nn.functional.cross_entropy, x, y)
+    found = ml.curvature(land, land.vector(), 2, probes=0)
+    assert found.lowest == pytest.approx(exact[:2], rel=2e-3)
+    assert found.highest == pytest.approx(exact[::-1][:2], rel=2e-3)
+
+
 def test_a_smooth_module_is_not_called_piecewise() -> None:
     torch.manual_seed(0)
     for dtype in (torch.float32, torch.float64):
@@ -355,3 +366,22 @@ def test_eigenvalues_trace_and_moments_beside_curvlinops(name: str) -> None:
     for k in (1, 2, 3, 4):
         power = power @ H
         assert density.moment(k)[0] == pytest.approx(np.trace(power) / len(H), rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["attention", "residual"])
+def test_eigenvalues_beside_hessian_eigenthings(name: str) -> None:
+    """Without reorthogonalisation its release 1.0.0a5 returns the largest eigenvalue several times."""
+    theirs = pytest.importorskip("hessian_eigenthings")
+    land, _ = case(name)
+
+    def loss(module: Any, batch: Any) -> Any:
+        return nn.functional.cross_entropy(module(batch[0]), batch[1])
+
+    operator = theirs.HessianOperator(land.load(land.vector()), [(land._samples.inputs, land._samples.targets)], loss)
+    found = ml.curvature(land, land.vector(), 3, probes=0)
+    options = {"k": 3, "max_iter": 100, "tol": 1e-8, "seed": 0, "reorthogonalize": True}
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        for which, ours in (("LA", found.highest), ("SA", found.lowest)):
+            assert np.sort(theirs.lanczos(operator, which=which, **options).eigenvalues) == pytest.approx(
+                np.sort(ours), rel=1e-4
+            )

@@ -593,3 +593,16 @@ def test_points_go_together_where_they_are_small() -> None:
     many = TorchLandscape(wide, cross_entropy, X.repeat(20, 1), Y.repeat(20), batch=2400)
     assert many._evaluation.points == 1
     assert max(np.diff(many._evaluation.batches.bounds)) < 2400
+
+
+def test_a_path_between_modules_is_in_their_precision_short_in_print_and_ends_by_itself() -> None:
+    a, b = plain(), plain(1)
+    land = landscape(a)
+    path = ml.find_path(land, land.vector(a), land.vector(b), n_points=7, n_terms=2)
+    assert path.metadata["solver"] != "adam"  # which has no end of its own
+    assert path.converged
+    assert path.evaluations.gradients < 20_000
+    assert path.start.dtype == path.points(path.t).dtype == np.float32
+    assert path.points(0.5).dtype == np.float32
+    assert len(str(path)) < 400
+    assert "\n" not in repr(path)
