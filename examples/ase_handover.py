@@ -64,3 +64,7 @@ beside = land.atoms(saddle.point + 0.2 * saddle.mode)
 beside.calc = EMT()
 BFGS(beside, logfile=None).run(fmax=0.01)
 print(f"BFGS from beside the saddle: {beside.get_potential_energy() - end.get_potential_energy():+.4f} eV from the end")
+
+# %%
+# The energies of the images, relative to the start.
+found.plot().figure.savefig("ase_handover.png", dpi=120)

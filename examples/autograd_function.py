@@ -21,3 +21,7 @@ land = ml.FunctionLandscape(ring, size=3, gradient="autograd")
 path = ml.find_path(land, np.array([1.0, 0.01, 0.0]), np.array([-1.0, 0.0, 0.01]), solver="auto")
 saddle = ml.refine_saddle(land, path)
 print(f"height {path.maximum:.5f}; saddle {saddle.value:.5f} at {np.round(np.abs(saddle.point), 4)}: {saddle.reason}")
+
+# %%
+# The path, projected into the plane of its two principal components.
+ml.surface(land, path=path, n=121).plot().figure.savefig("autograd_function.png", dpi=120)

@@ -26,3 +26,7 @@ def energy(r):
 land = JaxLandscape(energy, size=2)
 path = ml.find_path(land, np.array([-0.558224, 1.441726]), np.array([0.623499, 0.028038]), solver="auto")
 print(f"height {path.maximum:.4f}; saddle {ml.refine_saddle(land, path).value:.6f}")
+
+# %%
+# The energy along the path.
+path.plot().figure.savefig("jax_function.png", dpi=120)

@@ -29,3 +29,7 @@ database.addTransitionState(saddle.value, saddle.point, first, second, eigenval=
 
 bottom = lbfgs_cpp(np.array([-0.5, 1.4]), LandscapePotential(MullerBrown()))  # our landscape, minimised by pele
 print(f"Müller–Brown's lowest minimum by pele: {bottom.energy:.6f}")
+
+# %%
+# The energy along the path.
+path.plot().figure.savefig("pele_potential.png", dpi=120)

@@ -29,3 +29,7 @@ chain = ml.split_at_minima(land, path)
 for a, b in pairwise(chain):
     saddle = ml.refine_saddle(land, ml.find_path(land, a, b, solver="auto"))
     print(f"saddle {saddle.value:.6f} from {camelback(a)[0]:.4f} to {camelback(b)[0]:.4f}: {saddle.reason}")
+
+# %%
+# The first path, which passes through a third minimum.
+path.plot().figure.savefig("scipy_objective.png", dpi=120)

@@ -33,3 +33,7 @@ path = ml.find_path(land, *ends, n_points=20, n_terms=5, objective="sum", lam=1e
 print(f"height {path.height:.4f}; straight line {path.height_linear:.4f}; ends {max(path.height_ends):.4f}")
 middle = land.load(path.points(0.5)[0])
 print(f"accuracy halfway {(middle(inputs).argmax(1) == targets).float().mean():.3f}")
+
+# %%
+# The loss along the path and along the straight line.
+path.plot().figure.savefig("torch_module.png", dpi=120)

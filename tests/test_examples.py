@@ -26,6 +26,8 @@ def output(name: str, folder: Path, **environment: str) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    for picture in re.findall(r'savefig\("(.*?)"', (EXAMPLES / name).read_text()):
+        assert (folder / picture).stat().st_size > 5000
     return done.stdout
 
 
@@ -40,7 +42,6 @@ def test_own_function(tmp_path: Path) -> None:
     assert maximum == pytest.approx(-40.6648, abs=0.01)
     assert straight == pytest.approx(11.60, abs=0.1)  # at the sample points
     assert saddle == pytest.approx(-40.664844, abs=1e-5)
-    assert (tmp_path / "own_function.png").exists()
 
 
 @pytest.mark.long
@@ -50,20 +51,17 @@ def test_front_picture(tmp_path: Path) -> None:
     assert [maximum, straight, saddle] == pytest.approx([-40.6648, 12.68, -40.664844], abs=0.02)
     assert loss_path == pytest.approx(loss_ends, rel=0.05)
     assert loss_straight > 10 * loss_path
-    assert (tmp_path / "front.png").exists()
 
 
 def test_loss_plane(tmp_path: Path) -> None:
     straight, path = numbers(output("loss_plane.py", tmp_path))[:2]
     assert straight > 5 * path
-    assert (tmp_path / "loss_plane.png").exists()
 
 
 @pytest.mark.long
 def test_kernel_pca_sets(tmp_path: Path) -> None:
     *_, sgd, lbfgs = numbers(output("kernel_pca_sets.py", tmp_path))
     assert lbfgs > sgd  # Fig. 5: weights of L-BFGS-GSS are longer
-    assert (tmp_path / "kernel_pca_sets.png").exists()
 
 
 @pytest.mark.long
@@ -71,7 +69,6 @@ def test_hessian_spectrum(tmp_path: Path) -> None:
     text = output("hessian_spectrum.py", tmp_path)
     assert numbers(text)[0] > 1
     assert "converged True" in text
-    assert (tmp_path / "hessian_spectrum.png").exists()
 
 
 @pytest.mark.long
@@ -79,7 +76,6 @@ def test_height_against_steps(tmp_path: Path) -> None:
     lines = output("height_against_steps.py", tmp_path).splitlines()
     straight = [float(re.search(r"straight line ([\d.e+-]+)", line)[1]) for line in lines]  # type: ignore[index]
     assert straight[1] > straight[0]
-    assert (tmp_path / "height_against_steps.png").exists()
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tblite") is None, reason="tblite is not installed")
@@ -87,13 +83,11 @@ def test_reaction(tmp_path: Path) -> None:
     text = output("reaction.py", tmp_path)
     assert numbers(text)[:2] == pytest.approx([3.1754, 2.3072], abs=1e-3)
     assert "verified: True" in text
-    assert (tmp_path / "reaction.png").exists()
 
 
 def test_figure3(tmp_path: Path) -> None:
     text = output("figure3.py", tmp_path)
     assert numbers(text) == pytest.approx([1.102, 0.646, 0.640, 0.652], abs=0.006)
-    assert (tmp_path / "figure3.png").exists()
 
 
 def test_train_and_connect(tmp_path: Path, small_mnist: Any) -> None:
@@ -172,7 +166,6 @@ def test_topsearch_potential(tmp_path: Path) -> None:
 
 def test_lj6_tree(tmp_path: Path) -> None:
     assert numbers(output("lj6_tree.py", tmp_path)) == pytest.approx([-12.712062, -12.302928, -12.079031], abs=1e-5)
-    assert (tmp_path / "lj6.png").exists()
 
 
 @pytest.mark.long
