@@ -215,8 +215,8 @@ def test_a_set_of_the_lstm_is_killed_and_resumed_bit_identically(small_mnist: Mn
     vectors = ml.initial_vector("lstm", 0) + 0.02 * np.stack([ml.initial_vector("lstm", seed) for seed in range(4)])
     np.save(tmp_path / "set.npy", vectors)
     code = "from minilandscape_cli.main import script; script()"
-    command = [sys.executable, "-c", code, "barriers", "set.npy", "--pairs", "4", "--data", "digits.npz"]
-    command += ["--limit", "16", "--points", "8", "--terms", "2", "--steps", "20", "--workers", "1", "--out"]
+    command = [sys.executable, "-c", code, "barriers", "set.npy", "--pairs", "3", "--data", "digits.npz"]
+    command += ["--limit", "8", "--points", "8", "--terms", "2", "--steps", "10", "--workers", "1", "--out"]
     one = {
         **os.environ,
         "OPENBLAS_NUM_THREADS": "1",
@@ -225,32 +225,32 @@ def test_a_set_of_the_lstm_is_killed_and_resumed_bit_identically(small_mnist: Mn
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path, "env": one}
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     process = subprocess.Popen([*command, "killed"], **quiet)
-    while process.poll() is None and len(list(killed.glob("results/[!.]*.npz"))) < 4:
+    while process.poll() is None and len(list(killed.glob("results/[!.]*.npz"))) < 3:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert len(list(killed.glob("results/[!.]*.npz"))) < 9
+    assert len(list(killed.glob("results/[!.]*.npz"))) < 7
     subprocess.run([*command, "killed"], check=True, **quiet)
     data = load_mnist(tmp_path / "digits.npz")
-    recipe = NetworkRecipe("lstm", "paper", str(tmp_path / "digits.npz"), data.key, "train", 16)
+    recipe = NetworkRecipe("lstm", "paper", str(tmp_path / "digits.npz"), data.key, "train", 8)
     with threadpool_limits(1), ThreadPoolExecutor(1) as threads:
         found = ml.barriers(
             recipe,
             {"set.npy": np.load(tmp_path / "set.npy")},
             whole,
-            pairs=4,
+            pairs=3,
             n_points=8,
             n_terms=2,
-            steps=20,
+            steps=10,
             executor=threads,
         )
     assert contents(killed) == contents(whole)
-    assert len(found.rows) == 8
+    assert len(found.rows) == 6
     row = found.rows[0]
-    land = ml.network_landscape("lstm", data.train[:16])
+    land = ml.network_landscape("lstm", data.train[:8])
     start, end = (np.load(tmp_path / "set.npy")[row[k]] for k in ("i", "j"))
     with threadpool_limits(1):
-        alone = ml.find_path(land, start, end, n_points=8, n_terms=2, steps=20)
+        alone = ml.find_path(land, start, end, n_points=8, n_terms=2, steps=10)
     assert (row["height"], row["maximum"]) == (alone.height, alone.maximum)
     assert os.listdir(killed / "checkpoints") == []
 
