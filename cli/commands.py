@@ -98,7 +98,7 @@ COMMANDS = {
     "surface": Command(
         "surface",
         ANALYSIS,
-        "Evaluate a plane through up to three points, through a path, or around one point.",
+        "Evaluate a plane through up to three points, through a path or a training run, or around one point.",
         ("minilandscape surface --path path.npz --limit 1000 --plot plane.png",),
     ),
     "kpca": Command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,7 +28,10 @@ def surface(
     where: Where,
     files: Annotated[
         list[str] | None,
-        typer.Argument(help="Up to three points: A.npy, SET.npy:ROW, or checkpoints.", metavar="FILE"),
+        typer.Argument(
+            help="Up to three points: A.npy, SET.npy:ROW, or checkpoints. With --trajectory all checkpoints of a run.",
+            metavar="FILE",
+        ),
     ] = None,
     path: Annotated[
         Path | None,
@@ -37,6 +41,15 @@ def surface(
             rich_help_panel=ANALYSIS,
         ),
     ] = None,
+    trajectory: Annotated[
+        bool,
+        typer.Option(
+            "--trajectory",
+            help="The FILEs are the checkpoints of one training run in their order, drawn as a line; the plane is that "
+            "of their first two principal components, or of --path.",
+            rich_help_panel=ANALYSIS,
+        ),
+    ] = False,
     n: Annotated[
         int, typer.Option("--n", min=2, help="Grid points along each axis.", metavar="N", rich_help_panel=ANALYSIS)
     ] = 51,
@@ -82,18 +95,19 @@ def surface(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Evaluate a plane through up to three points, through a path, or around one point.
+    """Evaluate a plane through up to three points, through a path or a training run, or around one point.
 
     Directions that the points leave open are those in which a path bends, or random.
     """
     files = files or []
     where.check(context)
-    _check_plane(context, files, path, margin, radius)
+    plane = _Plane(files, path, trajectory, n, margin, radius, seed)
+    plane.check(context)
     inputs = (*files, path, where.data)
     check_outputs(out, inputs=inputs, suffix=".npz")
     check_outputs(page, inputs=inputs, suffix=".html")
     check_pictures(plot, inputs=inputs)
-    found, metadata = _measured(context, where, files, path, n, margin, radius, seed)
+    found, metadata = plane.measured(context, where)
     if out is not None:
         found.save(out)
     if plot is not None:
@@ -108,60 +122,69 @@ def surface(
         note("nothing was written; --plot SURFACE.png draws the plane, --out SURFACE.npz keeps it")
 
 
-def _check_plane(
-    context: typer.Context, files: list[str], path: Path | None, margin: float | None, radius: float | None
-) -> None:
-    """Refuses points that span no plane, and options that would change nothing."""
-    if not files and path is None:
-        raise UsageError("there is nothing to lay a plane through; give one to three vectors, or --path")
-    if len(files) > MOST_POINTS:
-        raise UsageError(f"a plane goes through three points at most; {len(files)} were given")
-    if radius is not None and not 0 < radius < inf:
-        raise UsageError(f"--radius is {radius}; expected a finite number above 0")
-    if margin is not None and not margin < inf:
-        raise UsageError(f"--margin is {margin}; expected a finite number of at least 0")
-    if path is not None or len(files) > 1:
-        refuse_given(context, ("radius",), "the size of a plane around one point alone")
-    else:
-        refuse_given(context, ("margin",), "has no effect around one point, where --radius is the size of the plane")
-    if len(files) == MOST_POINTS:
-        refuse_given(context, ("seed",), "of random directions, which a plane through three points does not have")
+@dataclass(frozen=True)
+class _Plane:
+    """What the plane goes through, and its grid."""
 
+    files: list[str]
+    path: Path | None
+    trajectory: bool
+    n: int
+    margin: float | None
+    radius: float | None
+    seed: int | None
 
-def _measured(
-    context: typer.Context,
-    where: Where,
-    files: list[str],
-    path: Path | None,
-    n: int,
-    margin: float | None,
-    radius: float | None,
-    seed: int | None,
-) -> tuple[Any, dict[str, Any]]:
-    """The surface, and what is known of its landscape."""
-    from minilandscape.analysis.surface import has_random_directions, surface
+    def check(self, context: typer.Context) -> None:
+        """Refuses points that span no plane, and options that would change nothing."""
+        if not self.files and self.path is None:
+            raise UsageError("there is nothing to lay a plane through; give one to three vectors, or --path")
+        if len(self.files) > MOST_POINTS and not self.trajectory:
+            raise UsageError(
+                f"a plane goes through three points at most; {len(self.files)} were given. Of the checkpoints of one "
+                "training run, --trajectory makes the plane of their principal components"
+            )
+        if self.radius is not None and not 0 < self.radius < inf:
+            raise UsageError(f"--radius is {self.radius}; expected a finite number above 0")
+        if self.margin is not None and not self.margin < inf:
+            raise UsageError(f"--margin is {self.margin}; expected a finite number of at least 0")
+        if self.path is not None or self.trajectory or len(self.files) > 1:
+            refuse_given(context, ("radius",), "the size of a plane around one point alone")
+        else:
+            refuse_given(
+                context, ("margin",), "has no effect around one point, where --radius is the size of the plane"
+            )
+        if len(self.files) == MOST_POINTS and not self.trajectory:
+            refuse_given(context, ("seed",), "of random directions, which a plane through three points does not have")
 
-    curve, on_path = None, []
-    if path is not None:
-        curve = read_path(path)
-        known = curve.metadata.get("data", {}).get("variant")
-        on_path = [Vector(str(path), None, end, known, str(path)) for end in (curve.start, curve.end)]
-    land, metadata, vectors = where.open(files, on_path)
-    points = np.stack([vector.values for vector in vectors]) if vectors else None
-    if not has_random_directions(land, points, curve):
-        refuse_given(context, ("seed",), "of random directions, which this plane does not have")
-    with progress_bar("surface", n) as advance:
+    def measured(self, context: typer.Context, where: Where) -> tuple[Any, dict[str, Any]]:
+        """The surface, and what is known of its landscape."""
+        from minilandscape.analysis.surface import has_random_directions, surface
 
-        def show(rows: int, _: int) -> None:
-            advance(rows, f"{rows} of {n} rows")
+        curve, on_path = None, []
+        if self.path is not None:
+            curve = read_path(self.path)
+            known = curve.metadata.get("data", {}).get("variant")
+            on_path = [Vector(str(self.path), None, end, known, str(self.path)) for end in (curve.start, curve.end)]
+        land, metadata, vectors = where.open(self.files, on_path, single=not self.trajectory)
+        given = np.stack([vector.values for vector in vectors]) if vectors else None
+        points, run = (None, given) if self.trajectory else (given, None)
+        principal = self.trajectory and curve is None
+        if principal or not has_random_directions(land, points, curve):
+            refuse_given(context, ("seed",), "of random directions, which this plane does not have")
+        with progress_bar("surface", self.n) as advance:
 
-        found = surface(land, points, path=curve, n=n, margin=margin, radius=radius, seed=seed, callback=show)
-    found.metadata["data"] = metadata
-    return found, metadata
+            def show(rows: int, _: int) -> None:
+                advance(rows, f"{rows} of {self.n} rows")
+
+            size: dict[str, Any] = {"n": self.n, "margin": self.margin, "radius": self.radius}
+            found = surface(land, points, path=curve, trajectory=run, seed=self.seed, callback=show, **size)
+        found.metadata["data"] = metadata
+        return found, metadata
 
 
 def _document(found: Any, metadata: dict[str, Any]) -> dict[str, Any]:
     """What ``--json`` says of a surface."""
+    run, names = found.trajectory, ("points", "values", "variance")
     return {
         **{name: getattr(found, name).tolist() for name in ("x", "y", "values", "marks")},
         "min": float(np.nanmin(found.values)),
@@ -171,6 +194,7 @@ def _document(found: Any, metadata: dict[str, Any]) -> dict[str, Any]:
         "curve_distance": found.curve_distance,
         "filter_normalised": found.metadata["filter_normalised"],
         "data": metadata,
+        **({} if run is None else {"trajectory": {name: getattr(run, name).tolist() for name in names}}),
     }
 
 

@@ -71,6 +71,11 @@ def test_axes_say_how_much_of_the_variance_they_explain(tmp_path: Path) -> None:
     axes = found.plot()
     assert axes.get_xlabel() == f"principal component 1 ({100 * first:.1f} % of the variance)"
     assert f"{100 * second:.1f} %" in axes.get_ylabel()
+    axes.figure.savefig(tmp_path / "plane.png")
+    for axis in (axes.xaxis, axes.yaxis):
+        box = axis.label.get_window_extent()
+        assert box.x0 >= 0
+        assert box.y0 >= 0
     found.save(tmp_path / "plane.npz")
     loaded = ml.load_surface(tmp_path / "plane.npz")
     for name in ("points", "values", "variance", "distance"):
@@ -195,3 +200,39 @@ def test_a_page_starts_with_logarithmic_heights_where_positive_values_span_decad
         write_page(tmp_path / "a.html", x, x, {"loss": values[1:]})
     with pytest.raises(ValueError, match="no quantity"):
         write_page(tmp_path / "a.html", x, x, {})
+
+
+def test_a_trajectory_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from minilandscape_cli.main import main
+
+    def command(*arguments: str) -> int:
+        with pytest.raises(SystemExit) as ended:
+            main(["surface", *arguments, "--landscape", "bowl_of_run:f", "--n", "5"])
+        return int(ended.value.code or 0)
+
+    monkeypatch.chdir(tmp_path)
+    Path("bowl_of_run.py").write_text("def f(x):\n    return float(x @ x), 2 * x\n")
+    checkpoints = run()
+    np.save("run.npy", checkpoints)
+    files = [f"{k}.npy" for k in range(len(checkpoints))]
+    for file, checkpoint in zip(files, checkpoints, strict=True):
+        np.save(file, checkpoint)
+    expected = ml.surface(lambda x: (x @ x, 2 * x), trajectory=checkpoints, n=5)
+    for given in (["run.npy"], files):
+        assert command(*given, "--trajectory", "--json") == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["values"] == pytest.approx(expected.values)
+        assert found["trajectory"]["points"] == pytest.approx(expected.trajectory.points)
+    assert command("run.npy", "--trajectory", "--plot", "run.png") == 0
+    assert "9 checkpoints" in capsys.readouterr().out
+    for arguments, message in (
+        (files, "--trajectory makes the plane of their principal components"),
+        ([*files, "--trajectory", "--seed", "1"], "--seed: of random directions, which this plane does not have"),
+        ([*files, "--trajectory", "--radius", "1"], "--radius: "),
+        (["0.npy", "--trajectory"], "at least two"),
+        (["--trajectory"], "nothing to lay a plane through"),
+    ):
+        assert command(*arguments) != 0
+        assert message in " ".join(capsys.readouterr().err.split())

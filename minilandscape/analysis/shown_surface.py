@@ -56,7 +56,7 @@ def plot_surface(found: Surface, axes: Any, labels: Sequence[str]) -> Any:
     from matplotlib.patheffects import withStroke
 
     elongated = _sides(found)[2] > MOST_ELONGATED
-    axes = _new_axes(found, elongated) if axes is None else axes
+    own, axes = axes is None, _new_axes(found, elongated) if axes is None else axes
     _draw_contours(found, axes)
     dark = [withStroke(linewidth=3, foreground="0.2")]  # makes white visible on the page, where there are no values
     if len(found.curve):
@@ -72,6 +72,8 @@ def plot_surface(found: Surface, axes: Any, labels: Sequence[str]) -> Any:
     axes.set(xlabel=names[0], ylabel=names[1], aspect="auto" if elongated else "equal")
     for axis in (axes.xaxis, axes.yaxis):
         round_ticks(axis)
+    if own:
+        axes.figure.draw_without_rendering()  # the first layout does not know the colour bar's size, and may cut labels
     return axes
 
 
