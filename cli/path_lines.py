@@ -51,6 +51,7 @@ def along_document(along: Any) -> dict[str, Any]:
     return {
         "t": along.t.tolist(),
         "values": {name: values.tolist() for name, values in along.values.items()},
+        "line": {name: values.tolist() for name, values in along.line.items()},
         "average": along.average,
         "barriers": {name: vars(along.barriers(name)).copy() for name in along.values},
         **along.metadata,
@@ -58,14 +59,14 @@ def along_document(along: Any) -> dict[str, Any]:
 
 
 def print_along(along: Any) -> None:
-    """Losses and metrics at the endpoints, along the path, and at the average of the endpoints."""
+    """Barriers, and losses and metrics at the endpoints, along the path, and at the average of the endpoints."""
+    table = [["barrier above", "higher endpoint", "start", "end", "line between them"]]
     for name in along.values:
         if name.endswith("loss"):
             found = along.barriers(name)
-            print(
-                f"{name:<12} barrier {found.barrier:.5g} above the higher endpoint; {found.forward:.5g} and "
-                f"{found.reverse:.5g} above the start and the end; {found.loss_barrier:.5g} above the line between them"
-            )
+            numbers = (found.barrier, found.forward, found.reverse, found.loss_barrier)
+            table.append([name, *(f"{value:.5g}" for value in numbers)])
+    print_table(table)
     print(along)
 
 

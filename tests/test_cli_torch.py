@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -133,16 +134,14 @@ def test_connect_two_checkpoints(modules: Any, capsys: pytest.CaptureFixture[str
     assert found["height_ends"] == pytest.approx(losses(modules, slice(0, 40)), rel=1e-5)
     test = found["along"]["values"]["test loss"]
     assert [test[0], test[-1]] == pytest.approx(losses(modules, slice(40, 60)), rel=1e-5)
-    assert found["along"]["barriers"]["loss"]["barrier"] == pytest.approx(
-        max(found["losses"]) - max(found["height_ends"]), rel=1e-4, abs=1e-6
-    )
+    assert found["along"]["barriers"]["loss"]["barrier"] == pytest.approx(found["barrier"], rel=1e-4, abs=1e-6)
     assert set(found["along"]["average"]) == {"loss", "accuracy", "test loss", "test accuracy"}
     assert Path("p.png").stat().st_size > 0
     assert run("connect", "a.pt", "b.pt", "--landscape", own(), "--points", "5", "--method", "linear") == 0
     shown = capsys.readouterr().out
     assert "test accuracy" in shown
     assert "average of both" in shown
-    assert "above the line between them" in shown
+    assert "line between them" in shown
 
 
 def test_the_other_commands_take_checkpoints(modules: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -238,3 +237,28 @@ def test_a_landscape_of_ones_own_is_given_no_advice_that_it_refuses(capsys: pyte
     printed = capsys.readouterr()
     assert "not converged: an eigenvalue may be off by" in printed.err
     assert "dtype" not in printed.out + printed.err
+
+
+def test_other_statistics_are_refused_with_the_line_that_chooses(
+    modules: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("connect", "a.pt", "b.pt", "--landscape", own("pair")) == 1
+    said = capsys.readouterr().err
+    assert "a.pt has other buffers than the landscape" in said
+    (line,) = (line.strip() for line in said.splitlines() if "return {" in line)
+    assert '"buffers": "recompute"' in line
+    module = os.environ["NET"]
+    code = f"from {module} import *\n\n\ndef make():\n    module, data = net(), (x, y)\n    {line}\n"
+    Path(f"{module}_chosen.py").write_text(code)
+    assert run("connect", "a.pt", "b.pt", "--landscape", f"{module}_chosen:make", "--method", "linear") == 0
+
+
+def test_the_straight_line_has_one_barrier(modules: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("connect", "a.pt", "b.pt", "--landscape", own(), "--method", "linear", "--points", "5") == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    (barrier,) = (words[1] for words in lines if words[0] == "barrier" and words[1] != "above")
+    (loss, again) = (words for words in lines if words[0] == "loss")
+    assert float(loss[1]) == pytest.approx(float(barrier), rel=1e-4)
+    (largest,) = (words[1] for words in lines if words[0] == "maximum")
+    assert float(again[4]) == pytest.approx(float(largest), rel=1e-4)
+    assert not any("straight" in words and "(straight" in words for words in lines)

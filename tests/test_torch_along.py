@@ -58,13 +58,17 @@ def test_losses_and_accuracies_are_the_modules_own(tmp_path: Path) -> None:
     land = TorchLandscape(a, cross_entropy, *TRAIN, batch=25, test=test, buffers="recompute")
     path = ml.find_path(land, land.vector(a), land.vector(b), n_points=7, n_terms=2, steps=3)
     found = land.along(path)
-    assert found.values["loss"] == pytest.approx(path.values, rel=1e-5)
-    for k, point in enumerate(path.points(path.t)):
-        module = land.load(point)
-        for prefix, data in (("", TRAIN), ("test ", TEST)):
-            loss, right = own(module, data)
-            assert found.values[prefix + "loss"][k] == pytest.approx(loss, rel=1e-5)
-            assert found.values[prefix + "accuracy"][k] == pytest.approx(right, abs=1e-12)
+    assert found.t.tolist() == sorted({*path.t, path.maximum_t})
+    assert found.values["loss"][np.isin(found.t, path.t)] == pytest.approx(path.values, rel=1e-5)
+    assert found.values["loss"].max() == pytest.approx(path.maximum, rel=1e-5)
+    straight = path.start + found.t[:, None] * (path.end - path.start)
+    for values, points in ((found.values, path.points(found.t)), (found.line, straight)):
+        for k, point in enumerate(points):
+            module = land.load(point)
+            for prefix, data in (("", TRAIN), ("test ", TEST)):
+                loss, right = own(module, data)
+                assert values[prefix + "loss"][k] == pytest.approx(loss, rel=1e-4)
+                assert values[prefix + "accuracy"][k] == pytest.approx(right, abs=1e-12)
     halfway = land.load(0.5 * (path.start + path.end))
     assert found.average["test loss"] == pytest.approx(own(halfway, TEST)[0], rel=1e-5)
     assert found.average["accuracy"] == pytest.approx(own(halfway, TRAIN)[1], abs=1e-12)
@@ -79,7 +83,29 @@ def test_losses_and_accuracies_are_the_modules_own(tmp_path: Path) -> None:
     assert all(np.array_equal(again.values[name], found.values[name]) for name in found.values)
     assert again.average == found.average
     assert "test accuracy" in str(again)
-    assert len(again.plot().figure.axes) == 2
+    assert all(np.array_equal(again.line[name], found.line[name]) for name in found.line)
+
+
+def test_the_picture_tells_training_from_test_and_the_path_from_the_straight_line() -> None:
+    a = net(0)
+    land = TorchLandscape(a, cross_entropy, *TRAIN, test=TEST, buffers="recompute")
+    path = ml.find_path(land, land.vector(a), land.vector(net(1)), n_points=7, n_terms=2, steps=3)
+    found = land.along(path)
+    losses, accuracies = found.plot().figure.axes
+    assert (losses.get_ylabel(), accuracies.get_ylabel()) == ("loss", "accuracy")
+    looks = {}
+    for panel, name in ((losses, "loss"), (accuracies, "accuracy")):
+        for line in panel.lines:
+            looks[line.get_label()] = (line.get_color(), line.get_marker(), line.get_linestyle())
+            values = found.line if "straight" in line.get_label() else found.values
+            expected = values[("test " if "test" in line.get_label() else "") + name]
+            assert line.get_ydata() == pytest.approx(expected)
+    assert len(set(looks.values())) == 4
+    assert [text.get_text() for text in losses.get_legend().get_texts()] == list(looks)
+    straight = land.along(ml.find_path(land, land.vector(a), land.vector(net(1)), "linear", n_points=7))
+    assert straight.line is straight.values
+    axes = losses.figure.subplots()
+    assert found.plot(axes) is axes
 
 
 def test_the_three_definitions_differ() -> None:

@@ -15,7 +15,7 @@ import torch
 
 from ..landscape import LandscapeDefaults, LandscapeError, describe_point, read_stack, real_numbers
 from .torch_align import aligned
-from .torch_along import LOSS, TEST, AlongPath, check_metrics, usual_metrics
+from .torch_along import LOSS, TEST, AlongPath, check_metrics, measured_along, usual_metrics
 from .torch_buffers import Interpolated, Recomputed, counts_batches
 from .torch_coordinates import Coordinates, in_single_precision
 from .torch_data import Batches, Samples, joined, read_samples
@@ -38,8 +38,18 @@ from .torch_states import (
 from .torch_trial import Trial, loss_of
 from .torch_workers import Workers
 
+#: How a function that ``--landscape`` names passes the choice.
+MAKE = """\
+In the function that --landscape names, put the choice into what it returns:
+
+    return {"module": module, "loss": loss, "data": data, "buffers": "recompute"}   # or "interpolate\""""
 #: Samples whose outputs prove that an alignment leaves the function unchanged.
 PROOF = 16
+
+
+class OtherBuffers(ValueError):
+    """A checkpoint has other buffers than the landscape's module."""
+
 
 State: TypeAlias = Mapping[str, Any] | torch.nn.Module | str | Path
 
@@ -190,7 +200,11 @@ class TorchLandscape(LandscapeDefaults):
 
     def read(self, file: str | Path) -> np.ndarray:
         """(D,) from a file of a checkpoint, as :meth:`vector` reads it."""
-        return self.vector(file)
+        try:
+            return self.vector(file)
+        except OtherBuffers as error:
+            error.add_note(MAKE)
+            raise
 
     def between(self, *states: State) -> TorchLandscape:
         """The landscape with ``buffers="interpolate"`` whose buffers are linear between some states.
@@ -383,22 +397,17 @@ class TorchLandscape(LandscapeDefaults):
         return {name: np.array([row[name] for row in rows]) for name in rows[0]} if rows else {}
 
     def along(self, path: Any) -> AlongPath:
-        """The loss and the metrics at the sample points of a path, and at the average of its endpoints.
+        """The loss and the metrics along a path and along the straight line, and at the average of its endpoints.
+
+        They are measured at the path's sample points and at its maximum, over training and test data.
 
         Raises
         ------
         LandscapeError
             As for :meth:`measure`.
         """
-        average = 0.5 * (path.start.astype(np.float64) + path.end)
-        found = self.measure(np.concatenate([path.points(path.t), average[None]]))
-        samples = {"n_samples": self._samples.n} | ({} if self._test is None else {"n_test": self._test.samples.n})
-        return AlongPath(
-            np.array(path.t),
-            {name: values[:-1] for name, values in found.items()},
-            {name: float(values[-1]) for name, values in found.items()},
-            samples,
-        )
+        n = {"n_samples": self._samples.n} | ({} if self._test is None else {"n_test": self._test.samples.n})
+        return measured_along(self.measure, path, n)
 
     def _measured(self, x: torch.Tensor) -> dict[str, float]:
         """Losses and metrics at one point (D,)."""
@@ -509,7 +518,8 @@ class TorchLandscape(LandscapeDefaults):
         for kind, found in (("buffers", buffers), ("parameters that are no coordinates", frozen)):
             others = [n for n, t in found.items() if not (counts_batches(n) or n in free or same(n, t))]
             if others:
-                raise ValueError(
+                refusal = OtherBuffers if kind == "buffers" else ValueError
+                raise refusal(
                     f"{what} has other {kind} than the landscape: {listed(others)}. With the landscape's the loss "
                     f"would be another than its own. {self._advice(kind, others)}"
                 )

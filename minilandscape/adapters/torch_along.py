@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
+from ..drawing import PATH, SADDLE, value_scale
 from ..files import read_result, write_result
 
 #: The loss among the quantities of a data set, and what is put before the names of the test set's.
 LOSS, TEST = "loss", "test "
+#: What stands before the names of quantities along the path, and along the straight line, in a file.
+_VALUES, _LINE = "values ", "line "
+#: A path that leaves the straight line by no more than this part of its length is that line.
+SAME = 1e-6
 
 
 @dataclass(frozen=True)
@@ -45,12 +50,14 @@ class Barriers:
 
 @dataclass(frozen=True)
 class AlongPath:
-    """Quantities along a path.
+    """Quantities along a path and along the straight line between its endpoints.
+
+    Returned by :meth:`TorchLandscape.along <minilandscape.adapters.torch.TorchLandscape.along>`.
 
     Attributes
     ----------
     t
-        (M,), the path's sample points.
+        (M,): the path's sample points, and the place of its maximum.
     values
         (M,) each, by name: ``"loss"`` and the metrics over the training data, ``"test loss"`` and so on over the test
         data.
@@ -58,15 +65,40 @@ class AlongPath:
         The same at the average of the endpoints, (a + b) / 2, halfway along the straight line.
     metadata
         How many samples there are.
+    line
+        (M,) each, by name: the same along the straight line, at t.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import minilandscape as ml
+    >>> from minilandscape.adapters.torch import TorchLandscape
+    >>> x = torch.linspace(-1, 1, 20)[:, None]
+    >>> land = TorchLandscape(torch.nn.Linear(1, 1), torch.nn.functional.mse_loss, x, 2 * x, test=(x[:5], 2 * x[:5]))
+    >>> found = land.along(ml.find_path(land, [1.0, 0.0], [3.0, 0.0], "linear", n_points=5))
+    >>> list(found.values), round(found.average["test loss"], 6)
+    (['loss', 'test loss'], 0.0)
     """
 
     t: np.ndarray
     values: dict[str, np.ndarray]
     average: dict[str, float]
     metadata: dict[str, Any] = field(default_factory=dict)
+    line: dict[str, np.ndarray] = field(default_factory=dict)
 
     def barriers(self, name: str = LOSS) -> Barriers:
-        """The barrier of a quantity; ValueError where there is none of that name."""
+        """Compute the barrier of a quantity by three definitions.
+
+        Parameters
+        ----------
+        name
+            The quantity, such as ``"test loss"``.
+
+        Raises
+        ------
+        ValueError
+            If there is none of that name.
+        """
         if name not in self.values:
             raise ValueError(f"there is no {name!r}; expected one of {', '.join(self.values)}")
         return Barriers.of(self.t, self.values[name])
@@ -81,41 +113,83 @@ class AlongPath:
         return "\n".join(lines)
 
     def plot(self, axes: Any = None) -> Any:
-        """Draws losses on the left and metrics on the right axis, on new axes if None; returns the left ones."""
+        """Draw each quantity on a panel of its own, over training and test data, with that along the straight line.
+
+        Parameters
+        ----------
+        axes
+            Matplotlib axes, on which the losses alone are drawn; None makes a figure with a panel for each quantity.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            Those of the losses.
+        """
+        quantities = [LOSS] if axes is not None else list(dict.fromkeys(n.removeprefix(TEST) for n in self.values))
         if axes is None:
             from matplotlib.figure import Figure
 
-            axes = Figure(figsize=(6.6, 4), layout="constrained").subplots()
-        losses = [name for name in self.values if name.removeprefix(TEST) == LOSS]
-        others = [name for name in self.values if name not in losses]
-        right = axes.twinx() if others else axes
-        lines = []
-        for side, names, colour, mark in ((axes, losses, "tab:blue", "."), (right, others, "tab:orange", "^")):
-            for k, name in enumerate(names):
-                style = "--" if name.startswith(TEST) else "-"
-                shade = 1.0 if len(names) < 3 else 1 - 0.6 * (k // 2) / ((len(names) + 1) // 2)
-                lines += side.plot(self.t, self.values[name], style, color=colour, alpha=shade, label=name)
-                side.plot(0.5, self.average[name], mark, color=colour, ms=8, mfc="none")
-        axes.set(xlabel="t", ylabel="loss")
-        if others:
-            right.set_ylabel(", ".join(dict.fromkeys(name.removeprefix(TEST) for name in others)))
-        hollow = axes.plot([], [], "o", color="0.4", mfc="none", label="average of the endpoints")
-        above: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 3}
-        axes.legend(handles=[*lines, *hollow], frameon=False, fontsize="small", **above)
-        return axes
+            figure = Figure(figsize=(6.4, 1.4 + 2.2 * len(quantities)), layout="constrained")
+            panels = list(figure.subplots(len(quantities), sharex=True, squeeze=False)[:, 0])
+        else:
+            panels = [axes]
+        for panel, quantity in zip(panels, quantities, strict=True):
+            self._draw(panel, quantity)
+        panels[-1].set_xlabel("position along the path, t")
+        above: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 4}
+        panels[0].legend(frameon=False, fontsize="small", **above)
+        return panels[0]
+
+    def _draw(self, axes: Any, quantity: str) -> None:
+        """Draw a quantity over both data sets."""
+        shown: list[Any] = []
+        for prefix, data, colour, mark in (("", "training", PATH, "o"), (TEST, "test", SADDLE, "s")):
+            name = prefix + quantity
+            if name not in self.values:
+                continue
+            shown += [self.values[name], self.line.get(name, [])]
+            axes.plot(self.t, self.values[name], "-", marker=mark, ms=3.5, color=colour, label=f"{data}, path")
+            if name in self.line:
+                axes.plot(self.t, self.line[name], "--", color=colour, lw=1.2, label=f"{data}, straight line")
+        axes.set_ylabel(quantity)
+        value_scale(axes, np.concatenate(shown))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes an ``.npz`` that :func:`load_along` reads."""
-        arrays = {"t": self.t} | {f"values {name}": values for name, values in self.values.items()}
+        """Write an ``.npz`` that :func:`load_along` reads."""
+        arrays = {"t": self.t}
+        for kind, quantities in ((_VALUES, self.values), (_LINE, self.line)):
+            arrays |= {kind + name: values for name, values in quantities.items()}
         write_result(path, "along", arrays, {"average": self.average, "metadata": self.metadata})
 
 
 def load_along(path: str | os.PathLike[str]) -> AlongPath:
-    """Reads what :meth:`AlongPath.save` wrote; ValueError names the file where it is damaged."""
+    """Read what :meth:`AlongPath.save` wrote; ValueError names the file where it is damaged."""
     arrays, document = read_result(path, "along")
-    average: dict[str, float] = document["average"]
-    values = {name: arrays[f"values {name}"] for name in average}
-    return AlongPath(arrays["t"], values, average, document["metadata"])
+    values, line = (
+        {name.removeprefix(kind): array for name, array in arrays.items() if name.startswith(kind)}
+        for kind in (_VALUES, _LINE)
+    )
+    return AlongPath(arrays["t"], values, document["average"], document["metadata"], line)
+
+
+def measured_along(measure: Callable[[np.ndarray], dict[str, np.ndarray]], path: Any, n: dict[str, int]) -> AlongPath:
+    """Measure quantities along a path and along the straight line, of which the path may be one.
+
+    Parameters
+    ----------
+    measure
+        Quantities by name, (P,) each, at points (P, D).
+    n
+        Numbers of samples by name.
+    """
+    t = np.unique(path.t if np.isnan(path.maximum_t) else np.append(path.t, path.maximum_t))
+    start, chord = path.start.astype(np.float64), path.end.astype(np.float64) - path.start
+    points, straight = path.points(t), start + t[:, None] * chord
+    is_straight = bool(np.abs(points - straight).max() <= SAME * np.linalg.norm(chord))
+    found = measure(np.concatenate([points, (start + 0.5 * chord)[None], *([] if is_straight else [straight])]))
+    values = {name: v[: len(t)] for name, v in found.items()}
+    line = values if is_straight else {name: v[len(t) + 1 :] for name, v in found.items()}
+    return AlongPath(t, values, {name: float(v[len(t)]) for name, v in found.items()}, dict(n), line)
 
 
 def accuracy(outputs: Any, targets: Any) -> float:

@@ -40,11 +40,13 @@ def path_rows(path: Path, advice: str | None) -> list[Row]:
     counts, iterations = path.evaluations, count(len(path.history["height"]) - 1, "iteration")
     quantity, unit = path.metadata.get("quantity", "value"), path.metadata.get("value_unit", "")
     higher, values = max(path.height_ends), path.values
-    straight = f"straight line {number(path.height_linear - higher)}"
+    # Of the straight line itself there is one number: its maximum.
+    straight = path.reason == Ending.STRAIGHT_LINE
+    line = "" if straight else f" (straight line {number(path.height_linear - higher)})"
     place = "" if np.isnan(path.maximum_t) else f"at t = {path.maximum_t:.3f}"
     distance = float(np.linalg.norm(path.end.astype(np.float64) - path.start))
     rows = [
-        ("barrier", _with_unit(number(path.barrier), unit), f"above the higher endpoint ({straight})"),
+        ("barrier", _with_unit(number(path.barrier), unit), f"above the higher endpoint{line}"),
         ("maximum", aligned(path.maximum, values), place),
     ]
     if path.metadata.get("objective") == "sum":
@@ -55,7 +57,7 @@ def path_rows(path: Path, advice: str | None) -> list[Row]:
         (
             "path length",
             _with_unit(number(path.length, 3), path.metadata.get("length_unit", "")),
-            f"(straight line {number(distance, 3)})",
+            "" if straight else f"(straight line {number(distance, 3)})",
         ),
     ]
     if path.converged:
