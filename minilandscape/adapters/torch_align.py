@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from .torch_axes import Axes, given_axes, traced_axes
+from .torch_axes import given_axes, traced_axes
 from .torch_data import arguments, leaves, mapped
+from .torch_groups import Axes
 
 #: Rounds over all groups at most.
 ROUNDS = 100

@@ -133,28 +133,17 @@ def read_samples(inputs: Any, targets: Any, device: torch.device, half: bool = F
     ValueError
         If they do not fit together, lie on another device, or change from one reading to the next.
     """
-    if isinstance(inputs, (DataLoader, Dataset)):
+    loaded = isinstance(inputs, (DataLoader, Dataset))
+    if loaded:
         if targets is not None:
             raise ValueError(f"targets are given beside a {type(inputs).__name__}, which holds its own; give one")
         with torch.random.fork_rng(devices=[]):  # iterators draw a seed of their own, and data sets may draw more
             inputs, targets = _split(_items(inputs))
-        move = True
-    else:
-        move = False
     counts: dict[int, str] = {}
     for name, tree in (("inputs", inputs), ("targets", targets)):
-        tensors = leaves(tree)
-        if not tensors and not (name == "targets" and tree is None):
-            raise TypeError(
-                f"{name} is {type(tree).__name__}; expected a tensor whose first axis counts the samples, a tuple or "
-                "dictionary of such tensors, a Dataset or a DataLoader: torch.as_tensor of an array"
-            )
-        for tensor in tensors:
-            if not tensor.ndim:
-                raise TypeError(f"{name} has a tensor of one number; expected tensors whose first axis counts samples")
-            if tensor.device != device and not move:
-                raise ValueError(f"{name} lie on {tensor.device}, the module on {device}; {name}.to({str(device)!r})")
-            counts.setdefault(len(tensor), name)
+        if name == "inputs" or tree is not None:
+            for n in _counts(name, tree, None if loaded else device):
+                counts.setdefault(n, name)
     if len(counts) > 1:
         both = " and ".join(f"{n} {name}" for n, name in counts.items())
         raise ValueError(f"there are {both}; expected as many of all")
@@ -167,6 +156,22 @@ def read_samples(inputs: Any, targets: Any, device: torch.device, half: bool = F
         return copy.float() if half and copy.dtype in (torch.float16, torch.bfloat16) else copy
 
     return Samples(mapped(own, inputs), mapped(own, targets), n)
+
+
+def _counts(name: str, tree: Any, device: torch.device | None) -> list[int]:
+    """The numbers of samples of the tensors of inputs or targets, which lie on a device unless that is None."""
+    tensors = leaves(tree)
+    if not tensors:
+        raise TypeError(
+            f"{name} is {type(tree).__name__}; expected a tensor whose first axis counts the samples, a tuple or "
+            "dictionary of such tensors, a Dataset or a DataLoader: torch.as_tensor of an array"
+        )
+    for tensor in tensors:
+        if not tensor.ndim:
+            raise TypeError(f"{name} has a tensor of one number; expected tensors whose first axis counts samples")
+        if device is not None and tensor.device != device:
+            raise ValueError(f"{name} lie on {tensor.device}, the module on {device}; {name}.to({str(device)!r})")
+    return [len(tensor) for tensor in tensors]
 
 
 def _split(batch: Any) -> tuple[Any, Any]:
