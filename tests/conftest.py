@@ -101,6 +101,19 @@ def digits(n: int, seed: int) -> Images:
     return Images(images.reshape(n, 784).astype(np.float32), labels.astype(np.int64))
 
 
+@pytest.fixture(autouse=True)
+def _torch_on_one_thread() -> Iterator[None]:
+    """Small tensors gain nothing by PyTorch's threads, which wait for each other on a machine that is busy."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def small_mnist() -> Mnist:
     """300 training and 100 test images that are made, not read."""

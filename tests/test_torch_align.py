@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -22,14 +21,6 @@ from minilandscape.adapters.torch_axes import traced_axes  # noqa: E402
 N = 20
 IMAGES, SEQUENCES = torch.randn(N, 1, 8, 8), torch.randint(0, 11, (N, 5))
 Y = torch.arange(N) % 3
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Residual(nn.Module):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +24,6 @@ GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(N, 4, generator=GENERATOR)
 Y = (X[:, 0] * X[:, 1] > 0).long() + (X[:, 2] > 1).long()
 TRAIN, TEST = (X[:60], Y[:60]), (X[60:], Y[60:])
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def net(seed: int) -> nn.Module:

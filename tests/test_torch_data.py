@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,14 +19,6 @@ cross_entropy = nn.functional.cross_entropy
 N = 60
 X = torch.randn(N, 5, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(N) % 3
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def net() -> nn.Module:

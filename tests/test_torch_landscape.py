@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +25,6 @@ N = 120
 GENERATOR = torch.Generator().manual_seed(0)
 X, S = torch.randn(N, 6, generator=GENERATOR), torch.randn(N, 4, 6, generator=GENERATOR)
 Y = torch.randint(0, 3, (N,), generator=GENERATOR)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Small tensors gain nothing by threads, which wait for each other on a machine that is busy."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def plain(seed: int = 0) -> nn.Module:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,14 +18,6 @@ from minilandscape.adapters.torch import TorchLandscape  # noqa: E402
 
 N = 24
 X, Y = torch.randn(N, 3, 4, generator=torch.Generator().manual_seed(0)), torch.arange(N) % 2
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Recurrent(nn.Module):
