@@ -16,11 +16,17 @@ from minilandscape.display import nearest
 WORDS = "--calculator-options"
 
 
+class UsageError(ValueError):
+    """Options that do not go together; exit code 2."""
+
+
 def spread_options(arguments: Iterable[str]) -> list[str]:
     """The arguments with ``--calculator-options`` before each K=V that follows it."""
     spread: list[str] = []
     following = False
     for argument in arguments:
+        if following and (argument.startswith("=") or argument.endswith("=")):
+            raise UsageError(f"{WORDS} expects NAME=VALUE without spaces, as charge=1")
         if following and "=" in argument and not argument.startswith("-") and spread[-1] != WORDS:
             spread.append(WORDS)
         else:
@@ -41,10 +47,6 @@ def replace_parameter(called: Command, like: Command, name: str, options: Iterab
     parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
     called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return called
-
-
-class UsageError(ValueError):
-    """Options that do not go together; exit code 2."""
 
 
 @contextmanager

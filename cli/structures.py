@@ -11,7 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from .hints import CHECKPOINTS
+from minilandscape.display import nearest
+
+from .hints import CHECKPOINTS, file_is_missing
 from .lines import print_lines
 from .options import STRUCTURES, UsageError, file_and_row, refuse_given
 from .output import check_outputs, check_pictures, note, print_json, progress_bar, save_figure, wrote
@@ -157,6 +159,7 @@ class Structures:
         from minilandscape.adapters.ase_barrier import BarrierInterrupted
         from minilandscape.adapters.ase_calculators import named_calculator, options_of
         from minilandscape.adapters.ase_start import KINDS
+        from minilandscape.landscape import LandscapeError
 
         start, end = read_structure(self.start), read_structure(self.end)
         initial = self.images if self._band is None else read_images(self._band, KINDS)
@@ -178,6 +181,9 @@ class Structures:
         except BarrierInterrupted as stopped:
             _keep(stopped.ends, out)
             raise
+        except LandscapeError as failed:
+            given = f"; --calculator-options are {' '.join(self.options)}" if self.options else ""
+            raise ValueError(f"{failed}{given}") from failed
 
 
 def check_structures(context: typer.Context) -> bool:
@@ -230,7 +236,9 @@ def read_structure(name: str) -> Any:
 def read_images(name: str, kinds: Sequence[str]) -> list[Any]:
     """The structures of FILE, all of them, or FILE@SLICE; a word that is no file may have been meant for a kind."""
     if not Path(name).suffix and "@" not in name and not Path(name).exists():
-        raise ValueError(f"--images is {name}; expected a file that ASE reads, or {', '.join(kinds)}")
+        raise ValueError(
+            f"--images is {name!r}{nearest(name, kinds)}; expected a file that ASE reads, or {', '.join(kinds)}"
+        )
     found = _read(name, ":")
     return list(found) if isinstance(found, list) else [found]
 
@@ -238,13 +246,16 @@ def read_images(name: str, kinds: Sequence[str]) -> list[Any]:
 def _read(name: str, default: Any) -> Any:
     """What ASE reads of a file; ValueError in one line where it cannot."""
     from ase.io import read
+    from ase.io.formats import UnknownFileTypeError
 
     file, index = _file_and_index(name)
-    path = Path(file)
-    if path.is_dir() or not path.exists():
-        raise ValueError(f"{file} is {'a folder' if path.is_dir() else 'missing'}; expected a file that ASE reads")
+    _check_file(file)
     try:
         return read(file, index=default if index is None else index)
+    except UnknownFileTypeError:
+        raise ValueError(
+            f"ASE does not know the format of {file}; expected a name that says it, such as .xyz, .traj, .cif or POSCAR"
+        ) from None
     except Exception as error:  # the readers of a hundred formats raise anything
         if index is not None and (n := _number_of_structures(file)):
             raise ValueError(
@@ -252,6 +263,19 @@ def _read(name: str, default: Any) -> Any:
             ) from None
         why = " ".join(str(error).split())
         raise ValueError(f"{file} cannot be read by ASE: {type(error).__name__}{': ' * bool(why)}{why}") from error
+
+
+def _check_file(file: str) -> None:
+    """That there is such a file, which holds something; an @ that is followed by no index is named."""
+    path, (head, _, tail) = Path(file), file.rpartition("@")
+    if head and not path.exists() and Path(head).is_file():
+        raise ValueError(f"{file}: {tail!r} is no index; expected a number, as {head}@0, or a slice, as {head}@-7:")
+    if path.is_dir():
+        raise ValueError(f"{file} is a folder; expected a file that ASE reads")
+    if not path.exists():
+        raise file_is_missing(file)
+    if not path.stat().st_size:
+        raise ValueError(f"{file} is empty; expected a file that ASE reads")
 
 
 def _number_of_structures(file: str) -> int:

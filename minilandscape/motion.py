@@ -107,7 +107,9 @@ def _superposed(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
     middle = a.reshape(-1, 3).mean(axis=0)
     p, q = a.reshape(-1, 3) - middle, b.reshape(-1, 3) - b.reshape(-1, 3).mean(axis=0)
-    size = float(np.abs(p).max()) or 1.0
+    if not (p.any() and q.any()):  # one atom, or all at one point
+        return (q + middle).ravel()
+    size = float(np.abs(p).max())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # for atoms on a line, any rotation about it is optimal
         rotation, _ = Rotation.align_vectors(p / size, q / size)

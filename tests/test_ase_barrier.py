@@ -18,6 +18,7 @@ from ase import Atoms  # noqa: E402
 from ase.build import add_adsorbate, bulk, fcc100  # noqa: E402
 from ase.calculators.calculator import Calculator, all_changes  # noqa: E402
 from ase.calculators.emt import EMT  # noqa: E402
+from ase.calculators.lj import LennardJones  # noqa: E402
 from ase.constraints import FixAtoms, FixBondLengths, FixCartesian  # noqa: E402
 from ase.geometry import find_mic  # noqa: E402
 from ase.io import read, write  # noqa: E402
@@ -498,11 +499,32 @@ def test_ends_that_are_no_two_minima_are_refused() -> None:
         barrier(start, start, EMT, relax=False)
     with pytest.raises(ValueError, match="is Al9, the end Al8; expected the same atoms"):
         barrier(start, end[:-1], EMT)
+    with pytest.raises(ValueError, match=r"expected the same atoms: 1 Al more at the start, 1 Cu more at the end"):
+        barrier(start, end[:-1] + Atoms("Cu", [[0, 0, 9.0]]), EMT)
+    wider, turned, open_ = end.copy(), end.copy(), end.copy()
+    wider.cell[0] *= 1.1
+    turned.rotate(10, "z", rotate_cell=True)
+    open_.pbc = [True, False, False]
+    with pytest.raises(ValueError, match=r"the lengths and angles 5\.728, .*, that of the end 6\.3, 5\.7"):
+        barrier(start, wider, EMT)
+    with pytest.raises(ValueError, match=r"90 \(one is turned\); expected one cell"):
+        barrier(start, turned, EMT)
+    with pytest.raises(ValueError, match="the start is periodic along ab, the end along a; expected the same"):
+        barrier(start, open_, EMT)
+    with pytest.raises(ValueError, match="start and end are one structure"):
+        barrier(Atoms("Al"), Atoms("Al", [[1.0, 0, 0]]), EMT)
     with pytest.raises(ValueError, match="4 atoms of the start are frozen, 0 of the end"):
         barrier(start, Atoms(end, constraint=[]), EMT)
     for atoms in (start, end):
         atoms.set_constraint(FixBondLengths([[0, 1]]))
     with pytest.raises(ValueError, match="the atoms of the start have a constraint FixBondLengths; expected FixAtoms"):
+        barrier(start, end, EMT)
+
+
+def test_forces_that_are_left_after_a_relaxation_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minilandscape.adapters.ase_ends.MOST_STEPS", 0)
+    start, end = (Atoms("Al2", [[0, 0, 0], [0, 0, z]]) for z in (2, 3))
+    with pytest.raises(ValueError, match=r"forces of 4\.\d+ eV/Å after 0 steps; expected 0\.01, a fifth of fmax: give"):
         barrier(start, end, EMT)
 
 
@@ -582,6 +604,66 @@ def test_a_calculator_that_fails_is_one_sentence(
     assert "Xe" in capsys.readouterr().err
 
 
+def test_files_that_do_not_do_are_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is wrong with a file, an index or an option is said, and what was meant."""
+    monkeypatch.chdir(tmp_path)
+    start, end = hop()
+    write("a.traj", start)
+    write("b.traj", [start, end])
+    Path("empty.xyz").touch()
+    Path("note.txt").write_text("hello")
+    Path("mixed.cif").write_text(
+        "data_x\n_cell_length_a 4\n_cell_length_b 4\n_cell_length_c 4\n_cell_angle_alpha 90\n_cell_angle_beta 90\n"
+        "_cell_angle_gamma 90\n_symmetry_space_group_name_H-M 'P 1'\nloop_\n_atom_site_label\n_atom_site_type_symbol\n"
+        "_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\n_atom_site_occupancy\n"
+        "Cu1 Cu 0 0 0 0.75\nAu1 Au 0 0 0 0.25\nCu2 Cu 0.5 0.5 0 1\n"
+    )
+    for first, second, more, said in (
+        ("a.traj", "bb.traj", (), "bb.traj does not exist (did you mean b.traj?)"),
+        ("a.traj", ".", (), ". is a folder; expected a file that ASE reads"),
+        ("a.traj", "b.traj@last", (), "b.traj@last: 'last' is no index; expected a number, as b.traj@0"),
+        ("a.traj", "b.traj@2", (), "b.traj holds 2 structures, counted from 0; there is no @2"),
+        ("a.traj", "b.traj@:", (), "b.traj@: names 2 structures; expected one, as b.traj@0"),
+        ("a.traj", "empty.xyz", (), "empty.xyz is empty; expected a file that ASE reads"),
+        ("note.txt", "b.traj", (), "ASE does not know the format of note.txt; expected a name that says it"),
+        ("mixed.cif", "mixed.cif@0", (), "the start has sites of partial occupancy: 0.75 Cu, 0.25 Au at site 0; expec"),
+        ("a.traj", "b.traj", ("--images", "idp"), "--images is 'idp' (did you mean idpp?); expected a file"),
+        ("a.traj", "b.traj", ("--images", "c.traj"), "c.traj does not exist (did you mean "),
+    ):
+        assert run("connect", first, second, "--calculator", "emt", *more) == 1
+        assert said in capsys.readouterr().err.splitlines()[-1]
+    options = ("--calculator", "emt", "--calculator-options")
+    assert run("connect", "a.traj", "b.traj", *options, "asap_cutof=1") == 1
+    assert "has no option 'asap_cutof' (did you mean asap_cutoff?)" in capsys.readouterr().err
+    for spaced in (("asap_cutoff", "=", "1"), ("asap_cutoff=", "1")):
+        assert run("connect", "a.traj", "b.traj", *options, *spaced) == 2
+        assert "expects NAME=VALUE without spaces, as charge=1" in capsys.readouterr().err
+    Path("picky.py").write_text(
+        "from ase.calculators.emt import EMT\n\n\nclass Picky(EMT):\n    default_parameters = {'charge': 0}\n\n"
+        "    def calculate(self, *_):\n        raise TypeError('must be real number, not str')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert run("connect", "a.traj", "b.traj", "--calculator", "picky:Picky", "--calculator-options", "charge=x") == 1
+    assert capsys.readouterr().err.splitlines()[-1].endswith("not str; --calculator-options are charge=x")
+
+
+def test_a_charge_that_a_file_says_and_a_calculator_does_not_read() -> None:
+    from minilandscape.adapters.ase_calculators import what_to_know
+
+    class Charged(EMT):
+        default_parameters: ClassVar = {"charge": None, "multiplicity": None}
+
+    plain, cation = hop()[0], hop()[0]
+    cation.info.update(charge=1, multiplicity=1, name="cation")
+    assert what_to_know(Charged(), plain, plain) == []
+    (said,) = what_to_know(Charged(), cation, cation)
+    assert said.startswith("the files say charge=1, which Charged does not read: give --calculator-options charge=1")
+    assert what_to_know(Charged(charge=1), cation, cation) == []
+    assert what_to_know(EMT(), cation, cation) == []
+
+
 def test_what_a_calculator_prints_is_no_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -644,15 +726,19 @@ def test_options_of_a_calculator() -> None:
 
 def test_emt_is_a_potential_of_metals() -> None:
     """What ASE's documentation says of its parameters for H, C, N and O is said where they are used."""
-    from minilandscape.adapters.ase_calculators import what_is_rough
+    from minilandscape.adapters.ase_calculators import what_to_know
 
     class Mine(EMT):
         pass
 
-    assert what_is_rough(EMT(), hop()[0]) == []
-    assert what_is_rough(Springs(), Atoms("CO")) == []
-    (said,) = what_is_rough(Mine(), Atoms("PtOCH"))
+    aluminium, organic = hop()[0], Atoms("PtOCH")
+    assert what_to_know(EMT(), aluminium, aluminium) == []
+    assert what_to_know(Springs(), organic, organic) == []
+    (said,) = what_to_know(Mine(), organic, organic)
     assert "its parameters for H, C, O are not for any serious use" in said
+    assert what_to_know(LennardJones(), aluminium, aluminium) == []
+    (said,) = what_to_know(LennardJones(), organic, organic)
+    assert said.endswith("does not tell Pt, O, C, H apart")
     start, end = hop()
     for atoms in (start, end):
         atoms.symbols[-1] = "N"

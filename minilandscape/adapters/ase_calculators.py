@@ -14,6 +14,7 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.calculator import Calculator, FileIOCalculator, get_calculator_class
 from ase.calculators.emt import EMT
+from ase.calculators.lj import LennardJones
 
 from ..display import nearest
 
@@ -90,7 +91,8 @@ def _meant(name: str) -> str:
     try:
         found = get_calculator_class(name.lower())
     except Exception:  # what it imports may be missing, or raise anything
-        return nearest(name, SHORT)
+        part = [f" (did you mean {short}?)" for short in SHORT if len(name) > 2 and name.lower() in short]
+        return part[0] if part else nearest(name, SHORT)
     return f" (did you mean {found.__module__}:{found.__qualname__}?)"
 
 
@@ -105,15 +107,40 @@ def _instead(name: str, spec: str, missing: str) -> str:
     return nearest(spec, [*here, *(known for known, _ in SHORT.values())])
 
 
-def what_is_rough(calculator: Any, atoms: Atoms) -> list[str]:
-    """Remark on elements that a calculator computes without a claim to be right."""
+def what_to_know(calculator: Any, start: Atoms, end: Atoms) -> list[str]:
+    """Remark on what a calculator computes without a claim to be right, and on a charge or spin that it does not read.
+
+    A calculator with an option for charge or multiplicity takes these from there, or from the initial charges and
+    moments, and not from what files say of the whole (``atoms.info``).
+    """
+    return [*_rough(calculator, start), *_not_read(calculator, start, end)]
+
+
+def _rough(calculator: Any, atoms: Atoms) -> list[str]:
     rough = [symbol for symbol in ROUGH if symbol in atoms.symbols]
-    if not (rough and isinstance(calculator, EMT)):
-        return []
-    return [
-        f"EMT is a potential of metals: its parameters for {', '.join(rough)} are not for any serious use, as ASE's "
-        "documentation says; take the numbers for a test"
-    ]
+    if rough and isinstance(calculator, EMT):
+        return [
+            f"EMT is a potential of metals: its parameters for {', '.join(rough)} are not for any serious use, as "
+            "ASE's documentation says; take the numbers for a test"
+        ]
+    elements = dict.fromkeys(atoms.symbols)
+    if len(elements) > 1 and isinstance(calculator, LennardJones):
+        return [f"LennardJones has one epsilon and one sigma: it does not tell {', '.join(elements)} apart"]
+    return []
+
+
+def _not_read(calculator: Any, start: Atoms, end: Atoms) -> list[str]:
+    parameters = getattr(calculator, "parameters", {})
+    said = []
+    for name, alone in (("charge", 0), ("multiplicity", 1)):
+        found = {value for atoms in (start, end) if (value := atoms.info.get(name, alone)) != alone}
+        if found and name in parameters and parameters[name] is None:
+            value = found.pop()
+            said.append(
+                f"the files say {name}={value}, which {type(calculator).__name__} does not read: give "
+                f"--calculator-options {name}={value} ({name}={value} where the calculator is made)"
+            )
+    return said
 
 
 def _check_options(name: str, made: Any, options: dict[str, Any]) -> None:
@@ -131,7 +158,9 @@ def _check_options(name: str, made: Any, options: dict[str, Any]) -> None:
     for key in options:
         if key not in known and made.default_parameters:
             own = ", ".join(made.default_parameters)
-            raise ValueError(f"calculator {name}: {made.__name__} has no option {key!r}; expected one of {own}")
+            raise ValueError(
+                f"calculator {name}: {made.__name__} has no option {key!r}{nearest(key, known)}; expected one of {own}"
+            )
 
 
 def options_of(words: Iterable[str]) -> dict[str, Any]:

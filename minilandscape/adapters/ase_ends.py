@@ -56,9 +56,10 @@ def relaxed(
     except LandscapeError as error:
         raise LandscapeError(f"the {name} could not be relaxed: {error}", error.point) from error
     if not done:
+        left = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
         raise ValueError(
-            f"the {name} is not relaxed to {fmax:g} eV/Å after {MOST_STEPS} steps; relax it with another optimiser, "
-            "and give --no-relax (relax=False)"
+            f"the {name} has forces of {left:.2g} eV/Å after {MOST_STEPS} steps; expected {fmax:g}, a fifth of fmax: "
+            "give a larger one, or relax it with another optimiser and give --no-relax (relax=False)"
         )
     energy = atoms.get_potential_energy()
     calls = land.evaluations.gradients - counted

@@ -22,7 +22,7 @@ from ..motion import moved_near
 from ..paths import Ending, Path
 from .ase_constraints import constraints_of, free_components, zero_modes
 from .ase_start import start_path
-from .ase_states import SAME, kinds_of, refuse_another_state
+from .ase_states import SAME, kinds_of, refuse_another_state, refuse_partial_occupancy
 from .ase_workers import Calculators, energy_of_the_forces
 
 
@@ -49,8 +49,8 @@ class AseLandscape(FunctionLandscape):
     Raises
     ------
     ValueError
-        If there is no calculator, a constraint does not hold Cartesian components, or there are workers and one
-        calculator.
+        If there is no calculator, a constraint does not hold Cartesian components, sites are occupied in part, or there
+        are workers and one calculator.
 
     Attributes
     ----------
@@ -93,6 +93,7 @@ class AseLandscape(FunctionLandscape):
             )
         if workers > 1 and not makes:
             raise ValueError("calculators are not thread-safe: give a function that makes one for each worker")
+        refuse_partial_occupancy(atoms, "the structure")
         self._components = free_components(atoms)
         if not self._components.any():
             raise ValueError(f"of {len(atoms)} atoms {len(atoms)} are frozen; expected at least one that is free")

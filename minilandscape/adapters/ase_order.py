@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from ase.data import chemical_symbols
 from ase.geometry import find_mic
 
 from .ase_constraints import constraints_of, free_components
-from .ase_states import carried, classes, counted, differ
+from .ase_states import SAME, carried, classes, counted, differ, refuse_partial_occupancy
 
 #: What atoms carry, by name: of the start and of the end.
 States = dict[str, tuple[np.ndarray, np.ndarray]]
@@ -51,9 +52,9 @@ def same_order(start: Atoms, end: Atoms, match: bool) -> Ordered:
     for name, atoms in (("start", start), ("end", end)):
         if not isinstance(atoms, Atoms):
             raise TypeError(f"{name} is {type(atoms).__name__}; expected one ase.Atoms")
-    if sorted(start.numbers) != sorted(end.numbers):
-        formulas = f"the start is {start.get_chemical_formula()}, the end {end.get_chemical_formula()}"
-        raise ValueError(f"{formulas}; expected the same atoms")
+        refuse_partial_occupancy(atoms, f"the {name}")
+    _refuse_other_atoms(start, end)
+    _refuse_another_cell(start, end)
     ours, theirs = free_components(start, "the atoms of the start"), free_components(end, "the atoms of the end")
     held = [int((~free).all(axis=1).sum()) for free in (ours, theirs)]
     if held[0] != held[1]:
@@ -67,6 +68,37 @@ def same_order(start: Atoms, end: Atoms, match: bool) -> Ordered:
     if (ours != theirs).any():
         raise ValueError("other atoms are held at the end than at the start; matching would pair them by place")
     return Ordered(end)
+
+
+def _refuse_other_atoms(start: Atoms, end: Atoms) -> None:
+    ours, theirs = Counter(start.symbols), Counter(end.symbols)
+    if ours == theirs:
+        return
+    more = [
+        f"{n} {symbol} more at the {name}"
+        for name, counts in (("start", ours - theirs), ("end", theirs - ours))
+        for symbol, n in counts.items()
+    ]
+    formulas = f"the start is {start.get_chemical_formula()}, the end {end.get_chemical_formula()}"
+    raise ValueError(f"{formulas}; expected the same atoms: {', '.join(more)}")
+
+
+def _refuse_another_cell(start: Atoms, end: Atoms) -> None:
+    if (start.pbc != end.pbc).any():
+        directions = [
+            "".join(axis for axis, pbc in zip("abc", atoms.pbc, strict=True) if pbc) or "nothing"
+            for atoms in (start, end)
+        ]
+        raise ValueError(
+            f"the start is periodic along {directions[0]}, the end along {directions[1]}; expected the same"
+        )
+    if (np.abs(start.cell - end.cell)[start.pbc] > SAME).any():
+        cells = [", ".join(f"{number:.4g}" for number in atoms.cell.cellpar()) for atoms in (start, end)]
+        turned = " (one is turned)" * (cells[0] == cells[1])
+        raise ValueError(
+            f"the cell of the start has the lengths and angles {cells[0]}, that of the end {cells[1]}{turned}; "
+            "expected one cell: relax both structures in it"
+        )
 
 
 def _matched(start: Atoms, ours: np.ndarray, end: Atoms, theirs: np.ndarray) -> Ordered:

@@ -14,7 +14,7 @@ from ..connect import Connection, find_saddle
 from ..landscape import LandscapeError
 from ..motion import moved_near
 from .ase_barrier import Barrier, BarrierInterrupted
-from .ase_calculators import what_is_rough
+from .ase_calculators import what_to_know
 from .ase_ends import (
     TOGETHER,
     aligned,
@@ -59,7 +59,7 @@ def search(landscape: Callable[[Atoms], AseLandscape], start: Atoms, end: Atoms,
     land, end = landscape(start), ordered.atoms
     if ordered.by_tags:
         land.kinds = kinds_of(start, tags=True)
-    remarks += what_is_rough(land.calculator, start)
+    remarks += what_to_know(land.calculator, start, end)
     ends, request, did = _ends(land, start, end, request)
     remarks += did
     calls = {"relaxation": land.evaluations.gradients}
@@ -107,7 +107,11 @@ def _ends(
     land: AseLandscape, start: Atoms, end: Atoms, request: Request
 ) -> tuple[tuple[np.ndarray, np.ndarray], Request, list[str]]:
     """Both ends as points, relaxed, what is asked for now that they are known, and what there is to say of them."""
-    a, b, remarks = land.vector(start), land.vector(end), list[str]()
+    a, remarks = land.vector(start), list[str]()
+    try:
+        b = land.vector(end)
+    except ValueError as error:
+        raise ValueError(f"the end: {error}") from error
     before = farthest(land, a, b, request.match)
     if request.relax:
         a, said = relaxed(land, a, "start", ENDS * request.fmax, request.progress)

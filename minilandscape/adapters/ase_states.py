@@ -58,6 +58,18 @@ def counted(state: np.ndarray) -> str:
     return ", ".join(f"{value} ({n} atom{'s' * (n > 1)})" for value, n in sorted(found.items()))
 
 
+def refuse_partial_occupancy(atoms: Atoms, name: str) -> None:
+    """Raise ValueError where a file has several atoms, or a part of one, on a site: ASE's reader takes one of them."""
+    occupancy = atoms.info.get("occupancy")
+    for site, parts in occupancy.items() if isinstance(occupancy, dict) else ():
+        if len(parts) > 1 or any(part < 1 - SAME for part in parts.values()):
+            mixed = ", ".join(f"{part:g} {symbol}" for symbol, part in parts.items())
+            raise ValueError(
+                f"{name} has sites of partial occupancy: {mixed} at site {site}; expected a structure with one whole "
+                "atom on each, such as an ordered supercell"
+            )
+
+
 def refuse_another_state(atoms: Atoms, ours: Atoms) -> None:
     """Raise ValueError where charges, moments, tags, masses, or charge and spin of the whole differ."""
     advice = "set them to the landscape's, or make another landscape of these atoms"
