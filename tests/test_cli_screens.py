@@ -74,7 +74,7 @@ def run(*arguments: str) -> int:
 
 def test_decimal_points_and_remarks_stand_in_columns() -> None:
     lines = [
-        ("barrier", "67.505", "above the higher endpoint (straight line 120.84)"),
+        ("barrier", "67.505", "above the higher endpoint (straight line at least 120.84)"),
         ("maximum", "-40.6620", "at t = 0.383"),
         ("endpoints", "-146.6995, -108.1667", ""),
         ("path length", "2.61", "(straight line 1.84)"),
@@ -83,7 +83,7 @@ def test_decimal_points_and_remarks_stand_in_columns() -> None:
         ("wrote", "path.npz, path.png", ""),
     ]
     assert text_lines(lines).splitlines() == [
-        "barrier      67.505    above the higher endpoint (straight line 120.84)",
+        "barrier      67.505    above the higher endpoint (straight line at least 120.84)",
         "maximum     -40.6620   at t = 0.383",
         "endpoints  -146.6995, -108.1667",
         "path length   2.61     (straight line 1.84)",
@@ -99,7 +99,7 @@ def test_connect_prints_what_the_path_is(folder: Path, capsys: pytest.CaptureFix
     assert run(*ends, "--out", "path.npz", "--plot", "path.png") == 0
     shown = capsys.readouterr().out
     assert re.fullmatch(
-        r"barrier      67\.50\d    above the higher endpoint \(straight line 1\d\d\.\d\d\)\n"
+        r"barrier      67\.50\d    above the higher endpoint \(straight line at least 1\d\d\.\d\d\)\n"
         r"maximum     -40\.66\d\d   at t = 0\.\d{3}\n"
         r"endpoints  -146\.6995, -108\.1667\n"
         r"path length   2\.\d\d     \(straight line 1\.84\)\n"

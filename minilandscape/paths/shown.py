@@ -40,9 +40,9 @@ def path_rows(path: Path, advice: str | None) -> list[Row]:
     counts, iterations = path.evaluations, count(len(path.history["height"]) - 1, "iteration")
     quantity, unit = path.metadata.get("quantity", "value"), path.metadata.get("value_unit", "")
     higher, values = max(path.height_ends), path.values
-    # Of the straight line itself there is one number: its maximum.
+    # The straight line itself has one number, its maximum; beside a path it is known at the sample points alone.
     straight = path.reason == Ending.STRAIGHT_LINE
-    line = "" if straight else f" (straight line {number(path.height_linear - higher)})"
+    line = "" if straight else f" (straight line at least {number(path.height_linear - higher)})"
     place = "" if np.isnan(path.maximum_t) else f"at t = {path.maximum_t:.3f}"
     distance = float(np.linalg.norm(path.end.astype(np.float64) - path.start))
     rows = [
@@ -106,7 +106,7 @@ def plot_path(path: Path, axes: Any) -> Any:
     top_of_line = path.height_linear - max(path.height_ends)
     labels = [(path.maximum, f"path: barrier {number(path.barrier)}", SADDLE, "^")]
     if line.size:
-        labels.append((path.height_linear, f"straight line: barrier {number(top_of_line)}", STRAIGHT, ""))
+        labels.append((path.height_linear, f"straight line: barrier ≥ {number(top_of_line)}", STRAIGHT, ""))
     labels.append((max(path.height_ends), "higher endpoint", "0.4", ""))
     top = axes.get_ylim()[1]
     label_lines(axes, [(min(y, top), *rest) for y, *rest in labels if not np.isnan(y)])
