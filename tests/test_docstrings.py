@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import doctest
+import importlib
 import inspect
 import re
+from functools import cached_property
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -82,4 +85,43 @@ def test_examples_run(name: str) -> None:
     output: list[str] = []
     for test in finder.find(documented, f"ml.{name}", globs={}):
         runner.run(test, out=output.append)
+    assert not runner.failures, "".join(output)
+
+
+def methods_of(module: str, name: str, bases: tuple[str, ...] = ()) -> list[tuple[str, Any]]:
+    """A public name of an adapter, its methods and properties, and those of its bases; none where it is missing."""
+    try:
+        found = getattr(importlib.import_module(f"minilandscape.adapters.{module}"), name)
+    except ImportError:
+        return []
+    own = [each for each in getattr(found, "__mro__", ()) if each is found or each.__name__ in bases]
+    members = [(f"{name}.{n}", m) for each in own for n, m in vars(each).items() if n[0] != "_"]
+    kinds = (FunctionType, property, cached_property)
+    return [(name, found), *((n, m) for n, m in members if isinstance(m, kinds))]
+
+
+METHODS = dict(
+    methods_of("torch", "TorchLandscape", ("ModuleVectors",))
+    + methods_of("jax", "JaxLandscape")
+    + methods_of("torch", "load_along")
+)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_of_adapters_are_documented_with_examples_that_run(name: str) -> None:
+    documented = METHODS[name]
+    found, lacks = sections(documented), []
+    if inspect.isfunction(documented):
+        described = names_in(found.get("Parameters", []))
+        lacks += [f"the parameter {each}" for each in parameters_of(documented) if each not in described]
+        returns = inspect.signature(documented).return_annotation
+        if returns not in (None, "None") and not (found.get("Returns") or found.get("Yields")):
+            lacks.append("a section Returns")
+        lacks += [] if found.get("Examples") else ["an example"]
+    if not found[""] or not found[""][0].endswith("."):
+        lacks.append("a first line that is a sentence")
+    assert not lacks, f"{name} lacks {'; '.join(lacks)}"
+    runner = doctest.DocTestRunner(verbose=False)
+    output: list[str] = []
+    runner.run(doctest.DocTestParser().get_doctest(documented.__doc__, {}, name, None, 0), out=output.append)
     assert not runner.failures, "".join(output)

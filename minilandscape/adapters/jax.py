@@ -152,7 +152,17 @@ class JaxLandscape(LandscapeDefaults):
         self.forget()
 
     def vector(self, tree: Any = None) -> np.ndarray:
-        """(D,) from a tree of parameters; None takes the one that the landscape was made with.
+        """Read a vector (D,) from a tree of parameters.
+
+        Parameters
+        ----------
+        tree
+            None takes the one that the landscape was made with.
+
+        Returns
+        -------
+        ndarray
+            (D,), the floating arrays in the order of ``jax.tree_util.tree_leaves``.
 
         Raises
         ------
@@ -160,11 +170,45 @@ class JaxLandscape(LandscapeDefaults):
             If its names or shapes are not those of the landscape's tree, or what is no coordinate in it differs.
         TypeError
             If the landscape is of a function of a vector.
+
+        Examples
+        --------
+        >>> import jax.numpy as jnp, numpy as np
+        >>> from minilandscape.adapters.jax import JaxLandscape
+        >>> land = JaxLandscape(lambda p: jnp.sum(p["w"] ** 2), {"w": jnp.ones((2, 2))})
+        >>> land.vector({"w": jnp.arange(4.0).reshape(2, 2)})
+        array([0., 1., 2., 3.], dtype=float32)
         """
         return self._own_tree().vector(tree).astype(self.dtype)
 
     def tree(self, vector: Any) -> Any:
-        """The tree of parameters of a vector (D,), each in the precision that it had."""
+        """Make the tree of parameters of a vector, each array in the precision that it had.
+
+        Parameters
+        ----------
+        vector
+            (D,).
+
+        Returns
+        -------
+        tree
+            With the structure of the landscape's own.
+
+        Raises
+        ------
+        ValueError
+            If the vector has another shape.
+        TypeError
+            If the landscape is of a function of a vector.
+
+        Examples
+        --------
+        >>> import jax.numpy as jnp, numpy as np
+        >>> from minilandscape.adapters.jax import JaxLandscape
+        >>> land = JaxLandscape(lambda p: jnp.sum(p["w"] ** 2), {"w": jnp.ones((2, 2))})
+        >>> land.tree([0, 1, 2, 3])["w"].tolist()
+        [[0.0, 1.0], [2.0, 3.0]]
+        """
         return self._own_tree().filled(read_stack(np.asarray(vector)[None], self.size, self.dtype)[0], exact=False)
 
     def _own_tree(self) -> Tree:
@@ -183,7 +227,21 @@ class JaxLandscape(LandscapeDefaults):
         return np.dtype(jax.numpy.zeros(0).dtype)
 
     def forget(self) -> None:
-        """Drops what was compiled, and with it the numbers that f found outside of its argument."""
+        """Drop what was compiled, and with it the numbers that f found outside of its argument.
+
+        Examples
+        --------
+        >>> import jax.numpy as jnp
+        >>> from minilandscape.adapters.jax import JaxLandscape
+        >>> scale = 1.0
+        >>> land = JaxLandscape(lambda x: scale * jnp.sum(x), size=2)
+        >>> float(land.values([[1.0, 1.0]])[0])
+        2.0
+        >>> scale = 10.0
+        >>> land.forget()
+        >>> float(land.values([[1.0, 1.0]])[0])
+        20.0
+        """
         if hasattr(self._f, "clear_cache"):  # compiled by jax.jit already
             self._f.clear_cache()
         # Functions of their own: JAX keeps what it compiled by function.
@@ -196,18 +254,93 @@ class JaxLandscape(LandscapeDefaults):
         self._products = jax.jit(jax.vmap(product, in_axes=(None, 0)))
 
     def values(self, points: Any) -> np.ndarray:
-        """(P, D) -> (P,)."""
+        """Compute the value at some points.
+
+        Parameters
+        ----------
+        points
+            (P, D).
+
+        Returns
+        -------
+        ndarray
+            (P,), in float64.
+
+        Raises
+        ------
+        LandscapeError
+            If f raises or returns other than one real number; it names the point.
+
+        Examples
+        --------
+        >>> import jax.numpy as jnp, numpy as np
+        >>> from minilandscape.adapters.jax import JaxLandscape
+        >>> land = JaxLandscape(lambda x: jnp.sum(x**2), size=3)
+        >>> land.values(np.ones((2, 3)))
+        array([3., 3.])
+        """
         padded, n = self._padded(points)
         return self._numbers(self._called(self._values, padded), padded, n)
 
     def values_and_gradients(self, points: Any) -> tuple[np.ndarray, np.ndarray]:
-        """(P, D) -> (P,), (P, D)."""
+        """Compute the value and the gradient at some points.
+
+        Parameters
+        ----------
+        points
+            (P, D).
+
+        Returns
+        -------
+        values, gradients : ndarray
+            (P,) in float64, and (P, D) in the landscape's precision.
+
+        Raises
+        ------
+        LandscapeError
+            If f raises or returns other than one real number; it names the point.
+
+        Examples
+        --------
+        >>> import jax.numpy as jnp, numpy as np
+        >>> from minilandscape.adapters.jax import JaxLandscape
+        >>> land = JaxLandscape(lambda x: jnp.sum(x**2), size=3)
+        >>> values, gradients = land.values_and_gradients(np.ones((1, 3)))
+        >>> values.tolist(), gradients.tolist()
+        ([3.0], [[2.0, 2.0, 2.0]])
+        """
         padded, n = self._padded(points)
         values, gradients = self._called(self._both, padded)
         return self._numbers(values, padded, n), np.array(gradients)[:n]
 
     def hessian_products(self, point: Any, vectors: Any) -> np.ndarray:
-        """Exact products with the Hessian at a point, forward over reverse: (D,), (V, D) -> (V, D)."""
+        """Compute exact products of the Hessian at a point with some vectors, forward over reverse.
+
+        Parameters
+        ----------
+        point
+            (D,).
+        vectors
+            (V, D).
+
+        Returns
+        -------
+        ndarray
+            (V, D): H v of each row v.
+
+        Raises
+        ------
+        LandscapeError
+            If f raises; it names the point.
+
+        Examples
+        --------
+        >>> import jax.numpy as jnp, numpy as np
+        >>> from minilandscape.adapters.jax import JaxLandscape
+        >>> land = JaxLandscape(lambda x: jnp.sum(x**2), size=3)
+        >>> land.hessian_products(np.ones(3), np.eye(3)[:1]).tolist()
+        [[2.0, 0.0, 0.0]]
+        """
         x = read_stack(np.asarray(point)[None], self.size, self.dtype)
         padded, n = self._padded(vectors)
         return np.array(self._called(lambda v: self._products(x[0], v), padded, x))[:n]

@@ -5,56 +5,33 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
 
-from ..landscape import LandscapeDefaults, LandscapeError, describe_point, read_stack, real_numbers
-from .torch_align import aligned
-from .torch_along import LOSS, TEST, AlongPath, check_metrics, measured_along, usual_metrics
-from .torch_buffers import Interpolated, Recomputed, counts_batches
+from ..landscape import LandscapeError, describe_point, read_stack
+from .torch_along import AlongPath, load_along, measured_along
+from .torch_buffers import Recomputed
 from .torch_coordinates import Coordinates, in_single_precision
-from .torch_data import Batches, Samples, joined, read_samples
+from .torch_data import Batches, read_samples
 from .torch_evaluate import Evaluation
 from .torch_forward import Forward, differentiable_kernels
 from .torch_kinks import kinks_of
+from .torch_measure import check_metrics, measured
 from .torch_plan import FEW, planned
-from .torch_second import HessianProducts
+from .torch_second import HessianProducts, hessian_of
 from .torch_span import TorchSpan
-from .torch_states import (
-    copied,
-    equal,
-    listed,
-    matched,
-    not_persistent,
-    read_checkpoint,
-    under_keys_of,
-    unwrapped,
-)
-from .torch_trial import Trial, loss_of
+from .torch_states import copied, unwrapped
+from .torch_trial import Trial
+from .torch_vectors import ModuleVectors, State
 from .torch_workers import Workers
 
-#: How a function that ``--landscape`` names passes the choice.
-MAKE = """\
-In the function that --landscape names, put the choice into what it returns:
-
-    return {"module": module, "loss": loss, "data": data, "buffers": "recompute"}   # or "interpolate\""""
-#: Samples whose outputs prove that an alignment leaves the function unchanged.
-PROOF = 16
+__all__ = ["AlongPath", "State", "TorchLandscape", "load_along"]
 
 
-class OtherBuffers(ValueError):
-    """A checkpoint has other buffers than the landscape's module."""
-
-
-State: TypeAlias = Mapping[str, Any] | torch.nn.Module | str | Path
-
-
-class TorchLandscape(LandscapeDefaults):
+class TorchLandscape(ModuleVectors):
     """The loss of a module over data, as a function of its parameters in the order of ``module.named_parameters()``.
 
     Module and data are copied, and a loss that is a module: what happens to them later does not change the landscape.
@@ -193,167 +170,64 @@ class TorchLandscape(LandscapeDefaults):
         what = f", buffers {self._buffers}d" if self._buffers else ""
         return f"<TorchLandscape: {self.size:,} parameters in {self.dtype}, {self._samples.n:,} samples{what}{stay}>"
 
-    @property
-    def interpolates(self) -> bool:
-        """Whether buffers are interpolated; :meth:`between` names the states between which they are."""
-        return self._buffers == "interpolate"
-
-    def read(self, file: str | Path) -> np.ndarray:
-        """(D,) from a file of a checkpoint, as :meth:`vector` reads it."""
-        try:
-            return self.vector(file)
-        except OtherBuffers as error:
-            error.add_note(MAKE)
-            raise
-
-    def between(self, *states: State) -> TorchLandscape:
-        """The landscape with ``buffers="interpolate"`` whose buffers are linear between some states.
-
-        Of one state the buffers are constant. At a state that is one of several the landscape has a kink, since
-        buffers are constant beyond it: take its curvature on the landscape of that state alone.
-
-        Raises
-        ------
-        ValueError
-            As for :meth:`vector`; if the landscape was not made with ``buffers="interpolate"``; or if the states'
-            parameters do not tell them apart.
-        """
-        if self._buffers != "interpolate":
-            raise ValueError(f"buffers is {self._buffers!r}; expected a landscape made with buffers='interpolate'")
-        loaded = [self._loaded(state) for state in states]
-        for k, module in enumerate(loaded):
-            self._refuse_other_constants(f"state {k + 1}", self._frozen_of(module), {})
-        interpolated = Interpolated(
-            np.stack([self._coordinates.flattened(module) for module in loaded]),
-            [dict(module.named_buffers()) for module in loaded],
-            dict(self._module.named_buffers()),
-            torch.zeros(0, dtype=self._coordinates.dtype, device=self._coordinates.device),
-        )
-        other = copy.copy(self)
-        other._evaluation = replace(self._evaluation, interpolated=interpolated)
-        other._second = None
-        return other
-
-    def vector(self, state: State | None = None) -> np.ndarray:
-        """(D,) from a checkpoint; None takes the landscape's own module.
+    def values(self, points: Any) -> np.ndarray:
+        """Compute the loss at some points.
 
         Parameters
         ----------
-        state
-            A ``state_dict``; a dictionary that holds one, beside an optimiser and so on; a file of either, written by
-            ``torch.save`` or safetensors, of which nothing but tensors is read; or a module. Keys may have what
-            DataParallel, torch.compile and Lightning put before them.
-
-        Raises
-        ------
-        ValueError
-            If its keys or shapes are not those of the landscape's module, or if its buffers or its parameters with
-            ``requires_grad=False`` are not the landscape's: no coordinate holds them, and the loss would be another
-            than the state's own.
-        TypeError
-            If it is none of these.
-        """
-        if state is None:
-            return self._coordinates.flattened(self._module)
-        what = f"{state}" if isinstance(state, (str, Path)) else "the state"
-        loaded = self._loaded(state)
-        flat = self._coordinates.flattened(loaded)
-        constants = dict(loaded.named_buffers())
-        if isinstance(state, torch.nn.Module):
-            constants |= not_persistent(unwrapped(state))
-        self._refuse_other_constants(what, self._frozen_of(loaded), constants, self._buffers_at(flat))
-        return flat
-
-    def state_dict(self, vector: Any) -> dict[str, torch.Tensor]:
-        """The whole state of a vector (D,): its parameters, its buffers, and the landscape's other parameters."""
-        return self.load(vector).state_dict()
-
-    def load(self, vector: Any, module: torch.nn.Module | None = None) -> torch.nn.Module:
-        """Put a vector (D,), its buffers and the landscape's other parameters into a module, and return it.
-
-        Parameters
-        ----------
-        vector
-            (D,).
-        module
-            None makes a new one, in evaluation mode; the module that the landscape was made of is never changed. One
-            that is wrapped (DataParallel, torch.compile) is filled inside.
-
-        Raises
-        ------
-        ValueError
-            If the module's keys or shapes are not those of the landscape's module; nothing has then been loaded.
-        """
-        try:
-            flat = real_numbers(vector, self.dtype)
-        except TypeError as error:
-            raise TypeError(f"the vector is {error}; expected ({self.size},) real numbers") from None
-        if flat.shape != (self.size,):
-            raise ValueError(f"the vector has shape {flat.shape}; expected ({self.size},)")
-        filled = copied(self._module)
-        parts = self._coordinates.parts(self._coordinates.tensor(flat)) | self._buffers_at(flat)
-        with torch.no_grad():
-            for name, own in (*filled.named_parameters(), *filled.named_buffers()):
-                if name in parts:
-                    own.copy_(parts[name])
-        if module is None:
-            return filled
-        inside = unwrapped(module)
-        matched("the module", inside, self._module)
-        self._refuse_other_constants("the module", {}, not_persistent(inside))
-        inside.load_state_dict(under_keys_of(inside, filled.state_dict()))
-        return module
-
-    def align(self, a: Any, b: Any, axes: Mapping[str, Any] | None = None) -> Any:
-        """b with its hidden units in the order that brings it near to a; the function of the module stays the same.
-
-        Weight matching (Ainsworth, Hayase and Srinivasa, 2023) of the units that the module's traced graph shows: those
-        of linear and convolutional layers, whole heads of attention, residual streams, with normalisations and
-        embeddings. Outputs on a few samples prove that the function is unchanged.
-
-        Parameters
-        ----------
-        a, b
-            Both vectors (D,), or both checkpoints as :meth:`vector` takes them, whose buffers are permuted too.
-        axes
-            For a module that cannot be traced, or is traced in part: name of a parameter or buffer -> for each axis
-            None, the name of its group of units, or (name, outer, inner) of an axis of length outer · n · inner.
+        points
+            (P, D).
 
         Returns
         -------
-        array or dict
-            A vector of two vectors, a ``state_dict`` of two checkpoints.
+        ndarray
+            (P,), in float64.
 
         Raises
         ------
-        ValueError
-            If the module cannot be traced, the table does not fit, the outputs change, or buffers that no vector holds
-            would have to be permuted.
-        """
-        vectors = [isinstance(x, (np.ndarray, torch.Tensor, list)) for x in (a, b)]
-        if vectors[0] != vectors[1]:
-            raise ValueError("one of a and b is a vector and the other a checkpoint; expected two of a kind")
-        first, second = (self.state_dict(x) if vectors[0] else self._loaded(x).state_dict() for x in (a, b))
-        with differentiable_kernels():
-            found = aligned(self._module, first, second, self._samples.rows(slice(0, PROOF))[0], axes)
-        if not vectors[0]:
-            return found
-        try:
-            return self.vector(found)
-        except ValueError as error:
-            raise ValueError(
-                "the units of layers with buffers, such as running statistics, or with parameters that are no "
-                "coordinates, cannot be permuted in a vector: align the checkpoints, land.align(state_a, state_b), or "
-                f"make the landscape with buffers='recompute' ({error})"
-            ) from error
+        LandscapeError
+            If module or loss raise; it names the point.
 
-    def values(self, points: Any) -> np.ndarray:
-        """Compute the values (P,) at points (P, D)."""
+        Examples
+        --------
+        >>> import numpy as np, torch
+        >>> from minilandscape.adapters.torch import TorchLandscape
+        >>> x = torch.tensor([[-1.0], [0.0], [1.0], [2.0]])
+        >>> land = TorchLandscape(torch.nn.Linear(1, 1), torch.nn.functional.mse_loss, x, 2 * x, test=(x[:1], x[:1]))
+        >>> land.values([[2.0, 0.0], [2.0, 1.0]])
+        array([0., 1.])
+        """
         points = read_stack(points, self.size, self.dtype)
         return np.concatenate([np.zeros(0), *(values for values, _ in self._evaluation.each(points, False))])
 
     def values_and_gradients(self, points: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Compute the values (P,) and gradients (P, D) at points (P, D)."""
+        """Compute the loss and its gradient at some points.
+
+        Parameters
+        ----------
+        points
+            (P, D).
+
+        Returns
+        -------
+        values, gradients : ndarray
+            (P,) in float64, and (P, D) in the landscape's precision.
+
+        Raises
+        ------
+        LandscapeError
+            If module or loss raise; it names the point.
+
+        Examples
+        --------
+        >>> import numpy as np, torch
+        >>> from minilandscape.adapters.torch import TorchLandscape
+        >>> x = torch.tensor([[-1.0], [0.0], [1.0], [2.0]])
+        >>> land = TorchLandscape(torch.nn.Linear(1, 1), torch.nn.functional.mse_loss, x, 2 * x, test=(x[:1], x[:1]))
+        >>> values, gradients = land.values_and_gradients([[2.0, 1.0]])
+        >>> values.tolist(), gradients.tolist()
+        ([1.0], [[1.0, 2.0]])
+        """
         points = read_stack(points, self.size, self.dtype)
         values, gradients, start = np.zeros(len(points)), np.zeros_like(points, dtype=self.dtype), 0
         for value, slope in self.values_and_gradients_in_parts(points):
@@ -362,32 +236,92 @@ class TorchLandscape(LandscapeDefaults):
         return values, gradients
 
     def values_and_gradients_in_parts(self, points: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Values (k,) and gradients (k, D) of the points (P, D), a few at a time in their order."""
+        """Iterate over the loss and its gradient at some points, a few at a time in their order.
+
+        Parameters
+        ----------
+        points
+            (P, D), in the landscape's precision.
+
+        Yields
+        ------
+        values, gradients : ndarray
+            (k,) and (k, D) of the next k points.
+
+        Examples
+        --------
+        >>> import numpy as np, torch
+        >>> from minilandscape.adapters.torch import TorchLandscape
+        >>> x = torch.tensor([[-1.0], [0.0], [1.0], [2.0]])
+        >>> land = TorchLandscape(torch.nn.Linear(1, 1), torch.nn.functional.mse_loss, x, 2 * x, test=(x[:1], x[:1]))
+        >>> points = np.ones((20, 2), dtype=np.float32)
+        >>> sum(len(values) for values, gradients in land.values_and_gradients_in_parts(points))
+        20
+        """
         for values, slopes in self._evaluation.each(points, True):
             assert slopes is not None
             yield values, slopes
 
     def span(self, basis: Any) -> TorchSpan:
-        """Make the span of some rows (R, D), whose pullbacks take no memory for the gradients of all points."""
+        """Make the span of some rows, whose pullbacks take no memory for the gradients of all points.
+
+        Parameters
+        ----------
+        basis
+            (R, D), of which points are linear combinations.
+
+        Returns
+        -------
+        Span
+            As in :class:`~minilandscape.landscape.Span`.
+
+        Examples
+        --------
+        >>> import numpy as np, torch
+        >>> from minilandscape.adapters.torch import TorchLandscape
+        >>> x = torch.tensor([[-1.0], [0.0], [1.0], [2.0]])
+        >>> land = TorchLandscape(torch.nn.Linear(1, 1), torch.nn.functional.mse_loss, x, 2 * x, test=(x[:1], x[:1]))
+        >>> span = land.span([[2.0, 0.0], [0.0, 1.0]])
+        >>> span.values([[1.0, 0.0], [1.0, 1.0]])
+        array([0., 1.])
+        """
         return TorchSpan(self, basis)
 
     def measure(self, points: Any) -> dict[str, np.ndarray]:
-        """The loss and the metrics at points (P, D), over the landscape's data and over its test data: (P,) each.
+        """Measure the loss and the metrics at some points, over the landscape's data and over its test data.
 
-        Names are ``"loss"`` and the metrics' own, with ``"test "`` before over the test data. With
-        ``buffers="recompute"`` the statistics are those of the landscape's data, for the test data too.
+        With ``buffers="recompute"`` the statistics are those of the landscape's data, for the test data too.
+
+        Parameters
+        ----------
+        points
+            (P, D).
+
+        Returns
+        -------
+        dict
+            Name -> (P,): ``"loss"`` and the metrics' own names, with ``"test "`` before over the test data.
 
         Raises
         ------
         LandscapeError
             If module, loss or a metric raise; it names the point.
+
+        Examples
+        --------
+        >>> import numpy as np, torch
+        >>> from minilandscape.adapters.torch import TorchLandscape
+        >>> x = torch.tensor([[-1.0], [0.0], [1.0], [2.0]])
+        >>> land = TorchLandscape(torch.nn.Linear(1, 1), torch.nn.functional.mse_loss, x, 2 * x, test=(x[:1], x[:1]))
+        >>> {name: values.tolist() for name, values in land.measure([[2.0, 0.0]]).items()}
+        {'loss': [0.0], 'test loss': [1.0]}
         """
         points = read_stack(points, self.size, self.dtype)
         rows = []
         for point in points:
             try:
                 with torch.no_grad(), differentiable_kernels():
-                    rows.append(self._measured(self._coordinates.tensor(point)))
+                    rows.append(measured(self._evaluation, self._test, self._metrics, self._coordinates.tensor(point)))
             except Exception as error:
                 raise LandscapeError(
                     f"the module, the loss or a metric raised {type(error).__name__} at {describe_point(point)}: "
@@ -397,43 +331,51 @@ class TorchLandscape(LandscapeDefaults):
         return {name: np.array([row[name] for row in rows]) for name in rows[0]} if rows else {}
 
     def along(self, path: Any) -> AlongPath:
-        """The loss and the metrics along a path and along the straight line, and at the average of its endpoints.
+        """Measure the loss and the metrics along a path and the straight line, and at the average of its endpoints.
 
         They are measured at the path's sample points and at its maximum, over training and test data.
+
+        Parameters
+        ----------
+        path : Path
+            Of this landscape.
+
+        Returns
+        -------
+        AlongPath
 
         Raises
         ------
         LandscapeError
             As for :meth:`measure`.
+
+        Examples
+        --------
+        >>> import numpy as np, torch
+        >>> from minilandscape.adapters.torch import TorchLandscape
+        >>> x = torch.tensor([[-1.0], [0.0], [1.0], [2.0]])
+        >>> land = TorchLandscape(torch.nn.Linear(1, 1), torch.nn.functional.mse_loss, x, 2 * x, test=(x[:1], x[:1]))
+        >>> import minilandscape as ml
+        >>> path = ml.find_path(land, [2.0, 0.0], [0.0, 0.0], "linear", n_points=5)
+        >>> found = land.along(path)
+        >>> found.values["test loss"].round(4).tolist()
+        [1.0, 0.25, 0.0, 0.25, 1.0]
         """
         n = {"n_samples": self._samples.n} | ({} if self._test is None else {"n_test": self._test.samples.n})
         return measured_along(self.measure, path, n)
 
-    def _measured(self, x: torch.Tensor) -> dict[str, float]:
-        """Losses and metrics at one point (D,)."""
-        evaluation, forward = self._evaluation, self._evaluation.workers.forward
-        state = {**self._coordinates.parts(x), **evaluation.buffers_at(x)}
-        row = {}
-        for prefix, batches in (("", evaluation.batches), (TEST, self._test)):
-            if batches is None:
-                continue
-            loss, parts, sizes = 0.0, [], []
-            for share, part, inputs, targets in batches(1, every=True):
-                outputs = forward.outputs(state, inputs)
-                loss += share * float(loss_of(forward.loss, outputs, targets)) if share else 0.0
-                parts.append((outputs, targets))
-                sizes.append(part)
-            row[prefix + LOSS] = loss
-            if isinstance(parts[0][0], torch.Tensor) or type(parts[0][0]) in (tuple, list, dict):
-                parts, sizes = [joined(parts)], [1.0]
-            metrics = usual_metrics(*parts[0]) if self._metrics is None else self._metrics
-            for name, metric in metrics.items():
-                row[prefix + name] = sum(n * float(metric(*part)) for n, part in zip(sizes, parts, strict=True))
-        return row
-
     @cached_property
     def kinks(self) -> tuple[str, ...]:
-        """The operations of module and loss whose derivative jumps, such as ReLU; none of a smooth function."""
+        """Names of the operations of module and loss whose derivative jumps, such as ReLU; none of a smooth function.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from minilandscape.adapters.torch import TorchLandscape
+        >>> net = torch.nn.Sequential(torch.nn.Linear(1, 2), torch.nn.ReLU())
+        >>> TorchLandscape(net, torch.nn.functional.mse_loss, torch.ones(3, 1), torch.ones(3, 2)).kinks
+        ('relu',)
+        """
         few = self._samples.rows(slice(0, FEW))
         with differentiable_kernels():
             state = self._coordinates.parts(self._coordinates.tensor(self.vector()))
@@ -445,9 +387,20 @@ class TorchLandscape(LandscapeDefaults):
 
         Forward over reverse differentiation, or reverse over reverse where a module's operations have no forward rule;
         None where they have neither. A network of ReLUs has the Hessian of the smooth piece that the point stands in.
+
+        Examples
+        --------
+        >>> import numpy as np, torch
+        >>> from minilandscape.adapters.torch import TorchLandscape
+        >>> x = torch.tensor([[-1.0], [0.0], [1.0], [2.0]])
+        >>> land = TorchLandscape(torch.nn.Linear(1, 1), torch.nn.functional.mse_loss, x, 2 * x, test=(x[:1], x[:1]))
+        >>> land.hessian_products([2.0, 0.0], np.eye(2)).tolist()
+        [[3.0, 1.0], [1.0, 2.0]]
         """
         if self._second is None:
-            self._second = self._hessian()
+            between = self._evaluation.interpolated
+            x = self._coordinates.tensor(self.vector() if between is None else between.middle)
+            self._second = hessian_of(self._evaluation, x, *self._samples.rows(slice(0, FEW)))
         return self._hessian_products if self._second.possible else None
 
     def _hessian_products(self, point: Any, vectors: Any) -> np.ndarray:
@@ -458,91 +411,6 @@ class TorchLandscape(LandscapeDefaults):
             assert self._second is not None
             found: np.ndarray = self._second.products(x, V).cpu().numpy()
         return found
-
-    def _hessian(self) -> HessianProducts:
-        evaluation = self._evaluation
-        recomputed, between = evaluation.recomputed, evaluation.interpolated
-        statistics = None if recomputed is None else lambda x, inputs: recomputed.of_batch(evaluation.state(x), inputs)
-        few = self._samples.rows(slice(0, FEW))
-        x = self._coordinates.tensor(self.vector() if between is None else between.middle)
-        with differentiable_kernels(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            second = HessianProducts(
-                evaluation.one, evaluation.workers, evaluation.batches, evaluation.points, statistics
-            )
-            return second.tried(x, *few)
-
-    @property
-    def _samples(self) -> Samples:
-        return self._evaluation.batches.samples
-
-    def _frozen_of(self, module: torch.nn.Module) -> dict[str, torch.Tensor]:
-        return {name: p for name, p in module.named_parameters() if name in self.frozen}
-
-    def _loaded(self, state: State) -> torch.nn.Module:
-        """A copy of the module with another state."""
-        what = "the state"
-        if isinstance(state, (str, Path)):
-            what, state = str(state), read_checkpoint(state)
-        own = matched(what, state, self._module)
-        loaded = copied(self._module)
-        loaded.load_state_dict(own)
-        for key, found in loaded.state_dict().items():
-            if isinstance(found, torch.Tensor) and not counts_batches(key) and not equal(found, own[key]):
-                raise ValueError(
-                    f"{key} of {what} is not what another of its keys holds, with which it is one parameter in the "
-                    "landscape's module; expected both alike"
-                )
-        return loaded
-
-    def _refuse_other_constants(
-        self,
-        what: str,
-        frozen: Mapping[str, torch.Tensor],
-        buffers: Mapping[str, torch.Tensor],
-        expected: Mapping[str, torch.Tensor] | None = None,
-    ) -> None:
-        """ValueError where frozen parameters or buffers, which no coordinate holds, are not the landscape's.
-
-        ``expected`` are buffers that belong to the point, known to rounding.
-        """
-        ours = {**dict(self._module.named_parameters()), **dict(self._module.named_buffers())}
-        at_point = dict(expected or {})
-        free = set(self._evaluation.recomputed.names) if self._evaluation.recomputed else set()
-
-        def same(name: str, tensor: torch.Tensor) -> bool:
-            if name in at_point:
-                return bool(torch.allclose(at_point[name], tensor.to(at_point[name]), rtol=1e-4, atol=1e-6))
-            return name in ours and equal(ours[name], tensor)
-
-        for kind, found in (("buffers", buffers), ("parameters that are no coordinates", frozen)):
-            others = [n for n, t in found.items() if not (counts_batches(n) or n in free or same(n, t))]
-            if others:
-                refusal = OtherBuffers if kind == "buffers" else ValueError
-                raise refusal(
-                    f"{what} has other {kind} than the landscape: {listed(others)}. With the landscape's the loss "
-                    f"would be another than its own. {self._advice(kind, others)}"
-                )
-
-    def _advice(self, kind: str, names: Sequence[str]) -> str:
-        if kind != "buffers":
-            return (
-                "Load this state into a module (module.load_state_dict) and make the landscape of that; two states "
-                "with different ones lie on no common landscape, unless these are coordinates too"
-            )
-        if self._buffers == "interpolate":
-            return "Name all states between which buffers are interpolated: land.between(a, b)"
-        statistics = all(name.endswith(("running_mean", "running_var")) for name in names)
-        recompute = "buffers='recompute' takes them from the data at every point, " if statistics else ""
-        return (
-            f"Choose what becomes of them: {recompute}buffers='interpolate' with states=(a, b) takes them linearly "
-            "between two states; or load this state into a module and make the landscape of that"
-        )
-
-    def _buffers_at(self, flat: np.ndarray) -> dict[str, torch.Tensor]:
-        """The buffers that belong to a point (D,), where they are not the landscape's."""
-        with differentiable_kernels():
-            return self._evaluation.buffers_at(self._coordinates.tensor(flat))
 
 
 def _pair(data: Any) -> tuple[Any, Any]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
 from ..drawing import PATH, SADDLE, value_scale
 from ..files import read_result, write_result
@@ -163,7 +162,35 @@ class AlongPath:
 
 
 def load_along(path: str | os.PathLike[str]) -> AlongPath:
-    """Read what :meth:`AlongPath.save` wrote; ValueError names the file where it is damaged."""
+    """Read what :meth:`AlongPath.save` wrote.
+
+    Parameters
+    ----------
+    path
+        The ``.npz``.
+
+    Returns
+    -------
+    AlongPath
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged or holds another kind of result; the message names it.
+
+    Examples
+    --------
+    >>> import os, tempfile, numpy as np
+    >>> from minilandscape.adapters.torch import AlongPath, load_along
+    >>> found = AlongPath(np.array([0.0, 1.0]), {"loss": np.array([2.0, 1.0])}, {"loss": 3.0})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     found.save(os.path.join(folder, "along.npz"))
+    ...     again = load_along(os.path.join(folder, "along.npz"))
+    >>> again.average
+    {'loss': 3.0}
+    """
     arrays, document = read_result(path, "along")
     values, line = (
         {name.removeprefix(kind): array for name, array in arrays.items() if name.startswith(kind)}
@@ -190,33 +217,3 @@ def measured_along(measure: Callable[[np.ndarray], dict[str, np.ndarray]], path:
     values = {name: v[: len(t)] for name, v in found.items()}
     line = values if is_straight else {name: v[len(t) + 1 :] for name, v in found.items()}
     return AlongPath(t, values, {name: float(v[len(t)]) for name, v in found.items()}, dict(n), line)
-
-
-def accuracy(outputs: Any, targets: Any) -> float:
-    """The part of samples whose target has the largest output, 1/k where k classes share it: (N, C, …), (N, …)."""
-    largest = outputs == outputs.amax(1, keepdim=True)
-    right = largest.gather(1, targets.unsqueeze(1)).squeeze(1)
-    return float((right.double() / largest.sum(1)).mean())
-
-
-def usual_metrics(outputs: Any, targets: Any) -> dict[str, Any]:
-    """The accuracy where outputs are (N, C, …) and targets are classes (N, …); nothing elsewhere."""
-    if not (isinstance(outputs, torch.Tensor) and isinstance(targets, torch.Tensor)):
-        return {}
-    classes = outputs.ndim >= 2 and outputs.is_floating_point() and targets.dtype == torch.int64
-    if not classes or targets.shape != outputs.shape[:1] + outputs.shape[2:]:
-        return {}
-    inside = bool(((targets >= 0) & (targets < outputs.shape[1])).all())  # an ignored index counts as no class
-    return {"accuracy": accuracy} if inside else {}
-
-
-def check_metrics(metrics: Any) -> None:
-    """TypeError or ValueError where metrics are no functions by name."""
-    if metrics is None:
-        return
-    if not isinstance(metrics, Mapping) or not all(callable(metric) for metric in metrics.values()):
-        raise TypeError("metrics are expected as a dictionary of names and functions of outputs and targets")
-    if LOSS in metrics or any(str(name).startswith(TEST) for name in metrics):
-        raise ValueError(
-            f"metrics are {', '.join(map(str, metrics))}; {LOSS!r} and names with {TEST!r} before are taken"
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,7 +12,8 @@ import numpy as np
 import torch
 from torch.func import grad, jvp, vjp, vmap
 
-from .torch_forward import Forward
+from .torch_evaluate import Evaluation
+from .torch_forward import Forward, differentiable_kernels
 from .torch_workers import Workers
 
 #: A product and one by differences, which step over kinks, agree within this part.
@@ -188,3 +190,13 @@ class HessianProducts:
 def _distance(a: torch.Tensor, b: torch.Tensor) -> float:
     """|a − b| as a part of |b|."""
     return float((a - b).norm()) / (float(b.norm()) or 1.0)
+
+
+def hessian_of(evaluation: Evaluation, x: torch.Tensor, inputs: Any, targets: Any) -> HessianProducts:
+    """The products of a landscape, tried at a point (D,) with a few samples."""
+    recomputed = evaluation.recomputed
+    statistics = None if recomputed is None else lambda x, inputs: recomputed.of_batch(evaluation.state(x), inputs)
+    with differentiable_kernels(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PyTorch's own, of how it differentiates forward
+        found = HessianProducts(evaluation.one, evaluation.workers, evaluation.batches, evaluation.points, statistics)
+        return found.tried(x, inputs, targets)

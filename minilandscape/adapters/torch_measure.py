@@ -1,0 +1,71 @@
+"""Losses and metrics of a module over its data and over test data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import torch
+
+from .torch_along import LOSS, TEST
+from .torch_data import Batches, joined
+from .torch_evaluate import Evaluation
+from .torch_trial import loss_of
+
+#: Functions of outputs and targets, by name.
+Metrics: TypeAlias = Mapping[str, Callable[[Any, Any], Any]]
+
+
+def measured(
+    evaluation: Evaluation, test: Batches | None, metrics: Metrics | None, x: torch.Tensor
+) -> dict[str, float]:
+    """The loss and the metrics over the data, and over test data, at one point (D,); ``metrics`` None: the usual."""
+    forward = evaluation.workers.forward
+    state = {**evaluation.coordinates.parts(x), **evaluation.buffers_at(x)}
+    row = {}
+    for prefix, batches in (("", evaluation.batches), (TEST, test)):
+        if batches is None:
+            continue
+        loss, parts, sizes = 0.0, [], []
+        for share, part, inputs, targets in batches(1, every=True):
+            outputs = forward.outputs(state, inputs)
+            loss += share * float(loss_of(forward.loss, outputs, targets)) if share else 0.0
+            parts.append((outputs, targets))
+            sizes.append(part)
+        row[prefix + LOSS] = loss
+        if isinstance(parts[0][0], torch.Tensor) or type(parts[0][0]) in (tuple, list, dict):
+            parts, sizes = [joined(parts)], [1.0]
+        chosen = usual_metrics(*parts[0]) if metrics is None else metrics
+        for name, metric in chosen.items():
+            row[prefix + name] = sum(n * float(metric(*part)) for n, part in zip(sizes, parts, strict=True))
+    return row
+
+
+def accuracy(outputs: Any, targets: Any) -> float:
+    """The part of samples whose target has the largest output, 1/k where k classes share it: (N, C, …), (N, …)."""
+    largest = outputs == outputs.amax(1, keepdim=True)
+    right = largest.gather(1, targets.unsqueeze(1)).squeeze(1)
+    return float((right.double() / largest.sum(1)).mean())
+
+
+def usual_metrics(outputs: Any, targets: Any) -> dict[str, Any]:
+    """The accuracy where outputs are (N, C, …) and targets are classes (N, …); nothing elsewhere."""
+    if not (isinstance(outputs, torch.Tensor) and isinstance(targets, torch.Tensor)):
+        return {}
+    classes = outputs.ndim >= 2 and outputs.is_floating_point() and targets.dtype == torch.int64
+    if not classes or targets.shape != outputs.shape[:1] + outputs.shape[2:]:
+        return {}
+    inside = bool(((targets >= 0) & (targets < outputs.shape[1])).all())  # an ignored index counts as no class
+    return {"accuracy": accuracy} if inside else {}
+
+
+def check_metrics(metrics: Any) -> None:
+    """TypeError or ValueError where metrics are no functions by name."""
+    if metrics is None:
+        return
+    if not isinstance(metrics, Mapping) or not all(callable(metric) for metric in metrics.values()):
+        raise TypeError("metrics are expected as a dictionary of names and functions of outputs and targets")
+    if LOSS in metrics or any(str(name).startswith(TEST) for name in metrics):
+        raise ValueError(
+            f"metrics are {', '.join(map(str, metrics))}; {LOSS!r} and names with {TEST!r} before are taken"
+        )
