@@ -572,6 +572,8 @@ def test_a_calculator_that_fails_is_one_sentence(
     write("b.xyz", end)
     write("x.xyz", Atoms("XeAl", [[0, 0, 0], [3, 0, 0]]))
     Path("own.py").write_text("import no_such\n")
+    Path("two.py").write_text("from ase.calculators.emt import EMT\n\n\nclass Mine(EMT):\n    pass\n\n\none = Mine()\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
     line = ("connect", "a.xyz", "b.xyz")
     assert run(*line) == 2
     assert "add --calculator emt, lj, gfn2-xtb or MODULE:CLASS" in capsys.readouterr().err
@@ -584,6 +586,10 @@ def test_a_calculator_that_fails_is_one_sentence(
         (("--calculator", "tblit.ase:TBLite"), 1, "installed (did you mean tblite.ase:TBLite?)"),
         (("--calculator", "owm:Own"), 1, "installed (did you mean own:Own?)"),
         (("--calculator", "own:Own"), 1, "no module named 'no_such' here or installed"),
+        (("--calculator", "two.py"), 1, "is 'two.py' (did you mean two:Mine?); expected emt"),
+        (("--calculator", "./two.py:Mine"), 1, "is './two.py:Mine' (did you mean two:Mine?); expected emt"),
+        (("--calculator", "ase.calculators.emt"), 1, "(did you mean ase.calculators.emt:EMT?); expected emt"),
+        (("--calculator", "two:one"), 1, "calculator two:one: one is one Mine; expected a class, or a function that"),
         (("--calculator", "ase.calculators.emt:Nothing"), 1, "has no 'Nothing' to make"),
         (("--calculator", "ase.calculators.emt:EMTT"), 1, "has no 'EMTT' (did you mean EMT?) to make"),
         (("--calculator", "emt", "--calculator-options", "speed=9"), 1, "EMT has no option 'speed'"),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ase import Atoms
-from ase.calculators.calculator import Calculator, FileIOCalculator, get_calculator_class
+from ase.calculators.calculator import BaseCalculator, Calculator, FileIOCalculator, get_calculator_class
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 
@@ -61,14 +61,14 @@ def named_calculator(name: str, options: dict[str, Any] | None = None) -> Callab
 
 def _loaded(name: str, spec: str) -> Callable[..., Any]:
     """What MODULE:CLASS names, searched in the current folder first."""
+    if "" not in sys.path[:1]:
+        sys.path.insert(0, "")
     module, colon, attribute = spec.partition(":")
     if not colon or not attribute or not all(part.isidentifier() for part in module.split(".")):
         raise ValueError(
             f"the calculator is {name!r}{_meant(name)}; expected {', '.join(SHORT)}, or MODULE:CLASS, as "
             "tblite.ase:TBLite"
         )
-    if "" not in sys.path[:1]:
-        sys.path.insert(0, "")
     try:
         loaded = importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -79,6 +79,11 @@ def _loaded(name: str, spec: str) -> Callable[..., Any]:
     except (Exception, SystemExit) as error:
         raise ValueError(f"calculator {name}: {module} raised {type(error).__name__}: {error}") from error
     if not callable(made := getattr(loaded, attribute, None)):
+        if made is not None:
+            raise ValueError(
+                f"calculator {name}: {attribute} is one {type(made).__name__}; expected a class, or a function that "
+                "makes one"
+            )
         names = [each for each, value in vars(loaded).items() if callable(value)]
         raise ValueError(
             f"calculator {name}: {module} has no {attribute!r}{nearest(attribute, names)} to make a calculator with"
@@ -87,13 +92,29 @@ def _loaded(name: str, spec: str) -> Callable[..., Any]:
 
 
 def _meant(name: str) -> str:
-    """A short name, or ASE's own name of a calculator, in place of one that is neither."""
+    """MODULE:CLASS of a module or file without one, ASE's own name of a calculator, or a short name that is alike."""
+    spec = name.removeprefix("./").replace(".py", "", 1)
+    if spec != name and ":" in spec:
+        return f" (did you mean {spec}?)"
+    for module in (spec, f"{spec}.ase", f"{spec}.calculators"):
+        if found := _calculators_of(module):
+            return f" (did you mean {found[0]}?)"
     try:
-        found = get_calculator_class(name.lower())
+        of_ase = get_calculator_class(name.lower())
     except Exception:  # what it imports may be missing, or raise anything
-        part = [f" (did you mean {short}?)" for short in SHORT if len(name) > 2 and name.lower() in short]
-        return part[0] if part else nearest(name, SHORT)
-    return f" (did you mean {found.__module__}:{found.__qualname__}?)"
+        part = [short for short in SHORT if len(name) > 2 and name.lower() in short]
+        return f" (did you mean {part[0]}?)" if part else nearest(name, SHORT)
+    return f" (did you mean {of_ase.__module__}:{of_ase.__qualname__}?)"
+
+
+def _calculators_of(module: str) -> list[str]:
+    """MODULE:CLASS of the calculators that a module defines; none where it cannot be imported."""
+    try:
+        defined = vars(importlib.import_module(module)).values()
+    except (Exception, SystemExit):
+        return []
+    classes = [each for each in defined if isinstance(each, type) and issubclass(each, BaseCalculator)]
+    return [f"{module}:{each.__name__}" for each in classes if each.__module__ == module]
 
 
 def _instead(name: str, spec: str, missing: str) -> str:
