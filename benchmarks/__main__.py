@@ -1,8 +1,9 @@
 """``python -m benchmarks``: this project's work against PyTorch's, JAX's and the authors', side by side.
 
 ``table`` (the default) prints the comparison, ``scaling`` the growth of cost and memory, ``profile`` the shares of our
-time, ``saddles`` the cost of the saddle between two minima, ``paths`` the cost of converged paths. The last two have
-options of their own (``saddles --help``).
+time, ``saddles`` the cost of the saddle between two minima, ``paths`` the cost of converged paths,
+``network-paths`` the cost of a path between trained networks until its barrier is down. The last three have options of
+their own (``saddles --help``).
 Times are medians over alternating blocks in one process, ranges the extremes. The results of every side are first
 checked against minilandscape's.
 """
@@ -22,6 +23,7 @@ from typing import Any
 from minilandscape.backend import DeviceError, device_description
 
 from . import profile, scaling
+from .network_paths import main as network_paths
 from .paths import main as paths
 from .rows import TOLERANCES, Disagreement, Outcome, Row, all_rows, measure
 from .saddles.program import main as saddles
@@ -42,6 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
         return saddles(arguments[1:])
     if arguments[:1] == ["paths"]:
         return paths(arguments[1:])
+    if arguments[:1] == ["network-paths"]:
+        return network_paths(arguments[1:])
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.what == "profile" and options.device == "gpu":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import json
 import os
@@ -9,14 +10,18 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks import network_paths
 from benchmarks.saddles import program
 from benchmarks.saddles.methods import METHODS, Found, Method
 from benchmarks.saddles.systems import names, system
+from minilandscape.landscape import Evaluations
+from minilandscape.networks import initial_vector, network_landscape
 
 ROOT = Path(__file__).parent.parent
 TINY = ("--quick", "--images", "96", "--only", "fcp (paper), loss", "--only", "autoencoder (paper), SGD")
@@ -183,3 +188,28 @@ def test_bands_and_this_project_come_to_the_saddle_of_lj6() -> None:
         assert result.converged, name
         assert result.value - start == pytest.approx(found.barrier, rel=5e-3), name
         assert (result.verified or result.calls) == land.calls - 1, name
+
+
+def test_searches_between_networks_are_followed_until_they_stay_down(
+    tmp_path: Path, small_mnist: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row for each pair and search, once; the cost is that of the first path after which none is up again."""
+    weights = {seed: 2 * initial_vector("fcp", seed) for seed in range(3)}
+    monkeypatch.setattr(network_paths, "load_mnist", lambda where: small_mnist)
+    monkeypatch.setattr(network_paths, "trained", lambda *of: (weights, 60))
+    table = tmp_path / "table.csv"
+    more = ["--networks", "fcp", "--optimizers", "sgd", "--pairs", "2", "--cap", "400"]
+    for _ in range(2):
+        network_paths.main([*more, "--searches", "lbfgs-gss", "--runs", str(tmp_path), "--table", str(table)])
+    rows = list(csv.DictReader(table.open()))
+    assert [(row["pair"], row["search"]) for row in rows] == [("0-1", "lbfgs-gss"), ("1-2", "lbfgs-gss")]
+    for row in rows:
+        assert (row["cost"], row["ended"]) == ("20", "followed"), "the straight line of untrained networks is down"
+
+    land = network_landscape("fcp", small_mnist.train[:60])
+    watch = network_paths.Watch(land, weights[0], weights[1], 1e9, 1e9)
+    excess = iter([1.0, 0.005, 0.5, 0.009, 0.001])
+    monkeypatch.setattr(watch, "dense", lambda state: watch.higher + next(excess))
+    for spent in (0, 10, 20, 30, 40):
+        watch(SimpleNamespace(evaluations=Evaluations(0, spent), values=np.array([watch.higher + (spent == 0)])))
+    assert (watch.line, watch.first, watch.cost) == (1.0, 10, 30)

@@ -72,6 +72,14 @@ class PathLine:
         """Evaluate the values (M,) at x."""
         return self.problem.all_values(self.span, self._coefficients(0.0))
 
+    def put(self, b: Any) -> None:
+        """Replace the coefficients."""
+        self.span.replace(range(2, 2 + self._n), b)
+
+    def trial_values(self) -> np.ndarray:
+        """Evaluate the values (M,) at x, infinite where the landscape cannot be evaluated."""
+        return self.problem.trial_values(self.span, self._coefficients(0.0))
+
     def _coefficients(self, u: float) -> np.ndarray:
         C = self.problem.curve.C
         return np.concatenate([C, -u * C[:, 2:]], axis=1)

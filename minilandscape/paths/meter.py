@@ -81,10 +81,10 @@ class Meter:
             yield
         self.evaluations, self.rounds = before
 
-    def count(self, n_gradients: int) -> None:
-        """Count a batch of points that were evaluated with gradients elsewhere."""
+    def count(self, n_gradients: int, rounds: int = 1) -> None:
+        """Count points that were evaluated with gradients elsewhere, in so many batches."""
         self.evaluations += Evaluations(0, n_gradients)
-        self.rounds += 1
+        self.rounds += rounds
 
     @contextmanager
     def _counting(self, span: Span) -> Iterator[None]:

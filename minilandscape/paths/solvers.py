@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
+from itertools import count
 from math import ceil, sqrt
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ import numpy as np
 from ..backend import to_host
 from ..optimizers import Adam, LbfgsState, Stop
 from ..optimizers.lbfgs import REFRESH
+from .batches import has_batches, lowered_on_batches, may_follow
 from .bounded import power_of_two
 from .endings import Ending
 from .line import PathLine
@@ -152,14 +154,18 @@ class QuasiNewton:
 
 @dataclass(frozen=True)
 class FewPointsFirst:
-    """L-BFGS-GSS, first on 1.5 points per term, where ten iterations are recorded as one step."""
+    """L-BFGS-GSS after a cheaper stage, which is recorded in few steps.
+
+    Between networks over many images that stage is Adam on mini-batches; elsewhere it is L-BFGS-GSS on 1.5 points per
+    term, where ten iterations are recorded as one step.
+    """
 
     least_steps: int = 10
     most_steps: int = 500
     patient: bool = True
 
     def states(self, problem: PathProblem, b: Any, last: int | None = None, memory: Any = None) -> Iterator[PathState]:
-        """Yield the path b, then the path after every ten iterations on few points, then after every one on all."""
+        """Yield the path b, then the path after every step of the first stage, and of iterations on all points."""
         few, line = ceil(FEW_POINTS * problem.curve.n_terms), PathLine(problem, b)
         if memory is not None and not memory.few:
             yield from _resumed_iterations(line, memory)
@@ -171,12 +177,31 @@ class FewPointsFirst:
                 state = problem.state(memory.done, line.b, line.all_values(), memory=memory)
             line.unit = memory.unit
         yield state
-        # A path found on many points would get worse on few.
-        if memory is not None or (2 * few <= len(problem.curve.t) and not bool(to_host(line.b).any())):
+        # A path found on many points would get worse on few, or on mini-batches.
+        begins = memory is None and not bool(to_host(line.b).any())
+        step = state.step
+        if begins and has_batches(problem):
+            step = (yield from self._on_batches(line, state)).step
+        if memory is not None or (begins and step == state.step and 2 * few <= len(problem.curve.t)):
             step = yield from self._on_few(line, few, state, memory)
-        else:
-            step = state.step
         yield from _iterations(line, step)
+
+    @staticmethod
+    def _on_batches(line: PathLine, state: PathState) -> Generator[PathState, None, PathState]:
+        """Yield the path after every round on mini-batches; returns the last state, which is lower than all others."""
+        problem = line.problem
+        before: PathState | None = None
+        for number in count():
+            if not may_follow(problem, number, state, before):
+                break
+            line.put(lowered_on_batches(problem, line.b, number))
+            values = line.trial_values()
+            if not np.isfinite(values).all() or problem.terms(values, line.b).value >= state.objective:
+                line.put(state.coefficients)
+                break
+            before, state = state, problem.state(state.step + 1, line.b, values)
+            yield state
+        return state
 
     def _on_few(self, line: PathLine, few: int, state: PathState, memory: Any) -> Generator[PathState, None, int]:
         """Yield the path after every ten iterations on few points, until L decreases little; returns the last step."""

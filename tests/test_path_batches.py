@@ -1,0 +1,105 @@
+"""The stage on mini-batches, with which the solver "auto" starts between networks over many images."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minilandscape as ml
+from minilandscape.data import Images
+from minilandscape.networks import initial_vector, network_landscape
+from minilandscape.optimizers import Adam
+from minilandscape.paths import batches
+from minilandscape.paths.curve import Curve
+from minilandscape.paths.meter import Meter
+from minilandscape.paths.objectives import PowerSum
+from minilandscape.paths.problem import PathProblem
+
+OPTIONS: dict[str, Any] = {"solver": "auto", "n_terms": 4, "n_points": 14}
+
+
+@pytest.fixture(scope="module")
+def images(small_mnist: Any) -> Images:
+    both = small_mnist.train, small_mnist.test
+    return Images(np.concatenate([of.images for of in both]), np.concatenate([of.labels for of in both]))
+
+
+@pytest.fixture(scope="module")
+def ends(images: Images) -> np.ndarray:
+    """Two networks that have learned something."""
+    land = network_landscape("fcp", images)
+    points, adam = np.stack([initial_vector("fcp", seed) for seed in (0, 1)]), Adam(lr=0.01)
+    for _ in range(30):
+        adam.update(points, land.values_and_gradients(points)[1])
+    return points
+
+
+def problem_of(land: Any, ends: np.ndarray, **options: Any) -> PathProblem:
+    curve = Curve.of("sine", np.linspace(0, 1, 14), 4)
+    return PathProblem.of(land, *ends, curve, PowerSum(**{"lam": 1e-4, **options}), Meter())
+
+
+def test_a_search_between_networks_begins_on_mini_batches(
+    images: Images, ends: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first round is one step, counted as the images that it has seen, and is the same in every search."""
+    monkeypatch.setattr(batches, "ITERATIONS", 40)
+    land = network_landscape("fcp", images)
+    states: list[Any] = []
+    path = ml.find_path(land, *ends, **OPTIONS, steps=3, progress=states.append)
+    spent = states[1].evaluations - states[0].evaluations
+    assert spent.gradients == -(-40 * batches.POINTS * batches.FEWEST // 400) < 12 == spent.values
+    assert states[1].rounds - states[0].rounds == 40 + 1
+    assert states[1].cumulative_loss < 0.7 * states[0].cumulative_loss
+    again = ml.find_path(land, *ends, **OPTIONS, steps=3)
+    assert np.array_equal(again.coefficients, path.coefficients)
+    assert len(path.history["height"]) == 4
+
+
+def test_rounds_follow_while_they_lower_the_path_by_much(
+    images: Images, ends: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes twice the iterations. A budget that no round fits leaves the search on few points."""
+    monkeypatch.setattr(batches, "ITERATIONS", 25)
+    monkeypatch.setattr(batches, "MOST_ROUNDS", 3)
+    problem = problem_of(network_landscape("fcp", images), ends)
+    assert [batches.round_cost(problem, k) for k in range(3)] == [6, 12, 24]
+    monkeypatch.setattr(batches, "LEFT", 1.5)
+    states: list[Any] = []
+    ml.find_path(problem.landscape, *ends, **OPTIONS, steps=4, progress=states.append)
+    assert [b.rounds - a.rounds for a, b in pairwise(states[:4])] == [26, 51, 101]
+    monkeypatch.setattr(batches, "LEFT", 0.0)
+    states.clear()
+    ml.find_path(problem.landscape, *ends, **OPTIONS, steps=3, progress=states.append)
+    assert states[1].rounds - states[0].rounds == 26
+    assert states[2].rounds - states[1].rounds < 26
+    monkeypatch.setattr(batches, "ITERATIONS", 10**6)
+    states.clear()
+    ml.find_path(problem.landscape, *ends, **OPTIONS, budget=400, steps=2, progress=states.append)
+    assert states[-1].evaluations.values + states[-1].evaluations.gradients <= 400
+    assert states[-1].objective < states[0].objective
+
+
+def test_a_round_that_does_not_lower_the_path_is_left_out(
+    images: Images, ends: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search then begins on few points, from the straight line."""
+    monkeypatch.setattr(batches, "ITERATIONS", 10)
+    land = network_landscape("fcp", images)
+    monkeypatch.setattr(batches, "RATE", 100.0)
+    after = ml.find_path(land, *ends, **OPTIONS, steps=2)
+    monkeypatch.setattr(batches, "LEAST_IMAGES", 401)
+    without = ml.find_path(land, *ends, **OPTIONS, steps=2)
+    np.testing.assert_allclose(after.coefficients, without.coefficients, rtol=1e-3, atol=1e-6)
+
+
+def test_mini_batches_serve_means_over_many_images_alone(images: Images, ends: np.ndarray) -> None:
+    assert batches.has_batches(problem_of(network_landscape("fcp", images), ends))
+    assert not batches.has_batches(problem_of(network_landscape("fcp", images[:399]), ends))
+    assert not batches.has_batches(problem_of(network_landscape("fcp", images), ends, power=2.0))
+    land = network_landscape("fcp", images)
+    plain = ml.FunctionLandscape(lambda x: land.values_and_gradients(x), size=land.size, batched=True)
+    assert not batches.has_batches(problem_of(plain, ends))
