@@ -62,13 +62,21 @@ def test_a_search_between_networks_begins_on_mini_batches(
 def test_rounds_follow_while_they_lower_the_path_by_much(
     images: Images, ends: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each takes twice the iterations. A budget that no round fits leaves the search on few points."""
+    """Each takes twice the iterations; those after a number of rounds must not cost more than a gradient of L.
+
+    Where no round fits the budget, the search begins on few points.
+    """
     monkeypatch.setattr(batches, "ITERATIONS", 25)
-    monkeypatch.setattr(batches, "MOST_ROUNDS", 3)
+    monkeypatch.setattr(batches, "ROUNDS", 2)
     problem = problem_of(network_landscape("fcp", images), ends)
     assert [batches.round_cost(problem, k) for k in range(3)] == [6, 12, 24]
     monkeypatch.setattr(batches, "LEFT", 1.5)
     states: list[Any] = []
+    ml.find_path(problem.landscape, *ends, **OPTIONS, steps=4, progress=states.append)
+    assert [b.rounds - a.rounds for a, b in pairwise(states[:3])] == [26, 51]
+    assert states[3].rounds - states[2].rounds < 101
+    monkeypatch.setattr(batches, "ROUNDS", 3)
+    states.clear()
     ml.find_path(problem.landscape, *ends, **OPTIONS, steps=4, progress=states.append)
     assert [b.rounds - a.rounds for a, b in pairwise(states[:4])] == [26, 51, 101]
     monkeypatch.setattr(batches, "LEFT", 0.0)
@@ -103,3 +111,13 @@ def test_mini_batches_serve_means_over_many_images_alone(images: Images, ends: n
     land = network_landscape("fcp", images)
     plain = ml.FunctionLandscape(lambda x: land.values_and_gradients(x), size=land.size, batched=True)
     assert not batches.has_batches(problem_of(plain, ends))
+
+
+def test_rounds_run_on_a_gpu(
+    images: Images, ends: np.ndarray, strict_cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "ITERATIONS", 3)
+    problem = problem_of(network_landscape("fcp", images, device="gpu"), ends)
+    b = batches.lowered_on_batches(problem, problem.zeros(), 0)
+    assert isinstance(b, strict_cupy.ndarray)
+    assert problem.all_values(problem.span()).shape == (14,)

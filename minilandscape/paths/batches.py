@@ -11,8 +11,9 @@ from ..backend import array_module, to_device
 from ..optimizers import Adam
 from .problem import PathProblem, PathState
 
-#: Number of iterations of the first round, each of the next having twice as many; largest number of rounds.
-ITERATIONS, MOST_ROUNDS = 480, 6
+#: Number of iterations of the first round, each of the next having twice as many; number of rounds that may cost more
+#: than a gradient of L.
+ITERATIONS, ROUNDS = 480, 3
 #: Number of points of an iteration, and bounds of the images of a mini-batch, a hundredth of all of them.
 POINTS, FEWEST, MOST = 6, 16, 64
 #: With fewer images a mini-batch is too large a part of them.
@@ -39,9 +40,10 @@ def round_cost(problem: PathProblem, number: int) -> int:
 
 def may_follow(problem: PathProblem, number: int, state: PathState, before: PathState | None) -> bool:
     """Decide whether a round follows a state, the one before being known after the first round."""
-    meter = problem.meter
-    cost = round_cost(problem, number) + len(problem.curve.t)
-    if number >= MOST_ROUNDS or (meter.budget is not None and meter.spent + cost > meter.budget):
+    meter, cost, n_points = problem.meter, round_cost(problem, number), len(problem.curve.t)
+    if number >= ROUNDS and cost > n_points:
+        return False
+    if meter.budget is not None and meter.spent + cost + n_points > meter.budget:
         return False
     return before is None or problem.remaining(state) < LEFT * problem.remaining(before)
 
