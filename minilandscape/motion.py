@@ -35,9 +35,10 @@ def moved_near(
     """Compute the displacement (D,) from a to b after b was moved along the zero modes as close to a as possible.
 
     Where the zero modes are the rigid motions of free atoms, the two configurations are superposed (Kabsch, 1976).
-    Else, for example with frozen atoms, b' = P(b) (a − b) is integrated by the Runge–Kutta method of Dormand and Prince
-    with steps of its own, P(b) being the projection onto the zero modes at b. The landscape is not evaluated. Mirror
-    images, and configurations in which identical atoms are exchanged, remain different.
+    Translations alone are subtracted. Else, for example with frozen atoms, b' = P(b) (a − b) is integrated by the
+    Runge–Kutta method of Dormand and Prince with steps of its own, P(b) being the projection onto the zero modes at b.
+    The landscape is not evaluated. Mirror images, and configurations in which identical atoms are exchanged, remain
+    different.
 
     Parameters
     ----------
@@ -75,12 +76,15 @@ def moved_near(
         return found
     if np.array_equal(-found, a - b) and _are_rigid(Z, b):
         return _nearer(found, _superposed(a, b) - a)
+    some = np.random.default_rng(0).standard_normal(len(Z))
+    some *= plain / (np.linalg.norm(some) or 1.0)
+    elsewhere = zero_modes(b + Z.T @ some)
+    if np.linalg.norm(elsewhere - (elsewhere @ Z.T) @ Z) < RIGID:  # translations, which are the same everywhere
+        return _nearer(found, -away(b + Z.T @ (Z @ away(b))))
     found = _nearer(found, -away(follow(b)))
     # After a rotation by 180° the distance is at its maximum, and decreases in every direction.
     if np.linalg.norm(found) > (1 - STUCK) * plain:
-        kick = np.random.default_rng(0).standard_normal(len(Z))
-        kick *= KICK * plain / (np.linalg.norm(kick) or 1.0)
-        found = _nearer(found, -away(follow(b + Z.T @ kick)))
+        found = _nearer(found, -away(follow(b + Z.T @ (KICK * some))))
     return found
 
 

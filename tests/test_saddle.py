@@ -630,7 +630,7 @@ def test_distances_without_other_zero_modes(angle: float) -> None:
     for aside in (0.0, 1.0):
         moved = (a + np.array([aside, 0, 7])).ravel()
         found = distance_without_zero_modes(land, a.ravel(), moved, lambda x: row)
-        assert found == pytest.approx(5**0.5 * aside, abs=1e-3)
+        assert found == pytest.approx(5**0.5 * aside, abs=1e-12)
 
 
 def test_endpoints_are_reached_whatever_the_rotation(lj6: Any) -> None:
