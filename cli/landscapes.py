@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .hints import CHECKPOINTS, about_landscape, no_checkpoint_landscape, no_name_of_landscape
+from .hints import CHECKPOINTS, about_landscape, file_is_missing, no_checkpoint_landscape, no_name_of_landscape
 from .inputs import Vector, load_data, one_vector, read_vector_file, resolve_network
 from .options import (
     LANDSCAPE,
@@ -102,6 +102,9 @@ class Where:
             return *self.of_vectors([*vectors, *more]), vectors
         land = _own_landscape(self.landscape)
         own = [file for file in files if hasattr(land, "read") and not file_and_row(file)[0].endswith(".npy")]
+        for file in own:
+            if not Path(file).exists():
+                raise file_is_missing(file)
         if getattr(land, "interpolates", False):
             if not own or len(own) < len(files) or (more and len(own) < 2):
                 raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -82,11 +83,21 @@ class Differences:
             )
         return rows
 
-    def whole_spectrum(self, x: np.ndarray, zero: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Compute all eigenvalues, ascending, and eigenvectors (rows), without zero modes: 2 (D − Z) gradients."""
+    def whole_spectrum(
+        self, x: np.ndarray, zero: np.ndarray, callback: Callable[[int], Any] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Compute all eigenvalues, ascending, and eigenvectors (rows), without zero modes: 2 (D − Z) gradients.
+
+        ``callback(products)`` is called after every few products.
+        """
         # A basis of the complement, so that zero modes do not mix in.
         basis = np.linalg.svd(zero, full_matrices=True)[2][len(zero) :] if len(zero) else np.eye(x.size)
-        H = basis @ self.products(x, basis).T
+        rows = []
+        for k in range(0, len(basis), FEW_COORDINATES):
+            rows.append(self.products(x, basis[k : k + FEW_COORDINATES]))
+            if callback is not None:
+                callback(k + len(rows[-1]))
+        H = basis @ np.concatenate(rows).T
         if not np.isfinite(H).all():
             raise LandscapeError("the gradient is not finite next to it", x)
         values, vectors = np.linalg.eigh(0.5 * (H + H.T))

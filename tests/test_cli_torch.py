@@ -57,6 +57,22 @@ def wrong():
 
 def none():
     return {"module": net(), "loss": loss}
+
+
+def renamed():
+    return {"model": net(), "loss": loss, "data": (x, y)}
+
+
+def misspelt():
+    return {"module": net(), "loss": loss, "data": (x, y), "buffer": "recompute"}
+
+
+def exchanged():
+    return nn.CrossEntropyLoss(), net(), x, y
+
+
+def short():
+    return net(), (x, y)
 """
 
 
@@ -178,7 +194,12 @@ def test_a_factory_may_return_a_module_with_its_loss_and_data(
         (("evaluate", "a.pt", "--landscape", "alone"), "returned a module alone; expected (module, loss, data)"),
         (("evaluate", "a.pt", "--landscape", "wrong"), "a dictionary with 'epochs'; expected names of data, module"),
         (("evaluate", "a.pt", "--landscape", "none"), "a dictionary without inputs"),
+        (("evaluate", "a.pt", "--landscape", "renamed"), "a dictionary with 'model'; expected names of data, module"),
+        (("evaluate", "a.pt", "--landscape", "misspelt"), "metrics (did you mean buffers?)"),
+        (("evaluate", "a.pt", "--landscape", "exchanged"), "expected (Sequential, CrossEntropyLoss, Tensor, Tensor)"),
+        (("evaluate", "a.pt", "--landscape", "short"), "returned (Sequential, tuple); expected (module, loss, data)"),
         (("evaluate", "nowhere.pt", "--landscape", "make"), "nowhere.pt does not exist"),
+        (("evaluate", "other2.pt", "--landscape", "make"), "other2.pt does not exist (did you mean other.pt?)"),
         (("evaluate", "a.pt"), "a.pt is a checkpoint of a module of your own: name what makes"),
         (("evaluate", "other.pt", "--landscape", "make"), "other.pt holds x; expected the keys"),
     ],

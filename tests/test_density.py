@@ -67,12 +67,16 @@ def test_moments_are_exact_to_two_percent_with_the_outlying_eigenvalues_counted_
 
 def test_all_eigenvalues_are_computed_where_that_takes_no_more_products(tmp_path: Path) -> None:
     eigenvalues = spectrum(1)
-    found = ml.spectral_density(quadratic(eigenvalues), np.ones(190), probes=19, steps=10)
+    counts: list[int] = []
+    land = quadratic(eigenvalues)
+    found = ml.spectral_density(land, np.ones(190), probes=19, steps=10, callback=counts.append)
+    assert counts == [60, 120, 180, 190]
     assert (found.products, found.deflated, found.nodes.shape) == (190, 190, (1, 190))
     assert found.nodes[0] == pytest.approx(np.sort(eigenvalues), abs=1e-6)
     assert found.moment(3) == (pytest.approx(np.mean(eigenvalues**3)), 0.0)
     assert re.search("exact +all +eigenvalues", found.summary())
     assert "probes" not in found.summary()
+    assert "±" not in found.summary()
     found.save(tmp_path / "d.npz")
     assert ml.load_spectral_density(tmp_path / "d.npz").moment(2) == found.moment(2)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
+from ..display import nearest
 from .torch import TorchLandscape
 
 EXPECTED = (
@@ -34,12 +35,25 @@ def landscape_of(made: Any) -> Any:
     if isinstance(made, torch.nn.Module):
         raise ValueError(f"returned a module alone; {EXPECTED}")
     if isinstance(made, (tuple, list)) and made and isinstance(made[0], torch.nn.Module):
-        if len(made) not in (3, 4):
-            raise ValueError(f"returned a module and {len(made) - 1} more; {EXPECTED}")
-        return TorchLandscape(*made[:2], *made[2:])
-    if not (isinstance(made, Mapping) and isinstance(made.get("module"), torch.nn.Module)):
+        return _of_tuple(made)
+    if not (isinstance(made, Mapping) and any(isinstance(value, torch.nn.Module) for value in made.values())):
         return made
-    options = dict(made)
+    return _of_options(dict(made))
+
+
+def _of_tuple(made: Sequence[Any]) -> TorchLandscape:
+    """Of (module, loss, data) or (module, loss, inputs, targets)."""
+    if len(made) not in (3, 4):
+        raise ValueError(f"returned ({', '.join(type(part).__name__ for part in made)}); {EXPECTED}")
+    module, loss, *data = made
+    if not list(module.parameters()) and isinstance(loss, torch.nn.Module) and list(loss.parameters()):
+        names = ", ".join(type(part).__name__ for part in (loss, module, *data))
+        raise ValueError(f"returned the loss before the module; expected ({names})")
+    return TorchLandscape(module, loss, *data)
+
+
+def _of_options(options: dict[str, Any]) -> TorchLandscape:
+    """Of the arguments of TorchLandscape by name, with ``data`` in place of inputs and targets."""
     if "data" in options:
         data = options.pop("data")
         if "inputs" in options or "targets" in options:
@@ -47,10 +61,12 @@ def landscape_of(made: Any) -> Any:
         pair = isinstance(data, (tuple, list)) and len(data) == 2
         options["inputs"], options["targets"] = data if pair else (data, None)
     known = inspect.signature(TorchLandscape).parameters
-    unknown = [name for name in options if name not in known]
-    if unknown:
-        raise ValueError(f"returned a dictionary with {unknown[0]!r}; expected names of data, {', '.join(known)}")
-    missing = [name for name in ("loss", "inputs") if name not in options]
+    for name in options:
+        if name not in known:
+            names = ["data", *known]
+            expected = f"expected names of {', '.join(names)}{nearest(name, names)}"
+            raise ValueError(f"returned a dictionary with {name!r}; {expected}")
+    missing = [name for name in ("module", "loss", "inputs") if name not in options]
     if missing:
         raise ValueError(f"returned a dictionary without {' and '.join(missing)}; {EXPECTED}")
     return TorchLandscape(**options)

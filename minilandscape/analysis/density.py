@@ -281,7 +281,7 @@ def spectral_density(
         h of the finite differences, in the unit of the coordinates; None: exact products where the landscape has them,
         else the step that suits the measured noise of the gradients.
     callback
-        Called as ``callback(products)`` after every iteration.
+        Called as ``callback(products)`` after every iteration, or every few products.
 
     Returns
     -------
@@ -333,9 +333,7 @@ def spectral_density(
     zero = differences.zero_modes(x)
     free = x.size - len(zero)
     if free <= min(probes * steps, WHOLE):
-        found, done = _whole(differences, x, zero), free
-        if callback is not None:
-            callback(done)
+        found, done = _whole(differences, x, zero, callback), free
     else:
         products = Products(differences, x, zero, callback)
         breakdown = BREAKDOWN if isinstance(differences, Exact) else BREAKDOWN_OF_DIFFERENCES
@@ -357,9 +355,11 @@ def spectral_density(
     )
 
 
-def _whole(differences: Differences, x: np.ndarray, zero: np.ndarray) -> Quadrature:
+def _whole(
+    differences: Differences, x: np.ndarray, zero: np.ndarray, callback: Callable[[int], Any] | None
+) -> Quadrature:
     """All eigenvalues, each of the same weight."""
-    eigenvalues, _ = differences.whole_spectrum(x, zero)
+    eigenvalues, _ = differences.whole_spectrum(x, zero, callback)
     weights = np.full((1, eigenvalues.size), 1 / eigenvalues.size)
     return Quadrature(eigenvalues[None], weights, np.zeros(eigenvalues.size), True)
 

@@ -106,7 +106,7 @@ def density_rows(found: SpectralDensity) -> list[Row]:
     rows: list[Row] = [
         ("eigenvalues", f"{found.size:,}", f"of the block {block}" if block else ""),
         ("range", f"{number(found.lowest)} to {number(found.highest)}", "" if whole else "of the Ritz values"),
-        ("mean", f"{number(mean)} ± {error:.2g}" if np.isfinite(error) else number(mean), "trace over eigenvalues"),
+        ("mean", f"{number(mean)} ± {error:.2g}" if 0 < error < np.inf else number(mean), "trace over eigenvalues"),
         ("deviation", number(float(np.sqrt(max(second - mean**2, 0.0)))), "standard deviation of the eigenvalues"),
         ("negative", f"{100 * negative:.3g} %", "of the eigenvalues"),
     ]
