@@ -46,6 +46,8 @@ end = crystal.copy()
 end.positions[neighbour] = crystal.positions[vacancy]
 del start[vacancy]
 del end[vacancy]
+start.write("li_start.extxyz")
+end.write("li_end.extxyz")
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of PyTorch and pymatgen
@@ -53,3 +55,7 @@ with warnings.catch_warnings():
 print(f"barrier {found.barrier_forward:.4f} eV forward, {found.barrier_reverse:.4f} eV reverse: {found.reason}")
 print(f"fmax {found.fmax:.3f} eV/Å, forces repeat to {found.noise:.1g} eV/Å, {found.frequency:.0f}i cm⁻¹")
 print(f"{found.calls['total']} structures in {len(passes)} passes")
+
+# %%
+# The energies of the images, relative to the start.
+found.plot().figure.savefig("ase_chgnet.png", dpi=120)
