@@ -50,9 +50,8 @@ FULL_DURATIONS = {
     model: replace(of_small, updates=UPDATES, iterations=FULL_ITERATIONS[model])
     for model, of_small in SMALL_DURATIONS.items()
 }
-#: Gradients of L until a search between SGD's weights converges: mostly it finds no barrier after its fewest steps
-#: (measured between two of the LSTM's).
-SGD_STILL = 21
+#: Gradients of L until a search between SGD's weights converges: mostly it finds no barrier after its fewest steps.
+SGD_STILL = 40
 #: Gradients of L per quasi-Newton step, a value counted as 0.4 of one: 1.2 in long searches, 2 to 3 in short ones.
 GRADIENTS_A_STEP = 2
 #: Gradients per curvature at a vector, and the cost of one in double precision relative to single.
