@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from minilandscape.display import Row
+from minilandscape.display import Row, count
 
 from .inputs import Vector, read_path
 from .landscapes import Where, on_landscape
@@ -156,6 +156,13 @@ class _Plane:
         if len(self.files) == MOST_POINTS and not self.trajectory:
             refuse_given(context, ("seed",), "of random directions, which a plane through three points does not have")
 
+    def _check_run(self, n: int) -> None:
+        """Refuses a run that is too short to be drawn, or to span a plane."""
+        least = 3 if self.path is None else 2
+        if n < least:
+            why = "a plane" if self.path is None else "a line"
+            raise UsageError(f"--trajectory: {count(n, 'checkpoint')} in FILE; {why} takes {least} or more")
+
     def measured(self, context: typer.Context, where: Where) -> tuple[Any, dict[str, Any]]:
         """The surface, and what is known of its landscape."""
         from minilandscape.analysis.surface import has_random_directions, surface
@@ -166,6 +173,8 @@ class _Plane:
             known = curve.metadata.get("data", {}).get("variant")
             on_path = [Vector(str(self.path), None, end, known, str(self.path)) for end in (curve.start, curve.end)]
         land, metadata, vectors = where.open(self.files, on_path, single=not self.trajectory)
+        if self.trajectory:
+            self._check_run(len(vectors))
         given = np.stack([vector.values for vector in vectors]) if vectors else None
         points, run = (None, given) if self.trajectory else (given, None)
         principal = self.trajectory and curve is None

@@ -134,6 +134,7 @@ VALUES: dict[str, str | dict[str, str]] = {
     "temperature": "300",
     "tolerance": "1e-8",
     "train_size": "30",
+    "trajectory": "",
     "variant": "authors",
 }
 #: Where an answer goes, and options that only state what an input is, or where the same is computed.

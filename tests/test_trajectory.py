@@ -231,7 +231,7 @@ def test_a_trajectory_on_the_command_line(
         (files, "--trajectory makes the plane of their principal components"),
         ([*files, "--trajectory", "--seed", "1"], "--seed: of random directions, which this plane does not have"),
         ([*files, "--trajectory", "--radius", "1"], "--radius: "),
-        (["0.npy", "--trajectory"], "at least two"),
+        (["0.npy", "--trajectory"], "--trajectory: 1 checkpoint in FILE; a plane takes 3 or more"),
         (["--trajectory"], "nothing to lay a plane through"),
     ):
         assert command(*arguments) != 0
