@@ -13,6 +13,7 @@ import pytest
 
 import minilandscape as ml
 from minilandscape.analysis.page import Curve, write_page
+from minilandscape.potentials import MullerBrown
 
 D = 6
 AXES = np.linalg.qr(np.random.default_rng(3).standard_normal((D, 3)))[0].T
@@ -155,7 +156,7 @@ def content(file: Path) -> Any:
 
 def test_the_page_holds_all_that_it_shows_and_fetches_nothing(tmp_path: Path) -> None:
     file = tmp_path / "plane.html"
-    land = ml.potentials.MullerBrown()
+    land = MullerBrown()
     path = ml.find_path(land, *land.minima[:2], "linear", n_points=7)
     found = ml.surface(land, path=path, n=4)
     found.values[0, 0] = np.nan
