@@ -23,7 +23,7 @@ ONCE = ("benchmarks", "campaign", "cuda", "devices", "docs", "examples", "option
 ONCE += ("path_checkpoint", "readme", "reproduce", "strict_cupy", "words", "workers", "barriers", "cli", "layers")
 ONCE += ("methods", "path_options", "ase_barrier", "ase_start", "ase_irc", "ase_vibrations", "cli_screens", "shown")
 ONCE += ("saddle", "path_invariants", "training", "trajectory", "ase_landscape", "symmetry", "torch_data", "noise")
-ONCE += ("ase_constraints", "find_saddle", "path_endings", "cli_torch", "docstrings", "data")
+ONCE += ("ase_constraints", "find_saddle", "path_endings", "cli_torch", "docstrings", "data", "path_batches")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
