@@ -38,14 +38,12 @@ COLUMNS = f"{'':43}{'minilandscape':>24}" + "".join(f"{name:>24}" for name in li
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark named by the arguments; returns 1 if the sides disagree."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    others = {"saddles": saddles, "paths": paths, "network-paths": network_paths}
     if arguments[:1] == ["saddles"]:
         # Small systems: threads would wait for each other longer than they work.
         os.environ["OMP_NUM_THREADS"] = "1"
-        return saddles(arguments[1:])
-    if arguments[:1] == ["paths"]:
-        return paths(arguments[1:])
-    if arguments[:1] == ["network-paths"]:
-        return network_paths(arguments[1:])
+    if arguments and arguments[0] in others:
+        return others[arguments[0]](arguments[1:])
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.what == "profile" and options.device == "gpu":
@@ -59,6 +57,11 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"not measured: {error}")
             _write(options.json, {"device": "gpu", "not measured": str(error)})
             return 0
+    return _of_networks(options)
+
+
+def _of_networks(options: argparse.Namespace) -> int:
+    """Run a benchmark of the networks' passes."""
     where = options.data or ("random" if options.quick else "auto")
     images, source = load_images(where, options.images or (400 if options.quick else 10_000))
     rows = [row for row in all_rows(images, options.device, options.quick) if _wanted(row, options.only)]
@@ -72,19 +75,18 @@ def main(arguments: list[str] | None = None) -> int:
     print(", ".join(f"{name} {number}" for name, number in record["versions"].items()))
     if options.what == "scaling":
         record["series"] = scaling.print_all(where, options.device, options.quick)
-        _write(options.json, record)
-        return 0
-    if options.what == "profile":
+    elif options.what == "profile":
         record["matrix product"] = matrix_product_rate(options.device)
         record["profiles"] = profile.print_profiles(rows, record["matrix product"])
-        _write(options.json, record)
-        return 0
-    return _table(rows, options, record)
+    else:
+        return _table(rows, options, record)
+    _write(options.json, record)
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("table", "scaling", "profile", "peak", "saddles"), default="table")
+    parser.add_argument("what", nargs="?", choices=("table", "scaling", "profile", "peak"), default="table")
     parser.add_argument("--quick", action="store_true", help="few images and calls: checks that the sides agree")
     parser.add_argument("--data", help="as for minilandscape train, or 'random'; auto, with --quick random")
     parser.add_argument("--images", type=int, help="10,000, with --quick 400")

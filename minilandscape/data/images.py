@@ -68,13 +68,18 @@ class Images:
             raise ValueError(f"{len(images)} images but {len(labels)} labels; expected one label for each image")
         if not len(images):
             raise ValueError("there are no images; expected at least one")
-        low, high = float(images.min()), float(images.max())  # either is NaN where a pixel is
+        self._check_values()
+
+    def _check_values(self) -> None:
+        """Refuse pixels outside [0, 1], and labels that are no digits."""
+        low, high = float(self.images.min()), float(self.images.max())  # either is NaN where a pixel is
         if not np.isfinite([low, high]).all():
             raise ValueError("images holds values that are not finite; expected [0, 1]")
         if low < 0 or high > 1:
             raise ValueError(f"images holds values from {low:g} to {high:g}; expected [0, 1] (pixels / 255)")
-        if labels.min() < 0 or labels.max() >= CLASSES:
-            raise ValueError(f"labels holds values from {labels.min()} to {labels.max()}; expected digits 0 to 9")
+        first, last = self.labels.min(), self.labels.max()
+        if first < 0 or last >= CLASSES:
+            raise ValueError(f"labels holds values from {first} to {last}; expected digits 0 to 9")
 
     def __len__(self) -> int:
         return len(self.labels)
