@@ -86,7 +86,7 @@ COMMANDS = {
     "demo": Command(
         "demo",
         NETWORKS,
-        "Train two networks with each optimiser, connect each pair by a low-loss path: two minutes.",
+        "Train two networks with each optimiser, connect each pair by a low-loss path: three minutes.",
         ("minilandscape demo",),
     ),
     "curvature": Command(

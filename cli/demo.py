@@ -1,4 +1,4 @@
-"""The command demo: the main job in about two minutes."""
+"""The command demo: the main job in about three minutes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def demo(
     ),
     as_json: Json = False,
 ) -> None:
-    """Train two networks with each optimiser, connect each pair by a low-loss path: two minutes.
+    """Train two networks with each optimiser, connect each pair by a low-loss path: three minutes.
 
     Prints the training loss along the straight line and along the path, after the paper's 100 steps and at convergence.
     """
