@@ -27,6 +27,7 @@ from minilandscape.landscape import Evaluations
 from minilandscape.networks import MODELS, network_landscape
 from minilandscape.paper.plan import OPTIMIZERS, Plan
 from minilandscape.paper.plan_tasks import NetworkTasks
+from minilandscape.paths.bases import sine_basis
 from minilandscape.tasks import Store, run_tasks
 
 #: Options of ``find_path`` by name; all run until they converge.
@@ -126,9 +127,8 @@ class Watch:
         """Return the maximum over a dense grid."""
         b = state.coefficients
         t = np.linspace(0, 1, FINER * (len(state.values) - 1) + 1)
-        sines = np.sin(np.pi * np.arange(1, len(b) + 1) * t[:, None])
-        C = np.concatenate([1 - t[:, None], t[:, None], sines], axis=1)
-        return float(self.land.span(np.concatenate([self.start[None], self.end[None], b])).values(C).max())
+        span = self.land.span(np.concatenate([self.start[None], self.end[None], b]))
+        return float(span.values(sine_basis(t, len(b))).max())
 
 
 def cost_of(evaluations: Evaluations) -> float:

@@ -7,6 +7,8 @@ from collections import Counter
 import numpy as np
 from ase import Atoms
 
+from ..display import count
+
 #: By how much two numbers may differ and be one, as rounding in files does.
 SAME = 1e-6
 #: What two structures may say of the whole in ``atoms.info``, and what it is where nothing is said.
@@ -55,7 +57,7 @@ def differ(theirs: np.ndarray, ours: np.ndarray) -> np.ndarray:
 def counted(state: np.ndarray) -> str:
     """Describe what some atoms carry: each value, and how many have it."""
     found = Counter(" ".join(f"{number:g}" for number in np.atleast_1d(value)) for value in state)
-    return ", ".join(f"{value} ({n} atom{'s' * (n > 1)})" for value, n in sorted(found.items()))
+    return ", ".join(f"{value} ({count(n, 'atom')})" for value, n in sorted(found.items()))
 
 
 def refuse_partial_occupancy(atoms: Atoms, name: str) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
-from itertools import count
 from math import ceil, sqrt
 from typing import Any, Protocol
 
@@ -191,10 +190,8 @@ class FewPointsFirst:
         """Yield the path after every round on mini-batches; returns the last state, which is lower than all others."""
         problem = line.problem
         before: PathState | None = None
-        for number in count():
-            if not may_follow(problem, number, state, before):
-                break
-            line.put(lowered_on_batches(problem, line.b, number))
+        while may_follow(problem, state.step, state, before):  # a round is a step
+            line.put(lowered_on_batches(problem, line.b, state.step))
             values = line.trial_values()
             if not np.isfinite(values).all() or problem.terms(values, line.b).value >= state.objective:
                 line.put(state.coefficients)
