@@ -12,8 +12,10 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from minilandscape.adapters.torch import TorchLandscape  # noqa: E402
+from minilandscape.adapters.torch_data import Samples  # noqa: E402
 from minilandscape.adapters.torch_forward import Forward  # noqa: E402
 from minilandscape.adapters.torch_fused import fused  # noqa: E402
+from minilandscape.adapters.torch_speed import channels_last  # noqa: E402
 from minilandscape.adapters.torch_workers import Workers, can_share_cores  # noqa: E402
 
 cross_entropy = nn.functional.cross_entropy
@@ -107,6 +109,16 @@ def test_a_landscape_of_a_fused_module_has_the_gradient_of_the_module(buffers: s
     h = 1e-6
     ahead, behind = land.values(np.stack([x + h * direction, x - h * direction]))
     assert slope[0] @ direction == pytest.approx((ahead - behind) / (2 * h), rel=1e-5, abs=1e-7)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_the_first_convolution_keeps_the_order_of_pixels(channels: int) -> None:
+    images, kernels = IMAGES[:, :channels], torch.randn(5, channels, 3, 3)
+    batch, _ = Samples(channels_last(images), None, N).rows(slice(3, 20))
+    found = torch.conv2d(batch, channels_last(kernels))
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert not found.is_contiguous()
+    torch.testing.assert_close(found, torch.conv2d(images[3:20].contiguous(), kernels))
 
 
 @pytest.mark.skipif(not can_share_cores(), reason="PyTorch's own threads cannot be limited one by one")

@@ -47,5 +47,9 @@ def at_a_time(kept: float, batch: int, device: torch.device) -> int:
 
 
 def channels_last(tensor: torch.Tensor) -> torch.Tensor:
-    """Images and kernels with the channels of a pixel side by side, in which convolutions on a CPU are faster."""
-    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+    """Copy images and kernels with the channels of a pixel side by side, in which convolutions on a CPU are faster.
+
+    ``contiguous`` would leave images of one channel as they are, which are in both orders, and PyTorch would take them
+    for the usual one: the results of the first convolution would then be reordered again and again.
+    """
+    return torch.empty_like(tensor, memory_format=torch.channels_last).copy_(tensor) if tensor.ndim == 4 else tensor
