@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from minilandscape.adapters.torch import TorchLandscape  # noqa: E402
+from minilandscape.adapters.torch_attention import SelfAttention, with_self_attention  # noqa: E402
 from minilandscape.adapters.torch_data import Samples  # noqa: E402
 from minilandscape.adapters.torch_forward import Forward  # noqa: E402
 from minilandscape.adapters.torch_fused import fused  # noqa: E402
@@ -174,3 +175,70 @@ def test_a_pullback_is_that_of_the_gradients(points: int | None) -> None:
                 (w[:, None] * C)[:, [0, 1, 2, 3] if rows is None else rows].T @ gradients, rel=1e-10
             )
     assert span.evaluations.gradients == 90  # those evaluated anew are counted
+
+
+def attention(batch_first: bool, **options: Any) -> nn.MultiheadAttention:
+    torch.manual_seed(5)
+    return nn.MultiheadAttention(12, 3, batch_first=batch_first, **options).double().eval()
+
+
+def masks(n: int, length: int) -> dict[str, Any]:
+    later = torch.ones(length, length, dtype=torch.bool).triu(1)
+    causal = torch.zeros(length, length).double().masked_fill(later, float("-inf"))
+    return {
+        "none": {},
+        "boolean": {"attn_mask": later},
+        "causal": {"attn_mask": causal, "is_causal": True},
+        "by head": {"attn_mask": torch.randn(3 * n, length, length).double()},
+        "padding": {"key_padding_mask": torch.arange(length).expand(n, length) > 4},
+        "weights": {"need_weights": True},
+    }
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("mask", list(masks(1, 1)))
+def test_self_attention_is_that_of_the_layer(batch_first: bool, bias: bool, mask: str) -> None:
+    layer = attention(batch_first, bias=bias)
+    quick = with_self_attention(layer)
+    assert quick is not None
+    assert type(quick) is SelfAttention
+    assert type(layer) is nn.MultiheadAttention
+    assert [id(p) for p in quick.parameters()] == [id(p) for p in layer.parameters()]
+    n, length = 4, 6
+    given = {"need_weights": False, **masks(n, length)[mask]}
+    x = torch.randn(*((n, length) if batch_first else (length, n)), 12).double().requires_grad_()
+    along, found = torch.randn_like(x), []
+    for module in (layer, quick):
+        y, _ = module(x, x, x, **given)
+        found.append((y, *torch.autograd.grad((y * along).sum(), [x, *layer.parameters()])))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-11, atol=1e-13)
+
+
+def test_attention_to_others_stays_the_layers_own() -> None:
+    layer = attention(True)
+    quick: Any = with_self_attention(layer)
+    x, other = torch.randn(2, 4, 5, 12).double()
+    torch.testing.assert_close(quick(x, other, other)[0], layer(x, other, other)[0])
+    torch.testing.assert_close(quick(x[0], x[0], x[0])[0], layer(x[0], x[0], x[0])[0])
+    hooked = attention(True)
+    hooked.register_forward_hook(lambda layer, args, out: out)
+    for module in (hooked, attention(True, kdim=5), attention(True, add_bias_kv=True), nn.Linear(2, 2)):
+        assert with_self_attention(module) is None
+
+
+def test_a_landscape_of_a_transformer_attends_in_less_time() -> None:
+    layer = nn.TransformerEncoderLayer(12, 3, 10, dropout=0.0, batch_first=True)
+    module = nn.Sequential(nn.TransformerEncoder(layer, 2), nn.Flatten(), nn.Linear(60, 3)).double()
+    x, y = torch.randn(20, 5, 12).double(), torch.arange(20) % 3
+    land = TorchLandscape(module, cross_entropy, x, y, points=1)
+    quick = land._evaluation.workers.forward.quick
+    assert quick is not None
+    assert sum(type(part) is SelfAttention for part in quick.modules()) == 2
+    leaves = [p.requires_grad_() for p in module.eval().parameters()]
+    value = cross_entropy(module(x), y)
+    slope = torch.cat([g.flatten() for g in torch.autograd.grad(value, leaves)])
+    values, slopes = land.values_and_gradients(land.vector()[None])
+    assert values[0] == pytest.approx(value.item(), rel=1e-12)
+    assert slopes[0] == pytest.approx(slope.numpy(), rel=1e-9, abs=1e-12)

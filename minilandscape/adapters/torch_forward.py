@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.func import functional_call
 
+from .torch_attention import with_self_attention
 from .torch_buffers import Folded
 from .torch_data import arguments
 from .torch_fused import fused
@@ -46,7 +47,7 @@ class Forward:
 
     def with_quick(self) -> Forward:
         """A copy that computes losses by the quick module; itself where the module has none."""
-        quick = fused(self.module)
+        quick = fused(self.module) or with_self_attention(self.module)
         if quick is None:
             return self
         other = copy.copy(self)

@@ -66,12 +66,12 @@ def _normalises_a_convolution(node: fx.Node, layers: dict[str, nn.Module]) -> bo
         type(convolution) in CONVOLUTIONS
         and convolution.padding_mode == "zeros"
         and len(before.users) == 1
-        and not _has_hooks(norm)
-        and not _has_hooks(convolution)
+        and not has_hooks(norm)
+        and not has_hooks(convolution)
     )
 
 
-def _has_hooks(layer: nn.Module) -> bool:
+def has_hooks(layer: nn.Module) -> bool:
     """Whether more happens at a call than the layer's own forward pass."""
     return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks)
 
