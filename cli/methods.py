@@ -68,7 +68,11 @@ def method_given(context: typer.Context, name: str, options: dict[str, Any]) -> 
     useless = without_effect(method, options)
     refuse_given(context, useless, f"without effect on the method {name}")
     if not method.searches:
-        refuse_given(context, ("steps", "initial"), f"without effect on the method {name}, which searches nothing")
+        refuse_given(
+            context,
+            ("steps", "target_barrier", "initial"),
+            f"without effect on the method {name}, which searches nothing",
+        )
     with usage():
         return as_method(name, {key: value for key, value in options.items() if key not in useless})
 

@@ -78,6 +78,8 @@ def _advice(path: Any) -> str:
         return "--solver auto runs to convergence"
     if path.reason is Ending.STRAIGHT_LINE:
         return "--method fourier searches a path"
+    if path.reason is Ending.TARGET:
+        return "a lower --target-barrier searches on"
     if path.reason in (Ending.STEPS, Ending.STAGES):
         return "write it with --out, and resume --from it"
     if path.reason is Ending.UNDER_RESOLVED:

@@ -69,6 +69,15 @@ def connect(
             rich_help_panel=PATH,
         ),
     ] = None,
+    target_barrier: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="End at a path whose barrier is at most this. Default: search on.",
+            metavar="VALUE",
+            rich_help_panel=PATH,
+        ),
+    ] = None,
     initial: Annotated[
         Path | None,
         typer.Option(
@@ -144,7 +153,7 @@ def connect(
     ends = a.values, b.values
     if align:
         land, ends = aligned_ends(land, metadata, a, b)
-    search = {"method": asked, "steps": steps if total is None else total}
+    search = {"method": asked, "steps": steps if total is None else total, "target_barrier": target_barrier}
     path = _searched(land, ends, {**search, "initial": before}, metadata, out)
     segments = _split(land, path, search, out) if split_at_minima else None
     measured = land.along(path) if hasattr(land, "along") else None

@@ -131,6 +131,7 @@ VALUES: dict[str, str | dict[str, str]] = {
     "step": "1e-4",
     "steps": "4",
     "n_terms": "2",
+    "target_barrier": "1e9",
     "temperature": "300",
     "tolerance": "1e-8",
     "train_size": "30",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ import minilandscape as ml
 from minilandscape.data import Images
 from minilandscape.networks import initial_vector, network_landscape
 from minilandscape.optimizers import Adam
-from minilandscape.paths import batches
+from minilandscape.paths import SearchInterrupted, batches, checkpoint
 from minilandscape.paths.curve import Curve
 from minilandscape.paths.meter import Meter
 from minilandscape.paths.objectives import PowerSum
@@ -62,24 +64,15 @@ def test_a_search_between_networks_begins_on_mini_batches(
 def test_rounds_follow_while_they_lower_the_path_by_much(
     images: Images, ends: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each takes twice the iterations; those after a number of rounds must not cost more than a gradient of L.
-
-    Where no round fits the budget, the search begins on few points.
-    """
+    """Each takes twice the iterations. Where no round fits the budget, the search begins on few points."""
     monkeypatch.setattr(batches, "ITERATIONS", 25)
-    monkeypatch.setattr(batches, "ROUNDS", 2)
     problem = problem_of(network_landscape("fcp", images), ends)
     assert [batches.round_cost(problem, k) for k in range(3)] == [6, 12, 24]
     monkeypatch.setattr(batches, "LEFT", 1.5)
     states: list[Any] = []
-    ml.find_path(problem.landscape, *ends, **OPTIONS, steps=4, progress=states.append)
-    assert [b.rounds - a.rounds for a, b in pairwise(states[:3])] == [26, 51]
-    assert states[3].rounds - states[2].rounds < 101
-    monkeypatch.setattr(batches, "ROUNDS", 3)
-    states.clear()
-    ml.find_path(problem.landscape, *ends, **OPTIONS, steps=4, progress=states.append)
-    assert [b.rounds - a.rounds for a, b in pairwise(states[:4])] == [26, 51, 101]
-    monkeypatch.setattr(batches, "LEFT", 0.0)
+    ml.find_path(problem.landscape, *ends, **OPTIONS, steps=3, progress=states.append)
+    assert [b.rounds - a.rounds for a, b in pairwise(states)] == [26, 51, 101]
+    monkeypatch.setattr(batches, "LEFT", 1e-9)
     states.clear()
     ml.find_path(problem.landscape, *ends, **OPTIONS, steps=3, progress=states.append)
     assert states[1].rounds - states[0].rounds == 26
@@ -89,6 +82,30 @@ def test_rounds_follow_while_they_lower_the_path_by_much(
     ml.find_path(problem.landscape, *ends, **OPTIONS, budget=400, steps=2, progress=states.append)
     assert states[-1].evaluations.values + states[-1].evaluations.gradients <= 400
     assert states[-1].objective < states[0].objective
+
+
+@pytest.mark.parametrize("killed_at", [1, 2])
+def test_a_search_that_is_killed_after_a_round_goes_on_with_the_same_bits(
+    killed_at: int, images: Images, ends: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
+    monkeypatch.setattr(batches, "ITERATIONS", 20)
+    land, again = network_landscape("fcp", images), list[int]()
+    search = partial(ml.find_path, land, *ends, **OPTIONS, steps=5)
+    whole, file = search(), tmp_path / "search.npz"
+
+    def kill(state: Any) -> None:
+        if state.step == killed_at + 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(SearchInterrupted):
+        search(checkpoint=file, progress=kill)
+    found = search(checkpoint=file, progress=lambda state: again.append(state.step))
+    assert again[0] == killed_at + 1
+    assert np.array_equal(found.coefficients, whole.coefficients)
+    assert found.evaluations == whole.evaluations
+    assert found.rounds == whole.rounds
+    assert all(np.array_equal(found.history[name], curve) for name, curve in whole.history.items())
 
 
 def test_a_round_that_does_not_lower_the_path_is_left_out(

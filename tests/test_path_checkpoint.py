@@ -124,17 +124,17 @@ def test_searches_of_a_pair_that_are_killed_go_on_where_they_were(
 
     ends = np.array([[-1.0, 0.0], [1.0, 0.0]])
     options: dict[str, Any] = {"solver": "auto", "objective": "sum", "lam": 1e-3, "n_points": 12, "steps": "auto"}
-    whole = search.find_converged(DoubleWell(), *ends, options, 100)
+    whole = search.find_low(DoubleWell(), *ends, options, 100)
     assert len(whole[0].t) > 12
     file = tmp_path / "task.npz"
     found, kills = killed_again_and_again(
-        lambda dying: search.find_converged(dying, *ends, options, 100, file), DoubleWell(), 30
+        lambda dying: search.find_low(dying, *ends, options, 100, file), DoubleWell(), 30
     )
     assert kills > 2
     assert_same(found[0], whole[0])
     assert found[1:] == whole[1:]
     (tmp_path / "task.npz.before.npz").write_bytes(b"damaged")  # begins anew
-    again = search.find_converged(DoubleWell(), *ends, options, 100, file)
+    again = search.find_low(DoubleWell(), *ends, options, 100, file)
     assert_same(again[0], whole[0])
 
 

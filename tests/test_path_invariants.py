@@ -123,6 +123,44 @@ def test_a_path_is_what_it_says(name: str, options: dict[str, Any], small_mnist:
     assert_same(path, again)
 
 
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("method", ["fourier", "bezier", "polyline"])
+def test_a_search_ends_at_its_target_barrier(method: str, objective: str, small_mnist: Any) -> None:
+    ends_at_its_target({"method": method, "objective": objective, "n_points": 21, "n_terms": 5}, small_mnist)
+
+
+@pytest.mark.parametrize("method", ["neb", "autoneb"])
+def test_a_band_ends_at_its_target_barrier(method: str, small_mnist: Any) -> None:
+    ends_at_its_target({"method": method, "n_points": 13}, small_mnist)
+
+
+def ends_at_its_target(options: dict[str, Any], small_mnist: Any) -> None:
+    """The barrier over continuous t is what ends it, at fewer evaluations; out of reach, the search is another's."""
+    case = Case("camelback", small_mnist)
+    options = {**options, "steps": "auto"}
+    far = find_path(case.land, *case.ends, **options)
+    line = find_path(case.land, *case.ends, "linear", n_points=options["n_points"])
+    target = far.barrier + 0.2 * (line.barrier - far.barrier)
+    case = Case("camelback", small_mnist)
+    path = find_path(case.land, *case.ends, **options, target_barrier=target)
+    assert path.reason == "target barrier"
+    assert not path.converged
+    assert far.barrier < path.barrier <= target
+    assert path.evaluations == case.counted
+    assert sum(vars(path.evaluations).values()) < sum(vars(far.evaluations).values())
+    check(path, case)
+    never = find_path(case.land, *case.ends, **options, target_barrier=0.5 * far.barrier)
+    assert (never.reason, never.maximum) == (far.reason, far.maximum)
+    assert never.evaluations == far.evaluations
+
+
+@pytest.mark.parametrize("target", [-0.1, float("nan"), float("inf"), "0.1", True])
+def test_a_target_barrier_is_a_number_of_at_least_0(target: Any, small_mnist: Any) -> None:
+    case = Case("camelback", small_mnist)
+    with pytest.raises(ValueError, match=r"target_barrier is .*; expected a number of at least 0"):
+        find_path(case.land, *case.ends, target_barrier=target)
+
+
 def after_the_search(path: Path) -> int:
     """What the maximum of the final path may take: a few rounds of halving."""
     return 4 * len(path.t) + 60

@@ -52,7 +52,7 @@ from minilandscape.landscape import FunctionLandscape
 from minilandscape.networks import MODELS, model_size, network_landscape
 from minilandscape.pairs import NamedRecipe, disjoint, draw_pairs
 from minilandscape.pairs.connect import pair_task, set_task
-from minilandscape.pairs.search import find_converged
+from minilandscape.pairs.search import find_low
 from minilandscape.paper import measures, tables, work
 from minilandscape.paper import reproduce as reproduce_module
 from minilandscape.paper.answer import plot_courses
@@ -60,6 +60,7 @@ from minilandscape.paper.figures import paper_figures
 from minilandscape.paper.margin import against_margin
 from minilandscape.paper.measures import relative
 from minilandscape.paper.plan import (
+    NO_BARRIER,
     OPTIMIZERS,
     NetworkPlan,
     Plan,
@@ -148,7 +149,7 @@ def test_the_table_of_the_plan_has_the_papers_column() -> None:
         assert all(cells), name
     network = next(iter(plan.networks.values()))
     numbers = {name: value for name, value in vars(network).items() if isinstance(value, (int, float))}
-    assert len(numbers) == 18, "a number of the plan was added: the table must list it"
+    assert len(numbers) == 20, "a number of the plan was added: the table must list it"
 
 
 def test_the_full_plan_draws_pairs_at_random_and_tests_all_that_share_no_run() -> None:
@@ -319,7 +320,7 @@ def test_folders_of_version_0_1_load_as_they_were(tmp_path: Path) -> None:
     """Their plans name none of what was added since, and none of it is run."""
     plan = Plan.make("small", data="auto", data_key="mnist", overrides={"loss_floor": 1e-8})
     metadata = plan.as_dict()
-    added = ("initial", "pairing", "averages", "curvatures", "resolutions")
+    added = ("initial", "pairing", "averages", "curvatures", "resolutions", "target_barrier", "still_gradients")
     for network in metadata["networks"].values():
         for name in added:
             del network[name]
@@ -1028,14 +1029,14 @@ def test_an_under_resolved_search_is_resumed_with_more_points() -> None:
     ends = np.array([[-1.0, 0.0], [1.0, 0.0]])
     options = {"solver": "auto", "objective": "sum", "lam": 1e-3, "n_points": 12, "steps": "auto"}
     first = find_path(double_well, *ends, **options)
-    path, evaluations, steps = find_converged(double_well, *ends, options)
+    path, evaluations, steps = find_low(double_well, *ends, options)
     assert (first.under_resolved, path.under_resolved) == (True, False)
     assert (len(path.t), path.reason) == (23, "converged")
     assert path.height > 0.5
     assert evaluations.gradients > path.evaluations.gradients >= 23
     assert steps == sum(len(found.history["height"]) - 1 for found in (first, path))
     assert path.metadata["lam"] == pytest.approx(1e-3 * 23 * 22 / (12 * 11))
-    few, _, _ = find_converged(double_well, *ends, {**options, "steps": 26})  # as many as were asked for
+    few, _, _ = find_low(double_well, *ends, {**options, "steps": 26})  # as many as were asked for
     assert (len(few.t), few.under_resolved) == (12, True)
 
 
@@ -1053,7 +1054,7 @@ def test_a_search_that_is_cut_off_is_resumed_as_far_as_the_plan_says(
         return 100 * bend**2, 200 * bend * slope
 
     def found(most: int | None) -> tuple[Any, int]:
-        path, evaluations, steps = find_converged(valley, *ends, options, most)
+        path, evaluations, steps = find_low(valley, *ends, options, most)
         assert evaluations.gradients > 20 * steps
         return path, steps
 
@@ -1078,13 +1079,22 @@ def test_a_search_that_is_cut_off_is_resumed_as_far_as_the_plan_says(
 def test_more_steps_than_a_search_takes_at_once_are_part_of_what_determines_a_path(
     still_steps: int, most: int | None
 ) -> None:
-    def paths(overrides: dict[str, Any]) -> list[Task]:
-        plan = Plan.make("small", "paper", data="", data_key="", only=("lstm",), overrides=overrides)
-        return [task for task in plan_tasks(plan) if task.name.startswith("lstm-sgd-train-on-train-still")]
-
-    (task, *_), (usual, *_) = paths({"still_steps": still_steps}), paths({})
+    (task, *_), (usual, *_) = second_searches({"still_steps": still_steps}), second_searches({})
     assert task.options.get("most_steps") == most
     assert (task.id == usual.id) == (still_steps == 500)
+
+
+def second_searches(overrides: dict[str, Any]) -> list[Task]:
+    plan = Plan.make("small", "paper", data="", data_key="", only=("lstm",), overrides=overrides)
+    return [task for task in plan_tasks(plan) if task.name.startswith("lstm-sgd-train-on-train-still")]
+
+
+def test_where_a_second_search_ends_is_part_of_what_determines_its_path() -> None:
+    (usual, *_), (farther, *_) = second_searches({}), second_searches({"target_barrier": 0, "still_gradients": 0})
+    assert usual.options["path"]["target_barrier"] == NO_BARRIER
+    assert usual.options["path"]["budget"] == 100 * 50
+    assert not {"target_barrier", "budget"} & set(farther.options["path"])
+    assert usual.id != farther.id
 
 
 def test_ids_are_those_of_version_0_1() -> None:

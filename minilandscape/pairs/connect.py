@@ -8,7 +8,7 @@ from typing import Any
 from ..paths import find_path
 from ..tasks import Result, Task
 from .recipes import Recipe
-from .search import find_converged, path_record
+from .search import find_low, path_record
 
 #: The module of the functions, and its former name, which task ids keep so that old results apply.
 HERE, KNOWN_AS = "minilandscape.pairs.connect", "minilandscape.campaign.sets"
@@ -41,6 +41,6 @@ def connect_pair(options: dict[str, Any], inputs: list[Result], checkpoint: Path
     start, end = arrays["vectors"][i], arrays["vectors"][j]
     search = options["path"]
     if search.get("objective") == "sum":
-        return path_record(*find_converged(land, start, end, search, None, checkpoint))
+        return path_record(*find_low(land, start, end, search, None, checkpoint))
     path = find_path(land, start, end, **search)
     return path_record(path, path.evaluations, len(path.history["height"]) - 1)

@@ -1,4 +1,4 @@
-"""The search of a path to convergence, on more sample points if it is under-resolved, and its stored record."""
+"""The search of a path until it ends, on more sample points if it is under-resolved, and its stored record."""
 
 from __future__ import annotations
 
@@ -91,17 +91,19 @@ class Searches:
         return cls(path, Evaluations(**so_far["evaluations"]), so_far["steps"], so_far["here"])
 
 
-def find_converged(
+def find_low(
     land: Any, start: Any, end: Any, options: dict[str, Any], most: int | None = None, checkpoint: Path | None = None
 ) -> tuple[FoundPath, Evaluations, int]:
-    """Search a path to convergence; return it with the evaluations and steps of all searches.
+    """Search a path until it converges or reaches its target barrier; with it, evaluations and steps of all searches.
 
-    A search that reaches its maximum of steps is resumed until about ``most`` steps at one number of sample points. If
-    the path is then under-resolved, it is resumed with twice the sample points, λ scaled so that the penalty on the
-    length weighs as much as before.
+    A search that reaches its maximum of steps is resumed while the budget lasts, without one until about ``most`` steps
+    at one number of sample points. If the path is under-resolved in the end, the search is resumed with twice the
+    sample points, λ scaled so that the penalty on the length weighs as much as before.
 
     Parameters
     ----------
+    options
+        Of :func:`~minilandscape.paths.find_path`; a budget is that of all searches together.
     checkpoint
         File for the state of the current search; another beside it holds the searches before.
     """
@@ -110,11 +112,11 @@ def find_converged(
     while True:
         more = dict(options)
         if done is not None:
-            next_points = _next_points(done, most) if options["steps"] == "auto" else None
-            if next_points is None:
+            next_points, left = _next_points(done, options, most), _left(done, options)
+            if next_points is None or (left is not None and left < next_points):
                 return done.path, done.evaluations, done.steps
             weight = next_points * (next_points - 1) / (options["n_points"] * (options["n_points"] - 1))
-            more |= {"n_points": next_points, "lam": options["lam"] * weight, "initial": done.path}
+            more |= {"n_points": next_points, "lam": options["lam"] * weight, "initial": done.path, "budget": left}
         # One for each search, so that none resumes from the file of another.
         number = "" if done is None else f".{done.steps}.npz"
         own = None if checkpoint is None else checkpoint.with_name(checkpoint.name + number)
@@ -135,9 +137,17 @@ def _search(land: Any, start: Any, end: Any, checkpoint: Path | None, options: d
         return find_path(land, start, end, checkpoint=checkpoint, **options)
 
 
-def _next_points(done: Searches, most: int | None) -> int | None:
+def _next_points(done: Searches, options: dict[str, Any], most: int | None) -> int | None:
     """Return the number of sample points with which the search is resumed; None if it has ended."""
-    n_points = len(done.path.t)
-    if done.path.reason is Ending.STEPS and most is not None and done.here < most:
+    n_points, path = len(done.path.t), done.path
+    if options["steps"] != "auto" or path.reason in (Ending.TARGET, Ending.BUDGET):
+        return None
+    if path.reason is Ending.STEPS and ("budget" in options or (most is not None and done.here < most)):
         return n_points
-    return 2 * n_points - 1 if done.path.under_resolved and 2 * n_points - 1 <= MOST_POINTS else None
+    return 2 * n_points - 1 if path.under_resolved and 2 * n_points - 1 <= MOST_POINTS else None
+
+
+def _left(done: Searches, options: dict[str, Any]) -> int | None:
+    """Return what is left of the budget; None if there is none."""
+    spent = done.evaluations.gradients + done.evaluations.values
+    return options["budget"] - spent if "budget" in options else None

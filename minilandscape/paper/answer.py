@@ -9,7 +9,7 @@ import numpy as np
 
 from ..figures.heights import LEAST_BARRIER
 from .names import OPTIMIZERS
-from .verdicts import NO_BARRIER
+from .plan import NO_BARRIER
 
 #: Where each optimiser's points stand beside the search's place.
 ASIDE = {"lbfgs-gss": -0.08, "sgd": 0.08}
@@ -60,7 +60,7 @@ def plot_courses(axes: Any, network: Mapping[str, Any], title: str = "") -> Any:
     """Draw barriers between training weights against the cost of a search; return the axes.
 
     Eq. (5) above the higher endpoint, on the training landscape: medians over the paths, and their quartiles shaded.
-    Adam solid, the search that runs to convergence dashed.
+    Adam solid, the second search dashed.
 
     Parameters
     ----------

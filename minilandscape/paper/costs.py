@@ -109,12 +109,12 @@ class TaskCosts:
             return gradient * n.steps
         if n.still_steps < STILL:  # it takes them all
             return gradient * GRADIENTS_A_STEP * n.still_steps
-        still = SGD_STILL
+        still: float = SGD_STILL
         if optimizer == "lbfgs-gss":
             still = self._durations.still[
                 (("train", "train"), ("test", "train"), ("test", "test")).index((weights, landscape))
             ]
-        return gradient * still
+        return gradient * min(still, n.still_gradients or np.inf)
 
 
 def measure_costs(plan: Plan, model: str, data: Any) -> Costs:

@@ -32,6 +32,10 @@ NAMED = {"initial": INITIAL, "pairing": PAIRING}
 CURVATURES = 8
 #: Updates of SGD: 75 epochs of 60,000 images.
 UPDATES = 70_000
+#: Steps of Adam on paths, the authors'.
+STEPS = 100
+#: Barriers up to this value count as none; the penalty on length alone leaves some 1e-6.
+NO_BARRIER = 1e-5
 #: With at least so many steps a search ends when it converges; with fewer it takes them all.
 STILL = 500
 
@@ -74,6 +78,9 @@ class NetworkPlan:
         Number of vectors of each set, the first ones, at which the Hessian is measured.
     resolutions
         Whether N_F and M are varied on one pair of each optimiser.
+    target_barrier, still_gradients
+        Where the second search ends before it converges: at a barrier of at most the first, over continuous t (0: only
+        without one); or after as many evaluations as this number of gradients of L has (0: no limit).
     """
 
     runs: int
@@ -85,7 +92,7 @@ class NetworkPlan:
     lr: float = 0.1
     iterations: int = 1000
     loss_floor: float = 1e-8
-    steps: int = 100
+    steps: int = STEPS
     still_steps: int = STILL
     n_terms: int = TERMS
     n_points: int = POINTS
@@ -96,6 +103,8 @@ class NetworkPlan:
     averages: bool = False
     curvatures: int = 0
     resolutions: bool = False
+    target_barrier: float = 0.0
+    still_gradients: int = 0
 
     def __post_init__(self) -> None:
         for of in fields(self):  # 1 and 1.0 are one number, and have to give the same tasks
@@ -110,6 +119,8 @@ class NetworkPlan:
             "n_terms": 1,
             "n_points": 3,
             "still_steps": 0,
+            "target_barrier": 0,
+            "still_gradients": 0,
             "sgd_floor": 0,
             "loss_floor": 0,
             "lam": 0,
@@ -144,6 +155,10 @@ class NetworkPlan:
     def searches(self) -> dict[str, str]:
         """Names of the path searches."""
         still = "run to convergence" if self.still_steps >= STILL else f"{self.still_steps} quasi-Newton steps"
+        if self.target_barrier and self.still_steps >= STILL:
+            still = "until no barrier is left"
+        if self.still_gradients:
+            still += f", at most {self.still_gradients} gradients of L"
         return {"adam": f"{self.steps} Adam steps", "still": still}
 
     @property
@@ -159,6 +174,7 @@ def _scale(scale: str, variant: str, targets: str) -> dict[str, NetworkPlan]:
         small: dict[str, Any] = {"sgd_updates": 40, "iterations": 6}
         return {model: NetworkPlan(train_size=128, **common, **small, scans=model == "fcp") for model in TABLE_1}
     own: dict[str, Any] = {"averages": True, "curvatures": CURVATURES, "resolutions": True}
+    own |= {"target_barrier": NO_BARRIER, "still_gradients": STEPS}
     if scale == "small":
         # Twice as many runs are kept as there are pairs, so that no two paths of a set share a run.
         sizes = {"fcp": (62, 20, 5000), "lenet": (12, 4, 500), "autoencoder": (25, 8, 2000), "lstm": (12, 4, 500)}

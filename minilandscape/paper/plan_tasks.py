@@ -77,7 +77,7 @@ class NetworkTasks:
 
     @property
     def solvers(self) -> tuple[str, ...]:
-        """``"adam"`` with the published budget, ``"still"`` with the quasi-Newton solver, run to convergence."""
+        """``"adam"`` with the published budget, ``"still"`` until no barrier is left, or to convergence."""
         return ("adam", "still") if self.network.still_steps else ("adam",)
 
     @property
@@ -193,6 +193,8 @@ class NetworkTasks:
             path |= {"solver": "adam", "steps": n.steps}
         else:
             path |= {"solver": "auto", "steps": "auto" if n.still_steps >= STILL else n.still_steps}
+            path |= {"target_barrier": n.target_barrier} if n.target_barrier else {}
+            path |= {"budget": n.still_gradients * path["n_points"]} if n.still_gradients else {}
             rule = {
                 "rule": "stationary, and little left to gain above the chord"
             }  # results by an older rule do not count

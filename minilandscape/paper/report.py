@@ -36,7 +36,7 @@ figure { margin: 1rem 0 } img { max-width: 100%; height: auto } figcaption { col
 """
 CAPTIONS = {
     "answer": "Barriers between training weights on the training landscape: of the straight line, after the published "
-    "Adam steps, and at the end of the search that runs to convergence. Medians with quartiles. Values below the "
+    "Adam steps, and at the end of the second search. Medians with quartiles. Values below the "
     "dotted line count as no barrier; barriers up to 1e-8 are drawn at 1e-8.",
     "figure1": "Fig. 1: images, a network, and a sketch of its landscape.",
     "figure2": "Fig. 2: LSTM loss curves; dashed lines at the minima.",
@@ -45,18 +45,18 @@ CAPTIONS = {
     "continuous t.",
     "figure4-adam-barrier": "Beside Fig. 4: barriers of the same paths, maximum minus the loss of the higher endpoint.",
     "figure4-courses": "Beside Fig. 4: barriers between training weights against the cost of the search, medians with "
-    "quartiles; Eq. (5) above the higher endpoint, of the path at every step. Adam solid, the search that runs to "
-    "convergence dashed; of a search, every step is drawn at the mean cost of its steps.",
-    "figure4-still-height": "Beside Fig. 4: heights and maxima of paths by the search that runs to convergence.",
-    "figure4-still-barrier": "Beside Fig. 4: barriers of paths by the search that runs to convergence.",
+    "quartiles; Eq. (5) above the higher endpoint, of the path at every step. Adam solid, the second search "
+    "dashed; of a search, every step is drawn at the mean cost of its steps.",
+    "figure4-still-height": "Beside Fig. 4: heights and maxima of paths by the second search.",
+    "figure4-still-barrier": "Beside Fig. 4: barriers of paths by the second search.",
     "figure5": "Fig. 5: lengths of L-BFGS-GSS training and SGD test weights; dotted: |ω̄_BFGS − ω̄|.",
     "figure6": "Fig. 6: kernel PCA (RBF, 2σ² = N_prm) of L-BFGS-GSS training (blue) and SGD test weights (red).",
     "figureS1": "Fig. S1: loss curves of the other networks.",
     "figureS2": "Fig. S2: path heights on the test landscape, Eq. (5), by Adam; beside them the maxima over continuous "
     "t.",
     "figureS2-adam-barrier": "Beside Fig. S2: barriers of the same paths.",
-    "figureS2-still-height": "Beside Fig. S2: heights and maxima of paths by the search that runs to convergence.",
-    "figureS2-still-barrier": "Beside Fig. S2: barriers of paths by the search that runs to convergence.",
+    "figureS2-still-height": "Beside Fig. S2: heights and maxima of paths by the second search.",
+    "figureS2-still-barrier": "Beside Fig. S2: barriers of paths by the second search.",
     "figureS3": "Fig. S3: lengths of L-BFGS-GSS and SGD test weights.",
     "figureS4": "Fig. S4: kernel PCA (RBF, 2σ² = N_prm) of L-BFGS-GSS and SGD test weights.",
 }

@@ -69,6 +69,7 @@ def plan(plan: Mapping[str, Any]) -> Table:
         row("Hessian: vectors per set", None, lambda m, n: n.curvatures or "none"),
         row("path: Adam learning rate", None, lambda m, n: PATH_RATE),
         row("second search, beside the paper", None, lambda m, n: n.searches["still"] if n.still_steps else "none"),
+        row("second search: target barrier", None, lambda m, n: n.target_barrier or "none"),
     ]
     return Table(["", "paper", *(NAMES[model] for model in networks)], rows)
 

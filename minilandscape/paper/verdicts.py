@@ -8,13 +8,12 @@ import numpy as np
 
 from ..analysis.permutation import Comparison, Separation
 from .margin import COMPARABLE
+from .plan import NO_BARRIER
 
 #: Largest p of a statistically significant difference.
 SIGNIFICANT = 0.05
 #: Centroids are close if half their distance is at most this part of the vectors' mean distance from their centroid.
 CLOSE = 0.5
-#: Barriers up to this value count as none; the penalty on length alone leaves some 1e-6.
-NO_BARRIER = 1e-5
 #: Two sets are apart along a component if the area under the ROC curve and the distance of the medians, in standard
 #: deviations, are at least these; for two normal distributions the two are equivalent.
 APART, GAP = 0.9, 1.8
@@ -34,7 +33,7 @@ class Verdict(StrEnum):
     NOT_REPRODUCED
         The contrary holds, significantly where there is a test.
     INCONCLUSIVE
-        Neither is significant, or a search or run behind it did not converge.
+        Neither is significant, or a search or run behind it was cut off.
     NO_BARRIER
         It is about barriers, and no path on either side has one.
     BY_CONSTRUCTION
@@ -64,7 +63,8 @@ RULES = (
     "Barrier is the maximum minus the loss of the endpoint of higher loss.",
     f"A barrier of at most {NO_BARRIER:g} counts as 0. If no path on either side has one, the verdict is: "
     f"{Verdict.NO_BARRIER}.",
-    "A search that did not converge, or is under-resolved, gives no verdict on barriers unless its barrier is 0. "
+    "A second search that was cut off, or is under-resolved, gives no verdict on barriers unless its barrier counts as "
+    "0. "
     "Its height counts only if the order stays the same when its endpoint's loss takes its place.",
     "By construction: L-BFGS-GSS's number is lower than SGD's target loss, at which its runs end, so SGD's cannot be "
     "lower. For test weights this applies if the test loss was still falling at the end of the runs.",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..pairs.networks import campaign_data, landscape_over
-from ..pairs.search import find_converged, path_record
+from ..pairs.search import find_low, path_record
 from ..tasks import Result
 from ..training import CURVES, train
 from .printed import KEPT, RUNS
@@ -53,6 +53,4 @@ def pair_path(options: dict[str, Any], inputs: list[Result], checkpoint: Path) -
     what = options["landscape"], options["images"], options.get("device", "cpu")
     land = landscape_over(options["model"], options["variant"], *data, *what)
     start, end = (arrays[options["weights"]][k] for k in (i, j))
-    most = options.get("most_steps")
-    path, evaluations, n_steps = find_converged(land, start, end, options["path"], most, checkpoint)
-    return path_record(path, evaluations, n_steps)
+    return path_record(*find_low(land, start, end, options["path"], options.get("most_steps"), checkpoint))

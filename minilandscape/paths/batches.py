@@ -11,9 +11,8 @@ from ..backend import array_module, to_device
 from ..optimizers import Adam
 from .problem import PathProblem, PathState
 
-#: Number of iterations of the first round, each of the next having twice as many; number of rounds that may cost more
-#: than a gradient of L.
-ITERATIONS, ROUNDS = 480, 3
+#: Number of iterations of the first round, each of the next having twice as many.
+ITERATIONS = 480
 #: Number of points of an iteration, and bounds of the images of a mini-batch, a hundredth of all of them.
 POINTS, FEWEST, MOST = 6, 16, 64
 #: With fewer images a mini-batch is too large a part of them.
@@ -38,14 +37,18 @@ def round_cost(problem: PathProblem, number: int) -> int:
     return ceil(2**number * ITERATIONS * POINTS * _batch_size(problem) / problem.landscape.n_images)
 
 
-def may_follow(problem: PathProblem, number: int, state: PathState, before: PathState | None) -> bool:
-    """Decide whether a round follows a state, the one before being known after the first round."""
+def may_follow(problem: PathProblem, number: int, state: PathState, before: float) -> bool:
+    """Decide whether a round follows a state.
+
+    Parameters
+    ----------
+    before
+        The largest possible decrease of L before the last round; infinite before the first.
+    """
     meter, cost, n_points = problem.meter, round_cost(problem, number), len(problem.curve.t)
-    if number >= ROUNDS and cost > n_points:
-        return False
     if meter.budget is not None and meter.spent + cost + n_points > meter.budget:
         return False
-    return before is None or problem.remaining(state) < LEFT * problem.remaining(before)
+    return problem.remaining(state) < LEFT * before
 
 
 def lowered_on_batches(problem: PathProblem, b: Any, number: int) -> Any:

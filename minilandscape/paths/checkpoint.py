@@ -19,7 +19,7 @@ from .problem import PathProblem, PathState
 from .record import Record
 from .result import HISTORY
 from .rules import Rule
-from .solvers import AdamMemory, LineMemory
+from .solvers import AdamMemory, LineMemory, RoundMemory
 
 #: Smallest time between checkpoints, in seconds.
 EVERY = 30.0
@@ -111,13 +111,15 @@ class Checkpoint:
         return last
 
 
-def _of_memory(memory: AdamMemory | LineMemory) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def _of_memory(memory: AdamMemory | LineMemory | RoundMemory) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     if isinstance(memory, AdamMemory):
         described = {"kind": "adam", "step": memory.step, "unit": memory.unit, "count": None}
         if not memory.moments:
             return {}, described
         count, m, v = memory.moments
         return {"m": to_host(m), "v": to_host(v)}, {**described, "count": count}
+    if isinstance(memory, RoundMemory):
+        return {}, {"kind": "round", **vars(memory)}
     iterate = memory.iterate
     arrays = {"x": to_host(iterate.x), "line_values": memory.values}
     arrays |= {f"s{k:03d}": to_host(vector) for k, vector in enumerate(iterate.s)}
@@ -131,10 +133,14 @@ def _of_memory(memory: AdamMemory | LineMemory) -> tuple[dict[str, np.ndarray], 
     return arrays, {**described, "evaluations": vars(iterate.evaluations).copy()}
 
 
-def _to_memory(described: dict[str, Any], arrays: dict[str, np.ndarray], device: Any) -> AdamMemory | LineMemory:
+def _to_memory(
+    described: dict[str, Any], arrays: dict[str, np.ndarray], device: Any
+) -> AdamMemory | LineMemory | RoundMemory:
     if described["kind"] == "adam":
         moments = () if described["count"] is None else (described["count"], device(arrays["m"]), device(arrays["v"]))
         return AdamMemory(described["step"], moments, described["unit"])
+    if described["kind"] == "round":
+        return RoundMemory(described["done"], described["before"])
     s, y = (tuple(device(arrays[k]) for k in sorted(arrays) if k[0] == c and k[1:].isdigit()) for c in "sy")
     iterate = LbfgsState(
         iteration=described["iteration"],

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..landscape import LandscapeError
+from ..landscape import Evaluations, LandscapeError
 from .checkpoint import Checkpoint
 from .endings import Ending
 from .index import SecondMode, Top, bent_down, look_across
@@ -63,6 +63,7 @@ class Search:
         self.last, self.planned, self.progress = last, planned, progress
         self.rule: Rule | None = None
         self.checkpoint: Checkpoint | None = None
+        self.target: float | None = None
 
     def run(self, initial: Any, budget: int | None) -> Path:
         """Search, and determine why the search ended."""
@@ -139,7 +140,9 @@ class Search:
                 if ending is not None:
                     return ending
                 if self.checkpoint is not None:
-                    self.checkpoint.save(record, rule, state)
+                    evaluations = meter.evaluations + Evaluations()  # a look at the maximum included
+                    counted = replace(state, evaluations=evaluations, rounds=meter.rounds)
+                    self.checkpoint.save(record, rule, counted)
         except BudgetSpentError:
             return Ending.BUDGET
         raise AssertionError("a solver ended without a reason")
@@ -169,6 +172,8 @@ class Search:
             return ending
         if self.last is None and self._no_barrier(state, solver):
             return Ending.NO_BARRIER
+        if self._on_target(state):
+            return Ending.TARGET
         return Ending.STEPS if state.step >= (solver.most_steps if self.planned is None else self.planned) else None
 
     def _no_barrier(self, state: PathState, solver: Solver) -> bool:
@@ -177,6 +182,14 @@ class Search:
         assert best is not None
         banded = self.record.keeps is Keeps.LAST
         return not banded and state.step >= solver.least_steps and best.height <= float(self.problem.ends.max())
+
+    def _on_target(self, state: PathState) -> bool:
+        """Decide whether a state is the best path, and its barrier, measured over continuous t, at most the target."""
+        best, higher = self.record.best, float(self.problem.ends.max())
+        assert best is not None
+        if self.target is None or best.step != state.step or best.height > higher + self.target:
+            return False
+        return self.record.best_measured().top <= higher + self.target
 
     def _judged(self, ending: Ending) -> Ending:
         """Return the verdict on the best path, which may differ from the reason why the search ended."""

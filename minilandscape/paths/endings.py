@@ -36,6 +36,12 @@ class Ending(StrEnum):
     )
     NO_BARRIER = ("no barrier", True, "no point of the path lies above the higher endpoint")
     STRAIGHT_LINE = ("straight line", False, "the straight line was evaluated without a search", "search a path")
+    TARGET = (
+        "target barrier",
+        False,
+        "the barrier is at most the target",
+        "a lower target barrier searches on",
+    )
     STEPS = ("steps", False, "stopped after the number of steps", "take more steps, or resume from this path")
     BUDGET = ("budget", False, "the budget is spent", "raise the budget, or resume from this path")
     STAGES = (

@@ -104,13 +104,18 @@ class Record:
 
     def measure_maximum(self) -> None:
         """Find the maximum of the best path; with candidates, the path of lowest maximum becomes the best."""
-        assert self.best is not None
-        self.best = self._with_maximum(self.best)
+        self.best = self.best_measured()
         if self.keeps is Keeps.STAGES:
             self.best = min((self.best, *self.candidates), key=lambda state: state.top)
         if self.keeps is Keeps.LAST:  # a band that was still growing has fewer images than the straight line
             with self.problem.meter.unlimited():
                 self.line = with_images(self.problem, len(self.best.values)).with_line().line
+
+    def best_measured(self) -> PathState:
+        """Find the maximum of the best path, and return that path."""
+        assert self.best is not None
+        self.best = self._with_maximum(self.best)
+        return self.best
 
     def _with_maximum(self, state: PathState) -> PathState:
         with self.problem.meter.unlimited():

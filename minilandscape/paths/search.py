@@ -26,6 +26,7 @@ def find_path(
     *,
     steps: int | str | None = None,
     budget: int | None = None,
+    target_barrier: float | None = None,
     initial: Any = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: Callable[[PathState], None] | None = None,
@@ -56,6 +57,9 @@ def find_path(
     budget
         Largest number of points, with and without gradients, that the search may evaluate, after the initial path. The
         measurement of the maximum of the final path, and of the modes there, is not counted.
+    target_barrier
+        The search ends with the first path of lowest L that rises above the higher endpoint by at most this value. The
+        maximum over continuous t is measured once all sample points lie so low. None searches on.
     initial
         The initial path: a :class:`Path` of any family between the same endpoints, such as the ``best`` of an
         interrupted search; points (K, D); or a function of t. An objective with stages resumes at the β of a given
@@ -114,10 +118,12 @@ def find_path(
     landscape = as_landscape(landscape)
     asked = as_method(method, options).on(landscape)
     if not asked.searches:
-        given = {"steps": steps, "budget": budget, "initial": initial, "checkpoint": checkpoint}
+        given: dict[str, Any] = {"steps": steps, "budget": budget, "target_barrier": target_barrier}
+        given |= {"initial": initial, "checkpoint": checkpoint}
         refuse([name for name, value in given.items() if value is not None], asked)
     if budget is not None:
         check_budget(budget, asked.samples)
+    check_target(target_barrier)
     steps = _checked_steps(asked.steps_on(landscape) if steps is None else steps)
     if checkpoint is not None and asked.keeps is not Keeps.LOWEST:
         raise ValueError("checkpoint serves the objective 'sum'; resume others from a path (initial)")
@@ -127,10 +133,12 @@ def find_path(
         metadata["steps"] = steps
     if initial is not None:
         problem = problem.with_line()
-    record = Record(problem, asked.keeps, {**metadata, **units_of(landscape)})
+    target = {} if target_barrier is None else {"target_barrier": float(target_barrier)}
+    record = Record(problem, asked.keeps, {**metadata, **target, **units_of(landscape)})
     moves = asked.moves() if asked.searches else None
     last = None if steps == "auto" else int(steps)
     search = Search(problem, moves, record, last, asked.planned(last, budget), progress)
+    search.target = target.get("target_barrier")
     if checkpoint is not None:
         search.checkpoint = Checkpoint.of(checkpoint, problem, metadata)
     return search.run(initial, budget)
@@ -199,6 +207,13 @@ def check_budget(budget: Any, n_points: int) -> None:
     """Raise ValueError where a budget is not a number of points, or below one path."""
     if not (isinstance(budget, (int, np.integer)) and budget >= n_points):
         raise ValueError(f"the budget is {budget} points; expected at least the {n_points} of one path")
+
+
+def check_target(target: Any) -> None:
+    """Raise ValueError where a target barrier is not a number of at least 0."""
+    number = isinstance(target, (int, float, np.integer, np.floating)) and not isinstance(target, bool)
+    if target is not None and not (number and 0 <= target < np.inf):
+        raise ValueError(f"target_barrier is {target!r}; expected a number of at least 0")
 
 
 def _checked_steps(steps: Any) -> int | str:

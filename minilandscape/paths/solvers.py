@@ -82,6 +82,14 @@ class LineMemory:
 
 
 @dataclass(frozen=True)
+class RoundMemory:
+    """The state of a search after a round on mini-batches: number of steps, and what L could decrease before it."""
+
+    done: int
+    before: float
+
+
+@dataclass(frozen=True)
 class AdamSolver:
     """Adam on b_n.
 
@@ -166,7 +174,7 @@ class FewPointsFirst:
     def states(self, problem: PathProblem, b: Any, last: int | None = None, memory: Any = None) -> Iterator[PathState]:
         """Yield the path b, then the path after every step of the first stage, and of iterations on all points."""
         few, line = ceil(FEW_POINTS * problem.curve.n_terms), PathLine(problem, b)
-        if memory is not None and not memory.few:
+        if isinstance(memory, LineMemory) and not memory.few:
             yield from _resumed_iterations(line, memory)
             return
         if memory is None:
@@ -174,29 +182,32 @@ class FewPointsFirst:
         else:
             with problem.meter.uncounted():
                 state = problem.state(memory.done, line.b, line.all_values(), memory=memory)
-            line.unit = memory.unit
         yield state
         # A path found on many points would get worse on few, or on mini-batches.
         begins = memory is None and not bool(to_host(line.b).any())
         step = state.step
-        if begins and has_batches(problem):
+        if isinstance(memory, RoundMemory) or (begins and has_batches(problem)):
             step = (yield from self._on_batches(line, state)).step
-        if memory is not None or (begins and step == state.step and 2 * few <= len(problem.curve.t)):
+        if isinstance(memory, LineMemory):
+            line.unit = memory.unit
             step = yield from self._on_few(line, few, state, memory)
+        elif begins and step == state.step and 2 * few <= len(problem.curve.t):
+            step = yield from self._on_few(line, few, state, None)
         yield from _iterations(line, step)
 
     @staticmethod
     def _on_batches(line: PathLine, state: PathState) -> Generator[PathState, None, PathState]:
         """Yield the path after every round on mini-batches; returns the last state, which is lower than all others."""
         problem = line.problem
-        before: PathState | None = None
+        before = np.inf if state.memory is None else state.memory.before
         while may_follow(problem, state.step, state, before):  # a round is a step
             line.put(lowered_on_batches(problem, line.b, state.step))
             values = line.trial_values()
             if not np.isfinite(values).all() or problem.terms(values, line.b).value >= state.objective:
                 line.put(state.coefficients)
                 break
-            before, state = state, problem.state(state.step + 1, line.b, values)
+            before, step = problem.remaining(state), state.step + 1
+            state = problem.state(step, line.b, values, memory=RoundMemory(step, before))
             yield state
         return state
 

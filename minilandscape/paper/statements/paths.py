@@ -12,8 +12,8 @@ import numpy as np
 from ...analysis.permutation import Comparison, compare_runs, compare_same_runs
 from ...pairs.draw import disjoint
 from ..margin import against_margin
-from ..plan import OPTIMIZERS
-from ..verdicts import NO_BARRIER, Verdict
+from ..plan import NO_BARRIER, OPTIMIZERS
+from ..verdicts import Verdict
 from .by_construction import by_construction
 from .entry import BOTH, WEIGHTS, adjective, entry, optimizer_name
 
