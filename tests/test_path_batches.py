@@ -108,6 +108,20 @@ def test_a_search_that_is_killed_after_a_round_goes_on_with_the_same_bits(
     assert all(np.array_equal(found.history[name], curve) for name, curve in whole.history.items())
 
 
+def test_later_rounds_draw_points_next_to_the_endpoints() -> None:
+    rng = np.random.default_rng(0)
+    first, weights = batches._drawn(rng, 0)
+    assert np.allclose(np.diff(first), 1 / batches.POINTS)
+    assert np.allclose(weights, 1 / batches.POINTS)
+    t, weights = zip(*(batches._drawn(rng, 2) for _ in range(500)), strict=True)
+    *evenly, start, end = np.transpose(t)
+    assert np.allclose(np.diff(evenly, axis=0), 1 / (batches.POINTS - 2))
+    for away in (start, 1 - end):
+        assert batches.NEAREST <= away.min() < 1e-3 < 0.02 < away.max() <= batches.FARTHEST
+        assert np.median(away) == pytest.approx(np.sqrt(batches.NEAREST * batches.FARTHEST), rel=0.3)
+    assert np.allclose(np.sum(weights, axis=1), 1 + 2 * batches.WEIGHT / batches.POINTS)
+
+
 def test_a_round_that_does_not_lower_the_path_is_left_out(
     images: Images, ends: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -319,3 +319,22 @@ def test_a_band_that_still_grew_is_compared_with_the_straight_line_at_its_own_po
     assert path.height_linear == pytest.approx(
         land.values(path.start + path.t[:, None] * (path.end - path.start)).max(), rel=1e-12
     )
+
+
+@pytest.mark.parametrize("place", [0.002, 0.004, 0.012, 0.03, 0.5, 0.71, 0.98, 0.997, 0.9985])
+@pytest.mark.parametrize("n_points", [20, 50])
+def test_the_maximum_of_a_loss_is_seen_next_to_its_deep_endpoints(place: float, n_points: int) -> None:
+    """A barrier as narrow as half of its distance from an endpoint, or as half of a segment, between sample points."""
+    away = min(place, 1 - place)
+    width = 0.25 * min(away, 1 / (n_points - 1))
+
+    def f(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        bump = np.exp(-(((x[:, 0] - place) / width) ** 2))
+        slope = np.stack([-2 * (x[:, 0] - place) / width**2 * bump, 2 * x[:, 1]], axis=1)
+        return bump + x[:, 1] ** 2, slope
+
+    land = FunctionLandscape(f, size=2, batched=True, memory=0)
+    land.path_defaults = {"lr": 1e-3, "lam": 1e-4, "objective": "sum"}
+    path = find_path(land, [0.0, 0.0], [1.0, 0.0], "linear", n_points=n_points)
+    assert path.maximum == pytest.approx(1.0, abs=1e-3)
+    assert path.maximum_t == pytest.approx(place, abs=0.1 * width)

@@ -15,6 +15,9 @@ from .problem import PathProblem, PathState
 ITERATIONS = 480
 #: Number of points of an iteration, and bounds of the images of a mini-batch, a hundredth of all of them.
 POINTS, FEWEST, MOST = 6, 16, 64
+#: From the second round on, number of these points next to the endpoints, their least and largest distance in t, and
+#: their weight. L hardly depends on barriers as narrow as those next to deep endpoints.
+BESIDE_ENDS, NEAREST, FARTHEST, WEIGHT = 2, 5e-4, 0.05, 3.0
 #: With fewer images a mini-batch is too large a part of them.
 LEAST_IMAGES = 400
 #: The learning rate at which the first round starts, in units of |end − start| / √D; each of the next starts at half.
@@ -61,8 +64,9 @@ def lowered_on_batches(problem: PathProblem, b: Any, number: int) -> Any:
               + \lambda \frac{\partial}{\partial c_n} \sum_m |\omega(t_{m+1}) - \omega(t_m)|^2,
 
     at :math:`t_p = (p + u)/P` with a random :math:`0 \le u < 1`. So no barrier remains hidden between sample points,
-    and the path is fitted to all images. The learning rate falls to 0 as half a cosine. The random numbers are the same
-    in every search.
+    and the path is fitted to all images. From the second round on, two of the points are next to the endpoints instead,
+    one at either, at a distance in t whose logarithm is uniform from log 5e-4 to log 0.05, with three times the weight.
+    The learning rate falls to 0 as half a cosine. The random numbers are the same in every search.
     """
     land, curve, iterations = problem.landscape, problem.curve, 2**number * ITERATIONS
     rng, n_batch = np.random.default_rng(number), _batch_size(problem)
@@ -70,16 +74,27 @@ def lowered_on_batches(problem: PathProblem, b: Any, number: int) -> Any:
     scale = to_device(curve.scale(), land.device, land.dtype)[:, None]
     c, adam, xp = b * scale, Adam(betas=BETAS, relative=True), array_module(b)
     for k in range(iterations):
-        C = curve.at((np.arange(POINTS) + rng.random()) / POINTS)
+        t, weights = _drawn(rng, BESIDE_ENDS if number else 0)
+        C = curve.at(t)
         images = np.stack([rng.choice(land.n_images, n_batch, replace=False) for _ in range(POINTS)])
         rows = xp.concatenate([problem.start[None], problem.end[None], b])
         _, gradients = land.batch_values_and_gradients(to_device(C, land.device, land.dtype) @ rows, images)
-        pull = to_device(len(curve.t) / POINTS * C[:, 2:].T, land.device, land.dtype)
+        pull = to_device(len(curve.t) * (weights[:, None] * C[:, 2:]).T, land.device, land.dtype)
         adam.lr = first * 0.5 * (1 + cos(pi * k / iterations))
         adam.update(c, (pull @ gradients + problem.penalty_pullback(b)) / scale)
         b = c / scale
     problem.meter.count(round_cost(problem, number), iterations)
     return b
+
+
+def _drawn(rng: np.random.Generator, n_beside: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the points t (P,) of an iteration, so many of them next to the endpoints, and their weights (P,)."""
+    n_evenly = POINTS - n_beside
+    t = (np.arange(n_evenly) + rng.random()) / n_evenly
+    away = FARTHEST * (NEAREST / FARTHEST) ** rng.random(n_beside)
+    beside = np.where(np.arange(n_beside) < n_beside // 2, away, 1 - away)
+    weights = np.concatenate([np.full(n_evenly, 1 / n_evenly), np.full(n_beside, WEIGHT / POINTS)])
+    return np.concatenate([t, beside]), weights
 
 
 def _batch_size(problem: PathProblem) -> int:

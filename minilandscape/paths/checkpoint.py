@@ -70,7 +70,10 @@ class Checkpoint:
         arrays = {f"history_{name}": np.array(entries) for name, entries in record.history.items()}
         arrays |= {"line": record.line, "lowest": np.array(rule.lowest)}
         described: dict[str, Any] = {"known": self.known, "last_lower": rule.last_lower}
-        for name, kept in (("best", record.best), ("last", state)):
+        kept_states = {"best": record.best, "last": state, "rounded": record.rounded}
+        for name, kept in kept_states.items():
+            if kept is None:
+                continue
             arrays |= {f"{name}_b": to_host(kept.coefficients), f"{name}_values": kept.values}
             described[name] = {number: getattr(kept, number) for number in _NUMBERS}
             described[name] |= {"evaluations": vars(kept.evaluations).copy()}
@@ -96,14 +99,16 @@ class Checkpoint:
             return to_device(array, problem.landscape.device, problem.landscape.dtype).copy()
 
         states = {}
-        for name in ("best", "last"):
+        for name in ("best", "last", "rounded"):
+            if name not in described:
+                continue
             numbers = {**described[name], "evaluations": Evaluations(**described[name]["evaluations"])}
             states[name] = PathState(
                 coefficients=device(arrays[f"{name}_b"]), values=arrays[f"{name}_values"], **numbers
             )
         last = replace(states["last"], memory=_to_memory(described["memory"], arrays, device))
         record.history = {name: arrays[f"history_{name}"].tolist() for name in HISTORY}
-        record.line, record.best = arrays["line"], states["best"]
+        record.line, record.best, record.rounded = arrays["line"], states["best"], states.get("rounded")
         record.resumed(last)
         rule.lowest, rule.last_lower, rule.best = arrays["lowest"].tolist(), described["last_lower"], states["best"]
         rule.reference = max(rule.reference, rule.lowest[0])

@@ -204,7 +204,8 @@ class Search:
             self.record.keeps is Keeps.LOWEST and self.rule is not None and self.rule.converged
         )
         if measured:
-            return Ending.UNDER_RESOLVED if under_resolved else Ending.CONVERGED
+            instead = best is self.record.rounded  # of the path of lowest L, which is under-resolved
+            return Ending.UNDER_RESOLVED if under_resolved or instead else Ending.CONVERGED
         return ending
 
     def _examined(self) -> Ending | SecondMode:

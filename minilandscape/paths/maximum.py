@@ -18,6 +18,9 @@ TOLERANCE, ROUNDS, SMOOTH_ROUNDS = 1e-6, 30, 6
 LONG_STEP = 1.5
 #: Smallest number of samples per half wave of the highest term.
 SAMPLES_A_TERM = 3
+#: Between networks, number of segments that each interval is halved into, and number of times that the part next to an
+#: endpoint is halved again: barriers next to deep endpoints are narrower than a thousandth of the path.
+HALVES, HALVINGS = 2, 5
 #: Largest number of samples of an interpolating polynomial.
 MOST_SAMPLES = 5
 
@@ -26,10 +29,11 @@ def path_maximum(problem: PathProblem, b: Any, values: np.ndarray) -> tuple[floa
     """Find the largest value along the path b, and its t, from the values (M,) at the sample points.
 
     Segments are subdivided if they are long, if the highest term may turn within them, or if they are next to a high
-    peak. Then samples are added at the maxima of polynomials through the samples next to high peaks, until two
-    polynomials of different order agree that nothing lies above the samples. Between samples, a parabolic peak exceeds
-    the highest sample by at most a quarter of the difference between that and its neighbours; four times as much is
-    allowed for. Narrower peaks may be missed. No polynomial crosses a vertex of a piecewise-linear path.
+    peak. Between networks all are, and those next to the endpoints again and again. Then samples are added at the
+    maxima of polynomials through the samples next to high peaks, until two polynomials of different order agree that
+    nothing lies above the samples. Between samples, a parabolic peak exceeds the highest sample by at most a quarter of
+    the difference between that and its neighbours; four times as much is allowed for. Narrower peaks may be missed. No
+    polynomial crosses a vertex of a piecewise-linear path.
     """
     curve, span = problem.curve, problem.span()
     if curve.n_terms:
@@ -38,7 +42,7 @@ def path_maximum(problem: PathProblem, b: Any, values: np.ndarray) -> tuple[floa
     eps = float(np.finfo(problem.landscape.dtype).eps)
     tolerance = max(TOLERANCE * float(np.ptp(values)), 4 * eps * float(np.abs(values).max()))
     both_sides = _beside_peaks(t, values, kinks[:0], tolerance, halve=True)
-    new = np.setdiff1d(np.concatenate([_between(t, _cuts(problem, b)), kinks, both_sides]), t)
+    new = np.setdiff1d(np.concatenate([_between(t, _cuts(problem, b)), _beside_ends(problem), kinks, both_sides]), t)
     for done in range(ROUNDS):
         if new.size:
             more = problem.values(span, curve.at(new), new)
@@ -65,7 +69,16 @@ def _cuts(problem: PathProblem, b: Any) -> np.ndarray:
     cuts = np.ceil(lengths / (LONG_STEP * lengths.mean()))
     if curve.basis != "hat":
         cuts = np.maximum(cuts, np.ceil(SAMPLES_A_TERM * curve.n_terms * np.diff(curve.t) - 1e-9))
-    return cuts.astype(int)
+    return np.maximum(cuts, HALVES if problem.has_default_rate else 1).astype(int)
+
+
+def _beside_ends(problem: PathProblem) -> np.ndarray:
+    """Choose samples of networks next to the endpoints, at distances that are halved again and again."""
+    if not problem.has_default_rate:
+        return np.zeros(0)
+    parts = 0.5 ** np.arange(2, HALVINGS + 1)
+    first, last = problem.curve.t[1], 1 - problem.curve.t[-2]
+    return np.concatenate([first * parts, 1 - last * parts])
 
 
 def _between(t: np.ndarray, cuts: np.ndarray) -> np.ndarray:

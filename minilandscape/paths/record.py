@@ -17,6 +17,7 @@ from .maximum import with_maximum
 from .objectives import SoftTop, capped
 from .problem import PathProblem, PathState
 from .result import HISTORY, Path, under_resolved
+from .solvers import RoundMemory
 
 
 class Keeps(Enum):
@@ -46,6 +47,8 @@ class Record:
         The best path so far; where there are stages, of this one.
     candidates
         Other paths whose maximum is known: of earlier stages, and from before a bend.
+    rounded
+        The path after the last round on mini-batches, which no sample points confine.
     given
         The initial path of the user, and the problem in its family.
     history
@@ -57,6 +60,7 @@ class Record:
     metadata: dict[str, Any]
     best: PathState | None = None
     candidates: list[PathState] = field(default_factory=list)
+    rounded: PathState | None = None
     given: tuple[PathProblem, PathState] | None = None
     history: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in HISTORY})
     line: np.ndarray | None = None
@@ -71,6 +75,8 @@ class Record:
             self.line = self.problem.line if self.problem.line is not None else state.values
         if state.maximum is not None:
             self.candidates.append(state)
+        if isinstance(state.memory, RoundMemory):
+            self.rounded = state
         last, self._last = self._last, state
         if state.reason is not None and last is not None:
             if self.keeps is Keeps.STAGES:  # the path that the stages have chosen
@@ -103,10 +109,16 @@ class Record:
         self.candidates.append(self.best)
 
     def measure_maximum(self) -> None:
-        """Find the maximum of the best path; with candidates, the path of lowest maximum becomes the best."""
+        """Find the maximum of the best path; with candidates, the path of lowest maximum becomes the best.
+
+        So does the path after the rounds on mini-batches, where sample points of the path of lowest L miss its barrier.
+        """
         self.best = self.best_measured()
         if self.keeps is Keeps.STAGES:
             self.best = min((self.best, *self.candidates), key=lambda state: state.top)
+        if self.rounded is not None and self.under_resolved:
+            self.rounded = self._with_maximum(self.rounded)
+            self.best = min((self.best, self.rounded), key=lambda state: state.top)
         if self.keeps is Keeps.LAST:  # a band that was still growing has fewer images than the straight line
             with self.problem.meter.unlimited():
                 self.line = with_images(self.problem, len(self.best.values)).with_line().line
