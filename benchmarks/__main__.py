@@ -2,8 +2,8 @@
 
 ``table`` (the default) prints the comparison, ``scaling`` the growth of cost and memory, ``profile`` the shares of our
 time, ``saddles`` the cost of the saddle between two minima, ``paths`` the cost of converged paths,
-``network-paths`` the cost of a path between trained networks until its barrier is down. The last three have options of
-their own (``saddles --help``).
+``network-paths`` the cost of a path between trained networks until its barrier is down, ``modules`` path steps of
+PyTorch modules beside a plain loop. The last four have options of their own (``saddles --help``).
 Times are medians over alternating blocks in one process, ranges the extremes. The results of every side are first
 checked against minilandscape's.
 """
@@ -17,6 +17,7 @@ import platform
 import sys
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ COLUMNS = f"{'':43}{'minilandscape':>24}" + "".join(f"{name:>24}" for name in li
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark named by the arguments; returns 1 if the sides disagree."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    others = {"saddles": saddles, "paths": paths, "network-paths": network_paths}
+    others = {"saddles": saddles, "paths": paths, "network-paths": network_paths, "modules": modules}
     if arguments[:1] == ["saddles"]:
         # Small systems: threads would wait for each other longer than they work.
         os.environ["OMP_NUM_THREADS"] = "1"
@@ -58,6 +59,15 @@ def main(arguments: list[str] | None = None) -> int:
             _write(options.json, {"device": "gpu", "not measured": str(error)})
             return 0
     return _of_networks(options)
+
+
+def modules(arguments: list[str]) -> int:
+    """Run the benchmark of PyTorch modules, which alone cannot be imported without PyTorch."""
+    if find_spec("torch") is None:
+        raise SystemExit("modules needs PyTorch, which is not installed: pip install torch")
+    from .modules import main as run
+
+    return run(arguments)
 
 
 def _of_networks(options: argparse.Namespace) -> int:

@@ -153,12 +153,14 @@ def measure(row: Row, sides: dict[str, Callable[[Task], Any]], blocks: int, seco
     return Outcome(times, chosen, differences, ratio, row.task.flops[row.work] / row.units)
 
 
-def compare(who: str, results: Results, reference: Results) -> dict[str, float]:
+def compare(
+    who: str, results: Results, reference: Results, tolerances: dict[str, float] = TOLERANCES
+) -> dict[str, float]:
     """Return the largest differences relative to the largest entry; raises Disagreement above a tolerance."""
     differences = {}
     for what, expected in reference.items():
         size = float(np.abs(results[what] - expected).max() / np.abs(expected).max())
-        if not size <= TOLERANCES[what]:
-            raise Disagreement(f"{who} differs from minilandscape in {what} by {size:.1e} (at most {TOLERANCES[what]})")
+        if not size <= tolerances[what]:
+            raise Disagreement(f"{who} differs from minilandscape in {what} by {size:.1e} (at most {tolerances[what]})")
         differences[what] = size
     return differences

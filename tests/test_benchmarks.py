@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import network_paths
+from benchmarks import __main__, network_paths
 from benchmarks.saddles import program
 from benchmarks.saddles.methods import METHODS, Found, Method
 from benchmarks.saddles.systems import names, system
@@ -213,3 +213,33 @@ def test_searches_between_networks_are_followed_until_they_stay_down(
     for spent in (0, 10, 20, 30, 40):
         watch(SimpleNamespace(evaluations=Evaluations(0, spent), values=np.array([watch.higher + (spent == 0)])))
     assert (watch.line, watch.first, watch.cost) == (1.0, 10, 30)
+
+
+def test_path_steps_of_pytorch_modules_agree_with_a_loop(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    from benchmarks import modules
+
+    threads = torch.get_num_threads()
+    try:
+        assert __main__.main(["modules", "--quick"]) == 0
+        printed = capsys.readouterr().out
+        for name in modules.MODULES:
+            (line,) = (line for line in printed.splitlines() if name in line)
+            seconds, *ratios = [cell.split()[0] for cell in line.split("|")[2:-1]]
+            assert float(seconds) > 0
+            assert [float(ratio) > 0 for ratio in ratios] == [True, True]
+        at_point = modules.Task.at_point
+
+        def wrong(*of: Any) -> tuple[float, np.ndarray]:
+            value, gradient = at_point(*of)
+            return value, 1.0001 * gradient
+
+        monkeypatch.setattr(modules.Task, "at_point", wrong)
+        assert __main__.main(["modules", "--quick", "--only", "of the examples"]) == 1
+        message = "the loop, 60 at a time, differs from minilandscape in gradient by 1.0e-04"
+        assert message in capsys.readouterr().out
+    finally:
+        torch.set_num_threads(threads)
+    with pytest.raises(SystemExit):
+        __main__.main(["modules", "--only", "perceptron"])
+    assert "no module is called perceptron" in capsys.readouterr().err
