@@ -40,8 +40,9 @@ SEARCHES: dict[str, dict[str, Any]] = {
 VALUE = 0.4
 #: A path is down within this fraction of the straight line's excess.
 DOWN = 0.01
-#: Points of the dense grid for every sample point, and the factor in cost between looks at a path that is down.
-FINER, LOOK_AGAIN = 4, 1.1
+#: Points of the dense grid for every sample point, points next to either endpoint, the least of their distances in t,
+#: and the factor in cost between looks at a path that is down.
+FINER, BESIDE_ENDS, NEAREST, LOOK_AGAIN = 4, 100, 1e-4, 1.1
 #: Runs of each set.
 N_RUNS = 4
 
@@ -126,7 +127,8 @@ class Watch:
     def dense(self, state: Any) -> float:
         """Return the maximum over a dense grid."""
         b = state.coefficients
-        t = np.linspace(0, 1, FINER * (len(state.values) - 1) + 1)
+        beside = np.geomspace(NEAREST, 1 / len(state.values), BESIDE_ENDS)
+        t = np.unique(np.concatenate([np.linspace(0, 1, FINER * (len(state.values) - 1) + 1), beside, 1 - beside]))
         span = self.land.span(np.concatenate([self.start[None], self.end[None], b]))
         return float(span.values(sine_basis(t, len(b))).max())
 

@@ -334,7 +334,7 @@ def test_the_maximum_of_a_loss_is_seen_next_to_its_deep_endpoints(place: float, 
         return bump + x[:, 1] ** 2, slope
 
     land = FunctionLandscape(f, size=2, batched=True, memory=0)
-    land.path_defaults = {"lr": 1e-3, "lam": 1e-4, "objective": "sum"}
+    land.narrow_minima = True
     path = find_path(land, [0.0, 0.0], [1.0, 0.0], "linear", n_points=n_points)
     assert path.maximum == pytest.approx(1.0, abs=1e-3)
     assert path.maximum_t == pytest.approx(place, abs=0.1 * width)

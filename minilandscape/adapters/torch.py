@@ -105,6 +105,7 @@ class TorchLandscape(ModuleVectors):
     """
 
     names_points = True
+    narrow_minima = True
     quantity = "loss"
 
     def __init__(

@@ -25,6 +25,7 @@ _TAKEN = (
     "dtype",
     "device",
     "path_defaults",
+    "narrow_minima",
     "quantity",
     "value_unit",
     "length_unit",

@@ -145,8 +145,8 @@ class Landscape(Protocol):
     Notes
     -----
     Optional, with defaults that :func:`as_landscape` adds: ``values``, ``dtype`` and ``device`` (float64 on the host)
-    in which points arrive, ``span``, ``displacement``, ``zero_modes``, ``residual``, ``forget`` and ``path_defaults``;
-    see :class:`LandscapeDefaults`.
+    in which points arrive, ``span``, ``displacement``, ``zero_modes``, ``residual``, ``forget``, ``path_defaults``
+    and ``narrow_minima``; see :class:`LandscapeDefaults`.
 
     Optional, without a default: ``hessian_products(point, vectors)``, (D,) and (V, D) -> (V, D), exact Hessian-vector
     products; where it is missing, or None, finite differences of gradients are used. And ``blocks``, a sequence of the
@@ -170,6 +170,9 @@ class LandscapeDefaults:
     names_points
         Whether every exception of its methods is a ``LandscapeError`` that names the point; :func:`as_landscape` wraps
         landscapes whose exceptions do not.
+    narrow_minima
+        Whether barriers may be narrower than a hundredth of a path, as next to networks of very low loss. Maxima of
+        paths are then measured between all sample points, and next to the endpoints.
     quantity, value_unit, length_unit
         The name of the values, their unit and that of lengths, for the labels of figures and summaries.
     """
@@ -179,6 +182,7 @@ class LandscapeDefaults:
     dtype: np.dtype = np.dtype(np.float64)
     device: str = "cpu"
     path_defaults: dict[str, Any] = PATH_DEFAULTS
+    narrow_minima: bool = False
     quantity: str = "value"
     value_unit: str = ""
     length_unit: str = ""

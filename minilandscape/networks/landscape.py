@@ -144,6 +144,7 @@ class NetworkLandscape(LandscapeDefaults):
     """
 
     names_points = True
+    narrow_minima = True
     quantity = "loss"
 
     def __init__(self, network: Network, images: Images, device: str, dtype: DTypeLike) -> None:

@@ -18,8 +18,8 @@ TOLERANCE, ROUNDS, SMOOTH_ROUNDS = 1e-6, 30, 6
 LONG_STEP = 1.5
 #: Smallest number of samples per half wave of the highest term.
 SAMPLES_A_TERM = 3
-#: Between networks, number of segments that each interval is halved into, and number of times that the part next to an
-#: endpoint is halved again: barriers next to deep endpoints are narrower than a thousandth of the path.
+#: Where minima are narrow, number of parts of each interval, and number of times that the one next to an endpoint is
+#: halved: barriers next to networks of very low loss are narrower than a hundredth of the path.
 HALVES, HALVINGS = 2, 5
 #: Largest number of samples of an interpolating polynomial.
 MOST_SAMPLES = 5
@@ -29,11 +29,11 @@ def path_maximum(problem: PathProblem, b: Any, values: np.ndarray) -> tuple[floa
     """Find the largest value along the path b, and its t, from the values (M,) at the sample points.
 
     Segments are subdivided if they are long, if the highest term may turn within them, or if they are next to a high
-    peak. Between networks all are, and those next to the endpoints again and again. Then samples are added at the
-    maxima of polynomials through the samples next to high peaks, until two polynomials of different order agree that
-    nothing lies above the samples. Between samples, a parabolic peak exceeds the highest sample by at most a quarter of
-    the difference between that and its neighbours; four times as much is allowed for. Narrower peaks may be missed. No
-    polynomial crosses a vertex of a piecewise-linear path.
+    peak. Where minima are narrow, all are, and those next to the endpoints again and again. Then samples are added at
+    the maxima of polynomials through the samples next to high peaks, until two polynomials of different order agree
+    that nothing lies above the samples. Between samples, a parabolic peak exceeds the highest sample by at most a
+    quarter of the difference between that and its neighbours; four times as much is allowed for. Narrower peaks may be
+    missed. No polynomial crosses a vertex of a piecewise-linear path.
     """
     curve, span = problem.curve, problem.span()
     if curve.n_terms:
@@ -69,12 +69,12 @@ def _cuts(problem: PathProblem, b: Any) -> np.ndarray:
     cuts = np.ceil(lengths / (LONG_STEP * lengths.mean()))
     if curve.basis != "hat":
         cuts = np.maximum(cuts, np.ceil(SAMPLES_A_TERM * curve.n_terms * np.diff(curve.t) - 1e-9))
-    return np.maximum(cuts, HALVES if problem.has_default_rate else 1).astype(int)
+    return np.maximum(cuts, HALVES if problem.landscape.narrow_minima else 1).astype(int)
 
 
 def _beside_ends(problem: PathProblem) -> np.ndarray:
-    """Choose samples of networks next to the endpoints, at distances that are halved again and again."""
-    if not problem.has_default_rate:
+    """Choose samples next to the endpoints, where minima are narrow, at distances that are halved again and again."""
+    if not problem.landscape.narrow_minima:
         return np.zeros(0)
     parts = 0.5 ** np.arange(2, HALVINGS + 1)
     first, last = problem.curve.t[1], 1 - problem.curve.t[-2]
