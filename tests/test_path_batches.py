@@ -67,7 +67,7 @@ def test_rounds_follow_while_they_lower_the_path_by_much(
     """Each takes twice the iterations. Where no round fits the budget, the search begins on few points."""
     monkeypatch.setattr(batches, "ITERATIONS", 25)
     problem = problem_of(network_landscape("fcp", images), ends)
-    assert [batches.round_cost(problem, k) for k in range(3)] == [6, 12, 24]
+    assert [batches.round_cost(400, k) for k in range(3)] == [6, 12, 24]
     monkeypatch.setattr(batches, "LEFT", 1.5)
     states: list[Any] = []
     ml.find_path(problem.landscape, *ends, **OPTIONS, steps=3, progress=states.append)

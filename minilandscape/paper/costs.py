@@ -13,6 +13,7 @@ from ..backend import threads, to_host
 from ..files import read_json, write_json
 from ..networks import initial_vector, network_landscape
 from ..paths import FourierPathFinder
+from ..paths.batches import round_cost
 from ..tasks import Store
 from .plan import STILL, UPDATES, Plan, image_counts
 
@@ -27,22 +28,22 @@ class Durations:
         Of SGD, until its target loss.
     iterations
         Of L-BFGS-GSS, until its target loss.
-    still
-        Gradients of L until a search between L-BFGS-GSS's weights converges, a value of L counted as 0.4 of one:
-        training weights on the training landscape, test weights on it, test weights on the test landscape.
+    rounds
+        Of mini-batches until no barrier is left between L-BFGS-GSS's weights: training weights on the training
+        landscape, test weights on it, test weights on the test landscape.
     """
 
     updates: int
     iterations: int
-    still: tuple[int, int, int]
+    rounds: tuple[int, int, int]
 
 
-#: Means of the campaigns of scale small.
+#: Means of the campaigns of scale small. No barrier means: at most 1e-5.
 SMALL_DURATIONS = {
-    "fcp": Durations(15_000, 120, (145, 35, 35)),
-    "lenet": Durations(12_300, 165, (440, 35, 35)),
-    "autoencoder": Durations(66_000, 1000, (280, 280, 115)),
-    "lstm": Durations(2_100, 180, (2_100, 35, 35)),
+    "fcp": Durations(15_000, 120, (5, 3, 3)),
+    "lenet": Durations(12_300, 165, (5, 3, 3)),
+    "autoencoder": Durations(66_000, 1000, (6, 6, 6)),
+    "lstm": Durations(2_100, 180, (6, 3, 3)),
 }
 #: With all images SGD reaches Table 1's losses at its last update, and L-BFGS-GSS does too, except the autoencoder's.
 FULL_ITERATIONS = {"fcp": 300, "lenet": 690, "autoencoder": 1000, "lstm": 660}
@@ -50,8 +51,10 @@ FULL_DURATIONS = {
     model: replace(of_small, updates=UPDATES, iterations=FULL_ITERATIONS[model])
     for model, of_small in SMALL_DURATIONS.items()
 }
-#: Gradients of L until a search between SGD's weights converges: mostly it finds no barrier after its fewest steps.
-SGD_STILL = 40
+#: Rounds until no barrier is left between SGD's weights.
+SGD_ROUNDS = 3
+#: Cost of a value, in gradients.
+VALUE = 0.4
 #: Gradients of L per quasi-Newton step, a value counted as 0.4 of one: 1.2 in long searches, 2 to 3 in short ones.
 GRADIENTS_A_STEP = 2
 #: Gradients per curvature at a vector, and the cost of one in double precision relative to single.
@@ -109,12 +112,20 @@ class TaskCosts:
             return gradient * n.steps
         if n.still_steps < STILL:  # it takes them all
             return gradient * GRADIENTS_A_STEP * n.still_steps
-        still: float = SGD_STILL
+        rounds = SGD_ROUNDS
         if optimizer == "lbfgs-gss":
-            still = self._durations.still[
-                (("train", "train"), ("test", "train"), ("test", "test")).index((weights, landscape))
-            ]
-        return gradient * min(still, n.still_gradients or np.inf)
+            sets = ("train", "train"), ("test", "train"), ("test", "test")
+            rounds = self._durations.rounds[sets.index((weights, landscape))]
+        images = self._counts["test_landscape" if landscape == "test" else "train"]
+        return gradient * min(_cost_of_rounds(rounds, images, n_points), n.still_gradients or np.inf)
+
+
+def _cost_of_rounds(rounds: int, n_images: int, n_points: int) -> float:
+    """Estimate the cost of rounds on mini-batches in gradients of L, with the values along the path after each.
+
+    Values are those of the straight line, after each round, and twice those of a path to measure the maximum.
+    """
+    return sum(round_cost(n_images, k) for k in range(rounds)) / n_points + VALUE * (rounds + 3)
 
 
 def measure_costs(plan: Plan, model: str, data: Any) -> Costs:

@@ -16,6 +16,7 @@ from ..backend import one_blas_thread
 from ..pairs.draw import disjoint
 from ..paths.result import under_resolved
 from ..tasks import Store, Task
+from .costs import VALUE
 from .plan import OPTIMIZERS, Plan
 from .plan_tasks import OTHER_TARGETS, RESOLUTIONS, SCAN, NetworkTasks
 from .printed import KEPT, N_PRM, TABLE_S1
@@ -24,8 +25,6 @@ from .statements import WEIGHTS, statements
 #: The paper's kernels, and its RBF with 2σ² = N_prm / 64: with N_prm the kernel of a few vectors is nearly linear.
 KERNELS = ("rbf", "narrow-rbf", "linear", "polynomial", "sigmoid")
 NARROWER = 64
-#: Cost of a value relative to a gradient.
-VALUE = 0.4
 #: Precision of the networks' losses.
 EPS = float(np.finfo(np.float32).eps)
 

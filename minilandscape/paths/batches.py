@@ -35,9 +35,9 @@ def has_batches(problem: PathProblem) -> bool:
     return enough and problem.objective.linear
 
 
-def round_cost(problem: PathProblem, number: int) -> int:
+def round_cost(n_images: int, number: int) -> int:
     """Compute the cost of a round in gradients of one point over all images."""
-    return ceil(2**number * ITERATIONS * POINTS * _batch_size(problem) / problem.landscape.n_images)
+    return ceil(2**number * ITERATIONS * POINTS * _batch_size(n_images) / n_images)
 
 
 def may_follow(problem: PathProblem, number: int, state: PathState, before: float) -> bool:
@@ -48,7 +48,7 @@ def may_follow(problem: PathProblem, number: int, state: PathState, before: floa
     before
         The largest possible decrease of L before the last round; infinite before the first.
     """
-    meter, cost, n_points = problem.meter, round_cost(problem, number), len(problem.curve.t)
+    meter, cost, n_points = problem.meter, round_cost(problem.landscape.n_images, number), len(problem.curve.t)
     if meter.budget is not None and meter.spent + cost + n_points > meter.budget:
         return False
     return problem.remaining(state) < LEFT * before
@@ -69,7 +69,7 @@ def lowered_on_batches(problem: PathProblem, b: Any, number: int) -> Any:
     The learning rate falls to 0 as half a cosine. The random numbers are the same in every search.
     """
     land, curve, iterations = problem.landscape, problem.curve, 2**number * ITERATIONS
-    rng, n_batch = np.random.default_rng(number), _batch_size(problem)
+    rng, n_batch = np.random.default_rng(number), _batch_size(land.n_images)
     first = RATE / 2**number * problem.distance() / sqrt(land.size)
     scale = to_device(curve.scale(), land.device, land.dtype)[:, None]
     c, adam, xp = b * scale, Adam(betas=BETAS, relative=True), array_module(b)
@@ -83,7 +83,7 @@ def lowered_on_batches(problem: PathProblem, b: Any, number: int) -> Any:
         adam.lr = first * 0.5 * (1 + cos(pi * k / iterations))
         adam.update(c, (pull @ gradients + problem.penalty_pullback(b)) / scale)
         b = c / scale
-    problem.meter.count(round_cost(problem, number), iterations)
+    problem.meter.count(round_cost(problem.landscape.n_images, number), iterations)
     return b
 
 
@@ -97,5 +97,5 @@ def _drawn(rng: np.random.Generator, n_beside: int) -> tuple[np.ndarray, np.ndar
     return np.concatenate([t, beside]), weights
 
 
-def _batch_size(problem: PathProblem) -> int:
-    return int(np.clip(problem.landscape.n_images // 100, FEWEST, MOST))
+def _batch_size(n_images: int) -> int:
+    return int(np.clip(n_images // 100, FEWEST, MOST))
