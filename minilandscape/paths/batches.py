@@ -17,7 +17,7 @@ ITERATIONS = 480
 POINTS, FEWEST, MOST = 6, 16, 64
 #: From the second round on, number of these points next to the endpoints, their least and largest distance in t, and
 #: their weight. L hardly depends on barriers as narrow as those next to deep endpoints.
-BESIDE_ENDS, NEAREST, FARTHEST, WEIGHT = 2, 5e-4, 0.05, 3.0
+BESIDE_ENDS, NEAREST, FARTHEST, WEIGHT = 2, 1e-4, 0.05, 3.0
 #: With fewer images a mini-batch is too large a part of them.
 LEAST_IMAGES = 400
 #: The learning rate at which the first round starts, in units of |end − start| / √D; each of the next starts at half.
@@ -65,7 +65,7 @@ def lowered_on_batches(problem: PathProblem, b: Any, number: int) -> Any:
 
     at :math:`t_p = (p + u)/P` with a random :math:`0 \le u < 1`. So no barrier remains hidden between sample points,
     and the path is fitted to all images. From the second round on, two of the points are next to the endpoints instead,
-    one at either, at a distance in t whose logarithm is uniform from log 5e-4 to log 0.05, with three times the weight.
+    one at either, at a distance in t whose logarithm is uniform from log 1e-4 to log 0.05, with three times the weight.
     The learning rate falls to 0 as half a cosine. The random numbers are the same in every search.
     """
     land, curve, iterations = problem.landscape, problem.curve, 2**number * ITERATIONS

@@ -20,7 +20,7 @@ LONG_STEP = 1.5
 SAMPLES_A_TERM = 3
 #: Where minima are narrow, number of parts of each interval, and number of times that the one next to an endpoint is
 #: halved: barriers next to networks of very low loss are narrower than a hundredth of the path.
-HALVES, HALVINGS = 2, 5
+HALVES, HALVINGS = 2, 7
 #: Largest number of samples of an interpolating polynomial.
 MOST_SAMPLES = 5
 
