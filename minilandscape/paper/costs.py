@@ -40,10 +40,10 @@ class Durations:
 
 #: Means of the campaigns of scale small. No barrier means: at most 1e-5.
 SMALL_DURATIONS = {
-    "fcp": Durations(15_000, 120, (5, 3, 3)),
-    "lenet": Durations(12_300, 165, (5, 3, 3)),
+    "fcp": Durations(15_000, 120, (5, 5, 5)),
+    "lenet": Durations(12_300, 165, (5, 5, 5)),
     "autoencoder": Durations(66_000, 1000, (6, 6, 6)),
-    "lstm": Durations(2_100, 180, (6, 3, 3)),
+    "lstm": Durations(2_100, 180, (6, 5, 5)),
 }
 #: With all images SGD reaches Table 1's losses at its last update, and L-BFGS-GSS does too, except the autoencoder's.
 FULL_ITERATIONS = {"fcp": 300, "lenet": 690, "autoencoder": 1000, "lstm": 660}
@@ -52,7 +52,7 @@ FULL_DURATIONS = {
     for model, of_small in SMALL_DURATIONS.items()
 }
 #: Rounds until no barrier is left between SGD's weights.
-SGD_ROUNDS = 3
+SGD_ROUNDS = 5
 #: Cost of a value, in gradients.
 VALUE = 0.4
 #: Gradients of L per quasi-Newton step, a value counted as 0.4 of one: 1.2 in long searches, 2 to 3 in short ones.
