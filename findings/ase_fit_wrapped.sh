@@ -2,7 +2,7 @@
 # The barrier that ASE fits to a band depends on the side of the cell on which the moving atom is written.
 #
 # Versions: ASE 3.29.0, NumPy 2.4.6, SciPy 1.17.1, Python 3.11.
-# Guess before the source was read: `NEBTools.get_barrier` knows the cell, so that a path across the cell's edge has the
+# Expected: `NEBTools.get_barrier` knows the cell, so that a path across the cell's edge has the
 #   barrier of the same path inside, whether its images are wrapped or come from `interpolate(mic=True)`.
 # What happens: lengths along the path use the minimum image, the directions on which the forces are projected do not.
 #   Slopes beside the jump change sign. For four images of a copper atom on Al(100), not relaxed, energies and forces

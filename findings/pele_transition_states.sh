@@ -2,7 +2,7 @@
 # pele has three answers to which transition state connects two minima, and stores mirror images once.
 #
 # Versions: pele 0.1.2, NumPy 2.4.6, SciPy 1.17.1, SQLAlchemy 1.4.54, networkx 3.6.1, Python 3.11.
-# Guess before the source was read: of three transition states between two minima, all parts of pele use the lowest;
+# Expected: of three transition states between two minima, all parts of pele use the lowest;
 #   two saddles of equal energy at different coordinates are two.
 # What happens: `Database.getTransitionState` returns the one that was stored first, `TSGraph` keeps the one that was
 #   stored last, and `database2graph`, which disconnectivity graphs use, the lowest. A second saddle between the same
