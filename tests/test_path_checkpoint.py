@@ -29,7 +29,7 @@ class KilledAfter(LandscapeDefaults):
     def __init__(self, inner: Any, calls: int) -> None:
         self.inner, self.left = inner, calls
         self.size, self.dtype, self.path_defaults = inner.size, inner.dtype, inner.path_defaults
-        self.quantity = inner.quantity
+        self.quantity, self.narrow_minima = inner.quantity, inner.narrow_minima
 
     def span(self, basis: Any) -> Any:
         span, owner = self.inner.span(basis), self
