@@ -11,6 +11,12 @@ from minilandscape.connect import refine_saddle
 from minilandscape.landscape import FunctionLandscape, LandscapeDefaults, LandscapeError
 from minilandscape.networks import network_landscape
 from minilandscape.paths import Ending, SearchInterrupted, find_path
+from minilandscape.paths.curve import Curve
+from minilandscape.paths.meter import Meter
+from minilandscape.paths.objectives import PowerSum
+from minilandscape.paths.problem import PathProblem
+from minilandscape.paths.record import Keeps, Record
+from minilandscape.paths.solvers import RoundMemory
 from minilandscape.potentials import Camelback, Fig3, LennardJones, Leps, MullerBrown
 from minilandscape.training import train
 
@@ -338,3 +344,29 @@ def test_the_maximum_of_a_loss_is_seen_next_to_its_deep_endpoints(place: float, 
     path = find_path(land, [0.0, 0.0], [1.0, 0.0], "linear", n_points=n_points)
     assert path.maximum == pytest.approx(1.0, abs=1e-3)
     assert path.maximum_t == pytest.approx(place, abs=0.1 * width)
+
+
+@pytest.mark.parametrize("place", [0.004, 0.29])
+def test_a_path_after_rounds_is_the_result_where_the_one_of_lowest_sum_hides_a_barrier(place: float) -> None:
+    """Sample points of the straight line miss a narrow barrier; the path of the rounds avoids it, at a larger L."""
+
+    def f(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        width = np.array([0.25 * min(place, 0.05), 1e-4])
+        away = (x - [place, 0.0]) / width
+        bump = np.exp(-(away**2).sum(axis=1))
+        return bump + x[:, 1] ** 2, -2 * away / width * bump[:, None] + np.stack([0 * x[:, 0], 2 * x[:, 1]], axis=1)
+
+    land = FunctionLandscape(f, size=2, batched=True, memory=0)
+    land.narrow_minima = True
+    curve = Curve.of("sine", np.linspace(0, 1, 20), 4)
+    problem = PathProblem.of(land, [0.0, 0.0], [1.0, 0.0], curve, PowerSum(lam=1e-4), Meter())
+    record = Record(problem, Keeps.LOWEST, {})
+    for step, (bend, memory) in enumerate([(0.1, RoundMemory(0, 1.0)), (0.0, None)]):
+        b, span = np.array([[0.0, bend], *3 * [[0.0, 0.0]]]), problem.span()
+        span.replace(curve.rows, b)
+        record.add(problem.state(step, b, problem.all_values(span), memory=memory))
+    assert record.best is not None
+    assert record.best.step == 1
+    record.measure_maximum()
+    assert record.best.step == 0
+    assert record.best.top == pytest.approx(0.01, rel=0.01)
