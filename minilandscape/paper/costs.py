@@ -30,12 +30,12 @@ class Durations:
         Of L-BFGS-GSS, until its target loss.
     rounds
         Of mini-batches until no barrier is left between L-BFGS-GSS's weights: training weights on the training
-        landscape, test weights on it, test weights on the test landscape.
+        landscape, test weights on it, test weights on the test landscape. None: a search takes all gradients it may.
     """
 
     updates: int
     iterations: int
-    rounds: tuple[int, int, int]
+    rounds: tuple[int, int, int] | None
 
 
 #: Means of the campaigns of scale small. No barrier means: at most 1e-5.
@@ -48,7 +48,7 @@ SMALL_DURATIONS = {
 #: With all images SGD reaches Table 1's losses at its last update, and L-BFGS-GSS does too, except the autoencoder's.
 FULL_ITERATIONS = {"fcp": 300, "lenet": 690, "autoencoder": 1000, "lstm": 660}
 FULL_DURATIONS = {
-    model: replace(of_small, updates=UPDATES, iterations=FULL_ITERATIONS[model])
+    model: replace(of_small, updates=UPDATES, iterations=FULL_ITERATIONS[model], rounds=None)
     for model, of_small in SMALL_DURATIONS.items()
 }
 #: Rounds until no barrier is left between SGD's weights.
@@ -112,6 +112,8 @@ class TaskCosts:
             return gradient * n.steps
         if n.still_steps < STILL:  # it takes them all
             return gradient * GRADIENTS_A_STEP * n.still_steps
+        if self._durations.rounds is None:
+            return gradient * (n.still_gradients or n.steps)
         rounds = SGD_ROUNDS
         if optimizer == "lbfgs-gss":
             sets = ("train", "train"), ("test", "train"), ("test", "test")

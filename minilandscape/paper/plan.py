@@ -181,6 +181,7 @@ def _scale(scale: str, variant: str, targets: str) -> dict[str, NetworkPlan]:
     elif scale == "full":
         sizes = dict.fromkeys(TABLE_1, (RUNS, PAIRS, variant_train_size(variant)))
         own |= {"test_curve": TEST_IMAGES, "initial": "separate", "pairing": "random"}
+        own |= {"still_gradients": STEPS // 10}
     else:
         raise ValueError(f"scale is {scale!r}; expected one of {', '.join(SCALES)}")
     if targets not in TARGETS:

@@ -25,7 +25,7 @@ RATE = 0.01
 #: Decay rates of the moments of Adam.
 BETAS = 0.9, 0.99
 #: Another round follows one that lowers the largest possible decrease of L to less than this fraction.
-LEFT = 0.5
+LEFT = 0.8
 
 
 def has_batches(problem: PathProblem) -> bool:
