@@ -46,7 +46,10 @@ def plot_answer(axes: Any, network: Mapping[str, Any], title: str = "") -> Any:
         axes.errorbar(x, middle, bars, fmt="o-", color=colour, ms=5, lw=1.2, capsize=3, label=label)
     axes.set_yscale("log")
     axes.set_ylim(bottom=LEAST_BARRIER / 2)
-    names = ["straight line", *(network["searches"][solver].replace(" to ", "\nto ") for solver in searches)]
+    names = [
+        "straight line",
+        *(network["searches"][solver].replace(" to ", "\nto ").replace(", ", ",\n") for solver in searches),
+    ]
     axes.set_xticks(range(len(names)), names, fontsize=8)
     axes.set_xlim(-0.4, len(names) - 0.6)
     axes.axhline(NO_BARRIER, color="0.5", lw=0.8, ls=":", label=f"no barrier: up to {NO_BARRIER:g}")

@@ -199,9 +199,10 @@ class Fourier(_Curve):
     64 images, in rounds of 480, 960, 1,920, … iterations, each recorded as one step. Another round follows one that
     took a fifth or more off what L lies above that of the endpoints, if it fits the budget. If sample points of the
     path of lowest L miss its barrier, the result is the path after the last round, where that has the lower maximum.
-    With MaxFlux and the smooth maximum
-    ``"auto"`` takes L-BFGS steps that move no point by more than a tenth of the distance between the endpoints. Once β
-    is large enough for the maximum to dominate, it lowers the maximum itself, with one or two gradients per iteration.
+
+    With MaxFlux and the smooth maximum ``"auto"`` takes L-BFGS steps that move no point by more than a tenth of the
+    distance between the endpoints. Once β is large enough for the maximum to dominate, it lowers the maximum itself,
+    with one or two gradients per iteration.
 
     Examples
     --------

@@ -113,12 +113,13 @@ class Record:
 
         So does the path after the rounds on mini-batches, where sample points of the path of lowest L miss its barrier.
         """
-        self.best = self.best_measured()
+        best = self.best_measured()
         if self.keeps is Keeps.STAGES:
-            self.best = min((self.best, *self.candidates), key=lambda state: state.top)
+            best = min((best, *self.candidates), key=lambda state: state.top)
         if self.rounded is not None and self.under_resolved:
             self.rounded = self._with_maximum(self.rounded)
-            self.best = min((self.best, self.rounded), key=lambda state: state.top)
+            best = min((best, self.rounded), key=lambda state: state.top)
+        self.best = best
         if self.keeps is Keeps.LAST:  # a band that was still growing has fewer images than the straight line
             with self.problem.meter.unlimited():
                 self.line = with_images(self.problem, len(self.best.values)).with_line().line
