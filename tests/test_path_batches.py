@@ -69,9 +69,15 @@ def test_rounds_follow_while_they_lower_the_path_by_much(
     problem = problem_of(network_landscape("fcp", images), ends)
     assert [batches.round_cost(400, k) for k in range(3)] == [6, 12, 24]
     monkeypatch.setattr(batches, "LEFT", 1.5)
+    monkeypatch.setattr(batches, "LEFT_IF_COSTLY", 1.5)
     states: list[Any] = []
     ml.find_path(problem.landscape, *ends, **OPTIONS, steps=3, progress=states.append)
     assert [b.rounds - a.rounds for a, b in pairwise(states)] == [26, 51, 101]
+    monkeypatch.setattr(batches, "LEFT_IF_COSTLY", 1e-9)  # the third costs more than a gradient of L
+    states.clear()
+    ml.find_path(problem.landscape, *ends, **OPTIONS, steps=3, progress=states.append)
+    assert states[2].rounds - states[1].rounds == 51
+    assert states[3].rounds - states[2].rounds < 51
     monkeypatch.setattr(batches, "LEFT", 1e-9)
     states.clear()
     ml.find_path(problem.landscape, *ends, **OPTIONS, steps=3, progress=states.append)

@@ -24,8 +24,9 @@ LEAST_IMAGES = 400
 RATE = 0.01
 #: Decay rates of the moments of Adam.
 BETAS = 0.9, 0.99
-#: Another round follows one that lowers the largest possible decrease of L to less than this fraction.
-LEFT = 0.8
+#: Another round follows one that lowers the largest possible decrease of L to less than this fraction; if it costs more
+#: than a gradient of L, to less than the second.
+LEFT, LEFT_IF_COSTLY = 0.8, 0.5
 
 
 def has_batches(problem: PathProblem) -> bool:
@@ -51,7 +52,7 @@ def may_follow(problem: PathProblem, number: int, state: PathState, before: floa
     meter, cost, n_points = problem.meter, round_cost(problem.landscape.n_images, number), len(problem.curve.t)
     if meter.budget is not None and meter.spent + cost + n_points > meter.budget:
         return False
-    return problem.remaining(state) < LEFT * before
+    return problem.remaining(state) < (LEFT if cost <= n_points else LEFT_IF_COSTLY) * before
 
 
 def lowered_on_batches(problem: PathProblem, b: Any, number: int) -> Any:
