@@ -18,6 +18,8 @@ POINTS, FEWEST, MOST = 6, 16, 64
 #: From the second round on, number of these points next to the endpoints, their least and largest distance in t, and
 #: their weight. L hardly depends on barriers as narrow as those next to deep endpoints.
 BESIDE_ENDS, NEAREST, FARTHEST, WEIGHT = 2, 1e-4, 0.05, 3.0
+#: Number of rounds after which one that costs more than a gradient of L follows only where a budget is given.
+ROUNDS = 3
 #: With fewer images a mini-batch is too large a part of them.
 LEAST_IMAGES = 400
 #: The learning rate at which the first round starts, in units of |end − start| / √D; each of the next starts at half.
@@ -52,7 +54,10 @@ def may_follow(problem: PathProblem, number: int, state: PathState, before: floa
     meter, cost, n_points = problem.meter, round_cost(problem.landscape.n_images, number), len(problem.curve.t)
     if meter.budget is not None and meter.spent + cost + n_points > meter.budget:
         return False
-    return problem.remaining(state) < (LEFT if cost <= n_points else LEFT_IF_COSTLY) * before
+    costly = cost > n_points
+    if costly and number >= ROUNDS and meter.budget is None:
+        return False
+    return problem.remaining(state) < (LEFT_IF_COSTLY if costly else LEFT) * before
 
 
 def lowered_on_batches(problem: PathProblem, b: Any, number: int) -> Any:

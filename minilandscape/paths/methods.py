@@ -198,8 +198,8 @@ class Fourier(_Curve):
     images or more, the first stage is Adam instead, at six random points of the path, each with a mini-batch of 16 to
     64 images, in rounds of 480, 960, 1,920, … iterations, each recorded as one step. Another round follows one that
     took a fifth off what L lies above that of the endpoints, or half if it costs more than a gradient of L, and if it
-    fits the budget. If sample points of the path of lowest L miss its barrier, the result is the path after the last
-    round, where that has the lower maximum.
+    fits the budget. Without a budget none that costs so much follows the third. If sample points of the path of lowest
+    L miss its barrier, the result is the path after the last round, where that has the lower maximum.
 
     With MaxFlux and the smooth maximum ``"auto"`` takes L-BFGS steps that move no point by more than a tenth of the
     distance between the endpoints. Once β is large enough for the maximum to dominate, it lowers the maximum itself,
