@@ -245,7 +245,7 @@ def evaluate(
         with progress_bar(f"{part} images", None):
             losses, accuracies = land.measure(stack)
         for k, row in enumerate(rows):
-            row[part] = {"loss": float(losses[k]), "n_images": land.n_images}
+            row[part] = {"loss": float(losses[k]), "n_images": land.n_samples}
             if accuracies is not None:
                 row[part]["accuracy"] = float(accuracies[k])
     if as_json:

@@ -16,6 +16,7 @@ from minilandscape.networks import initial_vector, network_landscape
 from minilandscape.optimizers import Adam
 from minilandscape.paths import SearchInterrupted, batches, checkpoint
 from minilandscape.paths.curve import Curve
+from minilandscape.paths.endings import Ending
 from minilandscape.paths.meter import Meter
 from minilandscape.paths.objectives import PowerSum
 from minilandscape.paths.problem import PathProblem
@@ -65,24 +66,24 @@ def test_rounds_follow_while_they_lower_the_path_by_much(
     images: Images, ends: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each takes twice the iterations. Where no round fits the budget, the search begins on few points."""
-    monkeypatch.setattr(batches, "ITERATIONS", 25)
+    monkeypatch.setattr(batches, "ITERATIONS", 50)
     problem = problem_of(network_landscape("fcp", images), ends)
     assert [batches.round_cost(400, k) for k in range(3)] == [6, 12, 24]
     monkeypatch.setattr(batches, "LEFT", 1.5)
     monkeypatch.setattr(batches, "LEFT_IF_COSTLY", 1.5)
     states: list[Any] = []
     ml.find_path(problem.landscape, *ends, **OPTIONS, steps=3, progress=states.append)
-    assert [b.rounds - a.rounds for a, b in pairwise(states)] == [26, 51, 101]
+    assert [b.rounds - a.rounds for a, b in pairwise(states)] == [51, 101, 201]
     monkeypatch.setattr(batches, "LEFT_IF_COSTLY", 1e-9)  # the third costs more than a gradient of L
     states.clear()
     ml.find_path(problem.landscape, *ends, **OPTIONS, steps=3, progress=states.append)
-    assert states[2].rounds - states[1].rounds == 51
-    assert states[3].rounds - states[2].rounds < 51
+    assert states[2].rounds - states[1].rounds == 101
+    assert states[3].rounds - states[2].rounds < 101
     monkeypatch.setattr(batches, "LEFT", 1e-9)
     states.clear()
     ml.find_path(problem.landscape, *ends, **OPTIONS, steps=3, progress=states.append)
-    assert states[1].rounds - states[0].rounds == 26
-    assert states[2].rounds - states[1].rounds < 26
+    assert states[1].rounds - states[0].rounds == 51
+    assert states[2].rounds - states[1].rounds < 51
     monkeypatch.setattr(batches, "ITERATIONS", 10**6)
     states.clear()
     ml.find_path(problem.landscape, *ends, **OPTIONS, budget=400, steps=2, progress=states.append)
@@ -136,18 +137,41 @@ def test_a_round_that_does_not_lower_the_path_is_left_out(
     land = network_landscape("fcp", images)
     monkeypatch.setattr(batches, "RATE", 100.0)
     after = ml.find_path(land, *ends, **OPTIONS, steps=2)
-    monkeypatch.setattr(batches, "LEAST_IMAGES", 401)
+    monkeypatch.setattr(batches, "LEAST_SAMPLES", 401)
     without = ml.find_path(land, *ends, **OPTIONS, steps=2)
     np.testing.assert_allclose(after.coefficients, without.coefficients, rtol=1e-3, atol=1e-6)
 
 
-def test_mini_batches_serve_means_over_many_images_alone(images: Images, ends: np.ndarray) -> None:
-    assert batches.has_batches(problem_of(network_landscape("fcp", images), ends))
-    assert not batches.has_batches(problem_of(network_landscape("fcp", images[:399]), ends))
-    assert not batches.has_batches(problem_of(network_landscape("fcp", images), ends, power=2.0))
+def test_mini_batches_serve_means_over_many_images_alone(
+    images: Images, ends: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     land = network_landscape("fcp", images)
-    plain = ml.FunctionLandscape(lambda x: land.values_and_gradients(x), size=land.size, batched=True)
-    assert not batches.has_batches(problem_of(plain, ends))
+    assert batches.has_batches(land)
+    assert not batches.has_batches(network_landscape("fcp", images[:399]))
+    assert not batches.has_batches(ml.FunctionLandscape(land.values_and_gradients, size=land.size, batched=True))
+    monkeypatch.setattr(batches, "ITERATIONS", 10)
+    begun: list[list[Any]] = []
+    for power in (1.0, 2.0):
+        begun.append([])
+        ml.find_path(land, *ends, **OPTIONS, power=power, lam=1e-4, steps=1, progress=begun[-1].append)
+    assert [len({11} & {b.rounds - a.rounds for a, b in pairwise(states)}) for states in begun] == [1, 0]
+
+
+@pytest.mark.parametrize("objective", ["maxflux"])
+def test_searches_for_the_lowest_maximum_begin_on_mini_batches_too(
+    objective: str, images: Images, ends: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rounds follow while they lower the barrier; the search ends after one that leaves none over continuous t."""
+    monkeypatch.setattr(batches, "ITERATIONS", 120)
+    land, states = network_landscape("fcp", images), list[Any]()
+    path = ml.find_path(land, *ends, objective=objective, n_points=14, progress=states.append)
+    assert states[0].evaluations.gradients == 0
+    assert states[1].rounds - states[0].rounds == 120 + 1
+    assert sorted({state.step for state in states}) == list(range(states[-1].step + 1))
+    assert path.reason is Ending.NO_BARRIER
+    assert path.maximum == max(path.values[[0, -1]])
+    given = ml.find_path(land, *ends, objective=objective, n_points=14, steps=1, initial=path)
+    assert given.rounds < 120
 
 
 def test_rounds_run_on_a_gpu(
@@ -158,3 +182,6 @@ def test_rounds_run_on_a_gpu(
     b = batches.lowered_on_batches(problem, problem.zeros(), 0)
     assert isinstance(b, strict_cupy.ndarray)
     assert problem.all_values(problem.span()).shape == (14,)
+    states: list[Any] = []
+    ml.find_path(problem.landscape, *ends, objective="maxflux", n_points=8, steps=2, progress=states.append)
+    assert states[1].rounds - states[0].rounds == 4

@@ -11,12 +11,12 @@ from minilandscape.connect import refine_saddle
 from minilandscape.landscape import FunctionLandscape, LandscapeDefaults, LandscapeError
 from minilandscape.networks import network_landscape
 from minilandscape.paths import Ending, SearchInterrupted, find_path
+from minilandscape.paths.batches import RoundMemory
 from minilandscape.paths.curve import Curve
 from minilandscape.paths.meter import Meter
 from minilandscape.paths.objectives import PowerSum
 from minilandscape.paths.problem import PathProblem
 from minilandscape.paths.record import Keeps, Record
-from minilandscape.paths.solvers import RoundMemory
 from minilandscape.potentials import Camelback, Fig3, LennardJones, Leps, MullerBrown
 from minilandscape.training import train
 

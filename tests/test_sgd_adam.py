@@ -13,7 +13,7 @@ from minilandscape.optimizers import Adam, adam_batches, sgd
 class Batches:
     """Least squares over images that are numbers; remembers the batches that were asked for."""
 
-    size, n_images, device, dtype = 1, 10, "cpu", np.dtype(np.float64)
+    size, n_samples, device, dtype = 1, 10, "cpu", np.dtype(np.float64)
 
     def __init__(self) -> None:
         self.targets = np.arange(10.0)

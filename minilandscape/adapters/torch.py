@@ -20,6 +20,7 @@ from .torch_evaluate import Evaluation
 from .torch_forward import Forward, differentiable_kernels
 from .torch_kinks import kinks_of
 from .torch_measure import check_metrics, measured
+from .torch_minibatches import MiniBatches, save_time, work_of
 from .torch_plan import FEW, planned
 from .torch_second import HessianProducts, hessian_of
 from .torch_span import TorchSpan
@@ -162,6 +163,7 @@ class TorchLandscape(ModuleVectors):
         workers = Workers(plan.forward, plan.workers)
         self._evaluation = Evaluation(self._coordinates, workers, batches, plan.points, plan.ordered, recomputed)
         self._second: HessianProducts | None = None
+        self._batch = int(batch)
         if len(states):
             self._evaluation = self.between(*states)._evaluation
 
@@ -364,6 +366,65 @@ class TorchLandscape(ModuleVectors):
         """
         n = {"n_samples": self._samples.n} | ({} if self._test is None else {"n_test": self._test.samples.n})
         return measured_along(self.measure, path, n)
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from minilandscape.adapters.torch import TorchLandscape
+        >>> x = torch.ones(5, 1)
+        >>> TorchLandscape(torch.nn.Linear(1, 1), torch.nn.functional.mse_loss, x, 2 * x).n_samples
+        5
+        """
+        return self._samples.n
+
+    @property
+    def batch_values_and_gradients(self) -> Callable[[Any, Any], tuple[np.ndarray, np.ndarray]] | None:
+        """Losses and gradients over mini-batches: a function of (P, D) and indices that returns (P,) and (P, D).
+
+        Indices of samples are (B,), or (P, B) where every point has its own. Means and sums over samples are estimated
+        without bias, weighted means nearly so. None where a few samples say nothing of the loss: with
+        ``buffers="recompute"``, and for a loss of all samples together.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from minilandscape.adapters.torch import TorchLandscape
+        >>> x = torch.tensor([[-1.0], [0.0], [1.0], [2.0]])
+        >>> land = TorchLandscape(torch.nn.Linear(1, 1), torch.nn.functional.mse_loss, x, 2 * x, test=(x[:1], x[:1]))
+        >>> values, gradients = land.batch_values_and_gradients([[2.0, 1.0], [1.0, 0.0]], [[0, 1], [2, 3]])
+        >>> values.tolist(), gradients.tolist()
+        ([1.0, 2.5], [[-1.0, 2.0], [-5.0, -3.0]])
+        """
+        return None if self._mini_batches is None else self._mini_batches.values_and_gradients
+
+    @property
+    def batches_save_time(self) -> bool:
+        """Whether all samples are so much work that a search is faster with mini-batches: 3e7 operations forward.
+
+        On a GPU 3e10. With less, calls of PyTorch take the time.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from minilandscape.adapters.torch import TorchLandscape
+        >>> wide, x = torch.nn.Linear(200, 200), torch.ones(500, 200)
+        >>> TorchLandscape(wide, torch.nn.functional.mse_loss, x, x).batches_save_time
+        True
+        >>> TorchLandscape(wide, torch.nn.functional.mse_loss, x[:50], x[:50]).batches_save_time
+        False
+        """
+        with differentiable_kernels():
+            work = work_of(self._evaluation, self._coordinates.tensor(self.vector()))
+        return save_time(work, self._coordinates.device)
+
+    @cached_property
+    def _mini_batches(self) -> MiniBatches | None:
+        with differentiable_kernels():
+            return MiniBatches.of(self._evaluation, self._batch)
 
     @cached_property
     def kinks(self) -> tuple[str, ...]:

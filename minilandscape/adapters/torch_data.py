@@ -88,6 +88,12 @@ class Batches:
                 rows = slice(int(self.bounds[a]), int(self.bounds[b]))
                 yield share, (rows.stop - rows.start) / self.samples.n, *self.samples.rows(rows)
 
+    def of_rows(self, index: torch.Tensor, most: int) -> Iterator[tuple[float, float, Any, Any]]:
+        """Some samples, at most so many at a time, with shares by which their losses estimate that of all."""
+        for part in index.split(most):
+            share = self.samples.n / len(index) if self.shares is None else len(part) / len(index)
+            yield share, len(part) / self.samples.n, *self.samples.rows(part)
+
 
 def arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """What a module is called with."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -20,6 +20,8 @@ from .torch_forward import Forward, differentiable_kernels
 from .torch_workers import Workers
 
 T = TypeVar("T")
+#: Shares of the loss and of the samples, inputs and targets.
+Batch = tuple[float, float, Any, Any]
 #: Of some points: values (k,), and gradients (k, D) if these are asked for.
 Found = tuple[np.ndarray, np.ndarray | None]
 #: Batch-normalisation statistics and other buffers that depend on the point, by name.
@@ -69,9 +71,10 @@ class Evaluation:
         while start < len(points):
             together = self.points > 1 and gradient not in self.one_by_one
             step = self.points if together else 1
-            groups = [points[a : a + step] for a in range(start, len(points), step)]
+            groups = (points[a : a + step] for a in range(start, len(points), step))
+            work = ((group, self.batches(len(group))) for group in groups)
             try:
-                for values, slopes in self._stream(groups, gradient, together):
+                for values, slopes in self._stream(work, gradient, together):
                     yield values, slopes
                     start += len(values)
             except Exception as error:
@@ -80,11 +83,7 @@ class Evaluation:
             else:
                 return
             if not together:
-                raise LandscapeError(
-                    f"the module or the loss raised {type(failure).__name__} at {describe_point(points[start])}: "
-                    f"{failure}",
-                    points[start],
-                ) from failure
+                raise _raised(failure, points[start]) from failure
             yield from self._first_alone(points[start:], gradient, failure)
             start += 1
 
@@ -105,15 +104,33 @@ class Evaluation:
             )
         yield found
 
-    def _stream(self, groups: list[np.ndarray], gradient: bool, together: bool) -> Iterator[Found]:
+    def over_few(self, points: np.ndarray, few: Sequence[Sequence[Batch]]) -> Iterator[Found]:
+        """Evaluate points (P, D) one by one with gradients, each over batches of its own.
+
+        Raises
+        ------
+        LandscapeError
+            If module or loss raise; it names the point.
+        """
+        start = 0
+        try:
+            for found in self._stream(zip(points[:, None], few, strict=True), True, False):
+                yield found
+                start += 1
+        except Exception as error:
+            raise _raised(error, points[start]) from error
+
+    def _stream(
+        self, work: Iterable[tuple[np.ndarray, Iterable[Batch]]], gradient: bool, together: bool
+    ) -> Iterator[Found]:
         """Values and gradients of groups of points, whose batches are jobs of the workers."""
         kind = _Together if together else _Alone
         at_work: deque[tuple[Any, float, bool]] = deque()
 
         def jobs() -> Iterator[Callable[[Forward], Any]]:
-            for group in groups:
+            for group, batches in work:
                 sums = kind(self, self.coordinates.tensor(group), gradient)
-                for last, (share, _, inputs, targets) in _with_last(self.batches(len(group))):
+                for last, (share, _, inputs, targets) in _with_last(batches):
                     at_work.append((sums, share, last))
                     yield sums.job(inputs, targets)
 
@@ -242,6 +259,13 @@ class _Together:
     def found(self) -> Found:
         """The sums."""
         return self.values.cpu().numpy(), None if self.slopes is None else self.slopes.cpu().numpy()
+
+
+def _raised(error: Exception, point: np.ndarray) -> LandscapeError:
+    """The error that names the point at which module or loss raised another."""
+    return LandscapeError(
+        f"the module or the loss raised {type(error).__name__} at {describe_point(point)}: {error}", point
+    )
 
 
 def _with_last(batches: Iterable[T]) -> Iterator[tuple[bool, T]]:

@@ -140,6 +140,7 @@ class ModuleVectors(LandscapeDefaults):
         other = copy.copy(self)
         other._evaluation = replace(self._evaluation, interpolated=interpolated)
         other._second = None
+        other.__dict__.pop("_mini_batches", None)
         return other
 
     def vector(self, state: State | None = None) -> np.ndarray:

@@ -26,6 +26,7 @@ _TAKEN = (
     "device",
     "path_defaults",
     "narrow_minima",
+    "batches_save_time",
     "quantity",
     "value_unit",
     "length_unit",
@@ -61,6 +62,9 @@ class _Completed(LandscapeDefaults):
                 setattr(self, name, getattr(inner, name))
         if getattr(inner, "hessian_products", None) is not None:
             self.hessian_products = self._hessian_products
+        if getattr(inner, "batch_values_and_gradients", None) is not None and hasattr(inner, "n_samples"):
+            self.n_samples = int(inner.n_samples)
+            self.batch_values_and_gradients = self._batch_values_and_gradients
 
     def _hessian_products(self, point: Any, vectors: Any) -> Any:
         with _naming("hessian_products", point[None]):
@@ -72,6 +76,11 @@ class _Completed(LandscapeDefaults):
                 f"hessian_products returned shape {products.shape}; expected {tuple(vectors.shape)}", point
             )
         return products
+
+    def _batch_values_and_gradients(self, points: Any, indices: Any) -> tuple[np.ndarray, Any]:
+        with _naming("batch_values_and_gradients", points):
+            values, gradients = self._inner.batch_values_and_gradients(points.copy(), indices.copy())
+        return _values("batch_values_and_gradients", values, points), self._gradients(gradients, points)
 
     def values(self, points: Any) -> np.ndarray:
         if not hasattr(self._inner, "values"):

@@ -145,12 +145,14 @@ class Landscape(Protocol):
     Notes
     -----
     Optional, with defaults that :func:`as_landscape` adds: ``values``, ``dtype`` and ``device`` (float64 on the host)
-    in which points arrive, ``span``, ``displacement``, ``zero_modes``, ``residual``, ``forget``, ``path_defaults``
-    and ``narrow_minima``; see :class:`LandscapeDefaults`.
+    in which points arrive, ``span``, ``displacement``, ``zero_modes``, ``residual``, ``forget``, ``path_defaults``,
+    ``narrow_minima`` and ``batches_save_time``; see :class:`LandscapeDefaults`.
 
     Optional, without a default: ``hessian_products(point, vectors)``, (D,) and (V, D) -> (V, D), exact Hessian-vector
-    products; where it is missing, or None, finite differences of gradients are used. And ``blocks``, a sequence of the
-    named parts of a parameter vector, each with ``name``, ``shape``, ``start`` and ``stop``.
+    products; where it is missing, or None, finite differences of gradients are used. ``blocks``, a sequence of the
+    named parts of a parameter vector, each with ``name``, ``shape``, ``start`` and ``stop``. And, where the value is a
+    mean over samples, ``n_samples`` with ``batch_values_and_gradients(points, indices)``, (P, D) and (P, B) -> (P,) and
+    (P, D): the mean over B samples of its own at each point. Searches then start with such mini-batches.
     """
 
     size: int
@@ -173,6 +175,8 @@ class LandscapeDefaults:
     narrow_minima
         Whether barriers may be narrower than a hundredth of a path, as next to networks of very low loss. Maxima of
         paths are then measured between all sample points, and next to the endpoints.
+    batches_save_time
+        Whether all samples, where there are mini-batches, take so long that a search is faster with these.
     quantity, value_unit, length_unit
         The name of the values, their unit and that of lengths, for the labels of figures and summaries.
     """
@@ -183,6 +187,7 @@ class LandscapeDefaults:
     device: str = "cpu"
     path_defaults: dict[str, Any] = PATH_DEFAULTS
     narrow_minima: bool = False
+    batches_save_time: bool = True
     quantity: str = "value"
     value_unit: str = ""
     length_unit: str = ""

@@ -135,8 +135,8 @@ class NetworkLandscape(LandscapeDefaults):
         D, the number of parameters.
     images : Images
         The images and labels.
-    n_images : int
-        Their number.
+    n_samples : int
+        Number of images.
     dtype : numpy.dtype
         Of points and gradients.
     device : str
@@ -151,7 +151,7 @@ class NetworkLandscape(LandscapeDefaults):
         self.network = network
         self.model, self.variant, self.size = network.name, network.variant, network.layout.size
         self.images = images
-        self.n_images = len(images)
+        self.n_samples = len(images)
         self.device = device
         self.dtype = np.dtype(dtype)
         # Of the paper and of its notebooks.
@@ -165,7 +165,7 @@ class NetworkLandscape(LandscapeDefaults):
 
     def __repr__(self) -> str:
         return (
-            f"<NetworkLandscape: {self.model} ({self.variant}) over {self.n_images:,} images, "
+            f"<NetworkLandscape: {self.model} ({self.variant}) over {self.n_samples:,} images, "
             f"{self.size:,} parameters, {self.dtype}, {self.device}>"
         )
 
@@ -182,7 +182,7 @@ class NetworkLandscape(LandscapeDefaults):
         """
         stack = self._checked(points)
         sums, correct, _ = self.run(self._record, "values", self._pass_of_points(False), 0, stack)
-        return sums / self.n_images, correct / self.n_images if self.network.classifies else None
+        return sums / self.n_samples, correct / self.n_samples if self.network.classifies else None
 
     def values_and_gradients(self, points: ArrayLike) -> tuple[NDArray[np.float64], Any]:
         """Return mean losses (P,) and their gradients (P, D); the gradients are on the landscape's device."""
@@ -192,8 +192,8 @@ class NetworkLandscape(LandscapeDefaults):
             part = slice(start, start + PARTIAL_SUMS)
             few = stack[part]
             sums, _, total = self.run(self._record, "gradients", self._pass_of_points(True), len(few), few)
-            values[part], gradients[part] = sums / self.n_images, total
-        gradients *= 1 / self.n_images
+            values[part], gradients[part] = sums / self.n_samples, total
+        gradients *= 1 / self.n_samples
         return values, gradients
 
     def batch_values_and_gradients(self, points: ArrayLike, indices: ArrayLike) -> tuple[Any, Any]:
@@ -283,15 +283,15 @@ class NetworkLandscape(LandscapeDefaults):
             images, labels = self.images.images, self.images.labels
             order = by_label_and_extent(images, labels) if self.network.sorts else None
             if self.device == "cpu":
-                least = min(LEAST_CHUNKS, self.n_images // LEAST_IMAGES)
-                n_chunks = max(-(-self.n_images // self.network.chunk), least)
+                least = min(LEAST_CHUNKS, self.n_samples // LEAST_IMAGES)
+                n_chunks = max(-(-self.n_samples // self.network.chunk), least)
                 if n_chunks > 1:  # equally many in every partial sum, or an even number of sums
                     n_chunks += -n_chunks % (PARTIAL_SUMS if n_chunks > PARTIAL_SUMS else 2)
             else:  # as large as memory allows for a few points of a path
                 size = np.clip(self._budget // (16 * self.network.floats_per_image), self.network.chunk, 20_000)
-                n_chunks = -(-self.n_images // int(size))
-            cuts = np.linspace(0, self.n_images, n_chunks + 1).astype(int)
-            if self.n_images >= 4 * GRAIN * n_chunks:
+                n_chunks = -(-self.n_samples // int(size))
+            cuts = np.linspace(0, self.n_samples, n_chunks + 1).astype(int)
+            if self.n_samples >= 4 * GRAIN * n_chunks:
                 cuts[1:-1] -= cuts[1:-1] % GRAIN
             chunks = []
             for a, b in itertools.pairwise(cuts):

@@ -82,7 +82,7 @@ class NetworkSpan:
         coefficients = np.asarray(coefficients, dtype=np.float64)
         self.evaluations.values += len(coefficients)
         sums, _ = self._evaluate(coefficients, None)
-        return sums / self.landscape.n_images
+        return sums / self.landscape.n_samples
 
     def values_and_pullback(
         self, coefficients: np.ndarray, weights: Weights = None, rows: Sequence[int] | None = None
@@ -100,8 +100,8 @@ class NetworkSpan:
             pull = np.asarray(weights, dtype=np.float64)[:, None] * pull
         self.evaluations.gradients += len(coefficients)
         sums, total = self._evaluate(coefficients, pull)
-        total *= 1 / self.landscape.n_images
-        return sums / self.landscape.n_images, total
+        total *= 1 / self.landscape.n_samples
+        return sums / self.landscape.n_samples, total
 
     def _checked(self, rows: Sequence[int]) -> list[int]:
         """Return rows by their numbers from 0; IndexError if there is no such row, which a slice would not notice."""
@@ -124,7 +124,7 @@ class NetworkSpan:
         n_points, n_rows = coefficients.shape if coefficients.ndim == 2 else (0, 0)
         if n_rows != len(self.basis):
             raise ValueError(f"coefficients have shape {coefficients.shape}; expected (P, {len(self.basis)})")
-        keeps = n_rows * land.n_images * network.first_floats * land.dtype.itemsize <= KEPT_PRODUCTS
+        keeps = n_rows * land.n_samples * network.first_floats * land.dtype.itemsize <= KEPT_PRODUCTS
         mixes = n_rows <= network.mixed_rows and (keeps or n_points > n_rows)
         stale = sorted(self._stale)
         given: dict[str, Any] = {"mix": coefficients}

@@ -52,7 +52,7 @@ def sgd(
     Parameters
     ----------
     landscape
-        Has ``n_images`` and ``batch_values_and_gradients(points, indices)``.
+        Has ``n_samples`` and ``batch_values_and_gradients(points, indices)``.
     x
         The start (D,), or (K, D) for K runs side by side, each bit-identical to the run alone.
     rng
@@ -125,7 +125,7 @@ def _epochs(
     yield state
     x, epoch, gradients = to_device(state.x, landscape.device, landscape.dtype).copy(), state.epoch, state.evaluations
     stack = x.reshape(len(rngs), -1)
-    n = landscape.n_images
+    n = landscape.n_samples
     while True:
         orders = np.stack([generator.permutation(n) for generator in rngs])
         # Too large a learning rate shows in the losses; NumPy's warnings would name lines of this file.

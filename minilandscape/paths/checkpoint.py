@@ -15,11 +15,12 @@ from ..backend import to_device, to_host
 from ..files import json_text, read_result, sha256, write_result
 from ..landscape import Evaluations
 from ..optimizers import LbfgsState
+from .batches import RoundMemory
 from .problem import PathProblem, PathState
 from .record import Record
 from .result import HISTORY
 from .rules import Rule
-from .solvers import AdamMemory, LineMemory, RoundMemory
+from .solvers import AdamMemory, LineMemory
 
 #: Smallest time between checkpoints, in seconds.
 EVERY = 30.0

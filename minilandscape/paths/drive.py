@@ -170,7 +170,7 @@ class Search:
         ending = rule(state) if self.record.keeps is Keeps.LOWEST else None
         if self.last is None and ending is not None:
             return ending
-        if self.last is None and self._no_barrier(state, solver):
+        if self.last is None and (self._no_barrier(state, solver) or self._no_barrier_after_rounds(state)):
             return Ending.NO_BARRIER
         if self._on_target(state):
             return Ending.TARGET
@@ -183,13 +183,21 @@ class Search:
         banded = self.record.keeps is Keeps.LAST
         return not banded and state.step >= solver.least_steps and best.height <= float(self.problem.ends.max())
 
+    def _no_barrier_after_rounds(self, state: PathState) -> bool:
+        """Decide whether there is no barrier over continuous t, in a search that began on mini-batches."""
+        return self.record.rounded is not None and self._is_within(state, 0.0)
+
     def _on_target(self, state: PathState) -> bool:
-        """Decide whether a state is the best path, and its barrier, measured over continuous t, at most the target."""
+        """Decide whether a state is the best path, with a barrier of at most the target over continuous t."""
+        return self.target is not None and self._is_within(state, self.target)
+
+    def _is_within(self, state: PathState, barrier: float) -> bool:
+        """Decide whether a state is the best path, and its barrier, measured over continuous t, at most a number."""
         best, higher = self.record.best, float(self.problem.ends.max())
         assert best is not None
-        if self.target is None or best.step != state.step or best.height > higher + self.target:
+        if best.step != state.step or best.height > higher + barrier:
             return False
-        return self.record.best_measured().top <= higher + self.target
+        return self.record.best_measured().top <= higher + barrier
 
     def _judged(self, ending: Ending) -> Ending:
         """Return the verdict on the best path, which may differ from the reason why the search ended."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..landscape import PATH_DEFAULTS
 from .bands import Relaxed
+from .batches import has_batches
 from .curve import Curve
 from .meter import Meter
 from .method import Choice, Method, Number, Switch, Whole, default_on, objective_on, option
@@ -118,7 +119,8 @@ class _Curve(Method):
         objective = self._minimised()
         if isinstance(objective, SoftTop):
             objective = replace(objective, beta=beta)
-        first = self.solver == "adam" or isinstance(self.moves(), MaximumDescent)
+        staged = isinstance(self.moves(), MaximumDescent) and not has_batches(landscape)
+        first = self.solver == "adam" or staged
         return PathProblem.of(landscape, start, end, curve, objective, Meter(), with_gradients=first)
 
     def moves(self) -> Solver:

@@ -12,12 +12,12 @@ import numpy as np
 from ..backend import to_host
 from ..landscape import Evaluations, LandscapeError
 from .bands import with_images
+from .batches import RoundMemory
 from .endings import Ending
 from .maximum import with_maximum
 from .objectives import SoftTop, capped
 from .problem import PathProblem, PathState
 from .result import HISTORY, Path, under_resolved
-from .solvers import RoundMemory
 
 
 class Keeps(Enum):

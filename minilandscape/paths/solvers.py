@@ -17,7 +17,7 @@ import numpy as np
 from ..backend import to_host
 from ..optimizers import Adam, LbfgsState, Stop
 from ..optimizers.lbfgs import REFRESH
-from .batches import has_batches, lowered_on_batches, may_follow
+from .batches import RoundMemory, has_batches, rounds
 from .bounded import power_of_two
 from .endings import Ending
 from .line import PathLine
@@ -79,14 +79,6 @@ class LineMemory:
     values: np.ndarray
     few: bool = False
     straight: float = 0.0
-
-
-@dataclass(frozen=True)
-class RoundMemory:
-    """The state of a search after a round on mini-batches: number of steps, and what L could decrease before it."""
-
-    done: int
-    before: float
 
 
 @dataclass(frozen=True)
@@ -163,7 +155,7 @@ class QuasiNewton:
 class FewPointsFirst:
     """L-BFGS-GSS after a cheaper stage, which is recorded in few steps.
 
-    Between networks over many images that stage is Adam on mini-batches; elsewhere it is L-BFGS-GSS on 1.5 points per
+    Between networks over many samples that stage is Adam on mini-batches; elsewhere it is L-BFGS-GSS on 1.5 points per
     term, where ten iterations are recorded as one step.
     """
 
@@ -186,7 +178,8 @@ class FewPointsFirst:
         # A path found on many points would get worse on few, or on mini-batches.
         begins = memory is None and not bool(to_host(line.b).any())
         step = state.step
-        if isinstance(memory, RoundMemory) or (begins and has_batches(problem)):
+        on_batches = begins and problem.objective.linear and has_batches(problem.landscape)
+        if isinstance(memory, RoundMemory) or on_batches:
             step = (yield from self._on_batches(line, state)).step
         if isinstance(memory, LineMemory):
             line.unit = memory.unit
@@ -197,19 +190,16 @@ class FewPointsFirst:
 
     @staticmethod
     def _on_batches(line: PathLine, state: PathState) -> Generator[PathState, None, PathState]:
-        """Yield the path after every round on mini-batches; returns the last state, which is lower than all others."""
-        problem = line.problem
-        before = np.inf if state.memory is None else state.memory.before
-        while may_follow(problem, state.step, state, before):  # a round is a step
-            line.put(lowered_on_batches(problem, line.b, state.step))
-            values = line.trial_values()
-            if not np.isfinite(values).all() or problem.terms(values, line.b).value >= state.objective:
-                line.put(state.coefficients)
-                break
-            before, step = problem.remaining(state), state.step + 1
-            state = problem.state(step, line.b, values, memory=RoundMemory(step, before))
-            yield state
-        return state
+        """Yield the path after every round on mini-batches; returns the last state, at which the line is then."""
+
+        def values_of(b: Any) -> np.ndarray:
+            line.put(b)
+            return line.trial_values()
+
+        last = yield from rounds(line.problem, state, values_of, line.problem.remaining)
+        if bool((line.b != last.coefficients).any()):
+            line.put(last.coefficients)
+        return last
 
     def _on_few(self, line: PathLine, few: int, state: PathState, memory: Any) -> Generator[PathState, None, int]:
         """Yield the path after every ten iterations on few points, until L decreases little; returns the last step."""

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from ..backend import to_host
+from .batches import has_batches, rounds
 from .bounded import BoundedSteps, Pairs, power_of_two
 from .endings import Ending
 from .maximum import with_maximum
-from .objectives import SoftTop
+from .objectives import PowerSum, SoftTop
 from .problem import STATIONARY, PathProblem, PathState
 from .rules import OF_REMAINING, Rule
 from .solvers import Solver
@@ -32,7 +33,8 @@ SAME_TOP = 1e-4
 class MaximumDescent:
     """A solver with bounded steps in stages of increasing β, which finally minimises the maximum itself.
 
-    The maximum over continuous t is the limit of the objectives; the stages of β lead to it.
+    The maximum over continuous t is the limit of the objectives; the stages of β lead to it. Between networks over many
+    samples rounds on mini-batches come first, which lower the sum of the values.
     """
 
     least_steps: int = 10
@@ -41,7 +43,11 @@ class MaximumDescent:
 
     def states(self, problem: PathProblem, b: Any, last: int | None = None, memory: Any = None) -> Iterator[PathState]:
         """Yield the states of all stages, and last the path of lowest maximum with the reason why the search ends."""
-        search, ending = _StagedDescent(problem, b), None
+        step = 0
+        if has_batches(problem.landscape) and not bool(to_host(b).any()):
+            before = yield from _on_batches(problem, b)
+            step, b = before.step, before.coefficients
+        search, ending = _StagedDescent(problem, b, step), None
         while ending is None and search.stage < MOST_STAGES:
             yield from search.descended()
             if search.maximum_dominates():
@@ -68,10 +74,10 @@ class _StagedDescent:
         Whether the maximum of the best path was found to be stationary.
     """
 
-    def __init__(self, problem: PathProblem, b: Any) -> None:
+    def __init__(self, problem: PathProblem, b: Any, step: int) -> None:
         self.steps = BoundedSteps(problem, b)
         self.given = bool(to_host(b).any())
-        self.stage, self.step, self.stationary = 0, 0, False
+        self.stage, self.step, self.stationary = 0, step, False
         self.last: PathState | None = None
         self.best: PathState | None = None
         self.lowest: PathState | None = None
@@ -156,6 +162,37 @@ class _StagedDescent:
         first = self.best is None or self.best.stage < self.stage or state.top < self.best.top
         self.best = state if first else self.best
         self.lowest = state if self.lowest is None or state.top < self.lowest.top else self.lowest
+
+
+def _on_batches(problem: PathProblem, b: Any) -> Generator[PathState, None, PathState]:
+    """Yield the straight line, and the path after every round on mini-batches; returns the last one.
+
+    Rounds follow while they lower the barrier. Where no sample point shows one, it is sought over continuous t.
+    """
+    assert problem.line is not None
+    of_sum = replace(problem, objective=PowerSum()).fitted()
+    span, higher = problem.span(), float(problem.ends.max())
+    maxima: dict[int, tuple[float, float] | None] = {}
+
+    def values_of(b: Any) -> np.ndarray:
+        span.replace(problem.curve.rows, b)
+        return problem.trial_values(span, problem.curve.C)
+
+    def at_first_stage(state: PathState) -> PathState:
+        found = problem.state(state.step, state.coefficients, state.values, memory=state.memory)
+        if state.step not in maxima and state.height <= higher:
+            maxima[state.step] = with_maximum(problem, found).maximum
+        return replace(found, beta=_beta(problem), maximum=maxima.get(state.step))
+
+    def barrier(state: PathState) -> float:
+        known = maxima.get(state.step)
+        return (state.height if known is None else known[0]) - higher
+
+    last = line = of_sum.state(0, b, problem.line)
+    yield at_first_stage(line)
+    for last in rounds(of_sum, line, values_of, barrier):
+        yield at_first_stage(last)
+    return at_first_stage(last)
 
 
 @dataclass(frozen=True)
