@@ -44,7 +44,7 @@ DOWN = 0.01
 #: and the factor in cost between looks at a path that is down.
 FINER, BESIDE_ENDS, NEAREST, LOOK_AGAIN = 4, 100, 1e-4, 1.1
 #: Runs of each set.
-N_RUNS = 4
+N_RUNS = 6
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ LEAST_SAMPLES = 400
 #: The learning rate at which the first round starts, in units of |end − start| / √D; each of the next starts at half.
 RATE = 0.01
 #: Decay rates of the moments of Adam.
-BETAS = 0.9, 0.99
+BETAS = 0.9, 0.95
 #: Another round follows one that leaves less than this fraction of what was left to lower; if it costs more than a
 #: gradient of L, less than the second.
 LEFT, LEFT_IF_COSTLY = 0.8, 0.5

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import itertools
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -53,14 +54,15 @@ def add(folder: Path) -> None:
         print(f"wrote {target}")
 
 
-def found_here(scale: str = "small") -> list[Any]:
-    """Label, network, plan, tasks and numbers of each campaign whose results are here."""
+def found_here() -> list[Any]:
+    """Label, network, plan, tasks and numbers of each campaign whose results are here, those at full size first."""
     found = []
-    for model, variant in COLUMNS:
+    for scale, (model, variant) in itertools.product(("full", "small"), COLUMNS):
         path = HERE / f"{model}-{variant}-{scale}.json"
         if path.exists():
             metadata = json.loads(path.read_text())
             label = NAMES[model] + (", paper" if variant == "paper" else "")
+            label += f", {image_counts(metadata['plan'], model)['train']:,} images" if scale == "full" else ""
             found.append((label, model, metadata["plan"], metadata["tasks"], metadata[model]))
     return found
 
@@ -68,13 +70,18 @@ def found_here(scale: str = "small") -> list[Any]:
 def page_tables() -> dict[str, str]:
     """The page's tables by name."""
     found = found_here()
-    at = [(f"{label}, at {image_counts(plan, model)['train']:,} images", n) for label, model, plan, _, n in found]
+    at = [(_at(label, image_counts(plan, model)["train"]), n) for label, model, plan, _, n in found]
     return {
         "answer": _markdown(*result_tables.headlines(at)),
         "counts": _markdown(*result_tables.counts([(label, network) for label, *_, network in found])),
         "campaigns": _markdown(*_campaigns(found)),
         "rules": "\n".join(f"- {rule}" for rule in RULES),
     }
+
+
+def _at(label: str, images: int) -> str:
+    """A label with the number of images, as "FCP, paper, at 5,000 images"."""
+    return f"{label.removesuffix(f', {images:,} images')}, at {images:,} images"
 
 
 def files() -> dict[str, str]:
@@ -120,10 +127,13 @@ def draw(target: Path) -> None:
     from minilandscape.paper.answer import plot_answer
 
     found = [entry for entry in found_here() if entry[2]["variant"] == "authors"]
-    figure = Figure(figsize=(9.2, 6.4), layout="constrained")
-    axes = figure.subplots(2, 2, sharey=True)
-    for ax, (label, model, plan, _, network) in zip(axes.flat, found, strict=True):
-        plot_answer(ax, network, f"{label}, {image_counts(plan, model)['train']:,} images")
+    columns = -(-len(found) // 2)
+    figure = Figure(figsize=(4.6 * columns, 6.4), layout="constrained")
+    axes = figure.subplots(2, columns, sharey=True)
+    for ax, (label, model, plan, _, network) in zip(axes.flat, found, strict=False):
+        plot_answer(ax, network, _at(label, image_counts(plan, model)["train"]))
+    for ax in axes.flat[len(found) :]:
+        ax.axis("off")
     highest = max(ax.dataLim.ymax for ax in axes.flat)
     axes.flat[0].set_ylim(top=4 * highest)
     buffer = io.BytesIO()
@@ -179,7 +189,7 @@ def _campaigns(found: list[Any]) -> result_tables.Table:
         n, counts = plan["networks"][model], image_counts(plan, model)
         rows.append(
             [
-                label.removesuffix(", paper"),
+                label.partition(",")[0],
                 plan["variant"],
                 "a GPU" if plan.get("device") == "gpu" else "a CPU",
                 f"{counts['train']:,}",
