@@ -104,7 +104,7 @@ class Evaluation:
             )
         yield found
 
-    def over_few(self, points: np.ndarray, few: Sequence[Sequence[Batch]]) -> Iterator[Found]:
+    def over_few(self, points: np.ndarray, few: Sequence[Iterable[Batch]]) -> Iterator[Found]:
         """Evaluate points (P, D) one by one with gradients, each over batches of its own.
 
         Raises

@@ -61,11 +61,12 @@ class MiniBatches:
         """Estimate values (P,) and gradients (P, D) at points (P, D) from samples (B,), or (P, B) for each its own."""
         coordinates = self.evaluation.coordinates
         points = read_stack(points, coordinates.size, coordinates.numpy_dtype)
-        rows = np.asarray(indices, dtype=np.int64)
-        rows = torch.from_numpy(np.broadcast_to(rows, (len(points), rows.shape[-1])).copy())
+        index = np.asarray(indices, dtype=np.int64)
+        rows = torch.from_numpy(np.broadcast_to(index, (len(points), index.shape[-1])).copy())
         few = [self.batches.of_rows(row, self.most) for row in rows.to(coordinates.device)]
         values, gradients = np.zeros(len(points)), np.zeros_like(points)
         for p, (value, slope) in enumerate(self.evaluation.over_few(points, few)):
+            assert slope is not None
             values[p], gradients[p] = value[0], slope[0]
         return values, gradients
 

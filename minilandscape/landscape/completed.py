@@ -26,7 +26,6 @@ _TAKEN = (
     "device",
     "path_defaults",
     "narrow_minima",
-    "batches_save_time",
     "quantity",
     "value_unit",
     "length_unit",
@@ -76,6 +75,10 @@ class _Completed(LandscapeDefaults):
                 f"hessian_products returned shape {products.shape}; expected {tuple(vectors.shape)}", point
             )
         return products
+
+    @property
+    def batches_save_time(self) -> bool:
+        return bool(getattr(self._inner, "batches_save_time", True))
 
     def _batch_values_and_gradients(self, points: Any, indices: Any) -> tuple[np.ndarray, Any]:
         with _naming("batch_values_and_gradients", points):

@@ -175,8 +175,6 @@ class LandscapeDefaults:
     narrow_minima
         Whether barriers may be narrower than a hundredth of a path, as next to networks of very low loss. Maxima of
         paths are then measured between all sample points, and next to the endpoints.
-    batches_save_time
-        Whether all samples, where there are mini-batches, take so long that a search is faster with these.
     quantity, value_unit, length_unit
         The name of the values, their unit and that of lengths, for the labels of figures and summaries.
     """
@@ -187,10 +185,14 @@ class LandscapeDefaults:
     device: str = "cpu"
     path_defaults: dict[str, Any] = PATH_DEFAULTS
     narrow_minima: bool = False
-    batches_save_time: bool = True
     quantity: str = "value"
     value_unit: str = ""
     length_unit: str = ""
+
+    @property
+    def batches_save_time(self) -> bool:
+        """Whether all samples, where there are mini-batches, take so long that a search is faster with these."""
+        return True
 
     def values(self, points: Any) -> np.ndarray:
         """Evaluate values: (P, D) -> (P,); computes gradients too where a class does not override this method."""
