@@ -75,14 +75,18 @@ def work_of(evaluation: Evaluation, x: torch.Tensor) -> float:
     """Count the floating-point operations of a forward pass over all samples at a point (D,).
 
     Those of matrix products and convolutions; at least 2 for each parameter and sample, since recurrent layers have
-    kernels that are not counted.
+    kernels that are not counted, and some operations cannot be watched.
     """
     samples, coordinates = evaluation.batches.samples, evaluation.coordinates
-    n = min(COUNTED, samples.n)
+    n, counter = min(COUNTED, samples.n), FlopCounterMode(display=False)
     state = {**coordinates.leaves(x, False, evaluation.ordered), **evaluation.buffers_at(x)}
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        evaluation.workers.forward.value(state, *samples.rows(slice(0, n)))
-    return samples.n * max(counter.get_total_flops() / n, 2.0 * coordinates.size)
+    try:
+        with torch.no_grad(), counter:
+            evaluation.workers.forward.value(state, *samples.rows(slice(0, n)))
+        counted = counter.get_total_flops() / n
+    except Exception:  # whatever the module's operations raise under a dispatch mode
+        counted = 0.0
+    return samples.n * max(counted, 2.0 * coordinates.size)
 
 
 def save_time(work: float, device: torch.device) -> bool:
