@@ -237,6 +237,22 @@ def test_mini_batches_are_left_out_where_all_samples_are_little_work(trained: An
         assert wide.batches_save_time == saves
 
 
+def test_the_work_of_recurrent_layers_counts() -> None:
+    """Whose kernel in single precision PyTorch's counter does not see."""
+
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.LSTM(7, 5, batch_first=True)
+
+        def forward(self, x: Any) -> Any:
+            return self.inner(x)[0][:, -1]
+
+    land = TorchLandscape(Recurrent(), F.mse_loss, torch.randn(N, 9, 7), torch.randn(N, 5))
+    work = torch_minibatches.work_of(land._evaluation, land._coordinates.tensor(land.vector()))
+    assert work == N * 9 * 2 * (7 + 5) * 20
+
+
 def test_an_object_with_mini_batches_of_its_own_is_searched_so_too(
     trained: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

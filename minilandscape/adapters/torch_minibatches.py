@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,18 +75,20 @@ class MiniBatches:
 def work_of(evaluation: Evaluation, x: torch.Tensor) -> float:
     """Count the floating-point operations of a forward pass over all samples at a point (D,).
 
-    Those of matrix products and convolutions; at least 2 for each parameter and sample, since recurrent layers have
-    kernels that are not counted, and some operations cannot be watched.
+    Those of matrix products and convolutions, without oneDNN, whose recurrent layers are not counted; at least 2 for
+    each parameter and sample, since products with vectors are not counted either, and some operations not watched.
     """
     samples, coordinates = evaluation.batches.samples, evaluation.coordinates
     n, counter = min(COUNTED, samples.n), FlopCounterMode(display=False)
     state = {**coordinates.leaves(x, False, evaluation.ordered), **evaluation.buffers_at(x)}
-    try:
-        with torch.no_grad(), counter:
-            evaluation.workers.forward.value(state, *samples.rows(slice(0, n)))
-        counted = counter.get_total_flops() / n
-    except Exception:  # whatever the module's operations raise under a dispatch mode
-        counted = 0.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's own, of a flag of oneDNN that it sets in passing
+        try:
+            with torch.backends.mkldnn.flags(enabled=False), torch.no_grad(), counter:
+                evaluation.workers.forward.value(state, *samples.rows(slice(0, n)))
+            counted = counter.get_total_flops() / n
+        except Exception:  # whatever the module's operations raise under a dispatch mode
+            counted = 0.0
     return samples.n * max(counted, 2.0 * coordinates.size)
 
 
