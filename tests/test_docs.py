@@ -92,6 +92,12 @@ def test_the_tables_of_the_reproduction_are_those_of_its_results() -> None:
         tables["with_tables"](page.replace("<!-- answer -->", "<!-- answers -->"))
 
 
+def test_all_findings_are_listed_on_both_pages() -> None:
+    scripts = {path.name for path in (ROOT / "findings").glob("*.sh")}
+    for page in (ROOT / "findings" / "README.md", ROOT / "docs" / "development" / "findings.md"):
+        assert set(re.findall(r"^\| `(\w+\.sh)`", page.read_text(encoding="utf-8"), re.MULTILINE)) == scripts
+
+
 def test_every_reason_of_a_search_is_explained() -> None:
     """As the program itself says it."""
     text = (ROOT / "docs" / "explanation" / "convergence.md").read_text(encoding="utf-8")

@@ -134,7 +134,7 @@ def draw(target: Path) -> None:
         plot_answer(ax, network, _at(label, image_counts(plan, model)["train"]))
     for ax in axes.flat[len(found) :]:
         ax.axis("off")
-    highest = max(ax.dataLim.ymax for ax in axes.flat)
+    highest = max(ax.dataLim.ymax for ax in axes.flat[: len(found)])
     axes.flat[0].set_ylim(top=4 * highest)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
