@@ -417,9 +417,12 @@ class TorchLandscape(ModuleVectors):
         >>> TorchLandscape(wide, torch.nn.functional.mse_loss, x[:50], x[:50]).batches_save_time
         False
         """
+        return save_time(self._work, self._coordinates.device)
+
+    @cached_property
+    def _work(self) -> float:
         with differentiable_kernels():
-            work = work_of(self._evaluation, self._coordinates.tensor(self.vector()))
-        return save_time(work, self._coordinates.device)
+            return work_of(self._evaluation, self._coordinates.tensor(self.vector()))
 
     @cached_property
     def _mini_batches(self) -> MiniBatches | None:

@@ -17,6 +17,8 @@ from torch.utils.data import (
     SubsetRandomSampler,
 )
 
+#: Shares of the loss and of the samples, inputs and targets.
+Batch = tuple[float, float, Any, Any]
 #: Samples of a data set that are read twice, to see whether they change.
 READ_TWICE = 32
 
@@ -74,7 +76,7 @@ class Batches:
     whole: bool
     points: int
 
-    def __call__(self, at_once: int, every: bool = False) -> Iterator[tuple[float, float, Any, Any]]:
+    def __call__(self, at_once: int, every: bool = False) -> Iterator[Batch]:
         """Shares of the loss and of the samples, inputs and targets; fewer samples where more points go together.
 
         Batches that add nothing to the loss are left out unless ``every``: all of their targets are ignored.
@@ -88,7 +90,7 @@ class Batches:
                 rows = slice(int(self.bounds[a]), int(self.bounds[b]))
                 yield share, (rows.stop - rows.start) / self.samples.n, *self.samples.rows(rows)
 
-    def of_rows(self, index: torch.Tensor, most: int) -> Iterator[tuple[float, float, Any, Any]]:
+    def of_rows(self, index: torch.Tensor, most: int) -> Iterator[Batch]:
         """Some samples, at most so many at a time, with shares by which their losses estimate that of all."""
         for part in index.split(most):
             share = self.samples.n / len(index) if self.shares is None else len(part) / len(index)

@@ -15,13 +15,11 @@ from torch.func import grad_and_value, vmap
 from ..landscape import LandscapeError, describe_point
 from .torch_buffers import Interpolated, Recomputed
 from .torch_coordinates import Coordinates
-from .torch_data import Batches
+from .torch_data import Batch, Batches
 from .torch_forward import Forward, differentiable_kernels
 from .torch_workers import Workers
 
 T = TypeVar("T")
-#: Shares of the loss and of the samples, inputs and targets.
-Batch = tuple[float, float, Any, Any]
 #: Of some points: values (k,), and gradients (k, D) if these are asked for.
 Found = tuple[np.ndarray, np.ndarray | None]
 #: Batch-normalisation statistics and other buffers that depend on the point, by name.

@@ -119,8 +119,7 @@ class _Curve(Method):
         objective = self._minimised()
         if isinstance(objective, SoftTop):
             objective = replace(objective, beta=beta)
-        staged = isinstance(self.moves(), MaximumDescent) and not has_batches(landscape)
-        first = self.solver == "adam" or staged
+        first = self.solver == "adam" or (isinstance(self.moves(), MaximumDescent) and not has_batches(landscape))
         return PathProblem.of(landscape, start, end, curve, objective, Meter(), with_gradients=first)
 
     def moves(self) -> Solver:

@@ -45,8 +45,8 @@ class MaximumDescent:
         """Yield the states of all stages, and last the path of lowest maximum with the reason why the search ends."""
         step = 0
         if has_batches(problem.landscape) and not bool(to_host(b).any()):
-            before = yield from _on_batches(problem, b)
-            step, b = before.step, before.coefficients
+            after = yield from _on_batches(problem, b)
+            step, b = after.step, after.coefficients
         search, ending = _StagedDescent(problem, b, step), None
         while ending is None and search.stage < MOST_STAGES:
             yield from search.descended()
@@ -192,7 +192,7 @@ def _on_batches(problem: PathProblem, b: Any) -> Generator[PathState, None, Path
     yield at_first_stage(line)
     for last in rounds(of_sum, line, values_of, barrier):
         yield at_first_stage(last)
-    return at_first_stage(last)
+    return last
 
 
 @dataclass(frozen=True)
