@@ -40,6 +40,11 @@ def ends(images: Images) -> np.ndarray:
     return points
 
 
+@pytest.fixture(autouse=True)
+def _however_long_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "WORTHWHILE", 0)
+
+
 def problem_of(land: Any, ends: np.ndarray, **options: Any) -> PathProblem:
     curve = Curve.of("sine", np.linspace(0, 1, 14), 4)
     return PathProblem.of(land, *ends, curve, PowerSum(**{"lam": 1e-4, **options}), Meter())
@@ -184,3 +189,39 @@ def test_rounds_run_on_a_gpu(
     states: list[Any] = []
     ml.find_path(problem.landscape, *ends, objective="maxflux", n_points=8, steps=2, progress=states.append)
     assert states[1].rounds - states[0].rounds == 4
+
+
+@pytest.mark.parametrize(
+    ("size", "n", "times", "begins"),
+    [
+        (42_200, 2000, (6e-6, 2e-3), False),  # FCP: measured, 16 s without mini-batches and 37 s with them
+        (42_200, 5000, (6e-6, 2e-3), True),  # 27 s without, 14 s with
+        (15_456, 500, (6e-5, 2e-3), True),  # the LSTM: 256 s without, 106 s with
+        (15_456, 399, (6e-5, 2e-3), False),
+        (42_200, 2000, None, True),
+    ],
+)
+def test_searches_begin_on_mini_batches_where_these_save_time(
+    size: int, n: int, times: Any, begins: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+
+    class Of:
+        def values_and_gradients(self, points: Any) -> Any: ...
+        def batch_values_and_gradients(self, points: Any, indices: Any) -> Any: ...
+
+    land: Any = Of()
+    land.size, land.n_samples = size, n
+    if times:
+        land.batch_times = times
+    assert batches.has_batches(ml.as_landscape(land)) == begins
+
+
+@pytest.mark.parametrize(("model", "n"), [("fcp", 5000), ("lstm", 500), ("lenet", 500)])
+def test_networks_of_the_small_campaigns_begin_on_mini_batches(
+    model: str, n: int, images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    land = network_landscape(model, images)
+    monkeypatch.setattr(land, "n_samples", n)
+    assert batches.has_batches(land)

@@ -15,8 +15,8 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
 
+from minilandscape.adapters.along import Barriers  # noqa: E402
 from minilandscape.adapters.torch import TorchLandscape, load_along  # noqa: E402
-from minilandscape.adapters.torch_along import Barriers  # noqa: E402
 
 cross_entropy = nn.functional.cross_entropy
 N = 90

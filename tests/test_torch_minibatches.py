@@ -204,7 +204,7 @@ def test_a_search_between_modules_begins_on_mini_batches(
 ) -> None:
     """The barrier is gone at a fraction of the evaluations of a search over all samples."""
     land, ends = trained
-    monkeypatch.setattr(torch_minibatches, "LEAST_WORK", 0)
+    monkeypatch.setattr(batches, "WORTHWHILE", 0)
     options: dict[str, Any] = {"objective": objective, "solver": "auto"}
     if objective == "sum":
         options |= {"n_terms": 5, "n_points": 16, "lam": 1e-4, "target_barrier": 0}
@@ -222,19 +222,22 @@ def test_a_search_between_modules_begins_on_mini_batches(
 
 
 def test_mini_batches_are_left_out_where_all_samples_are_little_work(trained: Any) -> None:
-    """The calls of PyTorch would take longer than they save. Convolutions count as often as they are applied."""
+    """The calls of PyTorch would take longer than they save."""
     land, ends = trained
-    assert not land.batches_save_time
+    assert not batches.has_batches(land)
     states: list[Any] = []
     ml.find_path(land, *ends, steps=1, progress=states.append)
     assert states[1].rounds - states[0].rounds < batches.ITERATIONS
-    x, y = torch.randn(1000, 1, 12, 12), torch.zeros(1000, 2, 10, 10)
-    module = nn.Conv2d(1, 2, 3)
-    for n, saves in ((1000, False), (10_000, True)):
-        wide = TorchLandscape(module, F.mse_loss, x.repeat(n // 1000, 1, 1, 1), y.repeat(n // 1000, 1, 1, 1))
-        work = torch_minibatches.work_of(wide._evaluation, wide._coordinates.tensor(wide.vector()))
-        assert work == n * 2 * 100 * 9 * 2
-        assert wide.batches_save_time == saves
+
+
+@pytest.mark.parametrize(("n", "saves"), [(1000, False), (10_000, True)])
+def test_convolutions_count_as_often_as_they_are_applied(n: int, saves: bool) -> None:
+    """And twice, since they take longer."""
+    land = TorchLandscape(nn.Conv2d(1, 20, 3), F.mse_loss, torch.zeros(n, 1, 12, 12), torch.zeros(n, 20, 10, 10))
+    work = torch_minibatches.work_of(land._evaluation, land._coordinates.tensor(land.vector()))
+    assert work == 2 * 2 * 100 * 9 * 20
+    assert land.batch_times == (3 * work / 4e10, torch_minibatches.CALL)
+    assert batches.has_batches(land) == saves
 
 
 def test_the_work_of_recurrent_layers_counts() -> None:
@@ -250,7 +253,7 @@ def test_the_work_of_recurrent_layers_counts() -> None:
 
     land = TorchLandscape(Recurrent(), F.mse_loss, torch.randn(N, 9, 7), torch.randn(N, 5))
     work = torch_minibatches.work_of(land._evaluation, land._coordinates.tensor(land.vector()))
-    assert work == N * 9 * 2 * (7 + 5) * 20
+    assert work == 9 * 2 * (7 + 5) * 20
 
 
 def test_an_object_with_mini_batches_of_its_own_is_searched_so_too(
@@ -258,7 +261,7 @@ def test_an_object_with_mini_batches_of_its_own_is_searched_so_too(
 ) -> None:
     """With copies of its arguments, and errors that name a point."""
     land, ends = trained
-    monkeypatch.setattr(torch_minibatches, "LEAST_WORK", 0)
+    monkeypatch.setattr(batches, "WORTHWHILE", 0)
     monkeypatch.setattr(batches, "ITERATIONS", 50)
 
     class Own:

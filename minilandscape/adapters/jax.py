@@ -2,110 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
-from ..landscape import LandscapeDefaults, LandscapeError, describe_point, read_stack
+from ..landscape import LandscapeDefaults, batch_times, read_stack
+from .along import LOSS, TEST, AlongPath, check_metrics, load_along, measured_along
+from .jax_compiled import OverSamples
+from .jax_samples import Samples
+from .jax_tree import Tree
 
+__all__ = ["AlongPath", "JaxLandscape", "load_along"]
 
-@dataclass(frozen=True)
-class Part:
-    """One array of a tree: its place in a vector, and the axis that counts its filters."""
-
-    name: str
-    shape: tuple[int, ...]
-    start: int
-    stop: int
-    filter_axis: int
-
-
-class Tree:
-    """A tree of parameters as a vector of its floating arrays.
-
-    Attributes
-    ----------
-    size, blocks
-        D, and the arrays in their order.
-    """
-
-    def __init__(self, tree: Any) -> None:
-        with_paths, self._structure = jax.tree_util.tree_flatten_with_path(tree)
-        self._names = [jax.tree_util.keystr(path) for path, _ in with_paths]
-        self._leaves = [np.array(leaf) if _floating(leaf) else leaf for _, leaf in with_paths]
-        blocks, start = [], 0
-        for name, leaf in zip(self._names, self._leaves, strict=True):
-            if _floating(leaf):
-                last = name.rstrip("']").endswith("kernel")  # flax has (…, in, out), others (out, in, …)
-                blocks.append(Part(name, leaf.shape, start, start + leaf.size, -1 if last else 0))
-                start += leaf.size
-        if not start:
-            raise ValueError(f"{type(tree).__name__} holds no floating array; expected a tree of parameters")
-        self.size, self.blocks = start, tuple(blocks)
-
-    def vector(self, tree: Any) -> np.ndarray:
-        """(D,)."""
-        leaves = self._leaves if tree is None else self._checked(tree)
-        return np.concatenate([np.asarray(leaf, dtype=np.float64).ravel() for leaf in leaves if _floating(leaf)])
-
-    def _checked(self, tree: Any) -> list[Any]:
-        structure: Any
-        with_paths, structure = jax.tree_util.tree_flatten_with_path(tree)
-        names = [jax.tree_util.keystr(path) for path, _ in with_paths]
-        if names != self._names or structure != self._structure:
-            missing = [name for name in self._names if name not in names]
-            more = [name for name in names if name not in self._names]
-            what = f"missing {missing[:4]}, unexpected {more[:4]}" if missing or more else "another structure"
-            raise ValueError(f"the tree is not the landscape's: {what}")
-        for name, own, (_, leaf) in zip(names, self._leaves, with_paths, strict=True):
-            if _floating(own):
-                if not _floating(leaf) or np.shape(leaf) != own.shape:
-                    raise ValueError(f"{name} has shape {np.shape(leaf)}; expected {own.shape}, of floating numbers")
-            elif not (own is leaf or np.array_equal(own, leaf)):
-                raise ValueError(f"{name} is no coordinate, and not the landscape's; the value would be another")
-        return [leaf for _, leaf in with_paths]
-
-    def filled(self, x: Any, exact: bool = True) -> Any:
-        """The tree of a vector (D,), in the vector's precision, or in that which each array had."""
-        leaves, blocks = list(self._leaves), iter(self.blocks)
-        for k, leaf in enumerate(self._leaves):
-            if _floating(leaf):
-                block = next(blocks)
-                part = x[block.start : block.stop].reshape(block.shape)
-                leaves[k] = part if exact else jax.numpy.asarray(part, dtype=leaf.dtype)
-        return jax.tree_util.tree_unflatten(self._structure, leaves)
-
-
-def _floating(leaf: Any) -> bool:
-    return hasattr(leaf, "dtype") and hasattr(leaf, "shape") and jax.numpy.issubdtype(leaf.dtype, jax.numpy.floating)
+#: Seconds of a call with a mini-batch at each of six points, besides the arithmetic; on a GPU, estimated.
+CALL, CALL_ON_GPU = 2e-3, 1e-2
 
 
 class JaxLandscape(LandscapeDefaults):
-    """``f(x) -> value`` written with ``jax.numpy``, over stacks of points.
+    """``f(x)`` written with ``jax.numpy`` over stacks of points, or a loss over data, ``f(parameters, *data)``.
 
     Parameters
     ----------
     f
-        A function of one point (D,), or of a tree of parameters, which JAX can differentiate and compile. It returns
-        one real number.
+        A function of one point (D,), or of a tree of parameters, which JAX can differentiate and compile; with data, of
+        these too. It returns one real number. Over data that is the mean over samples, such as a mean loss, or their
+        sum. Other losses need ``batch=n``, the number of samples.
     size
         D; or a tree of parameters, such as flax's ``variables["params"]`` or an equinox module, whose floating arrays
         are the coordinates in the order of ``jax.tree_util.tree_leaves``. What else is in it stays as it is.
+    data
+        The samples that the loss is of: arrays whose first axis counts them. A tuple ``(inputs, targets)`` gives f as
+        many more arguments, an array or a dictionary of arrays one. They are copied. Searches then take little memory,
+        and over many samples they start with mini-batches.
+    batch
+        Samples at a time at most, over all points together; bounds the memory.
+    test
+        Data in the same form, on which :meth:`measure` and :meth:`along` evaluate as well.
+    metrics
+        Name -> ``metric(parameters, *data)``, a mean over samples, such as the accuracy, for the same.
 
     Attributes
     ----------
     blocks
         The arrays of the tree: ``name``, ``shape``, ``start`` and ``stop`` of each; none of a function of a vector.
+    n_samples
+        Number of samples; 0 without data.
 
     Raises
     ------
     ValueError
-        If the size is no whole number from 1 on, or the tree holds no floating array.
+        If the size is no whole number from 1 on, the tree holds no floating array, or the data differ in length; if,
+        on a few samples, f or a metric cannot be evaluated, or f is no mean or sum and there is more than one batch.
     TypeError
-        If f is no function.
+        If f is no function, or data are no arrays.
     LandscapeError
         On evaluation, if f raises or returns other than one real number; it names the point.
 
@@ -113,8 +64,9 @@ class JaxLandscape(LandscapeDefaults):
     -----
     JAX computes in single precision unless ``jax.config.update("jax_enable_x64", True)`` was called; points arrive, and
     ``dtype`` is, in the precision that JAX has at the time of the call. Every number of points is compiled once, so
-    they are padded to powers of two. JAX compiles in whatever numbers f finds outside of x; after a change of those
-    call :meth:`forget`.
+    they are padded to powers of two. JAX compiles in whatever numbers f finds outside of its arguments; after a change
+    of those call :meth:`forget`. Without data, points are evaluated together as long as intermediate results take no
+    more than 1 GiB.
 
     Examples
     --------
@@ -124,21 +76,39 @@ class JaxLandscape(LandscapeDefaults):
     >>> land.values(np.ones((2, 3)))
     array([3., 3.])
 
-    Of a tree of parameters:
+    A loss over data, of a tree of parameters:
 
+    >>> def loss(parameters, inputs, targets):
+    ...     return jnp.mean((inputs @ parameters["w"] + parameters["b"] - targets) ** 2)
     >>> tree = {"w": jnp.ones((2, 3)), "b": jnp.zeros(3)}
-    >>> land = JaxLandscape(lambda p: jnp.sum(p["w"] ** 2) + jnp.sum(p["b"]), tree)
+    >>> land = JaxLandscape(loss, tree, data=(jnp.ones((5, 2)), jnp.zeros((5, 3))))
     >>> land.vector(tree)
     array([0., 0., 0., 1., 1., 1., 1., 1., 1.], dtype=float32)
+    >>> land.values(land.vector(tree)[None])
+    array([4.])
     >>> land.tree(np.ones(9))["w"].shape
     (2, 3)
     """
 
     names_points = True
 
-    def __init__(self, f: Callable[[Any], Any], size: Any) -> None:
+    def __init__(
+        self,
+        f: Callable[..., Any],
+        size: Any,
+        *,
+        data: Any = None,
+        batch: int = 1000,
+        test: Any = None,
+        metrics: Mapping[str, Callable[..., Any]] | None = None,
+    ) -> None:
         if not callable(f):
             raise TypeError(f"f is {type(f).__name__}; expected a function of a point")
+        if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
+            raise ValueError(f"batch is {batch!r}; expected a whole number, at least 1")
+        if data is None and (test is not None or metrics):
+            raise ValueError("test data or metrics without data=; give the data that the loss is of")
+        check_metrics(metrics)
         self._tree = None if isinstance(size, (int, float, np.number)) else Tree(size)
         if self._tree is not None:
             self.size, self.blocks = self._tree.size, self._tree.blocks
@@ -148,8 +118,32 @@ class JaxLandscape(LandscapeDefaults):
             raise ValueError(
                 f"size is {size!r}; expected the number of coordinates, a whole number from 1 on, or a tree"
             )
-        self._f = f
+        if self._tree is not None or data is not None:  # a network's loss
+            self.narrow_minima, self.quantity = True, LOSS
+        self._functions = {LOSS: f, **(metrics or {})}
+        samples = None if data is None else Samples(data)
+        tests = None if test is None else Samples(test, "test")
+        self.n_samples, self._n_test = (0 if each is None else each.n for each in (samples, tests))
+        self._loss = self._over(samples, LOSS, int(batch))
+        self._measured = {} if samples is None else {LOSS: self._loss}
+        for prefix, each in (("", samples), (TEST, tests)):
+            names = [] if each is None else [name for name in self._functions if prefix + name != LOSS]
+            self._measured |= {prefix + name: self._over(each, name, int(batch)) for name in names}
         self.forget()
+
+    def _over(self, samples: Samples | None, name: str, batch: int) -> OverSamples:
+        """Return the loss or a metric over samples, as a function of a point (D,)."""
+        function, tree = self._functions[name], self._tree
+        of_vector = function if tree is None else lambda x, *data: function(tree.filled(x), *data)
+        label = "the function" if name == LOSS else f"the metric {name!r}"
+        return OverSamples(of_vector, label, samples, [] if samples is None else self._tried(), batch)
+
+    def _tried(self) -> list[np.ndarray]:
+        """Points at which is found out how losses of parts of the samples add up: the tree's own, and others."""
+        rng = np.random.default_rng(0)
+        own = [] if self._tree is None else [self._tree.vector(None)]
+        size = max(float(np.abs(own[0]).mean()) if own else 0.0, 0.1)
+        return [x.astype(self.dtype) for x in (*own, *(size * rng.standard_normal((2, self.size))))]
 
     def vector(self, tree: Any = None) -> np.ndarray:
         """Read a vector (D,) from a tree of parameters.
@@ -218,9 +212,6 @@ class JaxLandscape(LandscapeDefaults):
             )
         return self._tree
 
-    def _value(self, x: Any) -> Any:
-        return self._f(x if self._tree is None else self._tree.filled(x))
-
     @property
     def dtype(self) -> np.dtype:  # type: ignore[override]
         """float32, or float64 where JAX is told to compute so."""
@@ -242,16 +233,11 @@ class JaxLandscape(LandscapeDefaults):
         >>> float(land.values([[1.0, 1.0]])[0])
         20.0
         """
-        if hasattr(self._f, "clear_cache"):  # compiled by jax.jit already
-            self._f.clear_cache()
-        # Functions of their own: JAX keeps what it compiled by function.
-        self._values = jax.jit(jax.vmap(lambda x: self._value(x)))
-        self._both = jax.jit(jax.vmap(jax.value_and_grad(lambda x: self._value(x))))
-
-        def product(x: Any, v: Any) -> Any:
-            return jax.jvp(jax.grad(lambda x: self._value(x)), (x,), (v,))[1]
-
-        self._products = jax.jit(jax.vmap(product, in_axes=(None, 0)))
+        for function in self._functions.values():
+            if hasattr(function, "clear_cache"):  # compiled by jax.jit already
+                function.clear_cache()
+        for each in (self._loss, *self._measured.values()):
+            each.forget()
 
     def values(self, points: Any) -> np.ndarray:
         """Compute the value at some points.
@@ -279,8 +265,7 @@ class JaxLandscape(LandscapeDefaults):
         >>> land.values(np.ones((2, 3)))
         array([3., 3.])
         """
-        padded, n = self._padded(points)
-        return self._numbers(self._called(self._values, padded), padded, n)
+        return self._loss.values(read_stack(points, self.size, self.dtype))
 
     def values_and_gradients(self, points: Any) -> tuple[np.ndarray, np.ndarray]:
         """Compute the value and the gradient at some points.
@@ -309,9 +294,7 @@ class JaxLandscape(LandscapeDefaults):
         >>> values.tolist(), gradients.tolist()
         ([3.0], [[2.0, 2.0, 2.0]])
         """
-        padded, n = self._padded(points)
-        values, gradients = self._called(self._both, padded)
-        return self._numbers(values, padded, n), np.array(gradients)[:n]
+        return self._loss.values_and_gradients(read_stack(points, self.size, self.dtype))
 
     def hessian_products(self, point: Any, vectors: Any) -> np.ndarray:
         """Compute exact products of the Hessian at a point with some vectors, forward over reverse.
@@ -341,39 +324,117 @@ class JaxLandscape(LandscapeDefaults):
         >>> land.hessian_products(np.ones(3), np.eye(3)[:1]).tolist()
         [[2.0, 0.0, 0.0]]
         """
-        x = read_stack(np.asarray(point)[None], self.size, self.dtype)
-        padded, n = self._padded(vectors)
-        return np.array(self._called(lambda v: self._products(x[0], v), padded, x))[:n]
+        x = read_stack(np.asarray(point)[None], self.size, self.dtype)[0]
+        return self._loss.products(x, read_stack(vectors, self.size, self.dtype))
 
-    def _padded(self, points: Any) -> tuple[np.ndarray, int]:
+    @property
+    def batch_values_and_gradients(self) -> Callable[[Any, Any], tuple[np.ndarray, np.ndarray]] | None:
+        """Losses and gradients over mini-batches: a function of (P, D) and indices that returns (P,) and (P, D).
+
+        Indices of samples are (B,), or (P, B) where every point has its own. Means and sums over samples are estimated
+        without bias. None without data, and for a loss of all samples together.
+
+        Examples
+        --------
+        >>> import jax.numpy as jnp, numpy as np
+        >>> from minilandscape.adapters.jax import JaxLandscape
+        >>> x = jnp.array([-1.0, 0.0, 1.0, 2.0])
+        >>> land = JaxLandscape(lambda p, x, y: jnp.mean((p[0] * x + p[1] - y) ** 2), 2, data=(x, 2 * x))
+        >>> values, gradients = land.batch_values_and_gradients([[2.0, 1.0], [1.0, 0.0]], [[0, 1], [2, 3]])
+        >>> values.tolist(), gradients.tolist()
+        ([1.0, 2.5], [[-1.0, 2.0], [-5.0, -3.0]])
+        """
+        return None if self._loss.samples is None or self._loss.addition.whole else self._few
+
+    def _few(self, points: Any, indices: Any) -> tuple[np.ndarray, np.ndarray]:
+        points, index = read_stack(points, self.size, self.dtype), np.asarray(indices, dtype=np.int64)
+        return self._loss.values_and_gradients_of_few(points, np.broadcast_to(index, (len(points), index.shape[-1])))
+
+    @property
+    def batch_times(self) -> tuple[float, float]:
+        """Seconds of the gradient of one sample at one point, and of a call with a mini-batch besides, estimated.
+
+        From the floating-point operations of products and convolutions in f. Searches begin on mini-batches where these
+        save time.
+
+        Examples
+        --------
+        >>> import jax.numpy as jnp
+        >>> from minilandscape.adapters.jax import JaxLandscape
+        >>> W, x = jnp.ones((200, 200)), jnp.ones((500, 200))
+        >>> JaxLandscape(lambda W, x: jnp.mean((x @ W) ** 2), W, data=x).batch_times
+        (6e-06, 0.002)
+        """
+        on_gpu = jax.default_backend() != "cpu"
+        return batch_times(self._loss.operations, CALL_ON_GPU if on_gpu else CALL, on_gpu)
+
+    def measure(self, points: Any) -> dict[str, np.ndarray]:
+        """Measure the loss and the metrics at some points, over the landscape's data and over its test data.
+
+        Parameters
+        ----------
+        points
+            (P, D).
+
+        Returns
+        -------
+        dict
+            Name -> (P,): ``"loss"`` and the metrics' own names, with ``"test "`` before over the test data.
+
+        Raises
+        ------
+        TypeError
+            If the landscape has no data.
+        LandscapeError
+            If f or a metric raise; it names the point.
+
+        Examples
+        --------
+        >>> import jax.numpy as jnp, numpy as np
+        >>> from minilandscape.adapters.jax import JaxLandscape
+        >>> x = jnp.array([-1.0, 0.0, 1.0, 2.0])
+        >>> land = JaxLandscape(
+        ...     lambda p, x, y: jnp.mean((p[0] * x + p[1] - y) ** 2), 2, data=(x, 2 * x), test=(x[:1], x[:1])
+        ... )
+        >>> {name: values.tolist() for name, values in land.measure([[2.0, 0.0]]).items()}
+        {'loss': [0.0], 'test loss': [1.0]}
+        """
+        if not self._measured:
+            raise TypeError("the landscape has no data; give JaxLandscape(f, parameters, data=...)")
         points = read_stack(points, self.size, self.dtype)
-        n = len(points)
-        filled = points if n else np.zeros((1, self.size), dtype=self.dtype)
-        return np.concatenate(
-            [filled, np.repeat(filled[:1], (1 << max(n - 1, 0).bit_length()) - len(filled), axis=0)]
-        ), n
+        return {name: each.values(points) for name, each in self._measured.items()}
 
-    def _called(self, function: Callable[[Any], Any], points: np.ndarray, at: np.ndarray | None = None) -> Any:
-        """The result of a function of a stack, at the first of its points or at another."""
-        at = points if at is None else at
-        try:
-            return jax.block_until_ready(function(points))
-        except Exception as error:
-            head = str(error).strip().partition("\n")[0].rstrip(".")
-            advice = ""
-            if isinstance(error, jax.errors.ConcretizationTypeError | jax.errors.TracerArrayConversionError):
-                advice = (
-                    ". JAX compiles the function: write it with jax.numpy, and jax.numpy.where or jax.lax for what "
-                    "depends on the point"
-                )
-            raise LandscapeError(
-                f"the function raised {type(error).__name__} at {describe_point(at[0])}: {head}{advice}", at[0]
-            ) from error
+    def along(self, path: Any) -> AlongPath:
+        """Measure the loss and the metrics along a path and the straight line, and at the average of its endpoints.
 
-    def _numbers(self, values: Any, points: np.ndarray, n: int) -> np.ndarray:
-        if not hasattr(values, "shape") or values.shape != (len(points),) or np.dtype(values.dtype).kind not in "fiu":
-            what = f"shape {values.shape[1:]}, {values.dtype}" if hasattr(values, "shape") else type(values).__name__
-            raise LandscapeError(
-                f"the value at {describe_point(points[0])} is {what}; expected one real number", points[0]
-            )
-        return np.asarray(values, dtype=np.float64)[:n]
+        They are measured at the path's sample points and at its maximum, over training and test data.
+
+        Parameters
+        ----------
+        path : Path
+            Of this landscape.
+
+        Returns
+        -------
+        AlongPath
+
+        Raises
+        ------
+        TypeError, LandscapeError
+            As for :meth:`measure`.
+
+        Examples
+        --------
+        >>> import jax.numpy as jnp, numpy as np
+        >>> import minilandscape as ml
+        >>> from minilandscape.adapters.jax import JaxLandscape
+        >>> x = jnp.array([-1.0, 0.0, 1.0, 2.0])
+        >>> land = JaxLandscape(
+        ...     lambda p, x, y: jnp.mean((p[0] * x + p[1] - y) ** 2), 2, data=(x, 2 * x), test=(x[:1], x[:1])
+        ... )
+        >>> path = ml.find_path(land, [2.0, 0.0], [0.0, 0.0], "linear", n_points=5)
+        >>> land.along(path).values["test loss"].round(4).tolist()
+        [1.0, 0.25, 0.0, 0.25, 1.0]
+        """
+        n = {"n_samples": self.n_samples} | ({} if not self._n_test else {"n_test": self._n_test})
+        return measured_along(self.measure, path, n)

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..landscape import LandscapeError, describe_point, read_stack
-from .torch_along import AlongPath, load_along, measured_along
+from ..landscape import LandscapeError, batch_times, describe_point, read_stack
+from .along import AlongPath, check_metrics, load_along, measured_along
 from .torch_buffers import Recomputed
 from .torch_coordinates import Coordinates, in_single_precision
 from .torch_data import Batches, read_samples
 from .torch_evaluate import Evaluation
 from .torch_forward import Forward, differentiable_kernels
 from .torch_kinks import kinks_of
-from .torch_measure import check_metrics, measured
-from .torch_minibatches import MiniBatches, save_time, work_of
+from .torch_measure import measured
+from .torch_minibatches import CALL, CALL_ON_GPU, MiniBatches, work_of
 from .torch_plan import FEW, planned
 from .torch_second import HessianProducts, hessian_of
 from .torch_span import TorchSpan
@@ -401,28 +401,25 @@ class TorchLandscape(ModuleVectors):
         """
         return None if self._mini_batches is None else self._mini_batches.values_and_gradients
 
-    @property
-    def batches_save_time(self) -> bool:
-        """Whether all samples are so much work that a search is faster with mini-batches: 3e7 operations forward.
+    @cached_property
+    def batch_times(self) -> tuple[float, float]:
+        """Seconds of the gradient of one sample at one point, and of a call with a mini-batch besides, estimated.
 
-        On a GPU 3e10. With less, calls of PyTorch take the time.
+        From a count of the floating-point operations of matrix products and convolutions. Searches begin on
+        mini-batches where these save time.
 
         Examples
         --------
         >>> import torch
         >>> from minilandscape.adapters.torch import TorchLandscape
         >>> wide, x = torch.nn.Linear(200, 200), torch.ones(500, 200)
-        >>> TorchLandscape(wide, torch.nn.functional.mse_loss, x, x).batches_save_time
-        True
-        >>> TorchLandscape(wide, torch.nn.functional.mse_loss, x[:50], x[:50]).batches_save_time
-        False
+        >>> TorchLandscape(wide, torch.nn.functional.mse_loss, x, x).batch_times
+        (6.03e-06, 0.01)
         """
-        return save_time(self._work, self._coordinates.device)
-
-    @cached_property
-    def _work(self) -> float:
         with differentiable_kernels():
-            return work_of(self._evaluation, self._coordinates.tensor(self.vector()))
+            operations = work_of(self._evaluation, self._coordinates.tensor(self.vector()))
+        on_gpu = self._coordinates.device.type != "cpu"
+        return batch_times(operations, CALL_ON_GPU if on_gpu else CALL, on_gpu)
 
     @cached_property
     def _mini_batches(self) -> MiniBatches | None:

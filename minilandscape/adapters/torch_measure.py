@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import torch
 
-from .torch_along import LOSS, TEST
+from .along import LOSS, TEST
 from .torch_data import Batches, joined
 from .torch_evaluate import Evaluation
 from .torch_trial import loss_of
@@ -57,15 +57,3 @@ def usual_metrics(outputs: Any, targets: Any) -> dict[str, Any]:
         return {}
     inside = bool(((targets >= 0) & (targets < outputs.shape[1])).all())  # an ignored index counts as no class
     return {"accuracy": accuracy} if inside else {}
-
-
-def check_metrics(metrics: Any) -> None:
-    """TypeError or ValueError where metrics are no functions by name."""
-    if metrics is None:
-        return
-    if not isinstance(metrics, Mapping) or not all(callable(metric) for metric in metrics.values()):
-        raise TypeError("metrics are expected as a dictionary of names and functions of outputs and targets")
-    if LOSS in metrics or any(str(name).startswith(TEST) for name in metrics):
-        raise ValueError(
-            f"metrics are {', '.join(map(str, metrics))}; {LOSS!r} and names with {TEST!r} before are taken"
-        )

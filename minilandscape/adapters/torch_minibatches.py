@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..landscape import read_stack
+from ..landscape import CONVOLUTION, read_stack
 from .torch_data import Batches
 from .torch_evaluate import Evaluation
 from .torch_trial import Trial
 
-#: Least work of a forward pass over all samples, in floating-point operations, for mini-batches to save time: calls
-#: take as long as some 10 ms of work on one core do in a search without them, and on a GPU as 10 ms there.
-LEAST_WORK, LEAST_WORK_ON_GPU = 3e7, 3e10
+#: Seconds of a call with a mini-batch at each of six points, besides the arithmetic: measured 3 to 14 ms on a CPU; on a
+#: GPU, estimated.
+CALL, CALL_ON_GPU = 1e-2, 1e-2
 #: Samples on which the work is counted.
 COUNTED = 4
 
@@ -73,25 +73,22 @@ class MiniBatches:
 
 
 def work_of(evaluation: Evaluation, x: torch.Tensor) -> float:
-    """Count the floating-point operations of a forward pass over all samples at a point (D,).
+    """Count the floating-point operations of a forward pass over one sample at a point (D,).
 
-    Those of matrix products and convolutions, without oneDNN, whose recurrent layers are not counted; at least 2 for
-    each parameter and sample, since products with vectors are not counted either, and some operations not watched.
+    Those of matrix products, and those of convolutions as many times as they take longer; without oneDNN, whose
+    recurrent layers are not counted. At least 2 for each parameter, since products with vectors are not counted either,
+    and some operations not watched.
     """
     samples, coordinates = evaluation.batches.samples, evaluation.coordinates
-    n, counter = min(COUNTED, samples.n), FlopCounterMode(display=False)
+    n_few, counter = min(COUNTED, samples.n), FlopCounterMode(display=False)
     state = {**coordinates.leaves(x, False, evaluation.ordered), **evaluation.buffers_at(x)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch's own, of a flag of oneDNN that it sets in passing
         try:
             with torch.backends.mkldnn.flags(enabled=False), torch.no_grad(), counter:
-                evaluation.workers.forward.value(state, *samples.rows(slice(0, n)))
-            counted = counter.get_total_flops() / n
+                evaluation.workers.forward.value(state, *samples.rows(slice(0, n_few)))
+            found = counter.get_flop_counts().get("Global", {})
+            counted = sum(n * (CONVOLUTION if "convolution" in str(of) else 1) for of, n in found.items()) / n_few
         except Exception:  # whatever the module's operations raise under a dispatch mode
             counted = 0.0
-    return samples.n * max(counted, 2.0 * coordinates.size)
-
-
-def save_time(work: float, device: torch.device) -> bool:
-    """Decide whether a forward pass over all samples is so much work that mini-batches save time."""
-    return work >= (LEAST_WORK if device.type == "cpu" else LEAST_WORK_ON_GPU)
+    return max(counted, 2.0 * coordinates.size)

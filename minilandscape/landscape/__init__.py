@@ -4,6 +4,7 @@ The protocol, functions as landscapes, defaults for what an object lacks, and th
 May import `backend`, `display`, `files`, `motion`.
 """
 
+from .batch_times import CONVOLUTION, batch_times
 from .check import GradientCheck, check_gradient
 from .completed import as_landscape
 from .function import FunctionLandscape, read_stack, real_numbers
@@ -22,6 +23,7 @@ from .protocol import (
 )
 
 __all__ = [
+    "CONVOLUTION",
     "PATH_DEFAULTS",
     "Evaluations",
     "FunctionLandscape",
@@ -33,6 +35,7 @@ __all__ = [
     "Span",
     "Weights",
     "as_landscape",
+    "batch_times",
     "check_gradient",
     "describe_point",
     "read_stack",

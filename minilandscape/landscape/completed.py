@@ -64,6 +64,8 @@ class _Completed(LandscapeDefaults):
         if getattr(inner, "batch_values_and_gradients", None) is not None and hasattr(inner, "n_samples"):
             self.n_samples = int(inner.n_samples)
             self.batch_values_and_gradients = self._batch_values_and_gradients
+            if hasattr(inner, "batch_times"):
+                self.batch_times = inner.batch_times
 
     def _hessian_products(self, point: Any, vectors: Any) -> Any:
         with _naming("hessian_products", point[None]):
@@ -75,10 +77,6 @@ class _Completed(LandscapeDefaults):
                 f"hessian_products returned shape {products.shape}; expected {tuple(vectors.shape)}", point
             )
         return products
-
-    @property
-    def batches_save_time(self) -> bool:
-        return bool(getattr(self._inner, "batches_save_time", True))
 
     def _batch_values_and_gradients(self, points: Any, indices: Any) -> tuple[np.ndarray, Any]:
         with _naming("batch_values_and_gradients", points):

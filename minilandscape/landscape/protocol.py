@@ -145,14 +145,16 @@ class Landscape(Protocol):
     Notes
     -----
     Optional, with defaults that :func:`as_landscape` adds: ``values``, ``dtype`` and ``device`` (float64 on the host)
-    in which points arrive, ``span``, ``displacement``, ``zero_modes``, ``residual``, ``forget``, ``path_defaults``,
-    ``narrow_minima`` and ``batches_save_time``; see :class:`LandscapeDefaults`.
+    in which points arrive, ``span``, ``displacement``, ``zero_modes``, ``residual``, ``forget``, ``path_defaults`` and
+    ``narrow_minima``; see :class:`LandscapeDefaults`.
 
     Optional, without a default: ``hessian_products(point, vectors)``, (D,) and (V, D) -> (V, D), exact Hessian-vector
     products; where it is missing, or None, finite differences of gradients are used. ``blocks``, a sequence of the
     named parts of a parameter vector, each with ``name``, ``shape``, ``start`` and ``stop``. And, where the value is a
     mean over samples, ``n_samples`` with ``batch_values_and_gradients(points, indices)``, (P, D) and (P, B) -> (P,) and
-    (P, D): the mean over B samples of its own at each point. Searches then start with such mini-batches.
+    (P, D): the mean over B samples of its own at each point. Searches then start with such mini-batches; where there is
+    ``batch_times`` too, only if they save time. It holds estimates in seconds: of the gradient of one sample at one
+    point, and of a call with a mini-batch besides.
     """
 
     size: int
@@ -188,11 +190,6 @@ class LandscapeDefaults:
     quantity: str = "value"
     value_unit: str = ""
     length_unit: str = ""
-
-    @property
-    def batches_save_time(self) -> bool:
-        """Whether all samples, where there are mini-batches, take so long that a search is faster with these."""
-        return True
 
     def values(self, points: Any) -> np.ndarray:
         """Evaluate values: (P, D) -> (P,); computes gradients too where a class does not override this method."""

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from .. import backend, cuda
 from ..backend import Workspace, concatenated, parallel_map, to_device, to_host
 from ..data import Images
-from ..landscape import LandscapeDefaults
+from ..landscape import LandscapeDefaults, batch_times
 from . import autoencoder, fcp, lenet, lstm
 from .dense import by_label_and_extent
 from .losses import cross_entropy, probabilities, squared_error
@@ -38,6 +38,8 @@ GRAIN = 48
 PARTIAL_SUMS = 16
 #: Numbers in the work arrays of one block of points on a CPU, so that they stay in a core's caches.
 CPU_BLOCK = 1 << 21
+#: Seconds of a call with mini-batches besides the arithmetic; on a GPU, estimated.
+CALL, CALL_ON_GPU = 2e-3, 1e-2
 #: An overflow shows in the values, which are infinite or NaN; NumPy's warnings would name lines of this file.
 OVERFLOW: dict[str, Any] = {"over": "ignore", "invalid": "ignore"}
 
@@ -231,6 +233,12 @@ class NetworkLandscape(LandscapeDefaults):
                 sums.append(self._chunk_of_points(points[part], True, inputs, gradients[part])[0])
         gradients *= 1 / n_batch
         return concatenated(sums) / n_batch, gradients
+
+    @property
+    def batch_times(self) -> tuple[float, float]:
+        """Seconds of the gradient of one image at one point, and of a call with a mini-batch besides, estimated."""
+        on_gpu = self.device != "cpu"
+        return batch_times(self.network.operations, CALL_ON_GPU if on_gpu else CALL, on_gpu)
 
     def span(self, basis: ArrayLike) -> NetworkSpan:
         """Return the span of rows (R, D); its points share the products of the first layer."""

@@ -271,11 +271,6 @@ class PathProblem:
     def _lengths_pullback(self, terms: Terms, lengths: np.ndarray, b: Any) -> Any:
         return self.curve.lengths_pullback(terms.by_lengths, lengths, self.displacement, b)
 
-    def penalty_pullback(self, b: Any) -> Any:
-        """Compute the part of ∂L/∂b (N, D) that the lengths of the segments make."""
-        lengths = self.lengths(b)
-        return self._lengths_pullback(self.objective.terms(np.zeros(len(self.curve.t)), lengths), lengths, b)
-
     def check_gradient(self, span: Any, gradient: Any) -> None:
         """Raise where ∂L/∂b is not finite; the points are evaluated one by one to name the first such."""
         if bool(to_host(array_module(gradient).isfinite(gradient).all())):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,7 +51,8 @@ class Barriers:
 class AlongPath:
     """Quantities along a path and along the straight line between its endpoints.
 
-    Returned by :meth:`TorchLandscape.along <minilandscape.adapters.torch.TorchLandscape.along>`.
+    Returned by :meth:`TorchLandscape.along <minilandscape.adapters.torch.TorchLandscape.along>` and
+    :meth:`JaxLandscape.along <minilandscape.adapters.jax.JaxLandscape.along>`.
 
     Attributes
     ----------
@@ -217,3 +218,15 @@ def measured_along(measure: Callable[[np.ndarray], dict[str, np.ndarray]], path:
     values = {name: v[: len(t)] for name, v in found.items()}
     line = values if is_straight else {name: v[len(t) + 1 :] for name, v in found.items()}
     return AlongPath(t, values, {name: float(v[len(t)]) for name, v in found.items()}, dict(n), line)
+
+
+def check_metrics(metrics: Any) -> None:
+    """Raise TypeError or ValueError where metrics are no functions by name."""
+    if metrics is None:
+        return
+    if not isinstance(metrics, Mapping) or not all(callable(metric) for metric in metrics.values()):
+        raise TypeError("metrics are expected as a dictionary of names and functions")
+    if LOSS in metrics or any(str(name).startswith(TEST) for name in metrics):
+        raise ValueError(
+            f"metrics are {', '.join(map(str, metrics))}; {LOSS!r} and names with {TEST!r} before are taken"
+        )
