@@ -194,8 +194,8 @@ def test_rounds_run_on_a_gpu(
 @pytest.mark.parametrize(
     ("size", "n", "times", "begins"),
     [
-        (42_200, 2000, (6e-6, 2e-3), False),  # FCP: measured, 16 s without mini-batches and 37 s with them
-        (42_200, 5000, (6e-6, 2e-3), True),  # 27 s without, 14 s with
+        (42_200, 2000, (6.33e-6, 2e-3), False),  # FCP: measured, 16 s without mini-batches and 37 s with them
+        (42_200, 5000, (6.33e-6, 2e-3), True),  # 27 s without, 14 s with
         (15_456, 500, (6e-5, 2e-3), True),  # the LSTM: 256 s without, 106 s with
         (15_456, 399, (6e-5, 2e-3), False),
         (42_200, 2000, None, True),
