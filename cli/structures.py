@@ -25,7 +25,7 @@ CalculatorName = Annotated[
     str | None,
     typer.Option(
         "--calculator",
-        help="Of two structures that ASE reads: emt, lj, gfn2-xtb, or MODULE:CLASS of ASE's convention, as "
+        help="Of two structures that ASE reads: emt, lj, gfn1-xtb, gfn2-xtb, or MODULE:CLASS of ASE's convention, as "
         "tblite.ase:TBLite.",
         metavar="NAME",
         rich_help_panel=STRUCTURES,
@@ -204,7 +204,7 @@ def check_structures(context: typer.Context) -> bool:
         name = _file_and_index(file)[0]
         if given["landscape"] is None and Path(name).suffix.lower() not in VECTORS and Path(name).is_file():
             raise UsageError(
-                f"{name} is no .npy file: to connect two structures add --calculator emt, lj, gfn2-xtb or "
+                f"{name} is no .npy file: to connect two structures add --calculator emt, lj, gfn1-xtb, gfn2-xtb or "
                 "MODULE:CLASS, such as tblite.ase:TBLite; to connect files of your own add --landscape MODULE:NAME"
             )
     return False

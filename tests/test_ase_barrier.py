@@ -576,9 +576,9 @@ def test_a_calculator_that_fails_is_one_sentence(
     monkeypatch.syspath_prepend(str(tmp_path))
     line = ("connect", "a.xyz", "b.xyz")
     assert run(*line) == 2
-    assert "add --calculator emt, lj, gfn2-xtb or MODULE:CLASS" in capsys.readouterr().err
+    assert "add --calculator emt, lj, gfn1-xtb, gfn2-xtb or MODULE:CLASS" in capsys.readouterr().err
     for more, code, said in (
-        (("--calculator", "foo"), 1, "is 'foo'; expected emt, lj, gfn2-xtb, or MODULE:CLASS"),
+        (("--calculator", "foo"), 1, "is 'foo'; expected emt, lj, gfn1-xtb, gfn2-xtb, or MODULE:CLASS"),
         (("--calculator", "GFN2_xtb"), 1, "is 'GFN2_xtb' (did you mean gfn2-xtb?); expected emt"),
         (("--calculator", "Morse"), 1, "(did you mean ase.calculators.morse:MorsePotential?); expected emt"),
         (("--calculator", "no_such:Thing"), 1, "no module named 'no_such' here or installed"),
@@ -750,6 +750,19 @@ def test_emt_is_a_potential_of_metals() -> None:
         atoms.symbols[-1] = "N"
         atoms.set_constraint(FixAtoms(range(8)))
     assert "for N are not for any serious use" in barrier(start, end, EMT, verify=False).remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "method"), [("gfn1-xtb", "GFN1-xTB"), ("gfn2-xtb", "GFN2-xTB"), ("GFN1-xTB", "GFN1-xTB")]
+)
+def test_short_names_are_methods_of_tblite(name: str, method: str) -> None:
+    theirs = pytest.importorskip("tblite.ase").TBLite(method=method, verbosity=0)
+    energies = []
+    for calculator in (named_calculator(name)(), theirs):
+        water = Atoms("OHH", [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+        water.calc = calculator
+        energies.append(water.get_potential_energy())
+    assert energies[0] == energies[1]
 
 
 def test_hydrogen_moves_round_a_molecule() -> None:

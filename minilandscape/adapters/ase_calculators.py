@@ -22,6 +22,7 @@ from ..display import nearest
 SHORT: dict[str, tuple[str, dict[str, Any]]] = {
     "emt": ("ase.calculators.emt:EMT", {}),
     "lj": ("ase.calculators.lj:LennardJones", {}),
+    "gfn1-xtb": ("tblite.ase:TBLite", {"method": "GFN1-xTB"}),
     "gfn2-xtb": ("tblite.ase:TBLite", {"method": "GFN2-xTB"}),
 }
 #: Elements whose parameters in ASE's EMT are, in its own words, not for any serious use.
@@ -36,7 +37,7 @@ def named_calculator(name: str, options: dict[str, Any] | None = None) -> Callab
     Parameters
     ----------
     name
-        ``emt``, ``lj``, ``gfn2-xtb``, or MODULE:CLASS, searched in the current folder first.
+        ``emt``, ``lj``, ``gfn1-xtb``, ``gfn2-xtb``, or MODULE:CLASS, searched in the current folder first.
     options
         Passed to the class by name.
 

@@ -23,7 +23,7 @@ SLOW_TOGETHER = "conv_general_dilated"
 class OverSamples:
     """A function of a point and of samples, summed over all samples; of a point alone without samples.
 
-    The parts of the samples are calls of their own: in a compiled loop convolutions are 14 to 20 times as slow on a CPU.
+    Parts of the samples are calls of their own: in a compiled loop convolutions are 14 to 20 times as slow on a CPU.
 
     Parameters
     ----------
