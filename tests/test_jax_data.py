@@ -90,6 +90,7 @@ def test_no_more_samples_at_a_time_than_a_batch(batch: int, monkeypatch: pytest.
 
 def test_data_are_tuples_of_arguments_or_one() -> None:
     expected = JaxLandscape(mean_loss, PARAMETERS, data=(X, Y)).values(POINTS)
+    assert np.allclose(JaxLandscape(mean_loss, PARAMETERS, data=[X, Y]).values(POINTS), expected)
     for given in ({"x": X, "y": Y}, {"x": jnp.asarray(X), "y": jnp.asarray(Y)}):
         land = JaxLandscape(lambda p, d: mean_loss(p, d["x"], d["y"]), PARAMETERS, data=given, batch=10)
         assert np.allclose(land.values(POINTS), expected)
@@ -150,8 +151,8 @@ def test_mini_batches_average_to_the_loss(loss: Any, batch: int) -> None:
     [
         ((X, Y[:5]), ValueError, "arrays of data have 5 and 37 samples"),
         ((X[:0], Y[:0]), ValueError, "have 0 samples"),
-        ((X, 3), TypeError, "data holds a int without samples"),
-        ((X, "classes"), TypeError, "data holds a str without samples"),
+        ((X, 3), TypeError, "data holds int; expected arrays"),
+        ((X, "classes"), TypeError, "data holds str; expected arrays"),
         ((), TypeError, "data holds no array"),
         ((X[:, :3], Y), ValueError, r"raised TypeError on samples of shape \(32, 3\), \(32,\)"),
         ((X,), ValueError, "missing 1 required positional argument"),
@@ -170,7 +171,7 @@ def test_wrong_options_are_refused() -> None:
             JaxLandscape(mean_loss, PARAMETERS, **given)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="'loss' and names with 'test ' before are taken"):
         JaxLandscape(mean_loss, PARAMETERS, data=(X, Y), metrics={"loss": accuracy})
-    with pytest.raises(ValueError, match=r"the function is of shape \(32, 1\)"):
+    with pytest.raises(ValueError, match=r"the loss is of shape \(32, 1\)"):
         JaxLandscape(entropies, PARAMETERS, data=(X, Y))
     with pytest.raises(ValueError, match=r"is not finite on 32 samples"):
         JaxLandscape(lambda p, x, y: mean_loss(p, x, y) * jnp.nan, PARAMETERS, data=(X, Y), batch=10)
@@ -203,7 +204,7 @@ def test_an_error_names_the_point() -> None:
         return mean_loss(p, x, y)
 
     land = JaxLandscape(fails_late, PARAMETERS, data=(X[:36], Y[:36]), batch=9)
-    with pytest.raises(ml.LandscapeError, match=r"the function raised Refuses at .*of nine") as caught:
+    with pytest.raises(ml.LandscapeError, match=r"the loss raised Refuses at .*of nine") as caught:
         land.values(POINTS)
     assert np.array_equal(caught.value.point, POINTS[0])
 
@@ -267,6 +268,7 @@ def test_a_search_between_networks_begins_on_mini_batches(monkeypatch: pytest.Mo
 
     land = JaxLandscape(loss, make(), data=(x, y))
     assert land.narrow_minima
+    assert repr(land) == "<JaxLandscape: 312 parameters in float64, 3,000 samples>"
     ends, adam = np.stack([land.vector(make()) for _ in range(2)]), Adam(lr=0.02)
     for _ in range(150):
         adam.update(ends, land.values_and_gradients(ends)[1])

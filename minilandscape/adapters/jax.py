@@ -33,9 +33,9 @@ class JaxLandscape(LandscapeDefaults):
         D; or a tree of parameters, such as flax's ``variables["params"]`` or an equinox module, whose floating arrays
         are the coordinates in the order of ``jax.tree_util.tree_leaves``. What else is in it stays as it is.
     data
-        The samples that the loss is of: arrays whose first axis counts them. A tuple ``(inputs, targets)`` gives f as
-        many more arguments, an array or a dictionary of arrays one. They are copied. Searches then take little memory,
-        and over many samples they start with mini-batches.
+        The samples that the loss is of: arrays whose first axis counts them. A tuple or list ``(inputs, targets)``
+        gives f as many more arguments, an array or a dictionary of arrays one. They are copied. Searches then take
+        little memory, and over many samples they start with mini-batches.
     batch
         Samples at a time at most, over all points together; bounds the memory.
     test
@@ -135,7 +135,8 @@ class JaxLandscape(LandscapeDefaults):
         """Return the loss or a metric over samples, as a function of a point (D,)."""
         function, tree = self._functions[name], self._tree
         of_vector = function if tree is None else lambda x, *data: function(tree.filled(x), *data)
-        label = "the function" if name == LOSS else f"the metric {name!r}"
+        own = "the function" if samples is None else "the loss"
+        label = own if name == LOSS else f"the metric {name!r}"
         return OverSamples(of_vector, label, samples, [] if samples is None else self._tried(), batch)
 
     def _tried(self) -> list[np.ndarray]:
@@ -144,6 +145,12 @@ class JaxLandscape(LandscapeDefaults):
         own = [] if self._tree is None else [self._tree.vector(None)]
         size = max(float(np.abs(own[0]).mean()) if own else 0.0, 0.1)
         return [x.astype(self.dtype) for x in (*own, *(size * rng.standard_normal((2, self.size))))]
+
+    def __repr__(self) -> str:
+        """One line: coordinates, precision and samples."""
+        samples = f", {self.n_samples:,} samples" if self.n_samples else ""
+        what = "coordinates" if self._tree is None else "parameters"
+        return f"<JaxLandscape: {self.size:,} {what} in {self.dtype}{samples}>"
 
     def vector(self, tree: Any = None) -> np.ndarray:
         """Read a vector (D,) from a tree of parameters.

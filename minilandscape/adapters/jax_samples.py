@@ -21,7 +21,7 @@ class Samples:
     Parameters
     ----------
     data
-        A tuple of arrays, or of trees of arrays, each an argument of its own; anything else is one argument.
+        A tuple or list of arrays, or of trees of arrays, each an argument of its own; anything else is one argument.
     name
         What the data are called in messages.
 
@@ -39,7 +39,7 @@ class Samples:
     """
 
     def __init__(self, data: Any, name: str = "data") -> None:
-        leaves, self._structure = jax.tree_util.tree_flatten(data if type(data) is tuple else (data,))
+        leaves, self._structure = jax.tree_util.tree_flatten(tuple(data) if type(data) in (tuple, list) else (data,))
         arrays = [np.array(leaf) if hasattr(leaf, "shape") and hasattr(leaf, "dtype") else None for leaf in leaves]
         others = [
             leaf
@@ -47,7 +47,7 @@ class Samples:
             if a is None or not a.ndim or a.dtype.kind not in "biufc"
         ]
         if others or not arrays:
-            what = f"a {type(others[0]).__name__} without samples" if others else "no array"
+            what = type(others[0]).__name__ if others else "no array"
             raise TypeError(f"{name} holds {what}; expected arrays whose first axis counts the samples")
         self._leaves = [a for a in arrays if a is not None]
         lengths = sorted({len(leaf) for leaf in self._leaves})
