@@ -58,8 +58,17 @@ def document_alone(asked: bool) -> Iterator[None]:
             try:
                 stream.close()
             finally:
+                _flush_compiled()
                 os.dup2(copy, number)
                 os.close(copy)
+
+
+def _flush_compiled() -> None:
+    """Writes out what compiled code has printed: its library keeps that until a buffer is full or the process ends."""
+    import ctypes
+
+    with suppress(OSError, AttributeError, TypeError):  # where the library is named otherwise
+        ctypes.CDLL(None).fflush(None)
 
 
 def no_reader_left() -> bool:
