@@ -184,7 +184,7 @@ def load_along(path: str | os.PathLike[str]) -> AlongPath:
     Examples
     --------
     >>> import os, tempfile, numpy as np
-    >>> from minilandscape.adapters.torch import AlongPath, load_along
+    >>> from minilandscape.adapters.along import AlongPath, load_along
     >>> found = AlongPath(np.array([0.0, 1.0]), {"loss": np.array([2.0, 1.0])}, {"loss": 3.0})
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     found.save(os.path.join(folder, "along.npz"))
