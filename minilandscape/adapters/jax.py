@@ -16,8 +16,8 @@ from .jax_tree import Tree
 
 __all__ = ["AlongPath", "JaxLandscape", "load_along"]
 
-#: Seconds of a call with a mini-batch at each of six points, besides the arithmetic; on a GPU, estimated.
-CALL, CALL_ON_GPU = 2.5e-3, 1e-2
+#: Seconds of a call with a mini-batch at each of six points on a CPU, besides the arithmetic.
+CALL = 2.5e-3
 
 
 class JaxLandscape(LandscapeDefaults):
@@ -121,25 +121,26 @@ class JaxLandscape(LandscapeDefaults):
         if self._tree is not None or data is not None:  # a network's loss
             self.narrow_minima, self.quantity = True, LOSS
         self._functions = {LOSS: f, **(metrics or {})}
+        tried = [] if data is None else self._points_to_try()
         samples = None if data is None else Samples(data)
         tests = None if test is None else Samples(test, "test")
         self.n_samples, self._n_test = (0 if each is None else each.n for each in (samples, tests))
-        self._loss = self._over(samples, LOSS, int(batch))
+        self._loss = self._over(samples, LOSS, tried, int(batch))
         self._measured = {} if samples is None else {LOSS: self._loss}
         for prefix, each in (("", samples), (TEST, tests)):
             names = [] if each is None else [name for name in self._functions if prefix + name != LOSS]
-            self._measured |= {prefix + name: self._over(each, name, int(batch)) for name in names}
+            self._measured |= {prefix + name: self._over(each, name, tried, int(batch)) for name in names}
         self.forget()
 
-    def _over(self, samples: Samples | None, name: str, batch: int) -> OverSamples:
+    def _over(self, samples: Samples | None, name: str, tried: list[np.ndarray], batch: int) -> OverSamples:
         """Return the loss or a metric over samples, as a function of a point (D,)."""
         function, tree = self._functions[name], self._tree
         of_vector = function if tree is None else lambda x, *data: function(tree.filled(x), *data)
         own = "the function" if samples is None else "the loss"
         label = own if name == LOSS else f"the metric {name!r}"
-        return OverSamples(of_vector, label, samples, [] if samples is None else self._tried(), batch)
+        return OverSamples(of_vector, label, samples, tried, batch)
 
-    def _tried(self) -> list[np.ndarray]:
+    def _points_to_try(self) -> list[np.ndarray]:
         """Points at which is found out how losses of parts of the samples add up: the tree's own, and others."""
         rng = np.random.default_rng(0)
         own = [] if self._tree is None else [self._tree.vector(None)]
@@ -372,8 +373,7 @@ class JaxLandscape(LandscapeDefaults):
         >>> JaxLandscape(lambda W, x: jnp.mean((x @ W) ** 2), W, data=x).batch_times
         (6e-06, 0.0025)
         """
-        on_gpu = jax.default_backend() != "cpu"
-        return batch_times(self._loss.operations, CALL_ON_GPU if on_gpu else CALL, on_gpu)
+        return batch_times(self._loss.operations, CALL, jax.default_backend() != "cpu")
 
     def measure(self, points: Any) -> dict[str, np.ndarray]:
         """Measure the loss and the metrics at some points, over the landscape's data and over its test data.

@@ -20,7 +20,7 @@ from .torch_evaluate import Evaluation
 from .torch_forward import Forward, differentiable_kernels
 from .torch_kinks import kinks_of
 from .torch_measure import measured
-from .torch_minibatches import CALL, CALL_ON_GPU, MiniBatches, work_of
+from .torch_minibatches import CALL, MiniBatches, work_of
 from .torch_plan import FEW, planned
 from .torch_second import HessianProducts, hessian_of
 from .torch_span import TorchSpan
@@ -418,8 +418,7 @@ class TorchLandscape(ModuleVectors):
         """
         with differentiable_kernels():
             operations = work_of(self._evaluation, self._coordinates.tensor(self.vector()))
-        on_gpu = self._coordinates.device.type != "cpu"
-        return batch_times(operations, CALL_ON_GPU if on_gpu else CALL, on_gpu)
+        return batch_times(operations, CALL, self._coordinates.device.type != "cpu")
 
     @cached_property
     def _mini_batches(self) -> MiniBatches | None:

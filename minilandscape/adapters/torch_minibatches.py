@@ -15,9 +15,8 @@ from .torch_data import Batches
 from .torch_evaluate import Evaluation
 from .torch_trial import Trial
 
-#: Seconds of a call with a mini-batch at each of six points, besides the arithmetic: measured 3 to 14 ms on a CPU; on a
-#: GPU, estimated.
-CALL, CALL_ON_GPU = 1e-2, 1e-2
+#: Seconds of a call with a mini-batch at each of six points on a CPU, besides the arithmetic: measured 3 to 14 ms.
+CALL = 1e-2
 #: Samples on which the work is counted.
 COUNTED = 4
 

@@ -38,8 +38,8 @@ GRAIN = 48
 PARTIAL_SUMS = 16
 #: Numbers in the work arrays of one block of points on a CPU, so that they stay in a core's caches.
 CPU_BLOCK = 1 << 21
-#: Seconds of a call with mini-batches besides the arithmetic; on a GPU, estimated.
-CALL, CALL_ON_GPU = 2e-3, 1e-2
+#: Seconds of a call with mini-batches on a CPU, besides the arithmetic.
+CALL = 2e-3
 #: An overflow shows in the values, which are infinite or NaN; NumPy's warnings would name lines of this file.
 OVERFLOW: dict[str, Any] = {"over": "ignore", "invalid": "ignore"}
 
@@ -237,8 +237,7 @@ class NetworkLandscape(LandscapeDefaults):
     @property
     def batch_times(self) -> tuple[float, float]:
         """Seconds of the gradient of one image at one point, and of a call with a mini-batch besides, estimated."""
-        on_gpu = self.device != "cpu"
-        return batch_times(self.network.operations, CALL_ON_GPU if on_gpu else CALL, on_gpu)
+        return batch_times(self.network.operations, CALL, self.device != "cpu")
 
     def span(self, basis: ArrayLike) -> NetworkSpan:
         """Return the span of rows (R, D); its points share the products of the first layer."""
