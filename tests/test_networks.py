@@ -26,6 +26,7 @@ from minilandscape.networks import (
 )
 from minilandscape.networks import landscape as landscape_module
 from minilandscape.networks import span as span_module
+from minilandscape.networks.activations import SOFTPLUS, average_softplus, average_softplus_backward
 from minilandscape.networks.losses import cross_entropy
 
 CASES = [(model, variant) for model in MODELS for variant in VARIANTS]
@@ -316,6 +317,27 @@ def test_what_overflows_is_a_value_and_no_warning(model: str, variant: str, smal
     finally:
         backend.set_threads(None)
     assert np.isnan(values[2])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("largest", [2, 20, 60, 1000, np.nan])
+def test_softplus_and_its_average_hold_for_numbers_of_any_size(dtype: str, largest: float) -> None:
+    rng = np.random.default_rng(0)
+    z = (rng.normal(size=(2, 3, 4, 5, 6, 7)) * rng.choice([1, 10, 200], size=(2, 3, 4, 5, 6, 7))).astype(dtype)
+    z[z > largest] = largest
+    z[0, 0, :2, 0, 0, 0] = largest  # with NaN one window only is
+    with np.errstate(invalid="ignore"):
+        exact, slope = softplus(z.astype("f8")), logistic(np.clip(z.astype("f8"), -700, 700))
+    within = {"rtol": 20 * np.finfo(dtype).eps, "atol": 4 * np.finfo(dtype).eps}
+    work = backend.Workspace(np, np.dtype(dtype))
+    Z, g = z.copy(), rng.normal(size=z.shape).astype(dtype)
+    A = SOFTPLUS.forward(work, "A", Z)
+    np.testing.assert_allclose(A, exact, **within)
+    np.testing.assert_allclose(SOFTPLUS.backward(work, g.copy(), A, Z), g * slope, **within)
+    Z, g = z.copy(), np.ascontiguousarray(g[:, :, 0])
+    np.testing.assert_allclose(average_softplus(work, "X", Z), exact.mean(axis=2), **within)
+    expected = 0.25 * g[:, :, None] * slope
+    np.testing.assert_allclose(average_softplus_backward(work, g.copy(), Z), expected, **within)
 
 
 def test_accuracies_and_outputs(small_mnist: Any) -> None:

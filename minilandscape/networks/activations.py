@@ -38,35 +38,72 @@ def _relu_backward(work: Workspace, dA: Any, A: Any, Z: Any) -> Any:
     return dA
 
 
+def _exponentials(work: Workspace, Z: Any) -> Any:
+    """Overwrite Z by e^min(z, limit); return z − min(z, limit), which is added to the softplus, or None if all are 0.
+
+    Above the limit softplus is z to the last digit, and products of four of these do not overflow.
+    """
+    limit = np.log(np.finfo(work.dtype).max) / 4 - 1
+    excess = None
+    if not Z.max() <= limit:  # NaN as well
+        capped = np.minimum(Z, limit, out=work("softplus", *Z.shape))
+        excess = np.subtract(Z, capped, out=Z).copy()
+        Z[...] = capped
+    np.exp(Z, out=Z)
+    return excess
+
+
 def _softplus(work: Workspace, name: str, Z: Any) -> Any:
-    """Compute log(1 + e^z) as max(z, 0) + log(1 + e^−|z|)."""
-    xp = work.xp
-    if xp is not np:
-        A = work(name, *Z.shape)
+    """Compute log(1 + e^z); on a CPU Z is left as e^z."""
+    A = work(name, *Z.shape)
+    if work.xp is not np:
         cuda.elementwise("softplus", Z, A)
         return A
-    A = xp.abs(Z, out=work(name, *Z.shape))
-    xp.negative(A, out=A)
-    xp.exp(A, out=A)
-    if work.dtype == np.float64:
-        xp.log1p(A, out=A)
-    else:  # many times faster than log1p, and exact enough for a float32 sum with max(z, 0)
-        A += 1
-        xp.log(A, out=A)
-    A += xp.maximum(Z, work.zeros(*Z.shape), out=work("softplus", *Z.shape))
+    excess = _exponentials(work, Z)
+    np.add(Z, 1, out=A)
+    np.log(A, out=A)  # many times faster than log1p; its error is that of a sum of the result with 1
+    if excess is not None:
+        A += excess
     return A
 
 
 def _softplus_backward(work: Workspace, dA: Any, A: Any, Z: Any) -> Any:
-    """Multiply dA by the derivative, the logistic function e^z / (1 + e^z) = e^(z − softplus(z))."""
-    xp = work.xp
-    if xp is not np:
+    """Multiply dA by the derivative, the logistic function e^z / (1 + e^z)."""
+    if work.xp is not np:
         cuda.elementwise("softplus_backward", dA, Z, A, dA)
         return dA
-    slope = xp.subtract(Z, A, out=work("softplus", *Z.shape))
-    xp.exp(slope, out=slope)
+    slope = np.add(Z, 1, out=work("softplus", *Z.shape))
+    np.divide(Z, slope, out=slope)
     dA *= slope
     return dA
+
+
+def average_softplus(work: Workspace, name: str, Z: Any) -> Any:
+    """Average softplus over an axis of four, (P, h, 4, …) -> (P, h, …), on a CPU; Z is left as e^z.
+
+    The sum of log(1 + e^z) is the logarithm of a product: one for four numbers.
+    """
+    excess = _exponentials(work, Z)
+    X = np.add(Z[:, :, 0], 1, out=work(name, *Z.shape[:2], *Z.shape[3:]))
+    factor = work("softplus", *X.shape)
+    for k in range(1, 4):
+        X *= np.add(Z[:, :, k], 1, out=factor)
+    np.log(X, out=X)
+    if excess is not None:
+        X += excess.sum(axis=2)
+    X *= 0.25
+    return X
+
+
+def average_softplus_backward(work: Workspace, dX: Any, Z: Any) -> Any:
+    """Map dX (P, h, …) of :func:`average_softplus`, overwritten, to dZ (P, h, 4, …), which overwrites Z."""
+    dX *= 0.25
+    factor = work("softplus", *dX.shape)
+    for k in range(4):
+        E = Z[:, :, k]
+        E /= np.add(E, 1, out=factor)
+        E *= dX
+    return Z
 
 
 RELU = Activation(_relu, _relu_backward)

@@ -154,27 +154,21 @@ def window_kernels_backward(dK: Any, n_corners: int) -> Any:
     return 0.25 * dW if n_corners == 1 else dW
 
 
-def pool(work: Workspace, name: str, A: Any, n_corners: int) -> Any:
-    """Average over the corners of the windows, (P, h, n_corners·C, w, N) -> (P, h, C, w, N)."""
-    if n_corners == 1:
-        return A
-    n_points, height, n_channels, width, n_images = A.shape
-    A = A.reshape(n_points, height, n_corners, -1, width, n_images)
-    out = work.xp.add(
-        A[:, :, 0], A[:, :, 1], out=work(name, n_points, height, n_channels // n_corners, width, n_images)
-    )
+def pool(work: Workspace, name: str, A: Any) -> Any:
+    """Average over the corners of the windows, (P, h, 4·C, w, N) -> (P, h, C, w, N)."""
+    n_points, height, _, width, n_images = A.shape
+    A = A.reshape(n_points, height, len(CORNERS), -1, width, n_images)
+    out = work.xp.add(A[:, :, 0], A[:, :, 1], out=work(name, n_points, height, *A.shape[3:]))
     out += A[:, :, 2]
     out += A[:, :, 3]
     out *= 0.25
     return out
 
 
-def pool_backward(work: Workspace, name: str, dF: Any, n_corners: int) -> Any:
-    """Map dF (P, h, C, w, N), overwritten, to dA (P, h, n_corners·C, w, N)."""
-    if n_corners == 1:
-        return dF
+def pool_backward(work: Workspace, name: str, dF: Any) -> Any:
+    """Map dF (P, h, C, w, N), overwritten, to dA (P, h, 4·C, w, N)."""
     n_points, height, n_channels, width, n_images = dF.shape
     dF *= 0.25
-    dA = work(name, n_points, height, n_corners, n_channels, width, n_images)
+    dA = work(name, n_points, height, len(CORNERS), n_channels, width, n_images)
     dA[...] = dF[:, :, None]
-    return dA.reshape(n_points, height, n_corners * n_channels, width, n_images)
+    return dA.reshape(n_points, height, -1, width, n_images)

@@ -5,6 +5,7 @@ The paper pools before the activation, so that the kernels can be averaged first
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from ..backend import Workspace
 from ..landscape import CONVOLUTION
-from .activations import RELU, SOFTPLUS
+from .activations import RELU, SOFTPLUS, average_softplus, average_softplus_backward
 from .convolution import (
     CORNERS,
     convolve,
@@ -113,20 +114,35 @@ def _bias_backward(dZ: Any, n_out: int) -> Any:
     return dZ.reshape(n_points, height * n_channels // n_out, n_out, -1).sum(axis=3).sum(axis=1)
 
 
+def _relu(work: Workspace, name: str, Z: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """Return ReLU of Z, which is pooled already, and the backward pass."""
+    A = RELU.forward(work, name, Z)
+    return A, lambda dA: RELU.backward(work, dA, A, Z)
+
+
+def _softplus_and_pool(work: Workspace, name: str, Z: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """Average softplus over the corners of Z (P, h, 4·C, w, N) to (P, h, C, w, N); also the backward pass."""
+    n_points, height, _, *rest = Z.shape
+    if work.xp is np:
+        by_corner = Z.reshape(n_points, height, len(CORNERS), -1, *rest)
+        X = average_softplus(work, name, by_corner)
+        return X, lambda dX: average_softplus_backward(work, dX, by_corner).reshape(Z.shape)
+    A = SOFTPLUS.forward(work, f"A_{name}", Z)
+    return pool(work, name, A), lambda dX: SOFTPLUS.backward(work, pool_backward(work, f"dA_{name}", dX), A, Z)
+
+
 def _forward(averaged: bool, work: Workspace, inputs: Planes, Z1: Any, rest: Any) -> tuple[Any, Any]:
     """Map Z1 (P, 14, corners·6, 14, N) and the other parameters to logits (P, 10, N); also the backward pass."""
     xp, n_points, n_images, n_corners = work.xp, Z1.shape[0], Z1.shape[-1], _n_corners(averaged)
-    activation = RELU if averaged else SOFTPLUS
+    activation, activate = (RELU, _relu) if averaged else (SOFTPLUS, _softplus_and_pool)
     W = LAYOUT.unpack(rest, FIRST)
     K2 = window_kernels(xp, W["conv2.weight"], averaged)
 
-    A1 = activation.forward(work, "A1", Z1)  # 1
-    X2 = pool(work, "X2", A1, n_corners)  # 2
+    X2, activate1_backward = activate(work, "X2", Z1)  # 1, 2
     strips = unfold(X2, work("strips2", *strips_shape(X2)))  # 3
     Z2 = convolve(xp, K2, strips, work("Z2", n_points, 5, n_corners * 16, 5, n_images))  # 4
     _add_bias(Z2, W["conv2.bias"])
-    A2 = activation.forward(work, "A2", Z2)  # 5
-    X3 = pool(work, "X3", A2, n_corners)  # 6
+    X3, activate2_backward = activate(work, "X3", Z2)  # 5, 6
     F = work("F", n_points, 16, 5, 5, n_images)
     F[...] = X3.swapaxes(1, 2)  # 7: channels first, the order in which PyTorch flattens
     F = F.reshape(n_points, 400, n_images)
@@ -159,15 +175,13 @@ def _forward(averaged: bool, work: Workspace, inputs: Planes, Z1: Any, rest: Any
         dF = dense_backward("fc1", F, dZ3)  # 8
         dX3 = work("dX3", *X3.shape)
         dX3[...] = dF.reshape(n_points, 16, 5, 5, n_images).swapaxes(1, 2)  # 7
-        dA2 = pool_backward(work, "dA2", dX3, n_corners)  # 6
-        dZ2 = activation.backward(work, dA2, A2, Z2)  # 5
+        dZ2 = activate2_backward(dX3)  # 6, 5
         dW["conv2.bias"][...] = _bias_backward(dZ2, 16)  # 4
         dK2 = convolve_backward_kernels(work, strips, dZ2)
         dW["conv2.weight"][...] = window_kernels_backward(dK2, n_corners)
         d_strips = convolve_backward_strips(xp, K2, dZ2, work("d_strips2", *strips.shape))
         dX2 = fold(d_strips, work("dX2", *X2.shape))  # 3
-        dA1 = pool_backward(work, "dA1", dX2, n_corners)  # 2
-        return activation.backward(work, dA1, A1, Z1), d_rest  # 1
+        return activate1_backward(dX2), d_rest  # 2, 1
 
     return Y, backward
 
