@@ -20,6 +20,7 @@ from minilandscape.paths.endings import Ending
 from minilandscape.paths.meter import Meter
 from minilandscape.paths.objectives import PowerSum
 from minilandscape.paths.problem import PathProblem
+from minilandscape.paths.shown import path_rows
 
 OPTIONS: dict[str, Any] = {"solver": "auto", "n_terms": 4, "n_points": 14}
 
@@ -117,6 +118,9 @@ def test_a_search_that_is_killed_after_a_round_goes_on_with_the_same_bits(
     assert np.array_equal(found.coefficients, whole.coefficients)
     assert found.evaluations == whole.evaluations
     assert found.rounds == whole.rounds
+    n_rounds = found.metadata["minibatch_rounds"]
+    assert n_rounds == whole.metadata["minibatch_rounds"] >= killed_at
+    assert f"of which {n_rounds} on mini-batches" in str(path_rows(found, None))
     assert all(np.array_equal(found.history[name], curve) for name, curve in whole.history.items())
 
 

@@ -121,6 +121,7 @@ class JaxLandscape(LandscapeDefaults):
         if self._tree is not None or data is not None:  # a network's loss
             self.narrow_minima, self.quantity = True, LOSS
         self._functions = {LOSS: f, **(metrics or {})}
+        self._clear_own_caches()
         tried = [] if data is None else self._points_to_try()
         samples = None if data is None else Samples(data)
         tests = None if test is None else Samples(test, "test")
@@ -130,7 +131,6 @@ class JaxLandscape(LandscapeDefaults):
         for prefix, each in (("", samples), (TEST, tests)):
             names = [] if each is None else [name for name in self._functions if prefix + name != LOSS]
             self._measured |= {prefix + name: self._over(each, name, tried, int(batch)) for name in names}
-        self.forget()
 
     def _over(self, samples: Samples | None, name: str, tried: list[np.ndarray], batch: int) -> OverSamples:
         """Return the loss or a metric over samples, as a function of a point (D,)."""
@@ -241,11 +241,15 @@ class JaxLandscape(LandscapeDefaults):
         >>> float(land.values([[1.0, 1.0]])[0])
         20.0
         """
-        for function in self._functions.values():
-            if hasattr(function, "clear_cache"):  # compiled by jax.jit already
-                function.clear_cache()
+        self._clear_own_caches()
         for each in (self._loss, *self._measured.values()):
             each.forget()
+
+    def _clear_own_caches(self) -> None:
+        """Drop what the user's functions that :func:`jax.jit` returned have compiled."""
+        for function in self._functions.values():
+            if hasattr(function, "clear_cache"):
+                function.clear_cache()
 
     def values(self, points: Any) -> np.ndarray:
         """Compute the value at some points.

@@ -173,6 +173,8 @@ class Record:
             metadata = {**metadata, "beta": state.beta or self.problem.objective.beta}
         if problem.meter.failures:
             metadata = {**metadata, "walls": problem.meter.failures, "last_wall": problem.meter.last_failure}
+        if self.rounded is not None:  # they come first, and each is a step
+            metadata = {**metadata, "minibatch_rounds": self.rounded.step}
         assert line is not None
         top, top_t = state.maximum or (state.height, float("nan"))
         return Path(

@@ -38,6 +38,8 @@ ROUNDING = 16
 def path_rows(path: Path, advice: str | None) -> list[Row]:
     """Describe a path in labelled values; ``advice`` replaces that of the reason."""
     counts, iterations = path.evaluations, count(len(path.history["height"]) - 1, "iteration")
+    if rounds := path.metadata.get("minibatch_rounds"):
+        iterations += f", of which {rounds} on mini-batches"
     quantity, unit = path.metadata.get("quantity", "value"), path.metadata.get("value_unit", "")
     higher, values = max(path.height_ends), path.values
     # The straight line itself has one number, its maximum; beside a path it is known at the sample points alone.
