@@ -12,7 +12,8 @@ from .output import note
 
 def aligned_ends(land: Any, metadata: dict[str, Any], a: Vector, b: Vector) -> tuple[Any, tuple[Any, Any]]:
     """The landscape, a, and b near to a; says on standard error how far it came."""
-    from minilandscape.analysis.symmetry import align, align_atoms
+    from minilandscape.analysis.atom_alignment import align_atoms
+    from minilandscape.analysis.symmetry import align
     from minilandscape.potentials import LennardJones
 
     start, end = a.values, b.values

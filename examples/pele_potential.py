@@ -11,7 +11,7 @@ from pele.systems import LJCluster
 
 import minilandscape as ml
 from minilandscape.adapters.pele import LandscapePotential, from_potential
-from minilandscape.analysis.symmetry import align_atoms
+from minilandscape.analysis.atom_alignment import align_atoms
 from minilandscape.potentials import MullerBrown, rigid_motions
 
 np.random.seed(0)  # noqa: NPY002 (pele draws from the global generator)

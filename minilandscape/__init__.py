@@ -8,24 +8,20 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
+    from .analysis.atom_alignment import align_atoms, closest_approach
     from .analysis.curvature import Curvature, curvature, load_curvature
     from .analysis.density import SpectralDensity, load_spectral_density, spectral_density
     from .analysis.disconnectivity import DisconnectivityGraph, disconnectivity_graph
     from .analysis.kpca import KernelPCA, kernel_pca, load_kernel_pca
-    from .analysis.stationary import (
-        IncompleteWarning,
-        StationaryPoints,
-        load_stationary_points,
-        read_pathsample,
-        read_pele,
-        read_topsearch,
-    )
+    from .analysis.stationary import StationaryPoints
+    from .analysis.stationary_files import load_stationary_points, read_pathsample, read_pele, read_topsearch
     from .analysis.statistics import compare_sets, component_statistics, preferred_direction, shell_lengths
     from .analysis.surface import Surface, load_surface, surface
-    from .analysis.symmetry import align, align_atoms, closest_approach
+    from .analysis.symmetry import align
     from .backend import DeviceError, set_threads
     from .connect import Connection, find_saddle, load_connection, refine_saddle, split_at_minima
     from .data import DataError, load_mnist
+    from .formats.contents import IncompleteWarning
     from .landscape import Evaluations, FunctionLandscape, LandscapeError, as_landscape, check_gradient
     from .networks import initial_vector, network_landscape
     from .noise import Noise, measure_noise, product_step
@@ -63,15 +59,15 @@ _HOMES = {
     "KernelPCA": "analysis.kpca",
     "kernel_pca": "analysis.kpca",
     "load_kernel_pca": "analysis.kpca",
-    "IncompleteWarning": "analysis.stationary",
+    "IncompleteWarning": "formats.contents",
     "StationaryPoints": "analysis.stationary",
-    "load_stationary_points": "analysis.stationary",
-    "read_pathsample": "analysis.stationary",
-    "read_pele": "analysis.stationary",
-    "read_topsearch": "analysis.stationary",
+    "load_stationary_points": "analysis.stationary_files",
+    "read_pathsample": "analysis.stationary_files",
+    "read_pele": "analysis.stationary_files",
+    "read_topsearch": "analysis.stationary_files",
     "align": "analysis.symmetry",
-    "align_atoms": "analysis.symmetry",
-    "closest_approach": "analysis.symmetry",
+    "align_atoms": "analysis.atom_alignment",
+    "closest_approach": "analysis.atom_alignment",
     "compare_sets": "analysis.statistics",
     "component_statistics": "analysis.statistics",
     "preferred_direction": "analysis.statistics",

@@ -201,7 +201,7 @@ def test_jax_functions() -> None:
 
 def lj6_stationary_points() -> tuple[np.ndarray, np.ndarray]:
     """Two minima (2, 18) and a saddle (18,) of LJ6."""
-    from minilandscape.analysis.symmetry import align_atoms
+    from minilandscape.analysis.atom_alignment import align_atoms
 
     land, minima = LennardJones(6), lj6_minima()
     path = ml.find_path(land, minima[0], align_atoms(minima[0], minima[1]), solver="auto")
@@ -326,7 +326,7 @@ class TestPele:
         from pele.transition_states import findTransitionState
 
         from minilandscape.adapters.pele import from_potential
-        from minilandscape.analysis.symmetry import align_atoms
+        from minilandscape.analysis.atom_alignment import align_atoms
 
         potential = LJ()
         land = from_potential(potential, 18, zero_modes=lambda x: rigid_motions(x.reshape(-1, 3)))

@@ -10,7 +10,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 import minilandscape as ml
-from minilandscape.analysis.symmetry import align_atoms
+from minilandscape.analysis.atom_alignment import align_atoms
 from minilandscape.connect import ConnectionInterrupted, find_saddle, load_connection
 from minilandscape.landscape import FunctionLandscape, LandscapeDefaults
 from minilandscape.potentials import AnaPot, Camelback, Fig3, LennardJones, Leps, LepsOscillator, MullerBrown

@@ -13,8 +13,8 @@ import pytest
 from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 
+from minilandscape.analysis.atom_alignment import align_atoms
 from minilandscape.analysis.curvature import curvature
-from minilandscape.analysis.symmetry import align_atoms
 from minilandscape.connect import refine_saddle, split_at_minima
 from minilandscape.landscape import FunctionLandscape, LandscapeDefaults, LandscapeError
 from minilandscape.motion import distance_without_zero_modes

@@ -13,16 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minilandscape.analysis.stationary import (
-    IncompleteWarning,
-    StationaryPoints,
-    load_stationary_points,
-    read_pathsample,
-    read_pele,
-    read_topsearch,
-)
+from minilandscape.analysis.stationary import StationaryPoints
+from minilandscape.analysis.stationary_files import load_stationary_points, read_pathsample, read_pele, read_topsearch
 from minilandscape.files import write_atomic, write_result
-from minilandscape.formats.contents import number
+from minilandscape.formats.contents import IncompleteWarning, number
 from minilandscape.potentials import MullerBrown
 
 
@@ -356,7 +350,7 @@ def test_pele_itself_converts_between_pathsample_and_its_databases(
 
 
 @pytest.mark.parametrize("kind", ["pele", "topsearch", "pathsample"])
-@pytest.mark.filterwarnings("ignore::minilandscape.analysis.stationary.IncompleteWarning")
+@pytest.mark.filterwarnings("ignore::minilandscape.formats.contents.IncompleteWarning")
 def test_files_of_others_are_written_whole_and_once(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     points, out = muller_brown(), tmp_path / "new" / kind
     readers: dict[str, Any] = {"pele": read_pele, "topsearch": read_topsearch, "pathsample": read_pathsample}

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from minilandscape.analysis.atom_alignment import ClashWarning, align_atoms, closest_approach
 from minilandscape.analysis.lattice import Lattice
-from minilandscape.analysis.symmetry import UNITS, ClashWarning, align, align_atoms, closest_approach, permute
+from minilandscape.analysis.symmetry import UNITS, align, permute
 from minilandscape.networks import initial_vector, network_landscape
 from minilandscape.potentials import LennardJones
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from minilandscape.analysis.symmetry import align_atoms
+from minilandscape.analysis.atom_alignment import align_atoms
 from minilandscape.data.cache import cache_file
 from minilandscape.potentials import (
     AnaPot,

@@ -12,7 +12,7 @@ from ase.geometry import find_mic
 from ase.neighborlist import natural_cutoffs
 from ase.optimize import BFGS
 
-from ..analysis.symmetry import ClashWarning
+from ..analysis.atom_alignment import ClashWarning
 from ..landscape import LandscapeError
 from ..motion import moved_near
 from .ase_pairing import Pairings, bonds_of

@@ -15,7 +15,7 @@ from ase.geometry import find_mic
 from ase.io import write
 from scipy.spatial.transform import Rotation
 
-from ..analysis.symmetry import align_atoms
+from ..analysis.atom_alignment import align_atoms
 from ..connect.result import path_through
 from ..landscape import FunctionLandscape, LandscapeError, describe_point
 from ..motion import moved_near

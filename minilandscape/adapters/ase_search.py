@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from ..analysis.symmetry import closest_approach
+from ..analysis.atom_alignment import closest_approach
 from ..connect import Connection, find_saddle
 from ..landscape import LandscapeError
 from ..motion import moved_near

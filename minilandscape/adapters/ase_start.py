@@ -12,7 +12,7 @@ from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 from scipy.spatial.transform import Rotation
 
-from ..analysis.symmetry import CLASH
+from ..analysis.atom_alignment import CLASH
 
 #: Images of a first path, and how much closer two atoms may come on the straight line than at its ends.
 IMAGES, CLOSER = 9, 0.8

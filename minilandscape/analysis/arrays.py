@@ -26,3 +26,19 @@ def real_numbers(values: Any, name: str) -> np.ndarray:
         return np.asarray(array, dtype=np.float64)
     except (TypeError, ValueError):
         raise ValueError(f"{name} hold {array.dtype} values; expected real numbers") from None
+
+
+def check_finite(name: str, numbers: np.ndarray) -> None:
+    """Refuse numbers that are not finite, which SciPy's assignment would report for an internal matrix.
+
+    Raises
+    ------
+    ValueError
+        If one is not; the message calls them ``name``.
+    """
+    (bad,) = np.nonzero(~np.isfinite(numbers.ravel()))
+    if bad.size:
+        raise ValueError(
+            f"{name} is not finite in {bad.size} of {numbers.size} numbers, the first at {bad[0]}; "
+            "expected finite numbers"
+        )
