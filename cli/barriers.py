@@ -97,7 +97,7 @@ def barriers(
         with progress_bar("barriers", n_paths) as advance:
 
             def show(task: Any, how: str, done: int) -> None:
-                advance(done, f"{done} of {n_paths} paths; {task.name} {how}")
+                advance(done, f"{task.name} {how}")
 
             found = run(
                 recipe, sets, out, pairs=pairs, seed=seed, searches=searches, steps=steps, **options, **placed,

@@ -141,7 +141,7 @@ class _Measure:
         if not self.density:
             return found, None
         with progress_bar(f"{vector.file}, density", PROBES * min(ITERATIONS, part.size)) as advance:
-            common["callback"] = lambda products: advance(products, f"{products} Hessian-vector products")
+            common["callback"] = lambda products: advance(products, "Hessian-vector products")
             seeded: dict[str, Any] = {"seed": self.seed or 0}
             return found, spectral_density(here, vector.values, probes=PROBES, steps=ITERATIONS, **seeded, **common)
 

@@ -15,8 +15,8 @@ from minilandscape.display import Row
 
 from .options import UsageError, file_and_row
 
-#: Seconds between lines of progress where standard error is no terminal.
-LINE_EVERY = 60.0
+#: Seconds until the first line of progress where standard error is no terminal, and between later ones.
+FIRST_LINE, LINE_EVERY = 10.0, 60.0
 
 
 #: Where the JSON document goes; unset where nothing else needs to be kept from standard output.
@@ -105,26 +105,35 @@ def print_json(document: Any) -> None:
 
 @contextmanager
 def progress_bar(description: str, total: int | None) -> Iterator[Any]:
-    """Yields ``advance(done, text)``: a bar on standard error, or a line a minute where none can be drawn."""
+    """Yields ``advance(done, text)``: a bar on standard error, or a line now and then where none can be drawn."""
     if not sys.stderr.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
-        last = time.monotonic()
+        due = time.monotonic() + FIRST_LINE
 
         def write(done: int, text: str = "") -> None:
-            nonlocal last
-            if time.monotonic() - last > LINE_EVERY:
-                last = time.monotonic()
-                note(f"{description}: {done}{'' if total is None else f' of {total}'}, {text}")
+            nonlocal due
+            if time.monotonic() > due:
+                due = time.monotonic() + LINE_EVERY
+                note(f"{description}: {'' if total is None else f'{done} of {total}, '}{text}")
 
         yield write
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
+    counted: list[ProgressColumn] = [] if total is None else [MofNCompleteColumn()]
     time_column = TimeElapsedColumn() if total is None else TimeRemainingColumn()
     description_column, text_column = (
         TextColumn(field, markup=False) for field in ("{task.description}", "{task.fields[text]}")
     )
-    columns = description_column, BarColumn(), text_column, time_column
+    columns = description_column, BarColumn(), *counted, text_column, time_column
     # Words of users are no markup, and lines of theirs are not broken; standard output stays where it is sent.
     console = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
     to_screen = sys.stdout.isatty() or sys.stdout is sys.stderr

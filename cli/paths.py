@@ -182,10 +182,12 @@ def _searched(land: Any, ends: Any, search: dict[str, Any], metadata: dict[str, 
     from minilandscape.paths import SearchInterrupted, find_path
 
     try:
-        with progress_bar("path", search["steps"] if isinstance(search["steps"], int) else None) as advance:
+        total = search["steps"] if isinstance(search["steps"], int) else None
+        with progress_bar("path", total) as advance:
 
             def show(state: Any) -> None:
-                advance(state.step, f"step {state.step}, height {state.height:.5g}")
+                step = f"step {state.step}, " if total is None else ""
+                advance(state.step, f"{step}height {state.height:.5g}")
 
             path = find_path(land, *ends, progress=show, **search)
     except (SearchInterrupted, LandscapeError) as stopped:

@@ -115,8 +115,6 @@ class Structures:
         if plot is not None and found.images:
             save_figure(found.plot().figure, plot)
             written.append(str(plot))
-        for remark in found.remarks:
-            note(remark)
         if as_json:
             data: dict[str, Any] = {"start": self.start, "end": self.end, "calculator": self.calculator}
             data |= {"calculator_options": self.options}
@@ -126,6 +124,8 @@ class Structures:
         rows = barrier_rows(found)
         if self.temperature is not None:
             rows.append(("rate", _rates_text(found, self.temperature), ""))
+        if written and found.images and found.irc is None:
+            rows.append(("path", "not relaxed between saddle and minima; --irc follows the reaction path", ""))
         print_lines([*rows, *wrote(*written)])
 
     @property
@@ -177,6 +177,7 @@ class Structures:
                     vibrations=self.temperature is not None,
                     irc=self.irc,
                     progress=lambda line: advance(0, line),
+                    notify=note,
                 )
         except BarrierInterrupted as stopped:
             _keep(stopped.ends, out)

@@ -183,7 +183,7 @@ class _Plane:
         with progress_bar("surface", self.n) as advance:
 
             def show(rows: int, _: int) -> None:
-                advance(rows, f"{rows} of {self.n} rows")
+                advance(rows, "rows")
 
             size: dict[str, Any] = {"n": self.n, "margin": self.margin, "radius": self.radius}
             found = surface(land, points, path=curve, trajectory=run, seed=self.seed, callback=show, **size)

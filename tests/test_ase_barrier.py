@@ -547,6 +547,13 @@ def test_a_rearrangement_of_one_structure_keeps_its_order() -> None:
     assert barrier(start, end, EMT, fmax=0.02, match=False).barrier_forward == pytest.approx(
         hops.barrier_forward, abs=2e-4
     )
+    # Files in different orders: the same hop.
+    shuffled = barrier(start, end[np.random.default_rng(0).permutation(31)], EMT, fmax=0.02)
+    assert "in different orders" in shuffled.remarks[0]
+    assert shuffled.converged
+    assert shuffled.barrier_forward == pytest.approx(hops.barrier_forward, abs=2e-4)
+    few = barrier(start, end[[4, *range(1, 4), 0, *range(5, 31)]], EMT, fmax=0.02)  # two atoms have changed places
+    assert few.barrier_forward == pytest.approx(hops.barrier_forward, abs=2e-4)
     exchanged = start[[1, 0, *range(2, 31)]]
     with pytest.raises(ValueError, match="start and end are one structure"):
         barrier(start, exchanged, EMT, relax=False)

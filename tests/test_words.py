@@ -77,7 +77,7 @@ def test_errors_of_usage_are_one_line_that_shows_what_was_typed(capsys: pytest.C
 def test_lines_of_progress_show_names_as_they_are(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("minilandscape_cli.output.LINE_EVERY", -1.0)
+    monkeypatch.setattr("minilandscape_cli.output.FIRST_LINE", -1.0)
     with progress_bar(ODD, 5) as advance:
         advance(2, ODD)
         note(ODD)
@@ -106,7 +106,7 @@ def on_a_terminal(code: str, **environment: str) -> tuple[str, str]:
 
 PROGRESS = f"""
 from minilandscape_cli import output
-output.LINE_EVERY = -1.0
+output.FIRST_LINE = -1.0
 with output.progress_bar({ODD!r}, 5) as advance:
     advance(2, {ODD!r} + " done")
     output.note("wrote " + {ODD!r} + "/x" * 150)

@@ -41,6 +41,7 @@ def barrier(
     irc: bool = False,
     workers: int = 1,
     progress: Callable[[str], None] | None = None,
+    notify: Callable[[str], None] | None = None,
 ) -> Barrier:
     """Find the verified saddle between two structures, and the barrier both ways.
 
@@ -76,6 +77,9 @@ def barrier(
         Calculations side by side, in threads.
     progress
         Called with a line of text at every stage.
+    notify
+        Called with each of the result's ``remarks`` as soon as it is known, such as a charge that the calculator does
+        not read, or a bond that was lost.
 
     Returns
     -------
@@ -119,5 +123,6 @@ def barrier(
             vibrations=vibrations,
             irc=irc,
             progress=progress or (lambda line: None),
+            notify=notify or (lambda remark: None),
         ),
     )

@@ -185,25 +185,33 @@ class Barrier:
         return list(written)
 
     def plot(self, axes: Any = None) -> Any:
-        """Draw energy (eV, from the start's) over the length of the path (Å); returns the axes, new ones if None."""
-        path = self.connection.path
-        if not self.images or path is None:
+        """Draw energy (eV, from the start's) over the length of the path (Å); returns the axes, new ones if None.
+
+        The path is the reaction path, where it was followed and there is one saddle. Else it is that of the search,
+        which leads through minima and saddles and is not relaxed between them.
+        """
+        if not self.images:
             raise ValueError(f"there is no path to draw: {self.reason}")
+        followed = self.irc is not None and len(self.connection.saddles) == 1
+        images = self.irc.images if self.irc is not None and followed else self.images
         if axes is None:
             from matplotlib.figure import Figure
 
             axes = Figure(figsize=(6, 4), layout="constrained").subplots()
         low = self.connection.minima_values[0]
-        s, curve = profile(self.images)
-        energies = path.values - low
+        s, curve = profile(images)
+        values = np.array([image.get_potential_energy() for image in images])
         dense = np.union1d(np.linspace(s[0], s[-1], DENSE), s)
-        axes.plot(dense, curve(dense) - low, "C0-", label="cubic, from energies and forces")
-        axes.plot(s, energies, "C0.", ms=4)
-        marked = np.isin(path.values, self.connection.minima_values)
+        label = "reaction path (IRC)" if followed else "path of the search, not relaxed"
+        axes.plot(dense, curve(dense) - low, "C0-", label=label)
+        axes.plot(s, values - low, "C0.", ms=4)
+        marked = np.isin(values, self.connection.minima_values)
         marked[[0, -1]] = True
-        axes.plot(s[marked], energies[marked], "k.", ms=9, label="minima")
+        axes.plot(
+            s[marked], values[marked] - low, "k.", ms=9, label="ends of the reaction path" if followed else "minima"
+        )
         for saddle in self.connection.saddles:
-            at = s[np.abs(path.values - saddle.value).argmin()]
+            at = s[np.abs(values - saddle.value).argmin()]
             axes.plot(at, saddle.value - low, "C3x", label=self._label(saddle))
         axes.axhline(0, color="0.6", lw=0.8, ls=":")
         axes.set(

@@ -23,6 +23,8 @@ MOST_STEPS = 1000
 TOGETHER, NEARER = 0.1, 0.2
 #: A rearrangement of one structure moves no more than this part of the atoms, or one, by more than so many Å.
 FEW, FAR = 0.25, 1.0
+#: A pairing by nearness replaces that of the files where its sum of squared distances is smaller than this part.
+MUCH_NEARER = 0.5
 #: Å within which no atom has moved.
 SAME = 1e-3
 #: Two atoms that were bonded are no more beyond so many sums of their covalent radii.
@@ -105,8 +107,8 @@ def refuse_one_structure(land: Any, a: np.ndarray, b: np.ndarray, before: float,
 def rearranges(land: Any, a: np.ndarray, b: np.ndarray) -> bool:
     """Tell whether b, in its order of atoms, is a plausible rearrangement of a where both are one structure.
 
-    As the hop of a vacancy, or ammonia turned inside out: bonds are kept, or few atoms move far, and there is more to
-    it than an exchange in place.
+    As the hop of a vacancy, or ammonia turned inside out: bonds are kept where there are any, or few atoms move far,
+    and there is more to it than an exchange in place.
     """
     way = np.linalg.norm(land.forces(moved_near(land, a, b, land.zero_modes)), axis=1)
     first, second = land.atoms(a), land.atoms(a + moved_near(land, a, b, land.zero_modes))
@@ -116,8 +118,27 @@ def rearranges(land: Any, a: np.ndarray, b: np.ndarray) -> bool:
     apart[first.numbers[:, None] != second.numbers] = np.inf
     if apart.min(axis=1).max() <= TOGETHER:
         return False
-    few = max(1, int(FEW * len(first)))
-    return bonds_of(first) == bonds_of(second) or int((way > FAR).sum()) <= few
+    few, bonds = max(1, int(FEW * len(first))), bonds_of(first)
+    return (bool(bonds) and bonds == bonds_of(second)) or int((way > FAR).sum()) <= few
+
+
+def rearrangement(land: Any, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, str] | None:
+    """Choose an order of b's atoms where both ends are one structure, and say which; None if no order is plausible.
+
+    The nearest pairing of all would be no motion at all. The order of the files is taken, unless atoms paired with the
+    nearest of their kind, in the frame of the files, have much shorter ways: the files are in different orders then.
+    """
+    near = Pairings(land, a).in_place(b)
+    squares = [float((moved_near(land, a, x, land.zero_modes) ** 2).sum()) for x in (near, b)]
+    keeps, one = rearranges(land, a, b), "start and end are one structure once like atoms are exchanged"
+    if rearranges(land, a, near) and (not keeps or squares[0] < MUCH_NEARER * squares[1]):
+        return near, (
+            f"{one}, and in different orders: each atom is paired with the nearest of its kind where the files have "
+            "it, and the barrier is that of this rearrangement; --no-match (match=False) keeps the order"
+        )
+    if keeps:
+        return b, f"{one}: their order is kept, and the barrier is that of the rearrangement"
+    return None
 
 
 def matched(land: Any, a: np.ndarray, b: np.ndarray, guessed: bool = False) -> tuple[np.ndarray, list[str]]:

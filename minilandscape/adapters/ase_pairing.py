@@ -73,6 +73,10 @@ class Pairings:
         cost[~allowed] = (cost.max() + 1.0) * len(cost)
         return self._ordered(x, linear_sum_assignment(cost)[1])
 
+    def in_place(self, x: np.ndarray) -> np.ndarray:
+        """Pair like atoms of the start and of x so that the sum of squared distances is least, x not being moved."""
+        return self._nearest(x, self.alike)
+
     def _exchanged(self, x: np.ndarray) -> np.ndarray | None:
         """x after the best exchange of two like atoms, or None where none is better."""
         fewer, apart = _fewer(self.bonds, self._bonds(x)), self._apart(x) ** 2
@@ -124,13 +128,16 @@ class Pairings:
 
     def _leaves_paired(self, x: np.ndarray) -> np.ndarray:
         """x with like atoms that are bonded to one and the same atom alone paired by distance."""
-        from scipy.optimize import linear_sum_assignment
-
         bonds = self._bonds(x)
         leaf = bonds.sum(axis=1) == 1
-        together = self.alike & (bonds @ bonds > 0) & leaf[:, None] & leaf
+        return self._nearest(x, self.alike & (bonds @ bonds > 0) & leaf[:, None] & leaf)
+
+    def _nearest(self, x: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+        """x with its atoms paired by distance, among the pairs (n, n) that are allowed."""
+        from scipy.optimize import linear_sum_assignment
+
         cost = self._apart(x) ** 2
-        cost[~(together | np.eye(len(cost), dtype=bool))] = 1e3 * (1.0 + cost.max())
+        cost[~(allowed | np.eye(len(cost), dtype=bool))] = 1e3 * (1.0 + cost.max())
         return self._ordered(x, linear_sum_assignment(cost)[1])
 
     def _ordered(self, x: np.ndarray, order: np.ndarray) -> np.ndarray:

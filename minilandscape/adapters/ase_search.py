@@ -20,7 +20,7 @@ from .ase_ends import (
     aligned,
     farthest,
     matched,
-    rearranges,
+    rearrangement,
     refuse_one_structure,
     relaxed,
     what_is_not_relaxed,
@@ -49,24 +49,38 @@ class Request:
     vibrations: bool
     irc: bool
     progress: Callable[[str], None]
+    notify: Callable[[str], None]
+
+
+class _Remarks:
+    """What there is to say of a search, each remark passed on as soon as it is known."""
+
+    def __init__(self, notify: Callable[[str], None]) -> None:
+        self.all: list[str] = []
+        self._notify = notify
+
+    def add(self, *remarks: str) -> None:
+        """Add remarks."""
+        for remark in remarks:
+            self.all.append(remark)
+            self._notify(remark)
 
 
 def search(landscape: Callable[[Atoms], AseLandscape], start: Atoms, end: Atoms, request: Request) -> Barrier:
     """Find the barrier, on the landscape that is made of the start."""
-    remarks: list[str] = []
+    remarks = _Remarks(request.notify)
     ordered = same_order(start, end, request.match)
-    remarks += ordered.remarks()
+    remarks.add(*ordered.remarks())
     land, end = landscape(start), ordered.atoms
     if ordered.by_tags:
         land.kinds = kinds_of(start, tags=True)
-    remarks += what_to_know(land.calculator, start, end)
-    ends, request, did = _ends(land, start, end, request)
-    remarks += did
+    remarks.add(*what_to_know(land.calculator, start, end))
+    ends, request = _ends(land, start, end, request, remarks)
     calls = {"relaxation": land.evaluations.gradients}
     a, b, initial, did = _starting_path(land, *ends, request, guessed=ordered.guessed)
-    remarks += did
+    remarks.add(*did)
     if not request.relax:
-        remarks += what_is_not_relaxed(land, a, b, request.fmax)
+        remarks.add(*what_is_not_relaxed(land, a, b, request.fmax))
     try:
         found = find_saddle(
             land, a, b, tolerance=request.fmax, verify=request.verify, initial=initial, progress=request.progress
@@ -74,7 +88,7 @@ def search(landscape: Callable[[Atoms], AseLandscape], start: Atoms, end: Atoms,
     except KeyboardInterrupt as stopped:
         raise BarrierInterrupted((land.atoms(a), land.atoms(b))) from stopped
     calls |= found.calls
-    after = _After(land, found, request)
+    after = _After(land, found, request, remarks)
     images = after.images()
     calls["images"] = after.counted()
     mode = after.mode()
@@ -96,7 +110,7 @@ def search(landscape: Callable[[Atoms], AseLandscape], start: Atoms, end: Atoms,
         frequency=float("nan") if mode is None else mode.frequency,
         frequency_error=float("nan") if mode is None else mode.error,
         calls=calls,
-        remarks=(*remarks, *after.remarks),
+        remarks=tuple(remarks.all),
         vibrations=vibrations,
         irc=irc,
         irc_apart=after.apart(irc),
@@ -104,10 +118,10 @@ def search(landscape: Callable[[Atoms], AseLandscape], start: Atoms, end: Atoms,
 
 
 def _ends(
-    land: AseLandscape, start: Atoms, end: Atoms, request: Request
-) -> tuple[tuple[np.ndarray, np.ndarray], Request, list[str]]:
-    """Both ends as points, relaxed, what is asked for now that they are known, and what there is to say of them."""
-    a, remarks = land.vector(start), list[str]()
+    land: AseLandscape, start: Atoms, end: Atoms, request: Request, remarks: _Remarks
+) -> tuple[tuple[np.ndarray, np.ndarray], Request]:
+    """Both ends as points, relaxed, and what is asked for now that they are known."""
+    a = land.vector(start)
     try:
         b = land.vector(end)
     except ValueError as error:
@@ -115,16 +129,16 @@ def _ends(
     before = farthest(land, a, b, request.match)
     if request.relax:
         a, said = relaxed(land, a, "start", ENDS * request.fmax, request.progress)
-        b, more = relaxed(land, b, "end", ENDS * request.fmax, request.progress)
-        remarks += [*said, *more]
-    if request.match and farthest(land, a, b, match=True) <= TOGETHER and rearranges(land, a, b):
-        request = replace(request, match=False)
-        remarks.append(
-            "start and end are one structure once like atoms are exchanged: their order is kept, and the barrier is "
-            "that of the rearrangement"
-        )
+        remarks.add(*said)
+        b, said = relaxed(land, b, "end", ENDS * request.fmax, request.progress)
+        remarks.add(*said)
+    if request.match and farthest(land, a, b, match=True) <= TOGETHER:
+        found = rearrangement(land, a, b)
+        if found is not None:
+            request, (b, said_of_order) = replace(request, match=False), found
+            remarks.add(said_of_order)
     refuse_one_structure(land, a, b, before, request.relax, request.match)
-    return (a, b), request, remarks
+    return (a, b), request
 
 
 # The starting path ---------------------------------------------------------------------------------------------------
@@ -207,9 +221,8 @@ def _through(
 class _After:
     """What is computed once the chain is found, and the calls that it takes."""
 
-    def __init__(self, land: AseLandscape, found: Connection, request: Request) -> None:
-        self.land, self.found, self.request = land, found, request
-        self.remarks: list[str] = []
+    def __init__(self, land: AseLandscape, found: Connection, request: Request, remarks: _Remarks) -> None:
+        self.land, self.found, self.request, self.remarks = land, found, request, remarks
         self.before = land.evaluations.gradients
 
     def counted(self) -> int:
@@ -247,7 +260,7 @@ class _After:
         try:
             return imaginary_mode(self.land, saddle.point, saddle.mode, saddle.step)
         except LandscapeError as failed:
-            self.remarks.append(f"the imaginary frequency could not be computed: {failed}")
+            self.remarks.add(f"the imaginary frequency could not be computed: {failed}")
             return None
 
     def vibrations(self) -> tuple[Vibrations, ...]:
@@ -261,7 +274,7 @@ class _After:
             try:
                 vibrations.append(vibrations_at(self.land, point, self.step))
             except LandscapeError as failed:
-                self.remarks.append(f"the vibrations of the {name} could not be computed: {failed}")
+                self.remarks.add(f"the vibrations of the {name} could not be computed: {failed}")
                 return ()
         return tuple(vibrations)
 
