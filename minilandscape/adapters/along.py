@@ -57,7 +57,8 @@ class AlongPath:
     Attributes
     ----------
     t
-        (M,): the path's sample points, and the place of its maximum.
+        (M,): the path's sample points, the place of its maximum, and on a straight line its middle. Between them a
+        quantity may lie higher or lower.
     values
         (M,) each, by name: ``"loss"`` and the metrics over the training data, ``"test loss"`` and so on over the test
         data.
@@ -104,9 +105,10 @@ class AlongPath:
         return Barriers.of(self.t, self.values[name])
 
     def __str__(self) -> str:
-        """A table: each quantity at the endpoints, its extremes along the path, and at the average."""
-        width = max(len(name) for name in self.values)
-        lines = [f"{'':<{width}} {'start':>11} {'end':>11} {'least':>11} {'largest':>11} {'average of both':>15}"]
+        """A table: each quantity at the endpoints, its extremes at the points t, and at the average."""
+        points = f"at {len(self.t)} points"
+        width = max(len(name) for name in (points, *self.values))
+        lines = [f"{points:<{width}} {'start':>11} {'end':>11} {'least':>11} {'largest':>11} {'average of both':>15}"]
         for name, values in self.values.items():
             numbers = "".join(f" {v:>11.5g}" for v in (values[0], values[-1], values.min(), values.max()))
             lines.append(f"{name:<{width}}{numbers} {self.average[name]:>15.5g}")
@@ -212,8 +214,11 @@ def measured_along(measure: Callable[[np.ndarray], dict[str, np.ndarray]], path:
     """
     t = np.unique(path.t if np.isnan(path.maximum_t) else np.append(path.t, path.maximum_t))
     start, chord = path.start.astype(np.float64), path.end.astype(np.float64) - path.start
+    away = np.abs(path.points(t) - start - t[:, None] * chord).max()
+    is_straight = bool(away <= SAME * np.linalg.norm(chord))
+    if is_straight:
+        t = np.union1d(t, 0.5)  # the average, which is measured anyway
     points, straight = path.points(t), start + t[:, None] * chord
-    is_straight = bool(np.abs(points - straight).max() <= SAME * np.linalg.norm(chord))
     found = measure(np.concatenate([points, (start + 0.5 * chord)[None], *([] if is_straight else [straight])]))
     values = {name: v[: len(t)] for name, v in found.items()}
     line = values if is_straight else {name: v[len(t) + 1 :] for name, v in found.items()}
