@@ -9,8 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
+from minilandscape.display import Row
+
 from .inputs import Vector
-from .landscapes import Where, on_landscape
+from .landscapes import Where, alone, buffers_row, on_landscape
 from .lines import print_lines
 from .options import ANALYSIS, OUTPUT, RUN, Json, UsageError, refuse_given, usage, vector_name
 from .output import check_pictures, note, print_json, progress_bar, save_figure, wrote
@@ -89,7 +91,7 @@ def curvature(
         raise UsageError(f"--step is {step}; expected a finite number above 0")
     if plot is not None:
         check_pictures(plot, inputs=(*files, where.data))
-    land, metadata, vectors = where.open(files, single=False)
+    land, metadata, vectors = where.open(files, single=False, each=True)
     if plot is not None and len(vectors) > 1:
         raise UsageError(f"--plot draws one vector; {len(vectors)} were given")
     measure = _Measure(land, eigenvalues, probes, step, block, density, seed)
@@ -101,7 +103,7 @@ def curvature(
             save_figure((found if spectrum is None else spectrum).plot().figure, plot)
         if not as_json:
             print(vector_name(vector.file, vector.row))
-            _print(found, spectrum, plot)
+            _print(found, spectrum, buffers_row(land, [vector.file]), plot)
             _warn(found, single=where.landscape is None and where.dtype == "float32")
     if as_json:
         print_json({"points": points, "data": metadata})
@@ -131,8 +133,7 @@ class _Measure:
         if whole and not self.density:
             why = "of random vectors; all of this spectrum is computed without them"
             refuse_given(context, ("probes", "seed"), why)
-        # At one of several states between which buffers are interpolated the landscape has a kink.
-        here = self.land.between(vector.file) if getattr(self.land, "interpolates", False) else self.land
+        here = alone(self.land, vector.file)
         common: dict[str, Any] = {"step": self.step, "block": self.block}
         random: dict[str, Any] = {} if whole else {"probes": self.probes, "seed": self.seed}
         with progress_bar(f"{vector.file}, eigenvalues", None) as advance:
@@ -162,11 +163,11 @@ def _document(vector: Vector, found: Any, spectrum: Any) -> dict[str, Any]:
     return {**row, "evaluations": vars(found.evaluations).copy()}
 
 
-def _print(found: Any, spectrum: Any, plot: Path | None) -> None:
+def _print(found: Any, spectrum: Any, buffers: list[Row], plot: Path | None) -> None:
     """What a person wants to know of a point, a line each."""
     from minilandscape.analysis.shown_spectra import curvature_rows, density_rows
 
-    print_lines([*curvature_rows(found), *(wrote(plot) if spectrum is None else [])])
+    print_lines([*curvature_rows(found), *buffers, *(wrote(plot) if spectrum is None else [])])
     if spectrum is not None:
         print("spectral density")
         print_lines([*density_rows(spectrum), *wrote(plot)])

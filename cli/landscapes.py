@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from minilandscape.display import Row
+
 from .hints import CHECKPOINTS, about_landscape, file_is_missing, no_checkpoint_landscape, no_name_of_landscape
 from .inputs import Vector, load_data, one_vector, read_vector_file, resolve_network
 from .options import (
@@ -78,7 +80,7 @@ class Where:
             refuse_given(context, ("train_size",), f"without effect since --limit takes {self.limit} images")
 
     def open(
-        self, files: Sequence[str], more: Sequence[Vector] = (), single: bool = True
+        self, files: Sequence[str], more: Sequence[Vector] = (), single: bool = True, each: bool = False
     ) -> tuple[Any, dict[str, Any], list[Vector]]:
         """The landscape, what a result says of it, and the vectors of some files.
 
@@ -90,6 +92,8 @@ class Where:
             Further vectors on the landscape.
         single
             Whether each file names one vector.
+        each
+            Whether vectors are measured one by one, each with :func:`alone`.
         """
 
         def read(file: str) -> list[Vector]:
@@ -111,12 +115,13 @@ class Where:
                     f"--landscape {self.landscape} interpolates buffers, which no .npy and no path holds; expected the "
                     "checkpoints between which it does, as a.pt b.pt"
                 )
-            land = land.between(*own)
+            land = land if each else land.between(*own)
         vectors = []
         for file in files:
             if file not in own and Path(file_and_row(file)[0]).suffix.lower() in CHECKPOINTS:
                 raise no_checkpoint_landscape(file, self.landscape)
-            vectors += [Vector(file, None, land.read(file))] if file in own else read(file)
+            here = alone(land, file) if each else land
+            vectors += [Vector(file, None, here.read(file))] if file in own else read(file)
         _of_one_size([*vectors, *more])
         return land, {"landscape": self.landscape}, vectors
 
@@ -140,6 +145,22 @@ class Where:
         metadata = {"model": name, "variant": chosen, "key": mnist.key, "split": self.split, "n_images": len(images)}
         metadata["n_images_of_split"] = len(getattr(mnist, self.split))
         return land, {**metadata, "remark": mnist.remark} if mnist.remark else metadata
+
+
+def alone(land: Any, file: str) -> Any:
+    """The landscape at a checkpoint by itself, with its own buffers where they are not recomputed from the data."""
+    return land.between(file) if getattr(land, "takes_buffers", False) and _holds_buffers(file) else land
+
+
+def _holds_buffers(file: str) -> bool:
+    """Whether a file is a checkpoint, and no array of vectors."""
+    return not file_and_row(file)[0].endswith(".npy")
+
+
+def buffers_row(land: Any, files: Sequence[str]) -> list[Row]:
+    """The line that says which buffers checkpoints are measured with; none where there are none."""
+    text = getattr(land, "buffers_of_a_state", "") if all(_holds_buffers(file) for file in files) else ""
+    return [("buffers", text, "")] if text else []
 
 
 def _of_one_size(vectors: list[Vector]) -> None:

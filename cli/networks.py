@@ -9,7 +9,7 @@ import numpy as np
 import typer
 
 from .inputs import load_data, read_vector_file, resolve_network
-from .landscapes import OF_NETWORKS, Landscape, Where
+from .landscapes import OF_NETWORKS, Landscape, Where, alone, buffers_row
 from .lines import print_lines, print_table
 from .options import (
     NETWORKS,
@@ -274,9 +274,12 @@ def _print_rows(rows: list[dict[str, Any]], name: str) -> None:
 
 def _evaluate_own(landscape: str, files: list[str], as_json: bool) -> None:
     """The values of a landscape of the user's own at some vectors, or all that it measures."""
-    land, metadata, vectors = Where(landscape).open(files, single=False)
+    land, metadata, vectors = Where(landscape).open(files, single=False, each=True)
     stack = np.stack([vector.values for vector in vectors])
-    if hasattr(land, "measure"):
+    if getattr(land, "takes_buffers", False):
+        each = [alone(land, vector.file).measure(vector.values[None]) for vector in vectors]
+        columns = {name: np.concatenate([found[name] for found in each]) for name in each[0]}
+    elif hasattr(land, "measure"):
         columns = land.measure(stack)
     else:
         from minilandscape.landscape import as_landscape
@@ -292,3 +295,4 @@ def _evaluate_own(landscape: str, files: list[str], as_json: bool) -> None:
     for row in rows:
         table.append([vector_name(row["file"], row["row"]), *(f"{row[name]:.6g}" for name in columns)])
     print_table(table)
+    print_lines(buffers_row(land, files))

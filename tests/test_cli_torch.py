@@ -255,6 +255,23 @@ def test_a_landscape_of_ones_own_is_given_no_advice_that_it_refuses(capsys: pyte
     assert "dtype" not in printed.out + printed.err
 
 
+@pytest.mark.parametrize("make", ["pair", "make", "recomputed"])
+def test_single_checkpoints_are_measured_with_their_own_statistics(
+    make: str, modules: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a choice of buffers too: nothing lies between the two."""
+    which = "batch statistics recomputed from the data" if make == "recomputed" else "the checkpoint's own"
+    assert run("evaluate", "a.pt", "b.pt", "--landscape", own(make), "--json") == 0
+    found = [row["loss"] for row in json.loads(capsys.readouterr().out)]
+    if make != "recomputed":
+        assert found == pytest.approx(losses(modules, slice(60 if make == "pair" else 40)), rel=1e-5)
+    assert run("evaluate", "a.pt", "--landscape", own(make)) == 0
+    assert f"buffers  {which}" in capsys.readouterr().out
+    assert run("curvature", "b.pt", "--landscape", own(make), "--eigenvalues", "1") == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("buffers"))
+    assert line.split(maxsplit=1)[1] == which
+
+
 def test_other_statistics_are_refused_with_the_line_that_chooses(
     modules: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

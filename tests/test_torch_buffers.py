@@ -86,6 +86,10 @@ def test_without_a_choice_other_statistics_are_refused() -> None:
         land.vector(trained(1))
     with pytest.raises(ValueError, match=r"state 2 has|other buffers|buffers is None"):
         land.between(trained(0), trained(1))
+    alone = land.between(other := trained(1))
+    assert alone.values(alone.vector(other)[None]) == pytest.approx([own_loss(other)], rel=1e-6)
+    with pytest.raises(ValueError, match="buffers is 'recompute'"):
+        landscape(trained(0), buffers="recompute").between(other)
     with pytest.raises(ValueError, match="no layer of it with running statistics"):
         TorchLandscape(nn.Linear(2, 1), nn.MSELoss(), torch.ones(3, 2), torch.ones(3, 1), buffers="recompute")
     with pytest.raises(ValueError, match="buffers is 'mean'; expected None, 'interpolate' or 'recompute'"):

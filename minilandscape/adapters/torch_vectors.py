@@ -52,6 +52,23 @@ class ModuleVectors(LandscapeDefaults):
         """Whether buffers are interpolated, between states that :meth:`between` names."""
         return self._buffers == "interpolate"
 
+    @property
+    def takes_buffers(self) -> bool:
+        """Whether :meth:`between` one state takes its buffers: the module has some, and they are not recomputed."""
+        return self._buffers != "recompute" and bool(self._statistics)
+
+    @property
+    def buffers_of_a_state(self) -> str:
+        """Which buffers a single state has, in words; empty where the module has none."""
+        if not self._statistics:
+            return ""
+        return "the checkpoint's own" if self.takes_buffers else "batch statistics recomputed from the data"
+
+    @property
+    def _statistics(self) -> list[str]:
+        """Names of the buffers that may differ between states."""
+        return [name for name, _ in self._module.named_buffers() if not counts_batches(name)]
+
     def read(self, file: str | Path) -> np.ndarray:
         """Read a vector (D,) from a file of a checkpoint, as :meth:`vector` does.
 
@@ -94,8 +111,9 @@ class ModuleVectors(LandscapeDefaults):
     def between(self, *states: State) -> Self:
         """Make the landscape whose buffers are linear between some states, with ``buffers="interpolate"``.
 
-        Of one state the buffers are constant. At a state that is one of several the landscape has a kink, since
-        buffers are constant beyond it: take its curvature on the landscape of that state alone.
+        Of one state the buffers are constant: its own, which a landscape without a choice of buffers takes too. At a
+        state that is one of several the landscape has a kink, since buffers are constant beyond it: take its curvature
+        on the landscape of that state alone.
 
         Parameters
         ----------
@@ -109,8 +127,8 @@ class ModuleVectors(LandscapeDefaults):
         Raises
         ------
         ValueError
-            As for :meth:`vector`; if the landscape was not made with ``buffers="interpolate"``; or if the states'
-            parameters do not tell them apart.
+            As for :meth:`vector`; if the landscape recomputes buffers, or there are several states and it was not made
+            with ``buffers="interpolate"``; or if the states' parameters do not tell them apart.
 
         Examples
         --------
@@ -126,7 +144,7 @@ class ModuleVectors(LandscapeDefaults):
         >>> torch.allclose(middle[1].running_mean, (a[1].running_mean + b[1].running_mean) / 2)
         True
         """
-        if self._buffers != "interpolate":
+        if self._buffers == "recompute" or (self._buffers is None and len(states) != 1):
             raise ValueError(f"buffers is {self._buffers!r}; expected a landscape made with buffers='interpolate'")
         loaded = [self._loaded(state) for state in states]
         for k, module in enumerate(loaded):
