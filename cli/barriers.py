@@ -202,14 +202,16 @@ def _tests(found: Any, files: list[str]) -> list[dict[str, Any]]:
 
 def _print(rows: list[dict[str, Any]], tests: list[dict[str, Any]], searches: dict[str, str]) -> None:
     """A row for each set and search, and the test between two sets."""
-    print("medians over the paths of each set; barrier: the maximum above the higher endpoint, [quartiles]")
+    print("medians over the paths of each set; barrier: the maximum above the higher endpoint, [quartiles];")
+    print("height and straight line: the largest value at the sample points, between which it may be higher")
     table = [["set", "search", "barrier", "[quartiles]", "maximum", "height", "straight line", "converged"]]
     for row in rows:
         numbers = ["-"] * 5
         if row["paths"]:
             low, middle, high = row["barrier"]
             others = (f"{row[what][1]:.5g}" for what in ("maximum", "height", "height_linear"))
-            numbers = [f"{middle:.4g}", f"[{low:.4g}, {high:.4g}]", *others]
+            quartiles = f"[{low:.4g}, {high:.4g}]" if row["paths"] > 1 else "-"
+            numbers = [f"{middle:.4g}", quartiles, *others]
         converged = f"{row['converged']} of {row['paths']}" if row["paths"] else "no path is finished"
         table.append([row["file"], row["meaning"], *numbers, converged])
     print_table(table)

@@ -64,7 +64,8 @@ def connect(
     steps: Annotated[
         str | None,
         typer.Option(
-            help="Number of steps, or auto: run to convergence. Default: 100 Adam steps on networks, else auto.",
+            help="Number of steps, or auto: run to convergence. Default: 100 Adam steps on the paper's networks, else "
+            "auto.",
             metavar="N|auto",
             rich_help_panel=PATH,
         ),

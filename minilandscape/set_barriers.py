@@ -186,10 +186,10 @@ def barriers(
         Seed of the choice of pairs.
     searches
         ``"adam"``: Algorithm 2 of the paper, Adam on Σ f for ``steps`` iterations; ``"converged"``: a search that runs
-        to convergence, on networks with more sample points where these miss the barrier, elsewhere with the landscape's
-        default method.
+        to convergence, on the paper's networks with more sample points where these miss the barrier, elsewhere with the
+        landscape's default method.
     n_terms, n_points
-        N_F and M of both searches; None: the landscape's defaults, 10 and 50 on networks.
+        N_F and M of both searches; None: the landscape's defaults, 10 and 50 on the paper's networks.
     steps
         Iterations of ``"adam"``.
     name

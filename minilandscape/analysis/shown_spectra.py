@@ -36,8 +36,10 @@ def curvature_rows(found: Curvature) -> list[Row]:
         shown = ", ".join(number(float(value)) for value in values[:NAMED])
         rows.append((name, shown + (", …" if len(values) > NAMED else ""), ""))
     negative = int((found.lowest < -found.lowest_residuals).sum())
-    at_least = "at least " if 0 < negative == len(found.lowest) < found.point.size else ""
-    rows.append(("negative", f"{at_least}{count(negative, 'eigenvalue')}", ""))
+    if 0 < negative == len(found.lowest) < found.point.size:  # there may be more
+        rows.append(("negative", f"all {negative} computed at the low end" if negative > 1 else "the lowest", ""))
+    else:
+        rows.append(("negative", count(negative, "eigenvalue"), ""))
     if np.isfinite(found.trace):
         error = f" ± {found.trace_error:.2g}" if found.trace_error > 0 else ""
         rows.append(("trace", f"{number(found.trace)}{error}", ""))
@@ -137,7 +139,8 @@ def plot_density(found: SpectralDensity, axes: Any, width: float | None) -> Any:
     lowest = min(0.1 * one, max(heights.min(), 1e-3 * one))
     axes.set_yscale("log")
     axes.fill_between(x, lowest, np.maximum(y, lowest), color=OKABE_ITO["sky"], alpha=0.35, lw=0)
-    axes.plot(x, np.maximum(y, lowest), color=OKABE_ITO["blue"], lw=1.3, label="density")
+    smoothed = f"density, smoothed by {number(width, 2)}"
+    axes.plot(x, np.maximum(y, lowest), color=OKABE_ITO["blue"], lw=1.3, label=smoothed)
     seen = heights >= lowest
     axes.plot(nodes[seen], heights[seen], ".", color=OKABE_ITO["vermillion"], ms=3, label="Ritz values", zorder=3)
     axes.axhline(one, color="0.4", lw=0.8, ls=":", label="one eigenvalue")

@@ -238,7 +238,7 @@ class Chain:
                 continue
             self.smallest, reason = saddle.tolerance, saddle.reason
             self._count_saddle(saddle)
-            self.progress(f"saddle search: value {saddle.value:.6g}, gradient norm {saddle.residual:.3g}, {reason}")
+            self.progress(f"saddle search: {self._value(saddle.value)}, gradient {saddle.residual:.3g}, {reason}")
             if not self.verify and saddle.residual <= saddle.tolerance:
                 return Link(saddle), reason
             if not saddle.converged:
@@ -303,9 +303,14 @@ class Chain:
         self._take_ends(surface, guess, i, j)
         return guess, scale, reach
 
+    def _value(self, value: float) -> str:
+        """A value with what it is and its unit, for a line of progress."""
+        unit = f" {self.landscape.value_unit}" if self.landscape.value_unit else ""
+        return f"{self.landscape.quantity} {value:.6g}{unit}"
+
     def _of_guess(self, guess: Guess, scale: float, reach: float, ends: tuple[int, int]) -> Start:
         t, x, tangent = guess.top()
-        self.progress(f"first path: maximum about {guess.highest:.6g} near t = {t:.3f}")
+        self.progress(f"first path: maximum, {self._value(guess.highest)}, near t = {t:.3f}")
         height = range_without_spike(guess.values, SPIKE)
         part, higher = RESIDUAL / x.size**0.5, max(guess.values[0], guess.values[-1])
         return Start(

@@ -60,12 +60,15 @@ class _Curve(Method):
     )
     n_points: int | None = option(_POINTS)
     objective: str | None = option(
-        Choice("sum (Eq. 4; the default on networks), maxflux (the default elsewhere) or smoothmax.", OBJECTIVES)
+        Choice(
+            "sum (Eq. 4; the default on the paper's networks), maxflux (the default elsewhere) or smoothmax.",
+            OBJECTIVES,
+        )
     )
     power: float = option(Number("The sum is that of (f - offset)^power. Default: 1."), 1.0)
     offset: float = option(Number("See --power; not above the lowest value on the straight line. Default: 0."), 0.0)
     lam: float | None = option(
-        Number("Weight of the squared steps. Default: 1e-4 on networks, else from the straight line.", 0)
+        Number("Weight of the squared steps. Default: 1e-4 on the paper's networks, else from the straight line.", 0)
     )
     solver: str | None = option(
         Choice(
@@ -74,7 +77,9 @@ class _Curve(Method):
             SOLVERS,
         )
     )
-    lr: float | None = option(Number("Adam's learning rate. Default: 1e-3 on networks, else |B - A|/(100 sqrt(D)).", 0))
+    lr: float | None = option(
+        Number("Adam's learning rate. Default: 1e-3 on the paper's networks, else |B - A|/(100 sqrt(D)).", 0)
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -156,25 +161,28 @@ class Fourier(_Curve):
     Parameters
     ----------
     n_terms
-        Number of sine terms N_F; 0 is the straight line. None takes the default of the landscape: 10 on networks, and
+        Number of sine terms N_F; 0 is the straight line. None takes the landscape's default: 10 on the paper's
+        networks, and
         elsewhere 10 with the objective sum, 5 with others.
     n_points
-        Number of sample points M, both endpoints included. None takes the default of the landscape: 50 on networks, and
+        Number of sample points M, both endpoints included. None takes the landscape's default: 50 on the paper's
+        networks, and
         elsewhere 50 with the objective sum, 16 with others.
     objective
         ``"sum"``, Eq. (4); or ``"maxflux"`` or ``"smoothmax"``, which emphasise the maximum of the path: their inverse
         temperature β is raised in stages until the maximum no longer decreases. None takes the default of the
-        landscape: the sum on networks, MaxFlux elsewhere.
+        landscape: the sum on the paper's networks, MaxFlux elsewhere.
     power, offset
         Exponent and offset of the summand of the sum, F = (f − offset)^power.
     lam
-        Weight λ of the sum. None takes the default of the landscape (1e-4 on networks), or elsewhere
+        Weight λ of the sum. None takes the default of the landscape (1e-4 on the paper's networks), or elsewhere
         0.1 (M − 1) M · median_m(F_m − min F) / |end − start|² on the straight line.
     solver
         ``"adam"`` (Algorithm 2), ``"lbfgs-gss"`` on the scaled coefficients n·b_n, or ``"auto"``, which takes the
         fewest evaluations. None takes Adam for the sum, as in the paper, and ``"auto"`` for other objectives.
     lr
-        Learning rate of Adam; it implies that solver. None takes the default of the landscape (1e-3 on networks), or
+        Learning rate of Adam; it implies that solver. None takes the landscape's default (1e-3 on the paper's
+        networks), or
         elsewhere |end − start| / (100 √D).
 
     Raises

@@ -52,7 +52,7 @@ def find_path(
         have raise an error.
     steps
         Number of iterations; ``"auto"`` runs to convergence, in at least 10 iterations (Adam 100) and at most 500 (Adam
-        and bands 10,000). None takes the default of the landscape (100 iterations of Adam on networks), else
+        and bands 10,000). None takes the landscape's default (100 iterations of Adam on the paper's networks), else
         ``"auto"``.
     budget
         Largest number of points, with and without gradients, that the search may evaluate, after the initial path. The
