@@ -34,7 +34,8 @@ class Connection:
         replaced by the minimum below it.
     path
         The path through all minima and saddles, along the descents from the saddles, where the chain is complete. Else
-        the path that was searched, or None. Its ``maximum`` is the largest value at its points.
+        the path that was searched, or None. Its ``maximum`` is the largest value at its points. It is not relaxed:
+        between minima and saddles it may lie above the minimum-energy path.
     calls
         Points evaluated: ``"path"``, ``"search"`` and ``"verification"`` for the first saddle, ``"pieces"`` for the
         rest of the chain, and ``"total"``. An exact Hessian-vector product counts as two.

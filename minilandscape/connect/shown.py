@@ -14,14 +14,17 @@ if TYPE_CHECKING:
 
 
 def plot_connection(found: Connection, axes: Any) -> Any:
-    """Draw the value over the length of the path, minima and saddles labelled, on some axes, new ones if None."""
+    """Draw the value over the length of the path, minima and saddles labelled, on some axes, new ones if None.
+
+    Between minima and saddles the path is that of the search; it may lie above the minimum-energy path.
+    """
     if found.path is None:
         raise ValueError(f"there is no path to draw: {found.reason}")
     axes = new_axes() if axes is None else axes
     path = found.path
     points = path.points(path.t).astype(np.float64)
     lengths = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
-    axes.plot(lengths, path.values, "-", color=PATH, lw=1.8, label="path")
+    axes.plot(lengths, path.values, ".-", color=PATH, lw=1.8, ms=4, label="path of the search, not relaxed")
     values = [*found.minima_values, *(saddle.value for saddle in found.saddles)]
     minima = [_place(path.values, value) for value in found.minima_values]
     saddles = [_place(path.values, saddle.value) for saddle in found.saddles]
@@ -49,6 +52,7 @@ def plot_connection(found: Connection, axes: Any) -> Any:
     round_ticks(axes.xaxis)
     round_ticks(axes.yaxis)
     axes.margins(x=0.08, y=0.15)
+    axes.legend(frameon=False, fontsize="small")
     return axes
 
 
