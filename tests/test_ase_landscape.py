@@ -299,7 +299,23 @@ class Fragile(Calculator):
         self.results = {"energy": scale * x @ x, "forces": -2 * scale * x[None]}
 
 
+class InACell(Calculator):
+    """A calculator of crystals alone."""
+
+    implemented_properties = ("energy", "forces")
+
+    def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = all_changes) -> None:
+        super().calculate(atoms, properties, system_changes)
+        fractions = np.linalg.inv(self.atoms.cell.array)
+        self.results = {"energy": fractions.sum(), "forces": np.zeros((len(self.atoms), 3))}
+
+
 class TestFailures:
+    def test_a_cell_that_is_missing_is_named(self) -> None:
+        with pytest.raises(ml.LandscapeError, match="Singular matrix; the structure has no cell, which"):
+            AseLandscape(Atoms("H"), InACell).values([[1.0, 0, 0]])
+        assert AseLandscape(Atoms("H", cell=[2, 2, 2]), InACell).values([[1.0, 0, 0]]) == [1.5]
+
     @pytest.mark.parametrize("given", ["class", "calculator"])
     @pytest.mark.parametrize("far", [6.0, -6.0])
     def test_what_follows_a_failure_is_right(self, given: str, far: float, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -282,8 +282,10 @@ class AseLandscape(FunctionLandscape):
             energy = energy_of_the_forces(atoms)
         except Exception as error:
             self._calculators.failed()
+            needs_cell = isinstance(error, (np.linalg.LinAlgError, ZeroDivisionError)) and not atoms.cell.any()
+            hint = "; the structure has no cell, which this calculator may need" if needs_cell else ""
             raise LandscapeError(
-                f"the calculator raised {type(error).__name__} at {describe_point(point)}: {error}", point
+                f"the calculator raised {type(error).__name__} at {describe_point(point)}: {error}{hint}", point
             ) from error
         if not (np.isfinite(energy) and np.isfinite(forces).all()):
             self._calculators.failed()
