@@ -148,4 +148,7 @@ def print_comparison(result: Any, budget: int) -> None:
         ]
         table.append([label, *map(str, numbers), "yes" if row["converged"] else "no", str(row["reason"])])
     print_table(table)
-    note(f"barrier: the maximum above the higher endpoint; each method evaluates {budget:,} points at most (--budget)")
+    note(
+        f"barrier: the maximum above the higher endpoint; each search evaluates {budget:,} points at most (--budget), "
+        "the maximum of its path is measured beyond that"
+    )

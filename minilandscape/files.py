@@ -363,6 +363,10 @@ def write_result(
     return write_atomic(path, buffer.getvalue())
 
 
+#: How the content of a ``.npy`` file begins.
+NPY = b"\x93NUMPY"
+
+
 def read_result(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read a result and return ``(arrays, metadata)``.
 
@@ -380,6 +384,8 @@ def read_result(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.n
         raise FileNotFoundError(f"{path} does not exist")
     content = path.read_bytes()
     try:
+        if content.startswith(NPY):
+            raise ValueError("it is an array (.npy)")
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             metadata = json.loads(str(file["json"]))
             found, version = str(metadata["kind"]), int(metadata["format"])

@@ -349,10 +349,45 @@ def test_a_straight_line_through_a_wall(raises: bool) -> None:
     assert found.barrier_forward == pytest.approx(0.0975, abs=1e-6)
 
 
+@pytest.mark.parametrize(("end", "away"), [("start", 0.02), ("start", 0.05), ("end", -0.05), ("end", 0.02)])
+def test_ends_that_are_not_relaxed_are_named(end: str, away: float) -> None:
+    """They are kept, or replaced by the minimum below; no minimum is in the chain twice."""
+
+    def f(x: np.ndarray) -> tuple[float, np.ndarray]:
+        a, b = x
+        side = b - 0.5 * a * a
+        return (a * a - 1) ** 2 + 0.3 * a + 2 * side**2, np.array([4 * a * (a * a - 1) + 0.3 - 4 * a * side, 4 * side])
+
+    a, b = np.array([-1.03558, 0.536213]), np.array([0.960119, 0.460914])
+    relaxed = find_saddle(FunctionLandscape(f, size=2), a, b)
+    assert relaxed.reason == "converged"
+    moved = np.array([away, 0.0])
+    found = find_saddle(FunctionLandscape(f, size=2), *((a + moved, b) if end == "start" else (a, b + moved)))
+    assert found.converged
+    assert len(found.minima) == len(np.unique(np.round(found.minima, 6), axis=0)) == 2
+    kept = np.allclose(found.minima[0 if end == "start" else -1], (a if end == "start" else b) + moved)
+    assert (f"the {end} is not relaxed" if kept else f"the {end} was replaced by the minimum below it") in found.reason
+    if not kept:
+        assert found.barrier_forward == pytest.approx(relaxed.barrier_forward, abs=1e-4)
+
+
+def test_a_tolerance_below_the_noise_is_refused() -> None:
+    land = MullerBrown()
+    a, b = land.minima[:2]
+
+    def rounded(x: np.ndarray) -> tuple[float, np.ndarray]:
+        (value,), (gradient,) = land.values_and_gradients(np.asarray(x, dtype=np.float32).astype(float)[None])
+        return float(np.float32(value)), np.round(gradient, 3)
+
+    found = find_saddle(FunctionLandscape(rounded, size=2), a, b, tolerance=1e-9)
+    assert not found.converged
+    assert "noise" in found.reason
+
+
 def test_ends_that_are_none_are_refused() -> None:
     land = MullerBrown()
     a, b = land.minima[:2]
-    with pytest.raises(ValueError, match="the start is not a minimum: its gradient norm of"):
+    with pytest.raises(ValueError, match="the start is not a minimum: its largest gradient component, "):
         find_saddle(land, a + 0.5, b)
     with pytest.raises(ValueError, match="start and end are equal"):
         find_saddle(land, a, a)

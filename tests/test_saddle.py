@@ -836,7 +836,7 @@ def test_values_whose_squares_are_no_numbers(energy: float) -> None:
     assert saddle.evaluations == land.evaluations
 
 
-@pytest.mark.parametrize("factor", [0.5, 2.0])
+@pytest.mark.parametrize("factor", [0.5, 0.9, 1.1, 2.0])
 def test_a_gradient_of_another_length_is_not_that_of_the_values(factor: float) -> None:
     inner = MullerBrown()
     land = FunctionLandscape(

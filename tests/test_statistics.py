@@ -324,7 +324,7 @@ def test_results_show_themselves() -> None:
         assert len(repr(found)) < 400
         assert "<table>" in found._repr_html_()
     assert "smallest attainable p: 0.05" in direction.summary()
-    assert "degrees, for independent random directions" in sets.summary()
+    assert "for independent directions" in sets.summary()
     assert "<svg" in lengths._repr_html_()
     axes = lengths.plot(labels=("L-BFGS-GSS", "SGD"))
     assert axes.get_ylabel() == "number of weight vectors"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -113,6 +114,7 @@ class Chain:
     rounds: int = 0
     path: Path | None = None
     smallest: float = float("nan")
+    steep: dict[int, float] = field(default_factory=lambda: {0: float("nan"), 1: float("nan")})
     against: bool = False
 
     def run(self, start: np.ndarray, end: np.ndarray, initial: Any) -> Connection:
@@ -336,13 +338,14 @@ class Chain:
                 raise _not_evaluated(surface, name, guess.points[at], value)
             if np.isnan(self.known.values[k]):
                 self.known.values[k] = value
-        for name, _, at in ends if len(self.pairs) == 1 else []:
-            residual = surface.residual(guess.gradients[at])
+        for name, k, at in ends if len(self.pairs) == 1 else []:
+            residual = self.steep[k] = surface.residual(guess.gradients[at])
             if residual > max(RELAXED * largest, self.tolerance or 0.0):
                 apart = float(np.linalg.norm(guess.points[-1] - guess.points[0]))
                 raise ValueError(
-                    f"the {name} is not a minimum: its gradient norm of {residual:.3g} is {residual / largest:.0%} of "
-                    f"the largest on the path to the other endpoint, {apart:.3g} away; relax both endpoints first"
+                    f"the {name} is not a minimum: its largest gradient component, {residual:.3g}, is "
+                    f"{residual / largest:.0%} of the largest on the path to the other endpoint, {apart:.3g} away; "
+                    "relax both endpoints first"
                 )
 
     # The counts ------------------------------------------------------------------------------------------------------
@@ -384,16 +387,32 @@ class Chain:
         else:
             reason = self._reason_when_complete()
         minima = [(self.known.points[k], self.known.values[k]) for k in chain]
+        places = [k for k, _ in itertools.groupby(chain)]  # an endpoint that was replaced stands beside its minimum
         return Connection(
             saddles=tuple(link.saddle for link in found if link.saddle is not None),
-            minima=np.stack([point for point, _ in minima]),
-            minima_values=np.array([value for _, value in minima]),
+            minima=np.stack([self.known.points[k] for k in places]),
+            minima_values=np.array([self.known.values[k] for k in places]),
             path=path_through(self.landscape, minima, [_stretch(link) for link in found]) if complete else self.path,
             calls={**self.calls, "total": sum(self.calls.values())},
             rounds=self.rounds,
             converged=complete,
-            reason=str(reason),
+            reason="; ".join([str(reason), *self._of_ends(chain[0], chain[-1])]),
         )
+
+    def _of_ends(self, first: int, last: int) -> list[str]:
+        """Say which endpoints were no minima, and what the chain has in their places."""
+        said = []
+        for name, end, place in (("start", 0, first), ("end", 1, last)):
+            if place != end:
+                apart = np.linalg.norm(self.landscape.displacement(self.known.points[end], self.known.points[place]))
+                lower = self.known.values[end] - self.known.values[place]
+                said.append(f"the {name} was replaced by the minimum below it, {apart:.3g} away and {lower:.3g} lower")
+            elif self.steep[end] > self.smallest:
+                said.append(
+                    f"the {name} is not relaxed, its largest gradient component is {self.steep[end]:.3g}: the barrier "
+                    "counts from it as it is"
+                )
+        return said
 
     def _reason_when_complete(self) -> str:
         """Return "converged", with the number of pairs between which no saddle was searched."""

@@ -61,7 +61,8 @@ def find_saddle(
     Raises
     ------
     ValueError
-        If the endpoints are not two different, finite vectors, or one of them is not a minimum.
+        If the endpoints are not two different, finite vectors, or the gradient at one of them is above 30 % of the
+        largest on the first path.
     TypeError
         If an endpoint is not a vector of real numbers, or ``progress`` is not a function.
     LandscapeError

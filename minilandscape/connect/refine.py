@@ -87,7 +87,7 @@ def refine_saddle(
     A descent that ends where the Hessian has a negative eigenvalue is resumed from there. A descent that comes within
     15 % of the distance between the endpoints to one of them, where the value is parabolic down to it, ends there if no
     eigenvalue is negative there. A saddle is not verified either where the gradients along a descent do not add up to
-    the decrease of the value.
+    the decrease of the value, within 5 %.
 
     References
     ----------

@@ -30,7 +30,7 @@ class Connection:
     saddles
         The saddles that were found, in the order of the chain: the highest one, and others that could have been.
     minima, minima_values
-        (K, D), (K,): the minima of the chain, from start to end, and f there. An endpoint that was not fully relaxed is
+        (K, D), (K,): the minima of the chain, from start to end, and f there. An endpoint that no descent reaches is
         replaced by the minimum below it.
     path
         The path through all minima and saddles, along the descents from the saddles, where the chain is complete. Else
@@ -45,8 +45,9 @@ class Connection:
     converged
         Whether the chain leads from start to end over verified saddles, and over paths that stay below them.
     reason
-        Why it does not; ``"converged"`` if it does, with a remark where the noise has set the tolerance, or where pairs
-        of the chain were not searched because a coarse path between them stays below the saddle.
+        Why it does not; ``"converged"`` if it does, with a remark where the noise has set the tolerance, where pairs of
+        the chain were not searched because a coarse path between them stays below the saddle, or where an endpoint was
+        not relaxed or was replaced.
 
     Examples
     --------
@@ -108,8 +109,11 @@ class Connection:
 
     def _rows(self) -> list[Row]:
         values = [*self.minima_values, *(saddle.value for saddle in self.saddles)]
+        barrier: Row = ("barrier", number(self.barrier_forward), f"forward; {number(self.barrier_reverse)} reverse")
+        if np.isnan(self.barrier_forward):
+            barrier = ("barrier", "not found", "")
         rows = [
-            ("barrier", number(self.barrier_forward), f"forward; {number(self.barrier_reverse)} reverse"),
+            barrier,
             (
                 "chain",
                 count(len(self.minima), "minimum", "minima"),
@@ -118,7 +122,8 @@ class Connection:
             ("minima", ", ".join(aligned(each, values) for each in self.minima_values), ""),
         ]
         if self.saddle is not None:
-            gradient = f"gradient norm {number(self.saddle.residual, 3)} (threshold {number(self.saddle.tolerance, 3)})"
+            threshold = number(self.saddle.tolerance, 3)
+            gradient = f"gradient {number(self.saddle.residual, 3)} (largest component or force; threshold {threshold})"
             rows.insert(1, ("saddle", aligned(self.saddle.value, values), gradient))
         stages = ", ".join(f"{n:,} {name}" for name, n in self.calls.items() if name != "total" and n)
         reason = self.reason.removeprefix("converged").removeprefix("; ").strip()

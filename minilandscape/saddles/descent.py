@@ -25,7 +25,7 @@ MOST_STEPS, FIRST, TRIALS = 1000, 0.1, 20
 SADDLES = 8
 #: Values and gradients along a descent are consistent within this fraction of the decrease, over steps in which the
 #: relative change of the gradient is below the second number.
-CONSISTENT, SMOOTH = 0.2, 0.5
+CONSISTENT, SMOOTH = 0.05, 0.5
 #: Where they are not, so many steps are integrated again with their midpoints.
 MIDDLES = 5
 #: Factor by which the threshold of the gradient norm is reduced after a point with a negative mode.

@@ -305,6 +305,11 @@ class Refinement:
 
     def _doubt(self, search: SaddleSearch, look: Spectrum) -> str | None:
         """Return the reason why the stationary point is not verified as a saddle; None if it is."""
+        if search.strict and search.tolerance < search.noise:
+            return (
+                f"the tolerance of {search.tolerance:.3g} is below the noise of the gradient, {search.noise:.3g}, "
+                "which hides whether it is reached"
+            )
         if look.unclear and search.within_noise:
             return (
                 f"an eigenvalue is zero within its error of {look.error:.3g}, to which the noise of the gradient, "

@@ -128,7 +128,7 @@ class Saddle:
         threshold = f"largest component or force; threshold {number(self.tolerance, 3)}"
         rows = [
             ("value", aligned(self.value, values), ""),
-            ("gradient norm", number(self.residual, 3), threshold),
+            ("gradient", number(self.residual, 3), threshold),
             ("eigenvalues", ", ".join(number(each, 4) for each in self.eigenvalues[:3]) or "not computed", self._index),
         ]
         if np.isfinite(self.minima_values).any():
