@@ -200,6 +200,8 @@ def check_structures(context: typer.Context) -> bool:
         others = [name for name in given if name not in (*OF_STRUCTURES, *SHARED)]
         refuse_given(context, others, "without effect on structures with --calculator")
         return True
+    if (given["images"] or "").isdigit():
+        raise UsageError("--images is of structures, with --calculator; the number of images of a band is --points")
     refuse_given(context, OF_STRUCTURES, "of structures, without effect where no --calculator is given")
     for file in (given["start"], given["end"]):
         name = _file_and_index(file)[0]

@@ -59,6 +59,15 @@ def round_ticks(axis: Any, most: int = 7) -> None:
     axis.set_major_formatter(formatter)
 
 
+def count_ticks(axis: Any) -> None:
+    """Put ticks of a logarithmic axis at 1, 2 and 5 times powers of ten, as numbers that count something."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def spans_decades(values: Any) -> bool:
     """Whether some values are all positive and so different that a linear scale flattens the smallest."""
     values = np.asarray(values, dtype=np.float64)

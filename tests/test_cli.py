@@ -490,6 +490,11 @@ def test_what_landscape_may_name(
         (("compare", "a.npy", "b.npy", "--landscape", "e:f", "--data", "d.npz"), 2, "--data: "),
         (("connect", "a.npy", "b.npy", "--method", "neb", "--solver", "adam", "--terms", "77"), 2, "--terms, --solver"),
         (
+            ("connect", "a.npy", "b.npy", "--method", "neb", "--images", "5"),
+            2,
+            "the number of images of a band is --po",
+        ),
+        (
             ("connect", "a.npy", "b.npy", "--method", "linear", "--from", "p.npz"),
             2,
             "--from: without effect on the method linear",

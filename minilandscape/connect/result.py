@@ -93,7 +93,8 @@ class Connection:
 
     def __repr__(self) -> str:
         """One line: D, the number of minima, the barrier in both directions, and whether the chain is verified."""
-        state = "verified" if self.converged else f"not verified: {self.reason.removeprefix('not verified: ')}"
+        why = self.reason.removeprefix("not verified").removeprefix(": ")
+        state = "verified" if self.converged else "not verified" + (f": {why}" if why else "")
         barrier = f"barrier={number(self.barrier_forward)} forward, {number(self.barrier_reverse)} reverse"
         return (
             f"Connection(D={self.minima.shape[1]}, {count(len(self.minima), 'minimum', 'minima')}, {barrier}, {state})"

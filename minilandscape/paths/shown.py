@@ -14,6 +14,7 @@ from ..drawing import (
     SADDLE,
     STRAIGHT,
     STYLES,
+    count_ticks,
     foot_of,
     label,
     label_lines,
@@ -166,6 +167,7 @@ def plot_comparison(found: PathComparison, axes: Any) -> Any:
     text = f"straight line: {number(max(straight, 0), 4)}"
     axes.axhline(shown, color=STRAIGHT, lw=1, ls=":", label=text)
     axes.set(xlabel="function evaluations", xscale="log", ylabel=label(f"{quantity} above the higher endpoint", unit))
+    count_ticks(axes.xaxis)
     axes.set_title("lines: height at the sample points; markers and numbers: barrier", fontsize="small")
     if foot > 0:
         logarithmic_from(axes, foot, heights)
