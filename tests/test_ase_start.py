@@ -172,7 +172,7 @@ def test_the_profile_is_that_of_ases_tools(found: Barrier) -> None:
     assert repeated(s) == pytest.approx(curve(s), abs=1e-12)
     axes = found.plot()
     line, dots = axes.lines[:2]
-    assert line.get_label() == "cubic, from energies and forces"
+    assert line.get_label() == "path of the search, not relaxed"
     assert len(line.get_xdata()) > 400
     assert np.isin(dots.get_xdata(), line.get_xdata()).all()
     assert max(line.get_ydata()) == pytest.approx(found.barrier_forward, abs=1e-3)
