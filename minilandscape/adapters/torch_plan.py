@@ -99,9 +99,9 @@ def _quickest(
 ) -> tuple[Forward, Samples, bool]:
     """The quickest of the ways that give the same loss and gradient as the module itself."""
     plain = _tried(coordinates, forward, samples, x, False)
-    by_pixel = (
-        alone and x.device.type == "cpu" and any(isinstance(p, torch.nn.Conv2d) for p in forward.module.modules())
-    )
+    # Grouped convolutions in this order have destroyed memory on CPUs without AVX-512 (PyTorch 2.13, oneDNN).
+    groups = {layer.groups for layer in forward.module.modules() if isinstance(layer, torch.nn.Conv2d)}
+    by_pixel = alone and x.device.type == "cpu" and groups == {1}
     quick = forward.with_quick()
     for other in (quick, forward):
         for ordered in (True, False) if by_pixel else (False,):
