@@ -548,8 +548,12 @@ def test_a_rearrangement_of_one_structure_keeps_its_order() -> None:
         hops.barrier_forward, abs=2e-4
     )
     # Files in different orders: the same hop.
-    shuffled = barrier(start, end[np.random.default_rng(0).permutation(31)], EMT, fmax=0.02)
+    seen: list[str] = []
+    other = end[np.random.default_rng(0).permutation(31)]
+    shuffled = barrier(start, other, EMT, fmax=0.02, progress=seen.append, notify=seen.append)
     assert "in different orders" in shuffled.remarks[0]
+    # Said before the saddle is searched.
+    assert seen.index(shuffled.remarks[0]) < next(k for k, text in enumerate(seen) if text.startswith("first path"))
     assert shuffled.converged
     assert shuffled.barrier_forward == pytest.approx(hops.barrier_forward, abs=2e-4)
     few = barrier(start, end[[4, *range(1, 4), 0, *range(5, 31)]], EMT, fmax=0.02)  # two atoms have changed places
