@@ -105,7 +105,7 @@ class Where:
                 _of_one_size([*vectors, *more])
             return *self.of_vectors([*vectors, *more]), vectors
         land = _own_landscape(self.landscape)
-        own = [file for file in files if hasattr(land, "read") and not file_and_row(file)[0].endswith(".npy")]
+        own = [file for file in files if hasattr(land, "read") and _holds_buffers(file)]
         for file in own:
             if not Path(file).exists():
                 raise file_is_missing(file)

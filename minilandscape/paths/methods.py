@@ -162,12 +162,10 @@ class Fourier(_Curve):
     ----------
     n_terms
         Number of sine terms N_F; 0 is the straight line. None takes the landscape's default: 10 on the paper's
-        networks, and
-        elsewhere 10 with the objective sum, 5 with others.
+        networks, and elsewhere 10 with the objective sum, 5 with others.
     n_points
         Number of sample points M, both endpoints included. None takes the landscape's default: 50 on the paper's
-        networks, and
-        elsewhere 50 with the objective sum, 16 with others.
+        networks, and elsewhere 50 with the objective sum, 16 with others.
     objective
         ``"sum"``, Eq. (4); or ``"maxflux"`` or ``"smoothmax"``, which emphasise the maximum of the path: their inverse
         temperature β is raised in stages until the maximum no longer decreases. None takes the default of the
@@ -182,8 +180,7 @@ class Fourier(_Curve):
         fewest evaluations. None takes Adam for the sum, as in the paper, and ``"auto"`` for other objectives.
     lr
         Learning rate of Adam; it implies that solver. None takes the landscape's default (1e-3 on the paper's
-        networks), or
-        elsewhere |end − start| / (100 √D).
+        networks), or elsewhere |end − start| / (100 √D).
 
     Raises
     ------
