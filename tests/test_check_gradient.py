@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -282,3 +283,13 @@ def test_options_that_say_nothing_are_refused(options: dict[str, Any], message: 
     for points in ("abc", None, np.ones(2) + 1j):
         with pytest.raises(TypeError, match=r"points is .* expected a vector of real numbers"):
             ml.check_gradient(lambda x: (x @ x, 2 * x), points)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2])
+@pytest.mark.parametrize("D", [1, 5, 40])
+def test_a_passed_check_prints_no_error_above_what_it_allows(noise: float, D: int) -> None:
+    rng = np.random.default_rng(D)
+    check = ml.check_gradient(lambda x: (float(x @ x) + noise * rng.standard_normal(), 2 * x), np.linspace(1, 2, D))
+    assert check.passed
+    printed = [float(number) for number in re.findall(r"(?:error|tolerance|known to) ([0-9.e+-]+[0-9])", str(check))]
+    assert printed[0] <= sum(printed[1:])

@@ -110,6 +110,38 @@ def test_single_precision_is_not_called_converged(small_mnist: Any) -> None:
     assert np.isnan(found.trace)
 
 
+@pytest.mark.parametrize("D", [3, 10, 80])
+def test_products_of_no_symmetric_matrix_are_named(D: int) -> None:
+    """A wrong gradient has no Hessian: nothing is missing from the spectrum, and no finite-difference step helps."""
+    A = np.diag(np.arange(1.0, D + 1))
+    A[0, 1] = 0.2
+
+    def wrong(x: np.ndarray) -> tuple[float, np.ndarray]:
+        return 0.5 * float(x @ A @ x), A @ x
+
+    found = ml.curvature(wrong, np.ones(D), 2)
+    assert not found.converged
+    assert "no symmetric matrix" in found.reason
+    assert "check the gradient" in found.reason
+
+
+@pytest.mark.parametrize("D", [2, 10, 40])
+@pytest.mark.parametrize("centre", [1.0, 30.0, 1000.0])
+def test_a_whole_spectrum_in_single_precision_names_the_noise(D: int, centre: float) -> None:
+    """The whole spectrum misses no eigenvalue: where residuals are too large, the noise of float32 is the reason."""
+
+    def single(x: np.ndarray) -> tuple[float, np.ndarray]:
+        y = np.asarray(x).astype(np.float32) - np.float32(centre)
+        return float(((y**2 - 1) ** 2).sum()), (4 * y * (y**2 - 1)).astype(np.float64)
+
+    x = centre + np.linspace(-0.8, 0.9, D)
+    found = ml.curvature(single, x, 1)
+    assert found.converged or "noise of the gradients" in found.reason, found.reason
+    exact = 12 * (x.astype(np.float32) - centre) ** 2 - 4
+    error = max(abs(found.lowest[0] - exact.min()), abs(found.highest[0] - exact.max()))
+    assert error <= max(*found.lowest_residuals, *found.highest_residuals) + 1e-3 * np.abs(exact).max()
+
+
 def test_what_it_refuses() -> None:
     land = MullerBrown()
     for n in (0, 2.5):

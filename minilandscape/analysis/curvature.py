@@ -11,19 +11,15 @@ import numpy as np
 
 from ..display import as_html, number, svg_of, text_lines
 from ..files import read_result, write_result
-from ..hessian import FEW_COORDINATES, Differences, Exact
+from ..hessian import Differences, Exact
 from ..landscape import Evaluations, LandscapeError, as_landscape, describe_point, vector
-from ..noise import Noise, measure_noise, product_step
+from ..noise import measure_noise, product_step
 from .blocks import Restricted, coordinates_of
-from .difference_steps import MAY_BE_MISSING, accurate_step, not_found, why_not_converged
-from .lanczos import FINER, End, Products, lanczos_ends, residual_limit, verified
+from .difference_steps import MAY_BE_MISSING, accurate_step, not_found, not_symmetric
+from .lanczos import Products
 from .shown_spectra import curvature_rows, plot_curvature
-from .trace import estimate_trace
+from .spectrum_ends import PROBES, Ends, Options, both_ends, is_whole, refined_ends, trace_of
 
-#: Random vectors for the trace.
-PROBES = 20
-#: Spectra computed at most, each with a smaller finite-difference step.
-ATTEMPTS = 3
 #: A function is smooth where finite differences, with a step of this power of the precision, differ from exact products
 #: by no more than this part.
 SMOOTH_STEP, SMOOTH = 1 / 3, 1e-2
@@ -296,7 +292,7 @@ def curvature(
     if block is not None:
         coordinates = coordinates_of(land, block)
         land, x = Restricted(land, x, coordinates), x[coordinates]
-    options = _Options(n, probes, tolerance, seed, callback)
+    options = Options(n, probes, tolerance, seed, callback)
     if step is None and getattr(land, "hessian_products", None) is not None:
         measured = _by_exact_products(Exact(land), x, options)
     else:
@@ -307,84 +303,9 @@ def curvature(
 def whole_spectrum(landscape: Any, point: np.ndarray, n: int, whole_vector: bool = True) -> bool:
     """Check whether :func:`curvature` computes the whole spectrum of a point (D,) or block; nothing is random then."""
     if not whole_vector:  # zero modes belong to the whole vector
-        return _is_whole(point.size, n)
+        return is_whole(point.size, n)
     land = as_landscape(landscape, point.size)
-    return _is_whole(point.size - len(Differences(land, 1.0).zero_modes(point.astype(np.float64))), n)
-
-
-def _is_whole(free: int, n: int) -> bool:
-    return free <= max(FEW_COORDINATES, 4 * n)
-
-
-@dataclass(frozen=True)
-class _Options:
-    """Options of :func:`curvature`."""
-
-    n: int
-    probes: int | None
-    tolerance: float
-    seed: int | None
-    callback: Callable[[int], Any] | None
-
-    def whole(self, free: int) -> bool:
-        """Check whether the whole spectrum is computed; ValueError if options of random vectors are given then."""
-        whole = _is_whole(free, self.n)
-        if whole and not (self.probes is None and self.seed is None):
-            raise ValueError(
-                f"probes is {self.probes} and seed {self.seed}, but of {free} coordinates all of the spectrum is "
-                "computed, and nothing is random; remove them"
-            )
-        return whole
-
-    def generator(self) -> np.random.Generator:
-        return np.random.default_rng(0 if self.seed is None else self.seed)
-
-
-@dataclass(frozen=True)
-class _Ends:
-    """Both ends of the spectrum, the lowest first.
-
-    Attributes
-    ----------
-    trace
-        Σ λ where the whole spectrum was computed, else NaN.
-    none_missing
-        Whether restarted Lanczos iterations found nothing beyond the ends.
-    missing
-        How many eigenvalues were not found.
-    """
-
-    found: tuple[End, End]
-    trace: float
-    none_missing: bool
-    missing: int
-
-    @property
-    def largest(self) -> float:
-        return max(float(np.abs(end.values).max(initial=0)) for end in self.found)
-
-    @property
-    def changed(self) -> float:
-        return max(end.changed for end in self.found)
-
-    def small_residuals(self, tolerance: float) -> bool:
-        limits = [residual_limit(end.values, self.largest, tolerance) for end in self.found]
-        return all((end.residuals <= limit).all() for end, limit in zip(self.found, limits, strict=True))
-
-
-def _both_ends(products: Products, options: _Options, whole: bool, rng: np.random.Generator) -> _Ends:
-    free = products.x.size - len(products.zero)
-    if whole:
-        everything, modes = products.differences.whole_spectrum(products.x, products.zero)
-        k = min(options.n, len(everything))
-        ends = [(everything[:k], modes[:k]), (everything[::-1][:k], modes[::-1][:k])]
-        trace, none_missing = float(everything.sum()), True
-    else:
-        ends, none_missing = lanczos_ends(products, options.n, rng, options.tolerance)
-        trace = float("nan")
-    lowest, highest = (verified(products, *end) for end in ends)
-    missing = sum(min(options.n, free) - len(end.values) for end in (lowest, highest))
-    return _Ends((lowest, highest), trace, none_missing, missing)
+    return is_whole(point.size - len(Differences(land, 1.0).zero_modes(point.astype(np.float64))), n)
 
 
 def _value_and_gradient(differences: Differences, x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -394,31 +315,23 @@ def _value_and_gradient(differences: Differences, x: np.ndarray) -> tuple[float,
     return float(values[0]), gradients[0]
 
 
-def _trace(
-    products: Products, ends: _Ends, whole: bool, rng: np.random.Generator, probes: int | None
-) -> tuple[float, float]:
-    """The trace and its standard error."""
-    if whole:
-        return ends.trace, 0.0
-    vectors = np.concatenate([end.vectors for end in ends.found])
-    images = np.concatenate([end.images for end in ends.found])
-    return estimate_trace(products, vectors, images, rng, PROBES if probes is None else probes)
-
-
-def _by_exact_products(exact: Exact, x: np.ndarray, options: _Options) -> Curvature:
+def _by_exact_products(exact: Exact, x: np.ndarray, options: Options) -> Curvature:
     value, gradient = _value_and_gradient(exact, x)
     zero = exact.zero_modes(x)
     whole, rng = options.whole(x.size - len(zero)), options.generator()
     products = Products(exact, x, zero, options.callback)
-    ends = _both_ends(products, options, whole, rng)
+    ends = both_ends(products, options, whole, rng)
     reason = ""
     if ends.missing:
         reason = not_found(ends.missing)
     elif not ends.small_residuals(options.tolerance):
-        reason = "the precision of the landscape leaves larger residuals: compute it in double precision"
+        _, residual, allowed = ends.least_accurate(options.tolerance)
+        reason = f"the precision of the landscape leaves a residual of {residual:.2g}: compute it in double precision"
+        if np.finfo(exact.landscape.dtype).bits == 64:
+            reason = f"{not_symmetric(residual, allowed)}; check hessian_products"
     elif not ends.none_missing:
         reason = MAY_BE_MISSING
-    trace = _trace(products, ends, whole, rng, options.probes)
+    trace = trace_of(products, ends, whole, rng, options.probes)
     return _result(products, value, gradient, ends, trace, reason, _relative_difference(exact, x, zero))
 
 
@@ -436,7 +349,7 @@ def _relative_difference(exact: Exact, x: np.ndarray, zero: np.ndarray) -> float
     return max(distance - noise, 0.0) / (float(np.linalg.norm(product)) or 1.0)
 
 
-def _by_differences(land: Any, x: np.ndarray, step: float | None, options: _Options) -> Curvature:
+def _by_differences(land: Any, x: np.ndarray, step: float | None, options: Options) -> Curvature:
     """The curvature by finite differences, whose step is reduced where the gradient has kinks."""
     _check_step(land, x, step)
     differences = Differences(land, 1.0 if step is None else step)
@@ -448,8 +361,8 @@ def _by_differences(land: Any, x: np.ndarray, step: float | None, options: _Opti
     if step is None:
         v = np.random.default_rng(1).standard_normal((2, x.size))
         differences.step = accurate_step(products, product_step(noise)[0], v, noise, options.tolerance)
-    ends, reason = _refined_ends(products, options, whole, rng, noise, fixed_step=step is not None)
-    trace = _trace(products, ends, whole, rng, options.probes)
+    ends, reason = refined_ends(products, options, whole, rng, noise, fixed_step=step is not None)
+    trace = trace_of(products, ends, whole, rng, options.probes)
     measured = _result(products, value, gradient, ends, trace, reason)
     return replace(measured, evaluations=measured.evaluations + noise.evaluations)
 
@@ -464,33 +377,11 @@ def _check_step(land: Any, x: np.ndarray, step: float | None) -> None:
         )
 
 
-def _refined_ends(
-    products: Products, options: _Options, whole: bool, rng: np.random.Generator, noise: Noise, fixed_step: bool
-) -> tuple[_Ends, str]:
-    """Both ends at a step at which their products are accurate, and why they are not converged (empty if they are)."""
-    differences = products.differences
-    for attempt in range(ATTEMPTS):
-        ends = _both_ends(products, options, whole, rng)
-        if ends.none_missing and ends.small_residuals(options.tolerance) and not ends.missing:
-            return ends, ""
-        allowed, changed = options.tolerance * ends.largest, ends.changed
-        reason = why_not_converged(noise, differences.step, changed, allowed, ends.missing)
-        vectors = np.concatenate([end.vectors for end in ends.found])
-        if fixed_step or not changed > 0.1 * allowed or not len(vectors):
-            break
-        # The extreme eigenvectors reach kinks sooner than random vectors.
-        shorter = accurate_step(products, differences.step / FINER, vectors, noise, options.tolerance)
-        if attempt + 1 == ATTEMPTS or not products.change(vectors, shorter) < 0.5 * changed:
-            break
-        differences.step = shorter
-    return ends, reason
-
-
 def _result(
     products: Products,
     value: float,
     gradient: np.ndarray,
-    ends: _Ends,
+    ends: Ends,
     trace: tuple[float, float],
     reason: str,
     difference: float = float("nan"),

@@ -36,22 +36,24 @@ def accurate_step(products: Products, step: float, v: np.ndarray, noise: Noise, 
     return best
 
 
-def why_not_converged(noise: Noise, step: float, changed: float, allowed: float, missing: int) -> str:
+def why_not_converged(noise: Noise, step: float, changed: float, residual: float, allowed: float, missing: int) -> str:
     """Explain why eigenvalues from finite differences are not converged, and what helps.
 
     Parameters
     ----------
-    changed, allowed
-        The largest difference between products at the step and at a quarter of it, and the largest allowed residual.
+    changed, residual, allowed
+        Of the eigenvalue farthest from converged: the difference between products at the step and at a quarter of it,
+        the residual, and the largest allowed one.
     missing
         How many eigenvalues the Lanczos iterations did not find.
     """
     spread = np.sqrt(noise.size) * noise.gradient * FINER / step
     better = "compute them in double precision, or converge them more tightly"
-    if changed > 0.1 * allowed and changed <= NOISE * spread:
+    inaccurate = changed > 0.1 * allowed or residual > allowed
+    if inaccurate and max(changed, residual) <= NOISE * spread:
         return (
-            f"the noise of the gradients, {noise.gradient:.2g} a component, leaves errors of {changed:.2g} in "
-            f"Hessian-vector products: {better}"
+            f"the noise of the gradients, {noise.gradient:.2g} a component, leaves errors of "
+            f"{max(changed, residual):.2g} in Hessian-vector products: {better}"
         )
     if changed > 0.1 * allowed:
         cause = (
@@ -63,11 +65,21 @@ def why_not_converged(noise: Noise, step: float, changed: float, allowed: float,
         return f"{cause}; give a smaller step"
     if missing:
         return not_found(missing)
+    if residual > allowed:
+        return f"{not_symmetric(residual, allowed)}; check the gradient"
     return MAY_BE_MISSING
 
 
 #: The reason where the residuals are small but an eigenvalue may have been overlooked.
 MAY_BE_MISSING = "an eigenvalue beyond those found, or a repeated one, may be missing; ask for more or fewer of them"
+
+
+def not_symmetric(residual: float, allowed: float) -> str:
+    """Explain that accurate products leave a large residual."""
+    return (
+        f"a residual of {residual:.2g} where {allowed:.2g} is allowed, though Hessian-vector products are accurate: no "
+        "symmetric matrix gives them"
+    )
 
 
 def not_found(missing: int) -> str:

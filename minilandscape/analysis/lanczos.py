@@ -61,7 +61,7 @@ class End:
     residuals
         (k,): |H v − λ v|.
     changed
-        The largest difference between products with the vectors at the step and at a quarter of it.
+        (k,): the difference between products with each vector at the step and at a quarter of it.
     images
         (k, D): H v.
     """
@@ -69,7 +69,7 @@ class End:
     values: np.ndarray
     residuals: np.ndarray
     vectors: np.ndarray
-    changed: float
+    changed: np.ndarray
     images: np.ndarray
 
 
@@ -81,12 +81,12 @@ def residual_limit(eigenvalues: Any, largest: float, tolerance: float) -> Any:
 def verified(products: Products, eigenvalues: np.ndarray, vectors: np.ndarray) -> End:
     """Compute residuals by exact products, or by finite differences at the step and at a quarter of it."""
     if not len(vectors):
-        return End(eigenvalues, np.zeros(0), vectors, 0.0, vectors)
+        return End(eigenvalues, np.zeros(0), vectors, np.zeros(0), vectors)
     step = products.differences.step
     at_step = products.at(vectors, step)
     finer = at_step if isinstance(products.differences, Exact) else products.at(vectors, step / FINER)
     residuals = [np.linalg.norm(Hv - eigenvalues[:, None] * vectors, axis=1) for Hv in (at_step, finer)]
-    changed = float(np.linalg.norm(finer - at_step, axis=1).max())
+    changed = np.linalg.norm(finer - at_step, axis=1)
     return End(eigenvalues, np.maximum(*residuals), vectors, changed, at_step)
 
 

@@ -81,10 +81,15 @@ class GradientCheck:
         if self.passed:
             known = (self.uncertainty <= RESOLVED) | np.isinf(self.uncertainty)
             unresolved = int((~known).sum())
+            largest = float(self.relative_error[known].max())
+            limited = known & (self.relative_error == largest) & np.isfinite(self.uncertainty)
+            beside = ""
+            if largest > self.tolerance and limited.any():
+                beside = f"; finite differences are known to {UNCERTAIN * float(self.uncertainty[limited].max()):.2g}"
             return (
                 f"gradient check passed: {points} point{'s' if points > 1 else ''}, {directions} "
                 f"direction{'s' if directions > 1 else ''} each, largest relative error "
-                f"{self.relative_error[known].max():.2g} (tolerance {self.tolerance:.2g})"
+                f"{largest:.2g} (tolerance {self.tolerance:.2g}{beside})"
                 + (f"; {unresolved} of {known.size} slopes not resolved: noise or kinks" if unresolved else "")
             )
         if not self.agrees.all():

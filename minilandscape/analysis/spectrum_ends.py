@@ -1,0 +1,140 @@
+"""Both ends of the spectrum of a Hessian and its trace, from products at an accurate step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..hessian import FEW_COORDINATES
+from ..noise import Noise
+from .difference_steps import accurate_step, why_not_converged
+from .lanczos import FINER, End, Products, lanczos_ends, residual_limit, verified
+from .trace import estimate_trace
+
+#: Random vectors for the trace.
+PROBES = 20
+#: Spectra computed at most, each with a smaller finite-difference step.
+ATTEMPTS = 3
+
+
+def is_whole(free: int, n: int) -> bool:
+    """Check whether the whole spectrum is computed for n eigenvalues at each end, of so many coordinates."""
+    return free <= max(FEW_COORDINATES, 4 * n)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of :func:`~minilandscape.curvature`."""
+
+    n: int
+    probes: int | None
+    tolerance: float
+    seed: int | None
+    callback: Callable[[int], Any] | None
+
+    def whole(self, free: int) -> bool:
+        """Check whether the whole spectrum is computed; ValueError if options of random vectors are given then."""
+        whole = is_whole(free, self.n)
+        if whole and not (self.probes is None and self.seed is None):
+            raise ValueError(
+                f"probes is {self.probes} and seed {self.seed}, but of {free} coordinates all of the spectrum is "
+                "computed, and nothing is random; remove them"
+            )
+        return whole
+
+    def generator(self) -> np.random.Generator:
+        return np.random.default_rng(0 if self.seed is None else self.seed)
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Both ends of the spectrum, the lowest first.
+
+    Attributes
+    ----------
+    trace
+        Σ λ where the whole spectrum was computed, else NaN.
+    none_missing
+        Whether restarted Lanczos iterations found nothing beyond the ends.
+    missing
+        How many eigenvalues were not found.
+    """
+
+    found: tuple[End, End]
+    trace: float
+    none_missing: bool
+    missing: int
+
+    @property
+    def largest(self) -> float:
+        return max(float(np.abs(end.values).max(initial=0)) for end in self.found)
+
+    @property
+    def changed(self) -> float:
+        return max(float(end.changed.max(initial=0)) for end in self.found)
+
+    def small_residuals(self, tolerance: float) -> bool:
+        limits = [residual_limit(end.values, self.largest, tolerance) for end in self.found]
+        return all((end.residuals <= limit).all() for end, limit in zip(self.found, limits, strict=True))
+
+    def least_accurate(self, tolerance: float) -> tuple[float, float, float]:
+        """Of the eigenvalue farthest from converged: the change of its products, its residual, and the allowed one."""
+        changed, residuals = (
+            np.concatenate([getattr(e, name) for e in self.found]) for name in ("changed", "residuals")
+        )
+        limits = np.concatenate([residual_limit(end.values, self.largest, tolerance) for end in self.found])
+        if not len(limits):
+            return 0.0, 0.0, 0.0
+        k = int(np.argmax(residuals / np.maximum(limits, np.finfo(float).tiny)))
+        return float(changed[k]), float(residuals[k]), float(limits[k])
+
+
+def both_ends(products: Products, options: Options, whole: bool, rng: np.random.Generator) -> Ends:
+    free = products.x.size - len(products.zero)
+    if whole:
+        everything, modes = products.differences.whole_spectrum(products.x, products.zero)
+        k = min(options.n, len(everything))
+        ends = [(everything[:k], modes[:k]), (everything[::-1][:k], modes[::-1][:k])]
+        trace, none_missing = float(everything.sum()), True
+    else:
+        ends, none_missing = lanczos_ends(products, options.n, rng, options.tolerance)
+        trace = float("nan")
+    lowest, highest = (verified(products, *end) for end in ends)
+    missing = sum(min(options.n, free) - len(end.values) for end in (lowest, highest))
+    return Ends((lowest, highest), trace, none_missing, missing)
+
+
+def refined_ends(
+    products: Products, options: Options, whole: bool, rng: np.random.Generator, noise: Noise, fixed_step: bool
+) -> tuple[Ends, str]:
+    """Both ends at a step at which their products are accurate, and why they are not converged (empty if they are)."""
+    differences = products.differences
+    for attempt in range(ATTEMPTS):
+        ends = both_ends(products, options, whole, rng)
+        if ends.none_missing and ends.small_residuals(options.tolerance) and not ends.missing:
+            return ends, ""
+        changed, residual, allowed = ends.least_accurate(options.tolerance)
+        reason = why_not_converged(noise, differences.step, changed, residual, allowed, ends.missing)
+        vectors = np.concatenate([end.vectors for end in ends.found])
+        if fixed_step or not changed > 0.1 * allowed or not len(vectors):
+            break
+        # The extreme eigenvectors reach kinks sooner than random vectors.
+        shorter = accurate_step(products, differences.step / FINER, vectors, noise, options.tolerance)
+        if attempt + 1 == ATTEMPTS or not products.change(vectors, shorter) < 0.5 * ends.changed:
+            break
+        differences.step = shorter
+    return ends, reason
+
+
+def trace_of(
+    products: Products, ends: Ends, whole: bool, rng: np.random.Generator, probes: int | None
+) -> tuple[float, float]:
+    """The trace and its standard error."""
+    if whole:
+        return ends.trace, 0.0
+    vectors = np.concatenate([end.vectors for end in ends.found])
+    images = np.concatenate([end.images for end in ends.found])
+    return estimate_trace(products, vectors, images, rng, PROBES if probes is None else probes)
