@@ -489,3 +489,23 @@ def test_few_images_still_make_two_chunks(small_mnist: Any, monkeypatch: pytest.
         land = network_landscape("fcp", small_mnist.train[:n], "paper")
         assert len(land.chunks) == parts
         assert sum(len(chunk.labels) for chunk in land.chunks) == n
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("spread", [1.0, 30.0, 90.0, 200.0])
+def test_the_slopes_of_logits_hold_no_subnormal_number(dtype: str, spread: float) -> None:
+    """A CPU computes with subnormal numbers tens of times more slowly; what is left out is beyond all digits."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 10, 300)
+    Y = (spread * rng.standard_normal((4, 10, 300))).astype(dtype)
+    Y[1:, labels, np.arange(300)] += np.array([0.5, 2, 5])[:, None] * spread  # fitted better and better
+    exact = np.exp(Y.astype(np.float64) - Y.astype(np.float64).max(axis=1, keepdims=True))
+    exact /= exact.sum(axis=1, keepdims=True)
+    off = exact.copy()
+    off[:, labels, np.arange(300)] = 0
+    exact[:, labels, np.arange(300)] = -off.sum(axis=1)
+    _, _, slopes = cross_entropy(backend.Workspace(np, np.dtype(dtype)), Y, labels, gradient=True)
+    sizes, info = np.abs(slopes), np.finfo(dtype)
+    assert not ((sizes > 0) & (sizes < info.tiny)).any()
+    largest = np.abs(exact).max(axis=(1, 2))[:, None, None]
+    assert (np.abs(slopes - exact) <= 100 * spread * info.eps * np.abs(exact) + info.eps**2 * largest).all()

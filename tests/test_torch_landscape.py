@@ -596,3 +596,64 @@ def test_a_path_between_modules_is_in_their_precision_short_in_print_and_ends_by
     assert path.points(0.5).dtype == np.float32
     assert len(str(path)) < 400
     assert "\n" not in repr(path)
+
+
+class Watched(nn.Module):
+    """An MLP that keeps the sizes of the gradients by its outputs, as they come out of its last layer."""
+
+    def __init__(self, seen: list[Any]) -> None:
+        super().__init__()
+        self.hidden, self.out, self.seen = nn.Linear(4, 8), nn.Linear(8, 5), seen
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        other = Watched(self.seen)
+        other.load_state_dict(self.state_dict())
+        return other
+
+    def forward(self, x: Any) -> Any:
+        h = nn.functional.softplus(self.hidden(x))
+        if h.requires_grad:
+            h.register_hook(lambda slopes: self.seen.append(slopes))
+        return self.out(h)
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0, 300.0])
+def test_gradients_of_almost_fitted_samples_hold_no_subnormal_numbers(scale: float) -> None:
+    """A CPU computes with them tens of times more slowly; the gradient is the module's own to the last digit."""
+    seen: list[Any] = []
+    module = Watched(seen)
+    with torch.no_grad():
+        module.out.weight *= scale
+    x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+    y = module(x).argmax(1)
+    y[0] = (y[0] + 1) % 5  # one sample is not fitted
+    land = TorchLandscape(module, nn.CrossEntropyLoss(), x, y, points=1)
+    seen.clear()
+    value, gradient = land.values_and_gradients(land.vector(module)[None])
+    assert seen
+    tiny = torch.finfo(torch.float32).tiny
+    for slopes in seen:
+        assert not ((slopes != 0) & (slopes.abs() < tiny)).any()
+    loss = nn.CrossEntropyLoss()(module(x), y)
+    own = torch.cat([g.ravel() for g in torch.autograd.grad(loss, list(module.parameters()))]).numpy()
+    assert value[0] == pytest.approx(float(loss.detach()), rel=1e-5, abs=1e-12)
+    np.testing.assert_allclose(gradient[0], own, rtol=1e-4, atol=1e-6 * np.abs(own).max())
+
+
+def test_what_fits_exactly_keeps_its_second_derivatives() -> None:
+    """Where all residuals are 0, or close to underflow, gradients vanish and Hessians do not."""
+    module = nn.Linear(3, 2)
+    x = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
+    for residual in (0.0, 1e-33):
+        with torch.no_grad():
+            module.weight.zero_()
+            module.bias.zero_()
+        land = TorchLandscape(module, nn.MSELoss(), x, torch.full((20, 2), residual))
+        point = np.zeros(land.size, dtype=np.float32)
+        columns = torch.cat([x, torch.ones(20, 1)], 1).double()
+        product = land.hessian_products(point, np.eye(land.size, dtype=np.float32))
+        assert np.linalg.matrix_rank(product, tol=1e-4) == land.size
+        assert np.trace(product) == pytest.approx(float(2 * (columns**2).sum() / 20), rel=1e-4)
+        _, slopes = land.values_and_gradients(point[None])
+        assert np.isfinite(slopes).all()
+        assert (np.abs(slopes).max() > 0) == (residual > 0)  # no sample counts beside another: none is dropped
