@@ -53,6 +53,13 @@ def check_saddle(context: typer.Context) -> bool:
     return True
 
 
+def check_found(saddle: Any, not_drawn: Path | None) -> None:
+    """Ends the command as failed, after all it prints and writes, where there is no saddle."""
+    if saddle is None:
+        drawn = "" if not_drawn is None else f"; without a path, {not_drawn} was not drawn"
+        raise ValueError(f"no saddle was found{drawn}")
+
+
 @dataclass(frozen=True)
 class SaddleSearch:
     """What connect was given for the saddle between two minima."""
@@ -82,9 +89,10 @@ class SaddleSearch:
             save_figure(found.plot().figure, drawn)
         if as_json:
             print_json({**saddle_document(found), "data": metadata})
-            return
-        print(found.summary())
-        print_lines(wrote(out, drawn))
+        else:
+            print(found.summary())
+            print_lines(wrote(out, drawn))
+        check_found(found.saddle, None if drawn is not None else plot)
 
     def _found(self, land: Any, ends: Any, initial: Any, out: Path | None) -> Any:
         """The chain of minima and saddles; of an interrupted search, what it has is written."""

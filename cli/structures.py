@@ -17,6 +17,7 @@ from .hints import CHECKPOINTS, file_is_missing
 from .lines import print_lines
 from .options import STRUCTURES, UsageError, file_and_row, refuse_given
 from .output import check_outputs, check_pictures, note, print_json, progress_bar, save_figure, wrote
+from .saddles import check_found
 
 #: Names of files that hold vectors or checkpoints, as opposed to structures.
 VECTORS = (".npy", ".npz", *CHECKPOINTS, "")
@@ -112,21 +113,23 @@ class Structures:
         self._check(out, plot)
         found = self._found(out)
         written = [] if out is None else found.write(out)
-        if plot is not None and found.images:
-            save_figure(found.plot().figure, plot)
-            written.append(str(plot))
+        drawn = plot if found.images else None
+        if drawn is not None:
+            save_figure(found.plot().figure, drawn)
+            written.append(str(drawn))
         if as_json:
             data: dict[str, Any] = {"start": self.start, "end": self.end, "calculator": self.calculator}
             data |= {"calculator_options": self.options}
             rates = None if self.temperature is None else _rates(found, self.temperature)
             print_json({**found.document(), "rates": rates, "data": data, "wrote": written})
-            return
-        rows = barrier_rows(found)
-        if self.temperature is not None:
-            rows.append(("rate", _rates_text(found, self.temperature), ""))
-        if written and found.images and found.irc is None:
-            rows.append(("path", "not relaxed between saddle and minima; --irc follows the reaction path", ""))
-        print_lines([*rows, *wrote(*written)])
+        else:
+            rows = barrier_rows(found)
+            if self.temperature is not None:
+                rows.append(("rate", _rates_text(found, self.temperature), ""))
+            if written and found.images and found.irc is None:
+                rows.append(("path", "not relaxed between saddle and minima; --irc follows the reaction path", ""))
+            print_lines([*rows, *wrote(*written)])
+        check_found(found.connection.saddle, None if drawn is not None else plot)
 
     @property
     def _band(self) -> str | None:

@@ -14,7 +14,7 @@ from minilandscape.potentials import LennardJones, rigid_motions
 ase = pytest.importorskip("ase")
 
 from ase import Atoms  # noqa: E402
-from ase.build import fcc111  # noqa: E402
+from ase.build import add_adsorbate, fcc100, fcc111  # noqa: E402
 from ase.calculators.calculator import Calculator, all_changes  # noqa: E402
 from ase.calculators.emt import EMT  # noqa: E402
 from ase.calculators.lj import LennardJones as AseLJ  # noqa: E402
@@ -353,3 +353,21 @@ class TestFailures:
         land = AseLandscape(Atoms("H"), make, workers=2)
         with pytest.raises(ml.LandscapeError, match="returned one calculator to two workers"):
             land.values(np.eye(3)[:2])
+
+
+@pytest.mark.parametrize("way", [-0.5, 0.5])
+@pytest.mark.parametrize("rounding", [0.0, 1e-9, -1e-9])
+def test_of_two_ways_as_short_the_files_own_is_taken(way: float, rounding: float) -> None:
+    """An atom that hops half a cell goes where the end has it, whatever rounding makes the other way the shorter."""
+    start = fcc100("Al", (2, 2, 2), vacuum=4)
+    add_adsorbate(start, "Au", 1.7, "hollow")
+    start.pbc = True
+    side = start.cell[0, 0]
+    land = AseLandscape(start, EMT())
+    a = land.vector(start)
+    b = a.copy()
+    b[-3] += (way + rounding) * side
+    assert land.displacement(a, b)[-3] == pytest.approx(way * side)
+    assert land.displacement(b, a)[-3] == pytest.approx(-way * side)
+    path = ml.find_path(land, a, b, initial=lambda t: a + t * (b - a), n_points=5, solver="adam", steps=1)
+    assert path.end[-3] - path.start[-3] == pytest.approx(way * side)

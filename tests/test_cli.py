@@ -210,6 +210,28 @@ def f(x):
     assert load_path("p.npz").height < height
 
 
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_search_that_finds_no_saddle_has_failed(
+    folder: Path, capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    """A script must see it; all that is known is printed and written first."""
+    (folder / "uphill.py").write_text(
+        "import numpy as np\n\n\ndef f(x):\n    return ((x**2 - 1) ** 2).sum(), -4 * x * (x**2 - 1)\n"
+    )
+    np.save("a.npy", -np.ones(2))
+    np.save("b.npy", np.ones(2))
+    more = ("--json",) if as_json else ()
+    assert run("connect", "a.npy", "b.npy", "--landscape", "uphill:f", "--saddle", "--out", "s.npz", *more) == 1
+    printed, said = capsys.readouterr()
+    assert said.splitlines()[-1] == "minilandscape: no saddle was found"
+    assert (folder / "s.npz").exists()
+    if as_json:
+        assert "does it return the force instead?" in json.loads(printed)["reason"]
+    else:
+        assert "not found" in printed
+        assert "does it return the force instead?" in printed
+
+
 def test_what_an_interrupt_keeps_is_said(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -330,7 +330,10 @@ class AseLandscape(FunctionLandscape):
         return whole.reshape(n, n)[np.ix_(free, free)] if whole.size == n * n else None
 
     def displacement(self, a: Any, b: Any) -> np.ndarray:
-        """Subtract a from b (D,), each atom by the shortest way where the cell is periodic."""
+        """Subtract a from b (D,), each atom by the shortest way where the cell is periodic.
+
+        Of two ways that are equally short, as half a cell to the left and to the right, b's own is taken.
+        """
         away = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
         if self._atoms.pbc.any():
             plain = np.zeros(self._components.shape)
@@ -338,7 +341,8 @@ class AseLandscape(FunctionLandscape):
             shortest = find_mic(plain, self._atoms.cell, self._atoms.pbc)[0]
             # Another image of an atom that is held in part may stand where it is held not.
             elsewhere = (np.abs(shortest * ~self._components) > SAME).any(axis=1)
-            away = np.where(elsewhere[:, None], plain, shortest)[self._components]
+            as_short = np.linalg.norm(plain, axis=1) <= np.linalg.norm(shortest, axis=1) + SAME
+            away = np.where((elsewhere | as_short)[:, None], plain, shortest)[self._components]
         return away
 
     def align(self, a: Any, b: Any) -> np.ndarray:
