@@ -509,3 +509,13 @@ def test_the_slopes_of_logits_hold_no_subnormal_number(dtype: str, spread: float
     assert not ((sizes > 0) & (sizes < info.tiny)).any()
     largest = np.abs(exact).max(axis=(1, 2))[:, None, None]
     assert (np.abs(slopes - exact) <= 100 * spread * info.eps * np.abs(exact) + info.eps**2 * largest).all()
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0, 10.0])
+def test_a_point_has_its_own_bits_beside_others_that_fit_better(scale: float, small_mnist: Any) -> None:
+    landscape = land("fcp", "paper", small_mnist.train[:100])
+    rng = np.random.default_rng(0)
+    points = (scale * rng.uniform(0.05, 0.4, (6, 1)) * rng.standard_normal((6, landscape.size))).astype(np.float32)
+    _, together = landscape.values_and_gradients(points)
+    for point, slopes in zip(points, together, strict=True):
+        assert np.array_equal(landscape.values_and_gradients(point[None])[1][0], slopes)

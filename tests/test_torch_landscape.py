@@ -657,3 +657,77 @@ def test_what_fits_exactly_keeps_its_second_derivatives() -> None:
         _, slopes = land.values_and_gradients(point[None])
         assert np.isfinite(slopes).all()
         assert (np.abs(slopes).max() > 0) == (residual > 0)  # no sample counts beside another: none is dropped
+
+
+@pytest.mark.parametrize("residual", [0.0, 1.0])
+def test_a_loss_may_hold_gradients_of_its_own_where_outputs_fit(residual: float) -> None:
+    """A penalty on the gradient by the inputs differentiates slopes by outputs that are 0."""
+
+    class Kept(nn.Module):
+        inputs: Any = None
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 2)
+
+        def forward(self, x: Any) -> Any:
+            with torch.enable_grad():
+                Kept.inputs = x.detach().requires_grad_()
+                return self.layer(Kept.inputs)
+
+    def loss(outputs: Any, targets: Any) -> Any:
+        with torch.enable_grad():
+            squares = 0.5 * ((outputs - targets) ** 2).sum()
+            (by_inputs,) = torch.autograd.grad(squares, Kept.inputs, create_graph=True)
+            return by_inputs.sum()
+
+    x = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+    point = torch.tensor([1.0, 2, 0, 0, 0, 1, 0, 0], requires_grad=True)  # weights by rows, biases
+    W, bias = point[:6].view(2, 3), point[6:]
+    targets = torch.stack([x[:, 0] + 2 * x[:, 1] - residual, x[:, 2] - 1], dim=1)
+    land = TorchLandscape(Kept(), loss, x, targets, points=1)
+    ((x @ W.T + bias - targets) @ W).sum().backward()
+    _, slopes = land.values_and_gradients(point.detach().numpy()[None])
+    np.testing.assert_allclose(slopes[0], point.grad, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("points", [1, 2])
+def test_a_batch_may_have_no_outputs(points: int) -> None:
+    """As a detector that finds nothing in some images."""
+
+    class Positive(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 2)
+
+        def forward(self, x: Any) -> Any:
+            return self.layer(x)[x[:, 0] > 0]
+
+    x = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
+    x[20:40, 0] = -1
+    module = Positive()
+    land = TorchLandscape(module, lambda outputs: (outputs**2).sum(), x, batch=20, points=1)
+    values, slopes = land.values_and_gradients(np.stack([land.vector(module)] * points))
+    whole = (module(x) ** 2).sum()
+    own = torch.cat([g.ravel() for g in torch.autograd.grad(whole, list(module.parameters()))]).numpy()
+    np.testing.assert_allclose(values, whole.item(), rtol=1e-5)
+    np.testing.assert_allclose(slopes, [own] * points, rtol=1e-4)
+
+
+def test_what_is_attached_to_outputs_does_not_pile_up() -> None:
+    """Where a module returns a parameter itself, as a table does, all batches share it."""
+
+    class Table(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Parameter(torch.ones(5, 2))
+
+        def forward(self, x: Any) -> Any:
+            seen.append(len(self.table._backward_hooks or ()))
+            return self.table
+
+    seen: list[int] = []
+    x = torch.arange(40) % 5
+    land = TorchLandscape(Table(), lambda table, rows: (table[rows] ** 2).mean(), x, x, batch=4, points=1)
+    land.values_and_gradients(np.ones((1, land.size), dtype=np.float32))
+    assert max(seen) == 0

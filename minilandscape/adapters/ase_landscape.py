@@ -332,7 +332,7 @@ class AseLandscape(FunctionLandscape):
     def displacement(self, a: Any, b: Any) -> np.ndarray:
         """Subtract a from b (D,), each atom by the shortest way where the cell is periodic.
 
-        Of two ways that are equally short, as half a cell to the left and to the right, b's own is taken.
+        Where b's own way is one of several that are equally short, as half a cell to either side, it is taken.
         """
         away = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
         if self._atoms.pbc.any():

@@ -145,16 +145,10 @@ class Evaluation:
         return {**self.coordinates.parts(flat), **between}
 
     def one(
-        self,
-        forward: Forward,
-        flat: torch.Tensor,
-        statistics: Mapping[str, torch.Tensor],
-        inputs: Any,
-        targets: Any,
-        once: bool = False,
+        self, forward: Forward, flat: torch.Tensor, statistics: Mapping[str, torch.Tensor], inputs: Any, targets: Any
     ) -> torch.Tensor:
         """The loss of some samples at a point (D,), as a function of it and of batch-normalisation statistics."""
-        return forward.value({**self.state(flat), **statistics}, inputs, targets, once)
+        return forward.value({**self.state(flat), **statistics}, inputs, targets)
 
     def buffers_at(self, x: torch.Tensor) -> Buffers:
         """The buffers that depend on the point (D,), without a gradient."""
@@ -208,7 +202,7 @@ class _Alone:
 
         def evaluate(forward: Forward) -> tuple[torch.Tensor, Iterable[torch.Tensor | None]]:
             with torch.set_grad_enabled(self.gradient):
-                value = forward.value(self.state, inputs, targets, once=True)
+                value = forward.value(self.state, inputs, targets)
                 wanted = list(self.state.values()) if self.gradient else []
                 return value.detach(), torch.autograd.grad(value, wanted, allow_unused=True) if wanted else ()
 
@@ -244,7 +238,7 @@ class _Together:
 
         def evaluate(forward: Forward) -> tuple[torch.Tensor | None, torch.Tensor]:
             def one(x: torch.Tensor) -> torch.Tensor:
-                return self.evaluation.one(forward, x, {}, inputs, targets, once=True)
+                return self.evaluation.one(forward, x, {}, inputs, targets)
 
             with torch.set_grad_enabled(self.gradient):
                 if not self.gradient:

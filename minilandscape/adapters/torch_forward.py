@@ -69,14 +69,14 @@ class Forward:
         args, kwargs = arguments(inputs)
         return functional_call(self.module, self._at(state), args, kwargs)
 
-    def value(self, state: State, inputs: Any, targets: Any, once: bool = False) -> torch.Tensor:
-        """The loss of some samples; ``once`` if it is differentiated no more than once."""
+    def value(self, state: State, inputs: Any, targets: Any) -> torch.Tensor:
+        """The loss of some samples."""
         if self.quick is None:
             outputs = self.outputs(state, inputs)
         else:  # which differentiates by statistics as it is
             args, kwargs = arguments(inputs)
             outputs = functional_call(self.quick, dict(state), args, kwargs)
-        if once and isinstance(outputs, torch.Tensor) and outputs.requires_grad and _slow_if_subnormal(outputs):
+        if isinstance(outputs, torch.Tensor) and _slow_if_subnormal(outputs):
             outputs.register_hook(without_negligible)
         result: torch.Tensor = loss_of(self.loss, outputs, targets)
         return result
@@ -86,7 +86,9 @@ class Forward:
 
 
 def _slow_if_subnormal(outputs: torch.Tensor) -> bool:
-    return outputs.dtype == torch.float32 and outputs.device.type == "cpu"
+    """Whether gradients by outputs of a module are in single precision on a CPU; a parameter would keep its hooks."""
+    single = outputs.dtype == torch.float32 and outputs.device.type == "cpu" and outputs.layout == torch.strided
+    return single and outputs.requires_grad and not outputs.is_leaf and outputs.numel() > 0
 
 
 def without_negligible(slopes: torch.Tensor) -> torch.Tensor:
@@ -94,10 +96,13 @@ def without_negligible(slopes: torch.Tensor) -> torch.Tensor:
 
     Where samples are fitted almost exactly, as the softmax of some classes, these and their products with weights are
     subnormal numbers, with which a CPU computes ten times more slowly. ``torch.set_flush_denormal`` reaches the calling
-    thread alone.
+    thread alone. Second derivatives are those of the slopes as they were.
     """
-    sizes = slopes.abs()
-    return slopes * ((sizes >= NEGLIGIBLE) | (sizes >= NEGLIGIBLE_PART * sizes.max()))
+    if slopes.layout != torch.strided:
+        return slopes
+    sizes = slopes.detach().abs()
+    kept = (sizes >= NEGLIGIBLE) | (sizes >= NEGLIGIBLE_PART * sizes.max())
+    return slopes - slopes.detach().masked_fill(kept, 0.0)
 
 
 @contextmanager

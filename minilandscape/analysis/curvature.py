@@ -15,7 +15,7 @@ from ..hessian import Differences, Exact
 from ..landscape import Evaluations, LandscapeError, as_landscape, describe_point, vector
 from ..noise import measure_noise, product_step
 from .blocks import Restricted, coordinates_of
-from .difference_steps import MAY_BE_MISSING, accurate_step, not_found, not_symmetric
+from .difference_steps import MAY_BE_MISSING, accurate_step, not_found, too_large
 from .lanczos import Products
 from .shown_spectra import curvature_rows, plot_curvature
 from .spectrum_ends import PROBES, Ends, Options, both_ends, is_whole, refined_ends, trace_of
@@ -325,10 +325,11 @@ def _by_exact_products(exact: Exact, x: np.ndarray, options: Options) -> Curvatu
     if ends.missing:
         reason = not_found(ends.missing)
     elif not ends.small_residuals(options.tolerance):
-        _, residual, allowed = ends.least_accurate(options.tolerance)
-        reason = f"the precision of the landscape leaves a residual of {residual:.2g}: compute it in double precision"
-        if np.finfo(exact.landscape.dtype).bits == 64:
-            reason = f"{not_symmetric(residual, allowed)}; check hessian_products"
+        reason = too_large(*ends.worst("residuals", options.tolerance))
+        if np.finfo(exact.landscape.dtype).bits < 64:
+            reason += ", the precision of the landscape: compute it in double precision"
+        else:
+            reason += ": they are rounded to fewer digits, or are not those of a symmetric matrix"
     elif not ends.none_missing:
         reason = MAY_BE_MISSING
     trace = trace_of(products, ends, whole, rng, options.probes)

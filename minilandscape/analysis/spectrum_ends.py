@@ -10,7 +10,7 @@ import numpy as np
 
 from ..hessian import FEW_COORDINATES
 from ..noise import Noise
-from .difference_steps import accurate_step, why_not_converged
+from .difference_steps import accurate_step, is_noise, why_not_converged
 from .lanczos import FINER, End, Products, lanczos_ends, residual_limit, verified
 from .trace import estimate_trace
 
@@ -80,16 +80,14 @@ class Ends:
         limits = [residual_limit(end.values, self.largest, tolerance) for end in self.found]
         return all((end.residuals <= limit).all() for end, limit in zip(self.found, limits, strict=True))
 
-    def least_accurate(self, tolerance: float) -> tuple[float, float, float]:
-        """Of the eigenvalue farthest from converged: the change of its products, its residual, and the allowed one."""
-        changed, residuals = (
-            np.concatenate([getattr(e, name) for e in self.found]) for name in ("changed", "residuals")
-        )
+    def worst(self, name: str, tolerance: float) -> tuple[float, float]:
+        """Return the largest of ``residuals`` or ``changed`` as a part of what is allowed there, and what is."""
+        numbers = np.concatenate([getattr(end, name) for end in self.found])
         limits = np.concatenate([residual_limit(end.values, self.largest, tolerance) for end in self.found])
         if not len(limits):
-            return 0.0, 0.0, 0.0
-        k = int(np.argmax(residuals / np.maximum(limits, np.finfo(float).tiny)))
-        return float(changed[k]), float(residuals[k]), float(limits[k])
+            return 0.0, 0.0
+        k = int(np.argmax(numbers / np.maximum(limits, np.finfo(float).tiny)))
+        return float(numbers[k]), float(limits[k])
 
 
 def both_ends(products: Products, options: Options, whole: bool, rng: np.random.Generator) -> Ends:
@@ -116,10 +114,11 @@ def refined_ends(
         ends = both_ends(products, options, whole, rng)
         if ends.none_missing and ends.small_residuals(options.tolerance) and not ends.missing:
             return ends, ""
-        changed, residual, allowed = ends.least_accurate(options.tolerance)
-        reason = why_not_converged(noise, differences.step, changed, residual, allowed, ends.missing)
+        changed, allowed = ends.worst("changed", options.tolerance)
+        residual = ends.worst("residuals", options.tolerance)
+        reason = why_not_converged(noise, differences.step, (changed, allowed), residual, ends.missing)
         vectors = np.concatenate([end.vectors for end in ends.found])
-        if fixed_step or not changed > 0.1 * allowed or not len(vectors):
+        if fixed_step or not changed > 0.1 * allowed or is_noise(noise, differences.step, changed):
             break
         # The extreme eigenvectors reach kinks sooner than random vectors.
         shorter = accurate_step(products, differences.step / FINER, vectors, noise, options.tolerance)

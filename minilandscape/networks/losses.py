@@ -48,7 +48,7 @@ def cross_entropy(work: Workspace, Y: Any, labels: Any, gradient: bool) -> tuple
     hits = y_label == 0
     n_top = (Y == 0).sum(axis=1, dtype=np.uint8)
     xp.exp(Y, out=Y)
-    sharp = gradient and Y.min() < np.finfo(Y.dtype).tiny / np.finfo(Y.dtype).eps
+    sharp = _sharp(Y) if gradient else ()
     e_label = flat.take(at_label)
     flat[at_label] = 0
     off = Y.sum(axis=1)
@@ -58,20 +58,26 @@ def cross_entropy(work: Workspace, Y: Any, labels: Any, gradient: bool) -> tuple
         total = off + e_label
         Y /= total[:, None]
         flat[at_label] = -off / total
-        if sharp:
-            _without_negligible(work, Y)
+        if len(sharp):
+            Y[sharp] = _without_negligible(Y[sharp])
     return sums, correct, Y
 
 
-def _without_negligible(work: Workspace, dY: Any) -> None:
+def _sharp(E: Any) -> Any:
+    """Return the points whose e^(y − max y), E (P, 10, N), come close to underflow."""
+    least = E.reshape(len(E), -1).min(axis=1, initial=1)
+    return np.flatnonzero(least < np.finfo(E.dtype).tiny / np.finfo(E.dtype).eps)
+
+
+def _without_negligible(dY: Any) -> Any:
     """Set entries of dY (P, 10, N) to 0 that are below ε² times a point's largest, beyond the digits of any sum.
 
     Where images are fitted almost exactly, such entries and their products with weights are subnormal numbers, with
     which a CPU computes ten times and more as slowly.
     """
-    sizes = np.abs(dY, out=work("sizes", *dY.shape))
+    sizes = np.abs(dY)
     least = float(np.finfo(dY.dtype).eps) ** 2 * sizes.max(axis=(1, 2))
-    dY *= sizes >= least[:, None, None]
+    return dY * (sizes >= least[:, None, None])
 
 
 def probabilities(xp: Any, Y: Any) -> Any:
