@@ -38,11 +38,11 @@ class Durations:
     rounds: tuple[int, int, int] | None
 
 
-#: Means of the campaigns of scale small. Rounds were measured between training weights of fcp and all weights of the
-#: LSTM; others are assumed alike.
+#: Means of the campaigns of scale small. Rounds were measured between training weights of fcp and all weights of LeNet
+#: and the LSTM; others are assumed alike.
 SMALL_DURATIONS = {
     "fcp": Durations(15_000, 120, (5, 5, 5)),
-    "lenet": Durations(12_300, 165, (5, 5, 5)),
+    "lenet": Durations(12_300, 165, (4, 1, 1)),
     "autoencoder": Durations(66_000, 1000, (6, 6, 6)),
     "lstm": Durations(2_100, 110, (6, 1, 1)),
 }
