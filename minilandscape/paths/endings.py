@@ -34,7 +34,7 @@ class Ending(StrEnum):
         True,
         "the objective is stationary, the sample points resolve the maximum, and it has no second negative mode",
     )
-    NO_BARRIER = ("no barrier", True, "no point of the path lies above the higher endpoint")
+    NO_BARRIER = ("no barrier", True, "no sample point of the path lies above the higher endpoint")
     STRAIGHT_LINE = ("straight line", False, "the straight line was evaluated without a search", "search a path")
     TARGET = (
         "target barrier",
