@@ -338,10 +338,10 @@ class AseLandscape(FunctionLandscape):
         if self._atoms.pbc.any():
             plain = np.zeros(self._components.shape)
             plain[self._components] = away
-            shortest = find_mic(plain, self._atoms.cell, self._atoms.pbc)[0]
+            shortest, lengths = find_mic(plain, self._atoms.cell, self._atoms.pbc)
             # Another image of an atom that is held in part may stand where it is held not.
             elsewhere = (np.abs(shortest * ~self._components) > SAME).any(axis=1)
-            as_short = np.linalg.norm(plain, axis=1) <= np.linalg.norm(shortest, axis=1) + SAME
+            as_short = np.linalg.norm(plain, axis=1) <= lengths + SAME
             away = np.where((elsewhere | as_short)[:, None], plain, shortest)[self._components]
         return away
 

@@ -77,8 +77,8 @@ class Ends:
         return max(float(end.changed.max(initial=0)) for end in self.found)
 
     def small_residuals(self, tolerance: float) -> bool:
-        limits = [residual_limit(end.values, self.largest, tolerance) for end in self.found]
-        return all((end.residuals <= limit).all() for end, limit in zip(self.found, limits, strict=True))
+        residual, allowed = self.worst("residuals", tolerance)
+        return residual <= allowed
 
     def worst(self, name: str, tolerance: float) -> tuple[float, float]:
         """Return the largest of ``residuals`` or ``changed`` as a part of what is allowed there, and what is."""
@@ -117,12 +117,13 @@ def refined_ends(
         changed, allowed = ends.worst("changed", options.tolerance)
         residual = ends.worst("residuals", options.tolerance)
         reason = why_not_converged(noise, differences.step, (changed, allowed), residual, ends.missing)
-        vectors = np.concatenate([end.vectors for end in ends.found])
-        if fixed_step or not changed > 0.1 * allowed or is_noise(noise, differences.step, changed):
+        last = fixed_step or attempt + 1 == ATTEMPTS
+        if last or not changed > 0.1 * allowed or is_noise(noise, differences.step, changed):
             break
         # The extreme eigenvectors reach kinks sooner than random vectors.
+        vectors = np.concatenate([end.vectors for end in ends.found])
         shorter = accurate_step(products, differences.step / FINER, vectors, noise, options.tolerance)
-        if attempt + 1 == ATTEMPTS or not products.change(vectors, shorter) < 0.5 * ends.changed:
+        if not products.change(vectors, shorter) < 0.5 * ends.changed:
             break
         differences.step = shorter
     return ends, reason
