@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from minilandscape.files import read_result, write_result
-from minilandscape.landscape import LandscapeDefaults
+from minilandscape.landscape import FunctionLandscape, LandscapeDefaults
 from minilandscape.networks import initial_vector, network_landscape
 from minilandscape.pairs import search
 from minilandscape.paths import checkpoint as checkpoints
@@ -107,6 +107,30 @@ def test_a_search_that_is_killed_goes_on_with_the_same_bits(
         find_path(land, *ends, checkpoint=file, **{**options, "lam": 0.5})
     with pytest.raises(ValueError, match="checkpoint serves the objective 'sum'"):
         find_path(Fig3(), Fig3.START, Fig3.END, checkpoint=file)
+
+
+def test_looks_at_the_maximum_are_counted_once_in_a_search_that_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No sample point shows the ridge, which no path avoids: every path is measured between the points."""
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+
+    def hill(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        a, b = x.T
+        ridge, top = 0.3 * np.exp(-((a - 0.5) ** 2) / 1e-3), np.exp(-((a - 0.5) ** 2) / 0.02 - b**2 / 0.18)
+        slope = -ridge * (a - 0.5) / 5e-4 - top * (a - 0.5) / 0.01 - 0.3
+        return ridge + top - 0.3 * a, np.stack([slope, -top * b / 0.09], 1)
+
+    land = FunctionLandscape(hill, size=2, batched=True)
+    ends = np.array([[0.0, 0.01], [1.0, 0.02]])
+    options: dict[str, Any] = {"objective": "sum", "n_points": 12, "n_terms": 4, "lam": 1.0, "target_barrier": 0.0}
+    options |= {"solver": "adam", "steps": 40, "lr": 0.1}  # at which L rises now and then
+    whole = find_path(land, *ends, **options)
+    assert whole.evaluations.values > 100
+    file = tmp_path / "search.npz"
+    found, kills = killed_again_and_again(lambda dying: find_path(dying, *ends, checkpoint=file, **options), land, 20)
+    assert kills > 2
+    assert_same(found, whole)
 
 
 def test_searches_of_a_pair_that_are_killed_go_on_where_they_were(

@@ -370,3 +370,43 @@ def test_a_path_after_rounds_is_the_result_where_the_one_of_lowest_sum_hides_a_b
     record.measure_maximum()
     assert record.best.step == 0
     assert record.best.top == pytest.approx(0.01, rel=0.01)
+
+
+def hill(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compute a hill between (0, 0) and (1, 0), which is lower: a path beside the hill has no barrier."""
+    a, b = x.T
+    top = np.exp(-((a - 0.5) ** 2) / 0.02 - b**2 / 0.18)
+    by_a = -top * (a - 0.5) / 0.01 - 0.3 + 0.2 * a
+    by_b = -top * b / 0.09 + 0.2 * b
+    return top - 0.3 * a + 0.1 * (a**2 + b**2), np.stack([by_a, by_b], 1)
+
+
+@pytest.mark.parametrize("solver", ["auto", "lbfgs-gss", "adam"])
+@pytest.mark.parametrize("objective", ["maxflux", "smoothmax", "sum"])
+def test_a_barrier_between_sample_points_is_none_that_is_not_there(objective: str, solver: str) -> None:
+    """A search ends without a barrier where none is left over continuous t, not where the sample points show none."""
+    land = FunctionLandscape(hill, size=2, batched=True)
+    options: dict[str, Any] = {"objective": objective, "solver": solver, "n_points": 12, "n_terms": 4}
+    path = find_path(land, [0, 0.01], [1, 0.02], **options, lam=0.0 if objective == "sum" else None)
+    dense = land.values(path.points(np.linspace(0, 1, 20_001)))
+    rise, line = dense.max() - max(path.height_ends), path.height_linear - max(path.height_ends)
+    assert rise <= path.barrier + 1e-9
+    assert (path.reason is Ending.NO_BARRIER) == (rise <= 2e-5 * line)
+    if objective != "sum":
+        assert path.reason is Ending.NO_BARRIER
+
+
+@pytest.mark.parametrize("solver", ["auto", "lbfgs-gss"])
+def test_a_path_that_runs_off_is_not_called_converged(solver: str) -> None:
+    """On a plane that falls without end a sum has no minimum."""
+    land = FunctionLandscape(
+        lambda x: (
+            x[:, 0] + np.exp(-(x[:, 1] ** 2)),
+            np.stack([np.ones(len(x)), -2 * x[:, 1] * np.exp(-(x[:, 1] ** 2))], 1),
+        ),
+        size=2,
+        batched=True,
+    )
+    path = find_path(land, [0, 0.0], [1, 0.1], objective="sum", lam=0, solver=solver, n_points=12, n_terms=4)
+    assert (path.reason, path.converged) == (Ending.RAN_OFF, False)
+    assert path.length > 1e6

@@ -77,7 +77,7 @@ class Checkpoint:
                 continue
             arrays |= {f"{name}_b": to_host(kept.coefficients), f"{name}_values": kept.values}
             described[name] = {number: getattr(kept, number) for number in _NUMBERS}
-            described[name] |= {"evaluations": vars(kept.evaluations).copy()}
+            described[name] |= {"evaluations": vars(kept.evaluations).copy(), "maximum": kept.maximum}
         more_arrays, described["memory"] = _of_memory(state.memory)
         write_result(self.file, KIND, {**arrays, **more_arrays}, described)
         self._written = time.monotonic()
@@ -104,6 +104,7 @@ class Checkpoint:
             if name not in described:
                 continue
             numbers = {**described[name], "evaluations": Evaluations(**described[name]["evaluations"])}
+            numbers["maximum"] = tuple(numbers["maximum"]) if numbers.get("maximum") else None
             states[name] = PathState(
                 coefficients=device(arrays[f"{name}_b"]), values=arrays[f"{name}_values"], **numbers
             )

@@ -27,6 +27,8 @@ MOST_BENDS = 3
 #: The maximum is stationary perpendicular to the path if a Newton step would lower it by less than this fraction of its
 #: rise above the endpoint interpolation.
 STEEP = 5e-3
+#: A path is followed no further where it becomes so many times as long as the straight line.
+LONGEST = 1e6
 
 
 class SearchInterrupted(KeyboardInterrupt):
@@ -165,55 +167,46 @@ class Search:
 
     def _ending(self, state: PathState, solver: Solver, rule: Rule) -> Ending | None:
         """Return the reason why the search ends at a state; None where it continues."""
+        if state.length > LONGEST * self.problem.distance():
+            return Ending.RAN_OFF
         if state.reason is not None:
             return state.reason
         ending = rule(state) if self.record.keeps is Keeps.LOWEST else None
         if self.last is None and ending is not None:
             return ending
-        if self.last is None and (self._no_barrier(state, solver) or self._no_barrier_after_rounds(state)):
+        if self.last is None and self._no_barrier(state, solver):
             return Ending.NO_BARRIER
-        if self._on_target(state):
+        if self._on_target():
             return Ending.TARGET
         return Ending.STEPS if state.step >= (solver.most_steps if self.planned is None else self.planned) else None
 
     def _no_barrier(self, state: PathState, solver: Solver) -> bool:
-        """Decide whether no sample point of the best path lies above the higher endpoint: no path can be lower."""
-        best = self.record.best
+        """Decide whether the best path has no barrier over continuous t, nor one above the target."""
+        begun = state.step >= solver.least_steps or self.record.rounded is not None
+        return begun and self.record.keeps is not Keeps.LAST and self.record.has_no_barrier() and self._below_target()
+
+    def _on_target(self) -> bool:
+        """Decide whether there is a target, and the barrier of the best path over continuous t is at most that."""
+        return self.target is not None and self._below_target()
+
+    def _below_target(self) -> bool:
+        best, target = self.record.best, np.inf if self.target is None else self.target
         assert best is not None
-        banded = self.record.keeps is Keeps.LAST
-        return not banded and state.step >= solver.least_steps and best.height <= float(self.problem.ends.max())
-
-    def _no_barrier_after_rounds(self, state: PathState) -> bool:
-        """Decide whether there is no barrier over continuous t, in a search that began on mini-batches."""
-        return self.record.rounded is not None and self._is_within(state, 0.0)
-
-    def _on_target(self, state: PathState) -> bool:
-        """Decide whether a state is the best path, with a barrier of at most the target over continuous t."""
-        return self.target is not None and self._is_within(state, self.target)
-
-    def _is_within(self, state: PathState, barrier: float) -> bool:
-        """Decide whether a state is the best path, and its barrier, measured over continuous t, at most a number."""
-        best, higher = self.record.best, float(self.problem.ends.max())
-        assert best is not None
-        if best.step != state.step or best.height > higher + barrier:
-            return False
-        return self.record.best_measured().top <= higher + barrier
+        limit = float(self.problem.ends.max()) + target
+        return best.height <= limit and self.record.best_measured().top <= limit
 
     def _judged(self, ending: Ending) -> Ending:
         """Return the verdict on the best path, which may differ from the reason why the search ended."""
-        best, higher = self.record.best, float(self.problem.ends.max())
-        assert best is not None
-        if ending in (Ending.STRAIGHT_LINE, Ending.NOT_FINITE):
+        if ending in (Ending.STRAIGHT_LINE, Ending.RAN_OFF, Ending.NOT_FINITE):
             return ending
-        under_resolved = self.record.under_resolved
-        if best.height <= higher and not under_resolved:
+        if self.record.has_no_barrier():
             return Ending.NO_BARRIER
         measured = ending.converged or (
             self.record.keeps is Keeps.LOWEST and self.rule is not None and self.rule.converged
         )
         if measured:
-            instead = best is self.record.rounded  # of the path of lowest L, which is under-resolved
-            return Ending.UNDER_RESOLVED if under_resolved or instead else Ending.CONVERGED
+            instead = self.record.best is self.record.rounded  # of the path of lowest L, which is under-resolved
+            return Ending.UNDER_RESOLVED if self.record.under_resolved or instead else Ending.CONVERGED
         return ending
 
     def _examined(self) -> Ending | SecondMode:

@@ -34,7 +34,7 @@ class Ending(StrEnum):
         True,
         "the objective is stationary, the sample points resolve the maximum, and it has no second negative mode",
     )
-    NO_BARRIER = ("no barrier", True, "no sample point of the path lies above the higher endpoint")
+    NO_BARRIER = ("no barrier", True, "the path has no barrier, to within 2e-5 of that of the straight line")
     STRAIGHT_LINE = ("straight line", False, "the straight line was evaluated without a search", "search a path")
     TARGET = (
         "target barrier",
@@ -80,6 +80,12 @@ class Ending(StrEnum):
         False,
         "the maximum has a second negative mode: it is not a first-order saddle",
         "start from a path on one side of this one (initial), or displace an endpoint slightly",
+    )
+    RAN_OFF = (
+        "ran off",
+        False,
+        "the path became a million times as long as the straight line: the objective decreases without end",
+        "bound the values from below where no path should go, or give lam",
     )
     NOT_FINITE = ("not finite", False, "a value or gradient is not finite", "the error names the point")
     INTERRUPTED = ("interrupted", False, "interrupted", "resume from this path")

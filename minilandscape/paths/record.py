@@ -124,6 +124,17 @@ class Record:
             with self.problem.meter.unlimited():
                 self.line = with_images(self.problem, len(self.best.values)).with_line().line
 
+    def has_no_barrier(self) -> bool:
+        """Decide whether the best path, measured over continuous t, has a barrier of next to nothing at most.
+
+        No sample point lies above the higher endpoint then, and they miss no barrier (see :func:`under_resolved`).
+        """
+        assert self.best is not None
+        if self.best.height > float(self.problem.ends.max()):
+            return False
+        self.best_measured()
+        return not self.under_resolved
+
     def best_measured(self) -> PathState:
         """Find the maximum of the best path, and return that path."""
         assert self.best is not None
