@@ -371,6 +371,40 @@ def test_ends_that_are_not_relaxed_are_named(end: str, away: float) -> None:
         assert found.barrier_forward == pytest.approx(relaxed.barrier_forward, abs=1e-4)
 
 
+@pytest.mark.parametrize("off", [0.0, 0.01])
+@pytest.mark.parametrize("saddle", range(2))
+@pytest.mark.parametrize("minimum", range(3))
+def test_an_endpoint_that_is_a_saddle_is_no_minimum(minimum: int, saddle: int, off: float) -> None:
+    """The chain ends in minima alone, in either order, whether the endpoint is the saddle exactly or nearly."""
+    land = MullerBrown()
+    ends = land.minima[minimum], land.saddles[saddle] + off
+    values = land.values(land.minima)
+    for names, (a, b) in (("end", ends), ("start", ends[::-1])):
+        found = find_saddle(land, a, b)
+        assert found.converged, found.reason
+        for value in found.minima_values:
+            assert np.abs(values - value).min() < 1e-2
+        assert min(found.barrier_forward, found.barrier_reverse) > 8
+        assert f"the {names} is a saddle itself" in found.reason or f"the {names} was replaced by" in found.reason
+
+
+def test_an_endpoint_that_is_a_saddle_by_symmetry_leads_to_the_mirror_image() -> None:
+    """No descent starts by itself where symmetry makes the gradient exactly 0."""
+
+    def f(x: np.ndarray) -> tuple[float, np.ndarray]:
+        height, rest = x[0], x[1:]
+        return (height**2 - 1) ** 2 + 3 * float(rest @ rest), np.concatenate([[4 * height * (height**2 - 1)], 6 * rest])
+
+    land = FunctionLandscape(f, size=4)
+    for ends in ([1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]):
+        a, b = (np.array([height, 0.0, 0.0, 0.0]) for height in ends)
+        found = find_saddle(land, a, b)
+        assert found.converged
+        assert (found.barrier_forward, found.barrier_reverse) == pytest.approx((1, 1), abs=1e-6)
+        assert len(found.saddles) == 1
+        assert "is a saddle itself, and no minimum" in found.reason
+
+
 def test_a_tolerance_below_the_noise_is_refused() -> None:
     land = MullerBrown()
     a, b = land.minima[:2]

@@ -42,8 +42,14 @@ PATHS = ((16, 5, 60), (31, 10, 100))
 LEASH = 0.75
 #: Threshold for the relaxation of an endpoint that no descent has reached, relative to that of the saddle.
 FARTHER = 0.1
+#: An endpoint that no descent from a saddle has reached is the saddle itself, and no minimum, if it lies within the
+#: first fraction of the distance between the pair, and within the second of the height above the lower minimum.
+BESIDE_A_SADDLE = 0.1, 0.02
 #: Largest number of saddles of a chain.
 MOST_SADDLES = 12
+
+#: The endpoints by their index among the known minima.
+_NAMES = {0: "start", 1: "end"}
 
 
 class ConnectionInterrupted(KeyboardInterrupt):
@@ -99,6 +105,8 @@ class Chain:
         Threshold of the gradient norm at the last saddle.
     against
         Whether the gradients on the first path contradict its values.
+    on_saddles
+        The endpoints that are saddles themselves, each with the minimum beyond it that the chain has in its place.
     """
 
     landscape: Any
@@ -116,6 +124,7 @@ class Chain:
     smallest: float = float("nan")
     steep: dict[int, float] = field(default_factory=lambda: {0: float("nan"), 1: float("nan")})
     against: bool = False
+    on_saddles: dict[int, int] = field(default_factory=dict)
 
     def run(self, start: np.ndarray, end: np.ndarray, initial: Any) -> Connection:
         """Find the chain."""
@@ -157,10 +166,28 @@ class Chain:
             return
         link = link.between(before, after)
         first, second = link.places
+        for end, place in ((before, first), (after, second)):
+            if self._is_on_saddle(end, link, k):
+                self.on_saddles[end] = place
+                self.progress(f"the {_NAMES[end]} is the saddle itself: the chain continues to the minimum beyond it")
+        before, after = self.on_saddles.get(before, before), self.on_saddles.get(after, after)
         new: list[tuple[tuple[int, int], Link | None]] = [((before, first), None), ((first, second), link)]
         new = [(pair, found) for pair, found in [*new, ((second, after), None)] if pair[0] != pair[1]]
         self.pairs[k : k + 1] = [pair for pair, _ in new]
         self.links[k : k + 1] = [found for _, found in new]
+
+    def _is_on_saddle(self, end: int, link: Link, k: int) -> bool:
+        """Decide whether an endpoint of the chain is the saddle of a link of the k-th pair, and no minimum."""
+        saddle = link.saddle
+        assert saddle is not None
+        if end not in _NAMES or end in link.places:
+            return False
+        near, below = BESIDE_A_SADDLE
+        zero_modes = Surface(self.landscape).zero_modes
+        away = np.linalg.norm(moved_near(self.landscape, self.known.points[end], saddle.point, zero_modes))
+        height = saddle.value - min(self.known.values[place] for place in link.places)
+        near_by = away <= near * self._apart(*self.pairs[k])[1]
+        return bool(near_by and abs(saddle.value - self.known.values[end]) <= below * height)
 
     def _segment(self, k: int) -> tuple[Link | None, str | None]:
         """Find the segment between a remaining pair on one side of a saddle."""
@@ -307,8 +334,7 @@ class Chain:
 
     def _value(self, value: float) -> str:
         """A value with what it is and its unit, for a line of progress."""
-        unit = f" {self.landscape.value_unit}" if self.landscape.value_unit else ""
-        return f"{self.landscape.quantity} {value:.6g}{unit}"
+        return f"{self.landscape.quantity} {_with_unit(value, self.landscape.value_unit, 6)}"
 
     def _of_guess(self, guess: Guess, scale: float, reach: float, ends: tuple[int, int]) -> Start:
         t, x, tangent = guess.top()
@@ -343,9 +369,9 @@ class Chain:
             if residual > max(RELAXED * largest, self.tolerance or 0.0):
                 apart = float(np.linalg.norm(guess.points[-1] - guess.points[0]))
                 raise ValueError(
-                    f"the {name} is not a minimum: its largest gradient component, {residual:.3g}, is "
-                    f"{residual / largest:.0%} of the largest on the path to the other endpoint, {apart:.3g} away; "
-                    "relax both endpoints first"
+                    f"the {name} is not a minimum: its largest gradient component, {self._slope(residual)}, is "
+                    f"{residual / largest:.0%} of the largest on the path to the other endpoint, "
+                    f"{_with_unit(apart, self.landscape.length_unit)} away; relax both endpoints first"
                 )
 
     # The counts ------------------------------------------------------------------------------------------------------
@@ -401,18 +427,29 @@ class Chain:
 
     def _of_ends(self, first: int, last: int) -> list[str]:
         """Say which endpoints were no minima, and what the chain has in their places."""
-        said = []
-        for name, end, place in (("start", 0, first), ("end", 1, last)):
-            if place != end:
-                apart = np.linalg.norm(self.landscape.displacement(self.known.points[end], self.known.points[place]))
-                lower = self.known.values[end] - self.known.values[place]
-                said.append(f"the {name} was replaced by the minimum below it, {apart:.3g} away and {lower:.3g} lower")
+        said, land, known = [], self.landscape, self.known
+        for end, place in ((0, first), (1, last)):
+            lower = _with_unit(known.values[end] - known.values[place], land.value_unit)
+            if end in self.on_saddles:
+                said.append(
+                    f"the {_NAMES[end]} is a saddle itself, and no minimum: it was replaced by the minimum beyond it, "
+                    f"{lower} lower"
+                )
+            elif place != end:
+                apart = float(np.linalg.norm(land.displacement(known.points[end], known.points[place])))
+                away = _with_unit(apart, land.length_unit)
+                said.append(f"the {_NAMES[end]} was replaced by the minimum below it, {away} away and {lower} lower")
             elif self.steep[end] > self.smallest:
                 said.append(
-                    f"the {name} is not relaxed, its largest gradient component is {self.steep[end]:.3g}: the barrier "
-                    "counts from it as it is"
+                    f"the {_NAMES[end]} is not relaxed, its largest gradient component is {self._slope(self.steep[end])}: "
+                    "the barrier counts from it as it is"
                 )
         return said
+
+    def _slope(self, residual: float) -> str:
+        """A gradient component with its unit."""
+        energy, length = self.landscape.value_unit, self.landscape.length_unit
+        return _with_unit(residual, f"{energy}/{length}" if energy and length else "")
 
     def _reason_when_complete(self) -> str:
         """Return "converged", with the number of pairs between which no saddle was searched."""
@@ -423,6 +460,10 @@ class Chain:
             return reason
         pairs = "one pair" if alone == 1 else f"{alone} pairs"
         return f"{reason}; {pairs} of the chain not searched: a coarse path between them stays below the saddle"
+
+
+def _with_unit(value: float, unit: str, digits: int = 3) -> str:
+    return f"{value:.{digits}g} {unit}".rstrip()
 
 
 def _tells_little(surface: Surface, guess: Guess) -> bool:
