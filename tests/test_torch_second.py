@@ -108,6 +108,56 @@ def test_what_has_no_forward_rule_is_differentiated_backwards_twice() -> None:
         assert land.hessian_products(land.vector(), np.eye(land.size)) == pytest.approx(H, rel=1e-9, abs=1e-12)
 
 
+class Padded(nn.Module):
+    """A table whose first row PyTorch gives no gradient."""
+
+    def __init__(self, rows: int, tied: bool = False) -> None:
+        super().__init__()
+        self.table, self.out = nn.Embedding(rows, 4, padding_idx=0), nn.Linear(4, rows if tied else 3)
+        if tied:
+            self.out.weight = self.table.weight
+
+    def forward(self, tokens: Any) -> Any:
+        return self.out(torch.tanh(self.table(tokens).mean(1)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("rows", [5, 30])
+def test_the_padding_row_of_an_embedding_is_held(rows: int, dtype: torch.dtype) -> None:
+    """The Hessian is that of the other coordinates, with zeros for the row."""
+    torch.manual_seed(0)
+    tokens, labels = torch.randint(0, rows, (40, 5)), torch.randint(0, 3, (40,))
+    land = TorchLandscape(Padded(rows).to(dtype), nn.functional.cross_entropy, tokens, labels)
+    assert land.hessian_products is not None
+    H = land.hessian_products(land.vector(), np.eye(land.size, dtype=land.dtype))
+    size = max(H.max(), -H.min())
+    rounding = 1e-12 if dtype == torch.float64 else 1e-5
+    assert np.abs(H - H.T).max() < rounding * size
+    assert not H[:4].any()
+    assert np.abs(full_hessian(land) - H)[4:, 4:].max() < rounding * size
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("norm", [nn.utils.weight_norm, nn.utils.parametrizations.weight_norm])
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_products_that_are_not_symmetric_are_not_taken(norm: Any, dtype: torch.dtype, seed: int) -> None:
+    """PyTorch leaves the derivative of the norm out of the second derivatives of weight normalisation."""
+    torch.manual_seed(seed)
+    module = nn.Sequential(nn.Flatten(), norm(nn.Linear(12, 4)), nn.Tanh(), norm(nn.Linear(4, 2))).to(dtype)
+    land = TorchLandscape(module, nn.functional.cross_entropy, X.to(dtype), Y)
+    asymmetry = np.abs((H := full_hessian(land)) - H.T).max()
+    assert asymmetry > 1e-3 * np.abs(H).max()
+    assert land.hessian_products is None
+
+
+def test_a_table_that_is_tied_to_the_output_has_no_row_held() -> None:
+    torch.manual_seed(0)
+    tokens, labels = torch.randint(0, 6, (40, 5)), torch.randint(0, 6, (40,))
+    land = TorchLandscape(Padded(6, tied=True).double(), nn.functional.cross_entropy, tokens, labels)
+    assert land.hessian_products is None or land.hessian_products(land.vector(), np.eye(land.size))[:4].any()
+
+
 def test_in_single_precision() -> None:
     exact = landscape(dense)
     single = TorchLandscape(exact.load(exact.vector()).float(), nn.functional.cross_entropy, X, Y)

@@ -20,6 +20,8 @@ from .torch_workers import Workers
 ROUGHLY = 0.3
 #: Steps of such differences, as parts of the length of the point.
 STEPS = (1e-2, 1e-3, 1e-4, 1e-5)
+#: Vectors of a trial.
+TRIED = 4
 #: Statistics of batch normalisation by name.
 Statistics = dict[str, torch.Tensor]
 
@@ -39,6 +41,8 @@ class HessianProducts:
         Vectors at a time, under vmap.
     statistics
         ``statistics(x, inputs) -> s_b``; None where the loss has none.
+    held
+        (D,): 0 for coordinates that are held, 1 for others; None where none is.
     """
 
     def __init__(
@@ -48,32 +52,39 @@ class HessianProducts:
         batches: Callable[[int], Iterator[tuple[float, float, Any, Any]]],
         together: int,
         statistics: Callable[[torch.Tensor, Any], Statistics] | None = None,
+        held: torch.Tensor | None = None,
     ) -> None:
         self._loss_of, self._workers = loss, workers
         self._batches, self._together, self._of_batch = batches, together, statistics
+        self._held = held
         self._ways = [*([] if statistics else [self._twice]), self._forward]
 
     def tried(self, x: torch.Tensor, inputs: Any, targets: Any) -> HessianProducts:
         """Itself, without the ways that fail at a point with a few samples, or give other products than they should.
 
-        Two ways that agree stay. Else the one stays that is nearer to differences of gradients, unless it is not near
-        to these at all. Functions with a backward pass of their own may give zeros for second derivatives
-        without a word.
+        The Hessian is symmetric; an operation whose second derivative leaves something out makes products that are
+        not. Of the ways that are left, two that agree stay. Else the one stays that is nearer to differences of
+        gradients, unless it is not near to these at all. Functions with a backward pass of their own may give zeros
+        for second derivatives without a word.
         """
         batches, self._batches = self._batches, lambda n: iter([(1.0, 1.0, inputs, targets)])
-        V = torch.randn(2, len(x), generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(x)
+        V = torch.randn(TRIED, len(x), generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(x)
         V /= V.norm(dim=1, keepdim=True)
         found = []
         for way in self._ways:
+            self._ways = [way]
             try:
-                found.append((way, way(x, V)[0].detach()))
+                products = self.products(x, V).detach()
             except Exception:
                 # Whatever PyTorch raises: it has no common kind of error for what has no rule.
                 continue
+            if _symmetric(V, products):
+                found.append((way, products[0]))
         self._batches = batches
         alike = len(found) > 1 and _distance(found[0][1], found[1][1]) <= torch.finfo(x.dtype).eps ** 0.4
         if not alike:
-            off = [self._off(x, V[0], product, inputs, targets) for _, product in found]
+            v = self._moving(V[:1])[0]
+            off = [self._off(x, v, product, inputs, targets) for _, product in found]
             found = [found[k] for k in np.argsort(off)[:1] if off[k] <= ROUGHLY]
         self._ways = [way for way, _ in found]
         return self
@@ -105,7 +116,11 @@ class HessianProducts:
 
     def products(self, x: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
         """(D,), (V, D) -> (V, D), in the first way that the module takes."""
-        return self._ways[0](x, V)
+        return self._moving(self._ways[0](x, self._moving(V)))
+
+    def _moving(self, V: torch.Tensor) -> torch.Tensor:
+        """Vectors without their components along coordinates that are held."""
+        return V if self._held is None else V * self._held
 
     def _forward(self, x: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
         """Forward over reverse, a few vectors together."""
@@ -187,9 +202,39 @@ class HessianProducts:
         return products
 
 
+def _symmetric(V: torch.Tensor, products: torch.Tensor) -> bool:
+    """Whether products HV with unit vectors are those of a symmetric matrix, to the precision of their sums."""
+    crossed = V @ products.T
+    rounding = torch.finfo(V.dtype).eps ** 0.4 * float(products.norm()) / V.shape[1] ** 0.5
+    return bool((crossed - crossed.T).abs().max() <= rounding)
+
+
 def _distance(a: torch.Tensor, b: torch.Tensor) -> float:
     """|a − b| as a part of |b|."""
     return float((a - b).norm()) / (float(b.norm()) or 1.0)
+
+
+def _held(evaluation: Evaluation, x: torch.Tensor, inputs: Any, targets: Any) -> torch.Tensor | None:
+    """(D,): 0 along rows of embeddings that PyTorch gives no gradient (``padding_idx``), 1 elsewhere; None without any.
+
+    The row of a table that the module uses elsewhere too has a gradient, and moves.
+    """
+    forward, parts = evaluation.workers.forward, evaluation.coordinates.parts
+    rows = {
+        f"{name}.weight": module.padding_idx
+        for name, module in forward.module.named_modules()
+        if isinstance(module, (torch.nn.Embedding, torch.nn.EmbeddingBag)) and module.padding_idx is not None
+    }
+    if not rows:
+        return None
+    point = x.detach().requires_grad_()
+    with torch.enable_grad():
+        slope = torch.autograd.grad(forward.value(evaluation.state(point), inputs, targets), point)[0]
+    moves = torch.ones_like(x)
+    for name, part in parts(moves).items():
+        if name in rows and not parts(slope)[name][rows[name]].any():
+            part[rows[name]] = 0
+    return moves
 
 
 def hessian_of(evaluation: Evaluation, x: torch.Tensor, inputs: Any, targets: Any) -> HessianProducts:
@@ -198,5 +243,8 @@ def hessian_of(evaluation: Evaluation, x: torch.Tensor, inputs: Any, targets: An
     statistics = None if recomputed is None else lambda x, inputs: recomputed.of_batch(evaluation.state(x), inputs)
     with differentiable_kernels(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # PyTorch's own, of how it differentiates forward
-        found = HessianProducts(evaluation.one, evaluation.workers, evaluation.batches, evaluation.points, statistics)
+        held = _held(evaluation, x, inputs, targets)
+        found = HessianProducts(
+            evaluation.one, evaluation.workers, evaluation.batches, evaluation.points, statistics, held
+        )
         return found.tried(x, inputs, targets)

@@ -440,9 +440,10 @@ class Chain:
                 away = _with_unit(apart, land.length_unit)
                 said.append(f"the {_NAMES[end]} was replaced by the minimum below it, {away} away and {lower} lower")
             elif self.steep[end] > self.smallest:
+                slope = self._slope(self.steep[end])
                 said.append(
-                    f"the {_NAMES[end]} is not relaxed, its largest gradient component is {self._slope(self.steep[end])}: "
-                    "the barrier counts from it as it is"
+                    f"the {_NAMES[end]} is not relaxed, its largest gradient component is {slope}: the barrier counts "
+                    "from it as it is"
                 )
         return said
 
