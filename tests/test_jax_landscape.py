@@ -177,6 +177,36 @@ class TestTrees:
             assert not axis[:3].any()
 
 
+@pytest.mark.parametrize(
+    ("shapes", "axes"),
+    [
+        ([{"w": (2, 3), "b": (3,)}, {"w": (3, 4), "b": (4,)}], [-1, -1]),  # (in, out)
+        ([{"w": (3, 2), "b": (3,)}, {"w": (4, 3), "b": (4,)}], [0, 0]),  # (out, in)
+        ([{"w": (2, 3), "b": (3,)}, {"w": (3, 3), "b": (3,)}, {"w": (3, 4)}], [-1, -1, -1]),  # as the first one
+        ([{"w": (3, 3), "b": (3,)}, {"w": (3, 4)}], [0, 0]),  # nothing tells
+        ([{"w": (5, 5, 2, 3), "b": (3,)}, {"kernel": (3, 4)}], [-1, -1]),
+        ([((2, 3), (3,)), ((3, 4), (4,))], [-1, -1]),  # pairs
+    ],
+)
+def test_the_units_of_a_tree_are_counted_by_the_axis_that_a_bias_has(shapes: Any, axes: list[int]) -> None:
+    rng = np.random.default_rng(0)
+    tree = jax.tree_util.tree_map(rng.standard_normal, shapes, is_leaf=lambda leaf: _is_shape(leaf))
+    land = JaxLandscape(lambda tree: sum(jnp.sum(leaf**2) for leaf in jax.tree_util.tree_leaves(tree)), tree)
+    x = land.vector()
+    direction = ml.surface(land, x, n=2).axes[0]
+    weights = [block for block in land.blocks if len(block.shape) > 1]
+    for block, axis in zip(weights, axes, strict=True):
+        units, own = (
+            np.moveaxis(v[block.start : block.stop].reshape(block.shape), axis, 0).reshape(block.shape[axis], -1)
+            for v in (direction, x)
+        )
+        assert np.linalg.norm(units, axis=1) == pytest.approx(np.linalg.norm(own, axis=1), rel=1e-6)
+
+
+def _is_shape(leaf: Any) -> bool:
+    return isinstance(leaf, tuple) and all(isinstance(n, int) for n in leaf)
+
+
 def test_flax_parameters() -> None:
     linen = pytest.importorskip("flax.linen")
     net = linen.Sequential([linen.Dense(4), jnp.tanh, linen.Dense(2)])

@@ -731,3 +731,17 @@ def test_what_is_attached_to_outputs_does_not_pile_up() -> None:
     land = TorchLandscape(Table(), lambda table, rows: (table[rows] ** 2).mean(), x, x, batch=4, points=1)
     land.values_and_gradients(np.ones((1, land.size), dtype=np.float32))
     assert max(seen) == 0
+
+
+@pytest.mark.parametrize("make", [nn.Conv2d, nn.ConvTranspose2d])
+def test_the_filters_of_random_directions_lead_into_channels(make: Any) -> None:
+    """A transposed convolution has its weights as (in, out, …)."""
+    torch.manual_seed(0)
+    module = nn.Sequential(make(3, 5, 2), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2))
+    x = torch.randn(6, 3, 4, 4)
+    module(x)
+    land = TorchLandscape(module, nn.functional.cross_entropy, x, torch.tensor([0, 1] * 3))
+    direction, block = ml.surface(land, land.vector(), n=2).axes[0], land.blocks[0]
+    part, own = (v[block.start : block.stop].reshape(block.shape) for v in (direction, land.vector()))
+    axes = (0, 2, 3) if make is nn.ConvTranspose2d else (1, 2, 3)
+    assert np.sqrt((part**2).sum(axis=axes)) == pytest.approx(np.sqrt((own**2).sum(axis=axes)), rel=1e-5)

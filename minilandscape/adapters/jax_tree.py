@@ -33,11 +33,11 @@ class Tree:
         with_paths, self._structure = jax.tree_util.tree_flatten_with_path(tree)
         self._names = [jax.tree_util.keystr(path) for path, _ in with_paths]
         self._leaves = [np.array(leaf) if is_floating(leaf) else leaf for _, leaf in with_paths]
+        axes = _filter_axes([path[:-1] for path, _ in with_paths], self._names, self._leaves)
         blocks, start = [], 0
-        for name, leaf in zip(self._names, self._leaves, strict=True):
+        for name, leaf, axis in zip(self._names, self._leaves, axes, strict=True):
             if is_floating(leaf):
-                last = name.rstrip("']").endswith("kernel")  # flax has (…, in, out), others (out, in, …)
-                blocks.append(Part(name, leaf.shape, start, start + leaf.size, -1 if last else 0))
+                blocks.append(Part(name, leaf.shape, start, start + leaf.size, axis))
                 start += leaf.size
         if not start:
             raise ValueError(f"{type(tree).__name__} holds no floating array; expected a tree of parameters")
@@ -74,6 +74,39 @@ class Tree:
                 part = x[block.start : block.stop].reshape(block.shape)
                 leaves[k] = part if exact else jax.numpy.asarray(part, dtype=leaf.dtype)
         return jax.tree_util.tree_unflatten(self._structure, leaves)
+
+
+def _filter_axes(parents: list[Any], names: list[str], leaves: list[Any]) -> list[int]:
+    """Find the axis of each array that counts its units: 0 for (out, in, …), −1 for (…, in, out).
+
+    A bias beside an array has as many numbers as there are units. Where none tells, the axis is that of the other
+    arrays if these agree, and 0 if not. A ``kernel``, as flax has it, is (…, in, out).
+    """
+    beside: dict[Any, set[int]] = {}
+    for parent, leaf in zip(parents, leaves, strict=True):
+        if _ndim(leaf) == 1:
+            beside.setdefault(parent, set()).add(leaf.size)
+    told = [
+        None
+        if _ndim(leaf) < 2
+        else -1
+        if name.rstrip("']").endswith("kernel")
+        else _told(leaf.shape, beside.get(parent))
+        for parent, name, leaf in zip(parents, names, leaves, strict=True)
+    ]
+    known = {axis for axis in told if axis is not None}
+    common = known.pop() if len(known) == 1 else 0
+    return [common if axis is None else axis for axis in told]
+
+
+def _told(shape: tuple[int, ...], biases: set[int] | None) -> int | None:
+    """The axis, first or last, that has as many entries as a bias, if that is true of one axis alone."""
+    fits = [axis for axis in (0, -1) if shape[axis] in (biases or ())]
+    return fits[0] if len(fits) == 1 else None
+
+
+def _ndim(leaf: Any) -> int:
+    return len(leaf.shape) if is_floating(leaf) else 0
 
 
 def is_floating(leaf: Any) -> bool:

@@ -46,7 +46,7 @@ class Coordinates:
         chosen = _chosen(module, patterns)
         first = _first(chosen)
         frozen = tuple(name for name, _ in module.named_parameters() if name not in chosen)
-        return cls(_blocks(chosen), frozen, first.dtype, first.device)
+        return cls(_blocks(chosen, _transposed(module)), frozen, first.dtype, first.device)
 
     @property
     def size(self) -> int:
@@ -106,11 +106,18 @@ def _chosen(module: torch.nn.Module, patterns: str | Sequence[str] | None) -> di
     return {name: p for name, p in coordinates.items() if any(fits(name, pattern) for pattern in patterns)}
 
 
-def _blocks(coordinates: Mapping[str, torch.nn.Parameter]) -> tuple[Block, ...]:
+def _transposed(module: torch.nn.Module) -> set[str]:
+    """The names of the weights (in, out, …) of transposed convolutions without groups."""
+    kinds = torch.nn.ConvTranspose1d, torch.nn.ConvTranspose2d, torch.nn.ConvTranspose3d
+    layers = module.named_modules()
+    return {f"{name}.weight".lstrip(".") for name, layer in layers if isinstance(layer, kinds) and layer.groups == 1}
+
+
+def _blocks(coordinates: Mapping[str, torch.nn.Parameter], transposed: set[str]) -> tuple[Block, ...]:
     blocks, start = [], 0
     for name, p in coordinates.items():
         shape = tuple(p.shape)
-        blocks.append(Block(name, shape, prod(shape[1:]), start, start + p.numel()))
+        blocks.append(Block(name, shape, prod(shape[1:]), start, start + p.numel(), int(name in transposed)))
         start += p.numel()
     return tuple(blocks)
 

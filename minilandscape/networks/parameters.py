@@ -23,6 +23,8 @@ class Block:
         Its initial values are uniform on ±1/√fan_in, PyTorch's default.
     start, stop
         Its place in the vector.
+    filter_axis
+        The axis that counts units or output channels.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Block:
     fan_in: int
     start: int
     stop: int
+    filter_axis: int = 0
 
 
 @dataclass(frozen=True)
