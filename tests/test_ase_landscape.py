@@ -22,7 +22,7 @@ from ase.calculators.singlepoint import SinglePointCalculator  # noqa: E402
 from ase.constraints import FixAtoms  # noqa: E402
 from ase.optimize import BFGS  # noqa: E402
 
-from minilandscape.adapters.ase import AseLandscape  # noqa: E402
+from minilandscape.adapters.ase import AseLandscape, barrier  # noqa: E402
 
 TETRAHEDRON = 2 ** (1 / 6) / np.sqrt(8) * np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
 
@@ -332,7 +332,7 @@ class TestFailures:
         values, gradients = land.values_and_gradients(points[2:])
         assert values == [4.0]
         assert gradients.tolist() == [[4.0, 0, 0]]
-        assert len(Fragile.made) == (2 if given == "class" else 1)
+        assert len(Fragile.made) == (3 if given == "class" else 1)  # it fails twice, the second time in a new one
 
     def test_a_changed_calculator_shows_after_forget(self) -> None:
         calculator = Fragile()
@@ -371,3 +371,32 @@ def test_of_two_ways_as_short_the_files_own_is_taken(way: float, rounding: float
     assert land.displacement(b, a)[-3] == pytest.approx(-way * side)
     path = ml.find_path(land, a, b, initial=lambda t: a + t * (b - a), n_points=5, solver="adam", steps=1)
     assert path.end[-3] - path.start[-3] == pytest.approx(way * side)
+
+
+@pytest.mark.parametrize("fault", ["raises", "not a number"])
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("k", [1, 2, 5, 20])
+def test_a_calculation_that_fails_once_is_repeated(k: int, given: bool, fault: str) -> None:
+    """Whichever it is, of the relaxation or of the search, and whether a calculator or its class is given."""
+    calls = 0
+
+    class Hiccup(EMT):
+        def calculate(self, *args: Any, **kwargs: Any) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == k and fault == "raises":
+                raise RuntimeError("node hiccup")
+            super().calculate(*args, **kwargs)
+            if calls == k:
+                self.results["forces"] = np.full_like(self.results["forces"], np.nan)
+
+    start = fcc100("Al", (2, 2, 1), vacuum=5.0)
+    start.set_constraint(FixAtoms(range(4)))
+    add_adsorbate(start, "Al", 1.7, "hollow")
+    end = start.copy()
+    end.positions[-1, 0] += start.cell[0, 0] / 2
+    plain = barrier(start, end, EMT)
+    found = barrier(start, end, Hiccup() if given else Hiccup)
+    assert calls == found.calls["total"] == plain.calls["total"] + 1
+    assert found.barrier_forward == pytest.approx(plain.barrier_forward, rel=1e-9)
+    assert found.converged

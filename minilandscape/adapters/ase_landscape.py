@@ -39,8 +39,8 @@ class AseLandscape(FunctionLandscape):
         under ``FixAtoms`` and components under ``FixCartesian`` stay where they are and are no coordinates.
     calculator
         A function that makes a calculator, such as its class, which each worker calls for itself, since calculators are
-        not thread-safe, and which is called once more after a calculation that failed, since some do not survive their
-        own failure. Or one calculator, whose ``reset()`` is called instead. None takes the atoms' own. A calculator
+        not thread-safe. A calculation that fails is repeated once with a new one, since some do not survive their own
+        failure. Or one calculator, whose ``reset()`` is called instead. None takes the atoms' own. A calculator
         with a method ``calculate_batch(list_of_atoms) -> energies (P,), forces (P, n, 3)`` is given all points that
         are evaluated together in one call; its energies are those that the forces belong to.
     workers
@@ -269,13 +269,30 @@ class AseLandscape(FunctionLandscape):
         return super()._parts(points)
 
     def _evaluate(self, point: np.ndarray) -> tuple[Any, np.ndarray]:
-        if point.ndim == 2:
-            return self._evaluate_batch(point)
-        atoms = self._at(point)
+        """Calculate, and once more what fails: the fault may be the machine's, or an earlier failure's."""
+        calculate = self._calculate_batch if point.ndim == 2 else self._calculate
+        calculator = self._calculator_for(point)
         try:
-            atoms.calc = self._calculators.own()
+            energy, gradient = calculate(calculator, point)
+            if np.isfinite(energy).all() and np.isfinite(gradient).all():
+                return energy, gradient
+        except LandscapeError:
+            pass
+        self.evaluations.gradients += 1 if point.ndim == 1 else len(point)
+        return calculate(self._calculator_for(point), point)
+
+    def _calculator_for(self, point: np.ndarray) -> Any:
+        """This thread's calculator, for a point (D,) or points (P, D)."""
+        try:
+            return self._calculators.own()
         except Exception as error:
-            raise LandscapeError(f"no calculator could be made: {type(error).__name__}: {error}", point) from error
+            first = np.atleast_2d(point)[0]
+            raise LandscapeError(f"no calculator could be made: {type(error).__name__}: {error}", first) from error
+
+    def _calculate(self, calculator: Any, point: np.ndarray) -> tuple[Any, np.ndarray]:
+        """The energy and the gradient (D,) at one point."""
+        atoms = self._at(point)
+        atoms.calc = calculator
         try:
             # Forces first: codes that compute what they are asked for compute the energy with them.
             forces = atoms.get_forces()
@@ -291,11 +308,11 @@ class AseLandscape(FunctionLandscape):
             self._calculators.failed()
         return energy, -forces[self._components]
 
-    def _evaluate_batch(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _calculate_batch(self, calculator: Any, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Energies (P,) and gradients (P, D) by one call."""
         structures = [self._at(point) for point in points]
         try:
-            energies, forces = self._calculators.own().calculate_batch(structures)
+            energies, forces = calculator.calculate_batch(structures)
             energies, forces = (np.asarray(result, dtype=np.float64) for result in (energies, forces))
         except Exception as error:
             self._calculators.failed()
