@@ -441,7 +441,7 @@ def test_what_differs_in_no_single_thing_differs_together() -> None:
         same_order(start, end, match=True)
     start, end = hop()
     end.set_constraint([*end.constraints, FixCartesian(5, mask=(False, False, True))])
-    with pytest.raises(ValueError, match=r"the free components of Al are 1 1 1 \(5 atoms\) at the start, 1 1 0"):
+    with pytest.raises(ValueError, match=r"the free components of Al are xyz \(5 atoms\) at the start, xy \(1 "):
         same_order(start, end, match=True)
 
 
@@ -517,7 +517,7 @@ def test_ends_that_are_no_two_minima_are_refused() -> None:
         barrier(start, Atoms(end, constraint=[]), EMT)
     for atoms in (start, end):
         atoms.set_constraint(FixBondLengths([[0, 1]]))
-    with pytest.raises(ValueError, match="the atoms of the start have a constraint FixBondLengths; expected FixAtoms"):
+    with pytest.raises(ValueError, match="the atoms of the start have a constraint FixBondLengths, which a "):
         barrier(start, end, EMT)
 
 

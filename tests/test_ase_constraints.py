@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -138,10 +139,22 @@ def test_constraints_along_components_are_read_and_written() -> None:
 def test_other_constraints_are_refused_by_name(make: Any, name: str) -> None:
     atoms = molecule("H2O")
     atoms.set_constraint(make())
-    with pytest.raises(ValueError, match=f"have a constraint {name}"):
+    with pytest.raises(ValueError, match=f"have a constraint {name}") as refused:
         AseLandscape(atoms, EMT)
+    assert "which a search does not keep; expected FixAtoms" in str(refused.value) or "along directions" in name
     with pytest.raises(ValueError, match=f"the atoms of the start have a constraint {name}"):
         barrier(atoms, atoms, EMT)
+
+
+@pytest.mark.parametrize("held", list(product([False, True], repeat=3))[1:-1])
+def test_free_components_are_named_by_their_axes(held: tuple[bool, bool, bool]) -> None:
+    start = molecule("H2O")
+    end = start.copy()
+    end.set_constraint(FixCartesian(1, mask=held))
+    free = "".join(axis for axis, each in zip("xyz", held, strict=True) if not each)
+    with pytest.raises(ValueError, match="the free components of H are xyz") as refused:
+        barrier(start, end, EMT)
+    assert f" {free} (1 atom)" in str(refused.value)
 
 
 def test_a_component_that_is_held_elsewhere_is_refused() -> None:

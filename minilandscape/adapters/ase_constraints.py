@@ -41,8 +41,8 @@ def free_components(atoms: Atoms, name: str = "the atoms") -> np.ndarray:
         kind = type(constraint).__name__
         if kind not in HELD:
             raise ValueError(
-                f"{name} have a constraint {kind}; expected FixAtoms or FixCartesian, whose components are left out of "
-                "the coordinates: a search under other constraints would leave them"
+                f"{name} have a constraint {kind}, which a search does not keep; expected FixAtoms or FixCartesian, "
+                "which hold Cartesian components"
             )
         # What a constraint does to forces is told by two of them: versions of ASE name its parts differently.
         forces = np.random.default_rng(0).uniform(0.5, 1.0, (2, len(atoms), 3))

@@ -55,9 +55,17 @@ def differ(theirs: np.ndarray, ours: np.ndarray) -> np.ndarray:
 
 
 def counted(state: np.ndarray) -> str:
-    """Describe what some atoms carry: each value, and how many have it."""
-    found = Counter(" ".join(f"{number:g}" for number in np.atleast_1d(value)) for value in state)
+    """Describe what some atoms carry: each value, and how many have it. Of components, (n, 3) of bool: their axes."""
+    found = Counter(_axes(value) if state.dtype == bool else _numbers(value) for value in state)
     return ", ".join(f"{value} ({count(n, 'atom')})" for value, n in sorted(found.items()))
+
+
+def _numbers(value: np.ndarray) -> str:
+    return " ".join(f"{number:g}" for number in np.atleast_1d(value))
+
+
+def _axes(components: np.ndarray) -> str:
+    return "".join(axis for axis, one in zip("xyz", components, strict=True) if one) or "none"
 
 
 def refuse_partial_occupancy(atoms: Atoms, name: str) -> None:
