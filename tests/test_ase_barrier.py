@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import json
+import re
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,6 +29,7 @@ from ase.vibrations import Vibrations  # noqa: E402
 from minilandscape.adapters.ase import AseLandscape, barrier  # noqa: E402
 from minilandscape.adapters.ase_calculators import named_calculator, options_of  # noqa: E402
 from minilandscape.adapters.ase_modes import imaginary_mode  # noqa: E402
+from minilandscape.adapters.ase_order import same_order  # noqa: E402
 from minilandscape.landscape import LandscapeError  # noqa: E402
 
 
@@ -220,7 +222,6 @@ def formamide() -> tuple[Atoms, Atoms]:
 def test_an_end_in_any_order_is_paired_for_the_same_reaction() -> None:
     """The pairing of few bonds and a short way is found, though neither the files' order nor the nearest is it."""
     from minilandscape.adapters.ase_ends import matched
-    from minilandscape.adapters.ase_order import same_order
     from minilandscape.adapters.ase_pairing import Pairings
 
     start, end = formamide()
@@ -291,7 +292,6 @@ def test_an_exchange_counts_the_bonds_that_change() -> None:
 def test_shuffled_ends_of_a_slab_an_isomerisation_and_an_inversion_are_paired() -> None:
     """Frozen atoms stay, the hop remains the hop, and the inversion keeps its bonds."""
     from minilandscape.adapters.ase_ends import bonds_of, matched
-    from minilandscape.adapters.ase_order import same_order
 
     ammonia = Atoms("NH3", [[0, 0, 0.3], [0.94, 0, 0], [-0.47, 0.81, 0], [-0.47, -0.81, 0]])
     turned = ammonia.copy()
@@ -351,7 +351,6 @@ def claisen() -> tuple[Atoms, Atoms]:
 def test_groups_change_places_as_a_whole(turned: bool) -> None:
     """The Claisen rearrangement, where both ends of an allyl group may bond to carbon: the nearer one is found."""
     from minilandscape.adapters.ase_ends import matched
-    from minilandscape.adapters.ase_order import same_order
     from minilandscape.adapters.ase_pairing import Pairings
 
     start, end = claisen()[::-1] if turned else claisen()
@@ -409,8 +408,6 @@ def test_what_atoms_carry_is_shuffled_with_them(name: str) -> None:
 
 def test_tags_in_one_order_tell_no_atoms_apart() -> None:
     """Tags that a builder or a copy left are no reason against an exchange; those that moved with atoms are."""
-    from minilandscape.adapters.ase_order import same_order
-
     start, end = layers()
     exchanged = end.copy()
     exchanged.positions[[5, 8]] = end.positions[[8, 5]]
@@ -431,8 +428,6 @@ def test_tags_in_one_order_tell_no_atoms_apart() -> None:
 
 
 def test_what_differs_in_no_single_thing_differs_together() -> None:
-    from minilandscape.adapters.ase_order import same_order
-
     start, end = hop()
     for atoms, charges in ((start, [1, 0]), (end, [0, 1])):
         atoms.set_initial_charges([0] * 7 + charges)
@@ -505,9 +500,9 @@ def test_ends_that_are_no_two_minima_are_refused() -> None:
     wider.cell[0] *= 1.1
     turned.rotate(10, "z", rotate_cell=True)
     open_.pbc = [True, False, False]
-    with pytest.raises(ValueError, match=r"the lengths and angles 5\.728, .*, that of the end 6\.3, 5\.7"):
+    with pytest.raises(ValueError, match=r"differ: a is 5\.728 at the start and 6\.3 at the end; expected one cell"):
         barrier(start, wider, EMT)
-    with pytest.raises(ValueError, match=r"90 \(one is turned\); expected one cell"):
+    with pytest.raises(ValueError, match=r"the same lengths and angles in another orientation"):
         barrier(start, turned, EMT)
     with pytest.raises(ValueError, match="the start is periodic along ab, the end along a; expected the same"):
         barrier(start, open_, EMT)
@@ -519,6 +514,27 @@ def test_ends_that_are_no_two_minima_are_refused() -> None:
         atoms.set_constraint(FixBondLengths([[0, 1]]))
     with pytest.raises(ValueError, match="the atoms of the start have a constraint FixBondLengths, which a "):
         barrier(start, end, EMT)
+
+
+@pytest.mark.parametrize("pbc", [(True, True, True), (True, True, False), (False, True, False)])
+@pytest.mark.parametrize("size", [3.0, 10.0, 77.7])
+@pytest.mark.parametrize("part", [1e-1, 1e-4, 1e-5])
+def test_cells_that_differ_are_told_by_what_differs(pbc: tuple[bool, ...], size: float, part: float) -> None:
+    """Lengths and angles with the digits that tell them apart, or the orientation; the advice removes either."""
+    start = Atoms("Al2", [[0, 0, 0], [0, 0, 2.0]], cell=[size, 1.1 * size, 1.3 * size, 90, 90, 80], pbc=pbc)
+    known = [*pbc, pbc[1] and pbc[2], pbc[0] and pbc[2], pbc[0] and pbc[1]]
+    for axis in range(6):
+        end, sizes = start.copy(), start.cell.cellpar()
+        sizes[axis] *= 1 + part
+        end.set_cell(sizes)
+        end.rotate(90, "z", rotate_cell=True)
+        with pytest.raises(ValueError, match="expected one cell") as refused:
+            same_order(start, end, match=True)
+        said = re.search(rf"{'abcαβγ'[axis]} is (\S+) at the start and (\S+) at the end", str(refused.value))
+        assert (said is not None and said[1] != said[2]) == known[axis], refused.value
+        assert ("another orientation" in str(refused.value)) != known[axis]
+        end.set_cell(start.cell, scale_atoms=True)
+        same_order(start, end, match=True)
 
 
 def test_forces_that_are_left_after_a_relaxation_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

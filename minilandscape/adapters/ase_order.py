@@ -13,6 +13,8 @@ from ase.geometry import find_mic
 from .ase_constraints import constraints_of, free_components
 from .ase_states import SAME, carried, classes, counted, differ, refuse_partial_occupancy
 
+#: Lengths, Å, and angles, degrees, of a cell.
+CELL = ("a", "b", "c", "α", "β", "γ")
 #: What atoms carry, by name: of the start and of the end.
 States = dict[str, tuple[np.ndarray, np.ndarray]]
 
@@ -93,12 +95,34 @@ def _refuse_another_cell(start: Atoms, end: Atoms) -> None:
             f"the start is periodic along {directions[0]}, the end along {directions[1]}; expected the same"
         )
     if (np.abs(start.cell - end.cell)[start.pbc] > SAME).any():
-        cells = [", ".join(f"{number:.4g}" for number in atoms.cell.cellpar()) for atoms in (start, end)]
-        turned = " (one is turned)" * (cells[0] == cells[1])
-        raise ValueError(
-            f"the cell of the start has the lengths and angles {cells[0]}, that of the end {cells[1]}{turned}; "
-            "expected one cell: relax both structures in it"
+        raise ValueError(f"{_how_cells_differ(start, end)}, as end.set_cell(start.cell, scale_atoms=True) does")
+
+
+def _how_cells_differ(start: Atoms, end: Atoms) -> str:
+    """Tell whether cells differ in lengths and angles or by orientation, and what to do."""
+    ours, theirs = start.cell.cellpar(), end.cell.cellpar()
+    periodic = start.pbc
+    between = [periodic[1] and periodic[2], periodic[0] and periodic[2], periodic[0] and periodic[1]]
+    smallest = max(float(ours[:3][periodic].min()), SAME)
+    other = np.abs(theirs - ours) > np.repeat([SAME, np.degrees(SAME / smallest)], 3)
+    other &= np.concatenate([periodic, between])
+    if not other.any():
+        apart = float(np.abs(start.cell - end.cell)[periodic].max())
+        return (
+            "the cells of start and end have the same lengths and angles in another orientation: their vectors differ "
+            f"by up to {apart:.2g} Å; expected one cell: turn the end with its cell into that of the start"
         )
+    named = ", ".join(_both(*each) for each in zip(CELL, ours, theirs, other, strict=True) if each[-1])
+    return (
+        f"the cells of start and end differ: {named}; expected one cell: relax both structures in it, or, where the "
+        "difference is the rounding of a file, scale the end into that of the start"
+    )
+
+
+def _both(name: str, ours: float, theirs: float, _: bool) -> str:
+    """Both values of a cell's length or angle, with the digits that tell them apart."""
+    digits = next((n for n in range(4, 16) if f"{ours:.{n}g}" != f"{theirs:.{n}g}"), 16)
+    return f"{name} is {ours:.{digits}g} at the start and {theirs:.{digits}g} at the end"
 
 
 def _matched(start: Atoms, ours: np.ndarray, end: Atoms, theirs: np.ndarray) -> Ordered:
