@@ -86,6 +86,13 @@ Temperature = Annotated[
 #: Options of structures alone, and those that searches between structures and all others share.
 OF_STRUCTURES = ("calculator_options", "fmax", "relax", "match", "images", "irc", "temperature")
 SHARED = ("start", "end", "calculator", "out", "plot", "as_json")
+#: The rates that --json shows: whether from the end, and whether of quantum vibrations.
+RATES = {
+    "forward": (False, True),
+    "reverse": (True, True),
+    "forward_classical": (False, False),
+    "reverse_classical": (True, False),
+}
 
 
 @dataclass(frozen=True)
@@ -303,24 +310,33 @@ def _file_and_index(name: str) -> tuple[str, str | None]:
 
 
 def _rates(found: Any, temperature: float) -> dict[str, Any]:
-    """The harmonic rates (1/s) both ways by name, with zero-point energies and without; or why there are none."""
-    try:
-        return {
-            "temperature": temperature,
-            "forward": found.rate(temperature),
-            "reverse": found.rate(temperature, reverse=True),
-            "forward_classical": found.rate(temperature, quantum=False),
-            "reverse_classical": found.rate(temperature, reverse=True, quantum=False),
-        }
-    except ValueError as error:
-        return {"temperature": temperature, "reason": str(error)}
+    """The harmonic rates (1/s) both ways by name, with zero-point energies and without; None where there is none.
+
+    And why there is none, and the ends that are not stationary with their largest forces (eV/Å).
+    """
+    rates: dict[str, Any] = {"temperature": temperature, **dict.fromkeys(RATES)}
+    reasons = []
+    for name, (reverse, quantum) in RATES.items():
+        try:
+            rates[name] = found.rate(temperature, reverse=reverse, quantum=quantum)
+        except ValueError as error:
+            reasons.append(str(error))
+    if reasons:
+        rates["reason"] = "; ".join(dict.fromkeys(reasons))
+    return {**rates, "not_stationary": found.not_stationary}
 
 
 def _rates_text(found: Any, temperature: float) -> str:
     """The same as a line."""
     rates = _rates(found, temperature)
-    if "reason" in rates:
+    ways = [way for way in ("forward", "reverse") if rates[way] is not None]
+    if not ways:
         return f"none: {rates['reason']}"
-    forward, reverse = (f"{rates[way]:.3g} s⁻¹ {way}" for way in ("forward", "reverse"))
-    without = f"{rates['forward_classical']:.3g} and {rates['reverse_classical']:.3g} with classical vibrations"
-    return f"{forward}, {reverse} at {temperature:g} K (harmonic; {without})"
+    numbers = ", ".join(f"{rates[way]:.3g} s⁻¹ {way}" for way in ways)
+    classical = " and ".join(f"{rates[f'{way}_classical']:.3g}" for way in ways)
+    without = (
+        f"; none {'reverse' if ways == ['forward'] else 'forward'}: {rates['reason']}" if "reason" in rates else ""
+    )
+    ends = " and ".join(f"the {name} ({force:.2g} eV/Å)" for name, force in rates["not_stationary"].items())
+    warned = f"; not stationary, though a rate assumes it: {ends}" if ends else ""
+    return f"{numbers} at {temperature:g} K (harmonic; {classical} with classical vibrations){warned}{without}"

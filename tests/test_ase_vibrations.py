@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import doctest
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from minilandscape_cli.structures import _rates, _rates_text
 
 ase = pytest.importorskip("ase")
 
 from ase import Atoms, units  # noqa: E402
-from ase.build import molecule  # noqa: E402
+from ase.build import add_adsorbate, fcc100, molecule  # noqa: E402
 from ase.calculators.calculator import Calculator, all_changes  # noqa: E402
 from ase.calculators.emt import EMT  # noqa: E402
 from ase.constraints import FixAtoms, FixCartesian  # noqa: E402
@@ -22,7 +24,7 @@ from ase.thermochemistry import IdealGasThermo  # noqa: E402
 from ase.vibrations import Vibrations as AseVibrations  # noqa: E402
 
 from minilandscape.adapters import ase_vibrations  # noqa: E402
-from minilandscape.adapters.ase import Vibrations, rate, vibrations  # noqa: E402
+from minilandscape.adapters.ase import Barrier, Vibrations, barrier, rate, vibrations  # noqa: E402
 from minilandscape.landscape import LandscapeError  # noqa: E402
 
 
@@ -151,6 +153,58 @@ def test_rates_by_hand() -> None:
     for bad in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="the temperature is"):
             rate(minimum, saddle, bad)
+
+
+def hop() -> tuple[Atoms, Atoms]:
+    """An adatom on a frozen layer of Al(100), not relaxed, that moves to the next hollow."""
+    start = fcc100("Al", (2, 2, 1), vacuum=5.0)
+    start.set_constraint(FixAtoms(range(4)))
+    add_adsorbate(start, "Al", 1.7, "hollow")
+    end = start.copy()
+    end.positions[-1] += [start.cell[0, 0] / 2, 0, 0.03]
+    return start, end
+
+
+@pytest.fixture(scope="module")
+def hop_found() -> Barrier:
+    return barrier(*hop(), EMT)
+
+
+FINE, BENT = made(-1.0, [150.0, 300.0]), made(-1.0, [-60.0, 300.0])
+PUSHED = replace(FINE, fmax=0.07)
+OVER = made(-0.6, [-90.0, 250.0])
+
+
+@pytest.mark.parametrize(("start", "end"), list(product([FINE, BENT, PUSHED], repeat=2)))
+def test_a_rate_is_given_where_it_is_valid_and_an_end_that_is_not_fine_is_named(
+    start: Vibrations, end: Vibrations, hop_found: Barrier
+) -> None:
+    found = replace(hop_found, vibrations=(start, OVER, end), tolerance=0.05)
+    rates, text = _rates(found, 300.0), _rates_text(found, 300.0)
+    for way, name, minimum in (("forward", "start", start), ("reverse", "end", end)):
+        number = None if minimum is BENT else rate(minimum, OVER, 300.0)
+        assert rates[way] == number
+        assert (f"{number or 0:.3g} s⁻¹ {way}" in text) == (number is not None)
+        assert (f"the {name} has the imaginary frequencies 60.0i cm⁻¹" in text) == (minimum is BENT)
+        assert rates["not_stationary"].get(name) == (0.07 if minimum is PUSHED else None)
+        assert (f"the {name} (0.07 eV/Å)" in text) == (minimum is PUSHED)
+
+
+def test_forces_at_the_ends_are_known_with_their_vibrations() -> None:
+    """Ends that were not relaxed have them in the result, and in the remark."""
+    start, end = hop()
+    start.positions[-1] += [0.05, 0.02, 0.1]
+    end.positions[-1] += [0.02, -0.05, 0.12]
+    found = barrier(start, end, EMT, relax=False, vibrations=True)
+    forces = {}
+    for name, atoms in (("start", found.start.copy()), ("end", found.end.copy())):
+        atoms.calc = EMT()
+        forces[name] = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
+    assert max(forces.values()) > found.tolerance  # the search may have replaced an end by the minimum below it
+    expected = {name: force for name, force in forces.items() if force > found.tolerance}
+    assert found.not_stationary == pytest.approx(expected, rel=1e-6)
+    assert "harmonic rates assume" in "".join(found.remarks)
+    assert not barrier(start, end, EMT, vibrations=True).not_stationary
 
 
 def test_the_examples_print_what_they_say() -> None:

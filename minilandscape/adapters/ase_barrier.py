@@ -17,7 +17,7 @@ from ..connect import Connection
 from ..display import Row, as_html, count, svg_of, text_lines
 from .ase_irc import ReactionPath
 from .ase_profile import profile
-from .ase_vibrations import Vibrations, rate
+from .ase_vibrations import Vibrations, rate_from
 
 #: Noise of the forces below this part of the tolerance is not worth a line.
 SEEN = 1e-4
@@ -139,16 +139,27 @@ class Barrier:
         """Compute the harmonic rate constant over the highest saddle at a temperature (K), 1/s.
 
         From the start, or with ``reverse`` from the end; :func:`rate` has the formula. Between the two lies one saddle,
-        or, of a chain, the highest is taken for the only obstacle.
+        or, of a chain, the highest is taken for the only obstacle. Ends that were not relaxed give a number too:
+        :attr:`not_stationary` names them.
 
         Raises
         ------
         ValueError
-            If vibrations were not asked for, or are not those of minima and a first-order saddle.
+            If vibrations were not asked for, or not those of a minimum and a first-order saddle.
         """
         if not self.vibrations:
             raise ValueError("the vibrations are not known; call barrier(..., vibrations=True)")
-        return rate(self.vibrations[-1 if reverse else 0], self.vibrations[1], temperature, quantum)
+        name, minimum = ("end", self.vibrations[-1]) if reverse else ("start", self.vibrations[0])
+        return rate_from(name, minimum, self.vibrations[1], temperature, quantum)
+
+    @property
+    def not_stationary(self) -> dict[str, float]:
+        """The ends with forces above the tolerance, which a harmonic rate takes for minima: name and force, eV/Å.
+
+        Known where vibrations were asked for.
+        """
+        ends = (("start", self.vibrations[0]), ("end", self.vibrations[-1])) if self.vibrations else ()
+        return {name: found.fmax for name, found in ends if found.fmax > self.tolerance}
 
     @property
     def connects(self) -> str:

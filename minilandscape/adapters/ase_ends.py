@@ -170,8 +170,8 @@ def matched(land: Any, a: np.ndarray, b: np.ndarray, guessed: bool = False) -> t
     return kept, [f"the end was moved onto the start: {apart:.3g} Å apart, {before:.3g} before"] if moved else []
 
 
-def what_is_not_relaxed(land: Any, a: np.ndarray, b: np.ndarray, fmax: float) -> list[str]:
-    """Name the forces at ends that are taken as they are, where they are not small."""
+def what_is_not_relaxed(land: Any, a: np.ndarray, b: np.ndarray, fmax: float, rates: bool) -> list[str]:
+    """Name the forces at ends that are taken as they are, where they are not small, and what they do to rates."""
     _, gradients = land.values_and_gradients(np.stack([a, b]))
     largest = [land.residual(gradient) for gradient in gradients]
     names = [
@@ -179,6 +179,8 @@ def what_is_not_relaxed(land: Any, a: np.ndarray, b: np.ndarray, fmax: float) ->
     ]
     if not names:
         return []
+    of_rates = ", and harmonic rates assume that there are none" if rates else ""
     return [
         f"the forces are not small at the {' and the '.join(names)}: barriers count from the structures as they are"
+        f"{of_rates}"
     ]

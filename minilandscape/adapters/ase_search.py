@@ -80,7 +80,7 @@ def search(landscape: Callable[[Atoms], AseLandscape], start: Atoms, end: Atoms,
     a, b, initial, did = _starting_path(land, *ends, request, guessed=ordered.guessed)
     remarks.add(*did)
     if not request.relax:
-        remarks.add(*what_is_not_relaxed(land, a, b, request.fmax))
+        remarks.add(*what_is_not_relaxed(land, a, b, request.fmax, request.vibrations))
     try:
         found = find_saddle(
             land, a, b, tolerance=request.fmax, verify=request.verify, initial=initial, progress=request.progress

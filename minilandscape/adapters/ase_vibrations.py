@@ -49,6 +49,10 @@ class Vibrations:
         ``"finite differences"``, or ``"calculator"`` for its own Hessian, one product of which was checked.
     calls
         Structures calculated.
+    masses
+        (D,): the mass that each coordinate moves, amu.
+    fmax
+        The largest force of a free atom, eV/Å, which is 0 at a stationary point; NaN where it is not known.
     """
 
     energy: float
@@ -62,6 +66,7 @@ class Vibrations:
     source: str
     calls: int
     masses: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    fmax: float = float("nan")
 
     @property
     def imaginary(self) -> np.ndarray:
@@ -147,7 +152,8 @@ def vibrations(atoms: Atoms, calculator: Any = None, *, step: float = STEP, work
 
 def vibrations_at(land: AseLandscape, x: np.ndarray, step: float) -> Vibrations:
     """Compute the vibrations at a point of a landscape of atoms."""
-    counted, (energy,) = land.evaluations.gradients, land.values_and_gradients(x[None])[0]
+    counted = land.evaluations.gradients
+    (energy,), (gradient,) = land.values_and_gradients(x[None])
     hessian, source = _hessian(land, x, step)
     asymmetry = float(np.abs(hessian - hessian.T).max())
     hessian = 0.5 * (hessian + hessian.T)
@@ -172,6 +178,7 @@ def vibrations_at(land: AseLandscape, x: np.ndarray, step: float) -> Vibrations:
         source=source,
         calls=land.evaluations.gradients - counted,
         masses=root**2,
+        fmax=land.residual(gradient),
     )
 
 
@@ -221,12 +228,17 @@ def rate(minimum: Vibrations, saddle: Vibrations, temperature: float, quantum: b
     >>> f"{rate(minimum, saddle, 300, quantum=False):.4g}"  # c (100 × 200 / 150) cm⁻¹ e^(−0.25 eV / kT)
     '2.523e+08'
     """
+    return rate_from("minimum", minimum, saddle, temperature, quantum)
+
+
+def rate_from(name: str, minimum: Vibrations, saddle: Vibrations, temperature: float, quantum: bool) -> float:
+    """Compute :func:`rate` from a minimum that has a name in messages."""
     kT = _kT(temperature)
-    for name, found, expected in (("minimum", minimum, 0), ("saddle", saddle, 1)):
+    for named, found, expected in ((name, minimum, 0), ("saddle", saddle, 1)):
         if len(found.imaginary) != expected:
             listed = ", ".join(f"{v:.1f}i" for v in found.imaginary) or "none"
             raise ValueError(
-                f"the {name} has the imaginary frequencies {listed} cm⁻¹; a harmonic rate expects "
+                f"the {named} has the imaginary frequencies {listed} cm⁻¹; a harmonic rate expects "
                 f"{expected or 'none'}: relax to a smaller fmax, or treat that motion as a free one"
             )
     log = saddle.log_partition(temperature, quantum) - minimum.log_partition(temperature, quantum)
