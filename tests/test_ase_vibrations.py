@@ -190,6 +190,14 @@ def test_a_rate_is_given_where_it_is_valid_and_an_end_that_is_not_fine_is_named(
         assert (f"the {name} (0.07 eV/Å)" in text) == (minimum is PUSHED)
 
 
+def test_why_there_is_no_rate(hop_found: Barrier) -> None:
+    with pytest.raises(ValueError, match=r"barrier\(\.\.\., vibrations=True\) computes them"):
+        hop_found.rate(300.0)
+    for known in ((), (FINE, OVER, FINE)):
+        without = replace(hop_found, saddle=None, vibrations=known)
+        assert _rates_text(without, 300.0).startswith("none: there is no saddle to go over")
+
+
 def test_forces_at_the_ends_are_known_with_their_vibrations() -> None:
     """Ends that were not relaxed have them in the result, and in the remark."""
     start, end = hop()

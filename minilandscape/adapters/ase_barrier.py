@@ -145,10 +145,15 @@ class Barrier:
         Raises
         ------
         ValueError
-            If vibrations were not asked for, or not those of a minimum and a first-order saddle.
+            If there is no saddle, or vibrations were not asked for, or not those of a minimum and a first-order saddle.
         """
+        if self.saddle is None:
+            raise ValueError(f"there is no saddle to go over: {self.reason}")
         if not self.vibrations:
-            raise ValueError("the vibrations are not known; call barrier(..., vibrations=True)")
+            raise ValueError(
+                "the vibrations are not known: barrier(..., vibrations=True) computes them, and its remarks say where "
+                "that failed"
+            )
         name, minimum = ("end", self.vibrations[-1]) if reverse else ("start", self.vibrations[0])
         return rate_from(name, minimum, self.vibrations[1], temperature, quantum)
 
