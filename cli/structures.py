@@ -21,6 +21,8 @@ from .saddles import check_found
 
 #: Names of files that hold vectors or checkpoints, as opposed to structures.
 VECTORS = (".npy", ".npz", *CHECKPOINTS, "")
+#: Formats, as ASE names them, whose structures are always periodic along all three cell vectors.
+PERIODIC = ("eon",)
 
 CalculatorName = Annotated[
     str | None,
@@ -257,14 +259,14 @@ def read_images(name: str, kinds: Sequence[str]) -> list[Any]:
 
 
 def _read(name: str, default: Any) -> Any:
-    """What ASE reads of a file; ValueError in one line where it cannot."""
+    """What ASE reads of a file, periodic where the format is; ValueError in one line where it cannot."""
     from ase.io import read
     from ase.io.formats import UnknownFileTypeError
 
     file, index = _file_and_index(name)
     _check_file(file)
     try:
-        return read(file, index=default if index is None else index)
+        return _periodic(file, read(file, index=default if index is None else index))
     except UnknownFileTypeError:
         raise ValueError(
             f"ASE does not know the format of {file}; expected a name that says it, such as .xyz, .traj, .cif or POSCAR"
@@ -276,6 +278,18 @@ def _read(name: str, default: Any) -> Any:
             ) from None
         why = " ".join(str(error).split())
         raise ValueError(f"{file} cannot be read by ASE: {type(error).__name__}{': ' * bool(why)}{why}") from error
+
+
+def _periodic(file: str, found: Any) -> Any:
+    """Structures of a file with the periodic boundaries that its format has and ASE's reader leaves out."""
+    from ase.io.formats import filetype
+
+    structures = found if isinstance(found, list) else [found]
+    if filetype(file) in PERIODIC and not any(atoms.pbc.any() for atoms in structures):
+        for atoms in structures:
+            atoms.pbc = True
+        note(f"{file} is taken as periodic along all three cell vectors, as its format is")
+    return found
 
 
 def _check_file(file: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import json
 import re
+from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,7 +30,7 @@ from ase.vibrations import Vibrations  # noqa: E402
 from minilandscape.adapters.ase import AseLandscape, barrier  # noqa: E402
 from minilandscape.adapters.ase_calculators import named_calculator, options_of  # noqa: E402
 from minilandscape.adapters.ase_modes import imaginary_mode  # noqa: E402
-from minilandscape.adapters.ase_order import same_order  # noqa: E402
+from minilandscape.adapters.ase_order import periods_left_out, same_order  # noqa: E402
 from minilandscape.landscape import LandscapeError  # noqa: E402
 
 
@@ -680,6 +681,32 @@ def test_files_that_do_not_do_are_one_sentence(
     monkeypatch.syspath_prepend(str(tmp_path))
     assert run("connect", "a.traj", "b.traj", "--calculator", "picky:Picky", "--calculator-options", "charge=x") == 1
     assert capsys.readouterr().err.splitlines()[-1].endswith("not str; --calculator-options are charge=x")
+
+
+@pytest.mark.parametrize("name", ["con", "extxyz", "traj"])
+def test_a_cell_without_periodic_boundaries_is_named(
+    name: str, found: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A format that is always periodic is read so; what others say is taken, and the cell remarked on."""
+    monkeypatch.chdir(tmp_path)
+    for periodic in (True, False):
+        for file, atoms in zip("ab", hop(), strict=True):
+            atoms.pbc = periodic
+            write(f"{file}.{name}", atoms, format="eon" if name == "con" else name)
+        assert run("connect", f"a.{name}", f"b.{name}", "--calculator", "emt", "--json") in (0, 1)
+        printed, said = capsys.readouterr()
+        forward, remarks = json.loads(printed)["barrier_forward"], json.loads(printed)["remarks"]
+        read_so = periodic or name == "con"
+        assert ("calculated as a cluster: if it repeats" in "".join(remarks)) == (not read_so)
+        assert ("a.con is taken as periodic along all three cell vectors" in said) == (name == "con")
+        assert (abs(forward - found.barrier_forward) < 5e-3) == read_so
+
+
+@pytest.mark.parametrize("pbc", list(product([False, True], repeat=3)))
+@pytest.mark.parametrize("cell", [None, [9, 9, 9], [[9, 0, 0], [0, 0, 0], [0, 0, 0]]])
+def test_a_cell_is_remarked_on_where_nothing_is_periodic(pbc: tuple[bool, ...], cell: Any) -> None:
+    atoms = Atoms("Al2", [[0, 0, 0], [0, 0, 2.0]], cell=cell, pbc=pbc)
+    assert bool(periods_left_out(atoms)) == (cell is not None and not any(pbc))
 
 
 def test_a_charge_that_a_file_says_and_a_calculator_does_not_read() -> None:

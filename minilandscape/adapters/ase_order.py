@@ -72,6 +72,16 @@ def same_order(start: Atoms, end: Atoms, match: bool) -> Ordered:
     return Ordered(end)
 
 
+def periods_left_out(atoms: Atoms) -> list[str]:
+    """Remark on a cell without periodic boundaries, as readers of some formats leave it."""
+    if not atoms.cell.any() or atoms.pbc.any():
+        return []
+    return [
+        "the structure has a cell and no periodic boundaries, so it is calculated as a cluster: if it repeats, set them"
+        ' (atoms.pbc = True, or pbc="T T T" in an .extxyz file) at both ends'
+    ]
+
+
 def _refuse_other_atoms(start: Atoms, end: Atoms) -> None:
     ours, theirs = Counter(start.symbols), Counter(end.symbols)
     if ours == theirs:
