@@ -709,6 +709,30 @@ def test_a_cell_is_remarked_on_where_nothing_is_periodic(pbc: tuple[bool, ...], 
     assert bool(periods_left_out(atoms)) == (cell is not None and not any(pbc))
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("relax", [True, False])
+@pytest.mark.parametrize("which", ["start", "end"])
+@pytest.mark.parametrize(("k", "apart"), [(4, 0.0), (7, 0.0), (5, 1e-3), (6, np.nan)])
+def test_atoms_at_one_place_or_at_none_are_named(k: int, apart: float, which: str, relax: bool) -> None:
+    """With the structure that they are in, whatever the calculator says of it."""
+    structures = dict(zip(("start", "end"), hop(), strict=True))
+    structures[which].positions[8] = structures[which].positions[k] + [0, 0, apart]
+
+    class Strict(EMT):
+        def calculate(self, atoms: Any = None, *args: Any, **kwargs: Any) -> None:
+            if atoms.get_all_distances()[np.triu_indices(len(atoms), 1)].min() < 0.1:
+                raise RuntimeError("atoms too close")
+            super().calculate(atoms, *args, **kwargs)
+
+    nowhere = rf"the {which} has no place for 1 atom, the first Al8 at \["
+    said = nowhere if np.isnan(apart) else f"Al{k} and Al8 are {apart:.2g} Å apart"
+    for calculator in (Strict,) if apart > 0 else (EMT, Strict):
+        with pytest.raises((ValueError, LandscapeError), match=said) as failed:
+            barrier(structures["start"], structures["end"], calculator, relax=relax)
+        assert f"the {which} " in str(failed.value)
+        assert "nan, nan, nan)" not in str(failed.value)
+
+
 def test_a_charge_that_a_file_says_and_a_calculator_does_not_read() -> None:
     from minilandscape.adapters.ase_calculators import what_to_know
 

@@ -16,6 +16,7 @@ from ..analysis.atom_alignment import ClashWarning
 from ..landscape import LandscapeError
 from ..motion import moved_near
 from .ase_pairing import Pairings, bonds_of
+from .ase_states import closest_atoms
 
 #: Steps of a relaxation at most.
 MOST_STEPS = 1000
@@ -42,8 +43,17 @@ class _OfLandscape(Calculator):
     def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = all_changes) -> None:
         super().calculate(atoms, properties, system_changes)
         positions = self.atoms.positions  # type: ignore[union-attr]  # set by the line above
-        (energy,), (gradient,) = self.land.values_and_gradients(positions[self.land.components][None])
+        energy, gradient = finite(self.land, positions[self.land.components])
         self.results = {"energy": float(energy), "forces": self.land.forces(gradient)}
+
+
+def finite(land: Any, point: np.ndarray) -> tuple[float, np.ndarray]:
+    """The energy and the gradient (D,) at a point; LandscapeError where a number of them is not finite."""
+    (energy,), (gradient,) = land.values_and_gradients(point[None])
+    if np.isfinite(energy) and np.isfinite(gradient).all():
+        return float(energy), gradient
+    near = closest_atoms(land.atoms(point))
+    raise LandscapeError(f"energy or forces are not finite{f': {near}' if near else ''}", point)
 
 
 def relaxed(
@@ -170,10 +180,16 @@ def matched(land: Any, a: np.ndarray, b: np.ndarray, guessed: bool = False) -> t
     return kept, [f"the end was moved onto the start: {apart:.3g} Å apart, {before:.3g} before"] if moved else []
 
 
+def _residual(land: Any, name: str, point: np.ndarray) -> float:
+    try:
+        return float(land.residual(finite(land, point)[1]))
+    except LandscapeError as error:
+        raise LandscapeError(f"the {name} cannot be calculated: {error}", error.point) from error
+
+
 def what_is_not_relaxed(land: Any, a: np.ndarray, b: np.ndarray, fmax: float, rates: bool) -> list[str]:
     """Name the forces at ends that are taken as they are, where they are not small, and what they do to rates."""
-    _, gradients = land.values_and_gradients(np.stack([a, b]))
-    largest = [land.residual(gradient) for gradient in gradients]
+    largest = [_residual(land, name, point) for name, point in (("start", a), ("end", b))]
     names = [
         f"{name} ({force:.2g} eV/Å)" for name, force in zip(("start", "end"), largest, strict=True) if force > fmax
     ]

@@ -22,7 +22,14 @@ from ..motion import moved_near
 from ..paths import Ending, Path
 from .ase_constraints import constraints_of, free_components, zero_modes
 from .ase_start import start_path
-from .ase_states import SAME, kinds_of, refuse_another_state, refuse_partial_occupancy
+from .ase_states import (
+    SAME,
+    closest_atoms,
+    kinds_of,
+    refuse_another_state,
+    refuse_partial_occupancy,
+    refuse_unknown_places,
+)
 from .ase_workers import Calculators, energy_of_the_forces
 
 
@@ -94,6 +101,7 @@ class AseLandscape(FunctionLandscape):
         if workers > 1 and not makes:
             raise ValueError("calculators are not thread-safe: give a function that makes one for each worker")
         refuse_partial_occupancy(atoms, "the structure")
+        refuse_unknown_places(atoms, "the structure")
         self._components = free_components(atoms)
         if not self._components.any():
             raise ValueError(f"of {len(atoms)} atoms {len(atoms)} are frozen; expected at least one that is free")
@@ -167,6 +175,7 @@ class AseLandscape(FunctionLandscape):
                 "another landscape of these atoms, or relax them in this cell"
             )
         refuse_another_state(atoms, ours)
+        refuse_unknown_places(atoms, "the structure")
         away = find_mic(atoms.positions - ours.positions, ours.cell, ours.pbc)[0]
         held = (np.abs(away) * ~self._components).max(axis=1)
         if held.max() > SAME:
@@ -301,6 +310,7 @@ class AseLandscape(FunctionLandscape):
             self._calculators.failed()
             needs_cell = isinstance(error, (np.linalg.LinAlgError, ZeroDivisionError)) and not atoms.cell.any()
             hint = "; the structure has no cell, which this calculator may need" if needs_cell else ""
+            hint += f"; {near}" if (near := closest_atoms(atoms)) else ""
             raise LandscapeError(
                 f"the calculator raised {type(error).__name__} at {describe_point(point)}: {error}{hint}", point
             ) from error

@@ -11,7 +11,7 @@ from ase.data import chemical_symbols
 from ase.geometry import find_mic
 
 from .ase_constraints import constraints_of, free_components
-from .ase_states import SAME, carried, classes, counted, differ, refuse_partial_occupancy
+from .ase_states import SAME, carried, classes, counted, differ, refuse_partial_occupancy, refuse_unknown_places
 
 #: Lengths, Å, and angles, degrees, of a cell.
 CELL = ("a", "b", "c", "α", "β", "γ")
@@ -55,6 +55,7 @@ def same_order(start: Atoms, end: Atoms, match: bool) -> Ordered:
         if not isinstance(atoms, Atoms):
             raise TypeError(f"{name} is {type(atoms).__name__}; expected one ase.Atoms")
         refuse_partial_occupancy(atoms, f"the {name}")
+        refuse_unknown_places(atoms, f"the {name}")
     _refuse_other_atoms(start, end)
     _refuse_another_cell(start, end)
     ours, theirs = free_components(start, "the atoms of the start"), free_components(end, "the atoms of the end")

@@ -11,6 +11,8 @@ from ..display import count
 
 #: By how much two numbers may differ and be one, as rounding in files does.
 SAME = 1e-6
+#: No two atoms bond that are nearer than this, Å.
+NEAR = 0.5
 #: What two structures may say of the whole in ``atoms.info``, and what it is where nothing is said.
 OF_THE_WHOLE = (("charge", 0), ("spin", None), ("multiplicity", None))
 
@@ -66,6 +68,29 @@ def _numbers(value: np.ndarray) -> str:
 
 def _axes(components: np.ndarray) -> str:
     return "".join(axis for axis, one in zip("xyz", components, strict=True) if one) or "none"
+
+
+def refuse_unknown_places(atoms: Atoms, name: str) -> None:
+    """Raise ValueError where the place of an atom is no number."""
+    (lost,) = np.nonzero(~np.isfinite(atoms.positions).all(axis=1))
+    if lost.size:
+        k = int(lost[0])
+        raise ValueError(
+            f"{name} has no place for {count(lost.size, 'atom')}, the first {atoms.symbols[k]}{k} at "
+            f"{atoms.positions[k].tolist()}; expected finite numbers, Å"
+        )
+
+
+def closest_atoms(atoms: Atoms) -> str | None:
+    """Name the two closest atoms and their distance where they are nearer than any two atoms bond; None elsewhere."""
+    if len(atoms) < 2 or not np.isfinite(atoms.positions).all():
+        return None
+    apart = atoms.get_all_distances(mic=bool(atoms.pbc.any()))
+    np.fill_diagonal(apart, np.inf)
+    i, j = (int(k) for k in np.unravel_index(apart.argmin(), apart.shape))
+    return (
+        f"{atoms.symbols[i]}{i} and {atoms.symbols[j]}{j} are {apart[i, j]:.2g} Å apart" if apart[i, j] < NEAR else None
+    )
 
 
 def refuse_partial_occupancy(atoms: Atoms, name: str) -> None:
