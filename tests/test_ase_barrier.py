@@ -17,7 +17,7 @@ from minilandscape_cli.options import spread_options
 ase = pytest.importorskip("ase")
 
 from ase import Atoms  # noqa: E402
-from ase.build import add_adsorbate, bulk, fcc100  # noqa: E402
+from ase.build import add_adsorbate, bulk, fcc100, molecule  # noqa: E402
 from ase.calculators.calculator import Calculator, all_changes  # noqa: E402
 from ase.calculators.emt import EMT  # noqa: E402
 from ase.calculators.lj import LennardJones  # noqa: E402
@@ -536,6 +536,72 @@ def test_cells_that_differ_are_told_by_what_differs(pbc: tuple[bool, ...], size:
         assert ("another orientation" in str(refused.value)) != known[axis]
         end.set_cell(start.cell, scale_atoms=True)
         same_order(start, end, match=True)
+
+
+def swapped_water() -> tuple[Atoms, Atoms]:
+    """Its hydrogens exchanged, which a half turn does too."""
+    start = molecule("H2O")
+    return start, start[[0, 2, 1]]
+
+
+def hop_to_its_own_image() -> tuple[Atoms, Atoms]:
+    start = fcc100("Al", (1, 1, 3), vacuum=5.0)
+    start.set_constraint(FixAtoms(range(3)))
+    add_adsorbate(start, "Al", 1.7, "hollow")
+    end = start.copy()
+    end.positions[-1] += start.cell[0]
+    return start, end
+
+
+def exchanged_in_a_cluster() -> tuple[Atoms, Atoms]:
+    """No turn exchanges two of these."""
+    start = Atoms("Al5", [[0, 0, 0], [2.9, 0, 0], [1.2, 2.6, 0], [1.3, 0.9, 2.4], [3.9, 2.5, 1.1]])
+    return start, start[[1, 0, 2, 3, 4]]
+
+
+@pytest.mark.parametrize("relax", [True, False])
+@pytest.mark.parametrize("ends", [swapped_water, hop_to_its_own_image, exchanged_in_a_cluster])
+def test_an_option_is_advised_where_it_helps(ends: Any, relax: bool) -> None:
+    with pytest.raises(ValueError, match=r"start and end are one structure|relax into one minimum") as refused:
+        barrier(*ends(), EMT, relax=relax)
+    advised = "--no-match" in str(refused.value)
+    try:
+        barrier(*ends(), EMT, relax=relax, match=False, verify=False)
+        helps = True
+    except ValueError as again:
+        helps = "one structure" not in str(again) and "one minimum" not in str(again)
+    assert advised == helps
+
+
+class Well(Calculator):
+    """Two wells at x = ±1 Å that an external potential makes, 0.4 eV apart; atoms that are held feel nothing."""
+
+    implemented_properties: ClassVar = ["energy", "forces"]
+
+    def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = all_changes) -> None:
+        super().calculate(atoms, properties, system_changes)
+        x, y, z = self.atoms.positions[0]
+        forces = np.zeros((len(self.atoms), 3))
+        forces[0] = -4 * x * (x**2 - 1) - 0.2, -2 * y, -2 * z
+        self.results = {"energy": (x**2 - 1) ** 2 + 0.2 * x + y**2 + z**2, "forces": forces}
+
+
+@pytest.mark.parametrize("pbc", [True, False])
+@pytest.mark.parametrize("match", [True, False])
+def test_motions_that_are_assumed_to_be_free_are_named_where_they_are_not(match: bool, pbc: bool) -> None:
+    """And what is advised leaves none."""
+    start, end = (Atoms("H", [[x, 0, 0]], cell=[20, 20, 20], pbc=pbc) for x in (-1, 1))
+    said = r"differ by 0\.4 eV, though translations are taken to leave the energy alone: where an external potential"
+    with pytest.raises(ValueError, match=said) as refused:
+        barrier(start, end, Well, match=match)
+    assert "--no-match" not in str(refused.value)
+    far = Atoms("He3", [[9, 9, 9], [9, 9, 5], [9, 5, 5]], constraint=FixAtoms(range(3)))
+    ends = [atoms + far for atoms in (start, end)]
+    for atoms in ends:
+        atoms.set_constraint(FixAtoms([1, 2, 3]))
+    found = barrier(*ends, Well, match=match)
+    assert found.converged
+    assert found.reaction_energy == pytest.approx(0.4, abs=0.02)
 
 
 def test_forces_that_are_left_after_a_relaxation_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

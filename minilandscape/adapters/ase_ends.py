@@ -28,6 +28,8 @@ FEW, FAR = 0.25, 1.0
 MUCH_NEARER = 0.5
 #: Å within which no atom has moved.
 SAME = 1e-3
+#: eV by which the energies of one structure do not differ.
+DIFFERENT = 1e-2
 #: Two atoms that were bonded are no more beyond so many sums of their covalent radii.
 PARTED = 1.5
 
@@ -97,20 +99,54 @@ def aligned(land: Any, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.asarray(land.align(a, b))
 
 
-def refuse_one_structure(land: Any, a: np.ndarray, b: np.ndarray, before: float, relax: bool, match: bool) -> None:
-    """Raise ValueError where both ends are one structure, or have relaxed into one minimum."""
-    after = farthest(land, a, b, match)
-    if after > max(min(TOGETHER, NEARER * before) if relax else 0.0, SAME):
+def refuse_one_structure(
+    land: Any, given: tuple[np.ndarray, np.ndarray], ends: tuple[np.ndarray, np.ndarray], relax: bool, match: bool
+) -> None:
+    """Raise ValueError where both ends, which were given as two points, are or have become one structure."""
+    one = _one_structure(land, given, ends, relax, match)
+    if one is None:
         return
-    advice = "; --no-match (match=False) tells like atoms that change places apart" if match else ""
+    before, after = one
+    helps = match and _one_structure(land, given, ends, relax, match=False) is None
+    advice = "; --no-match (match=False) tells like atoms that change places apart" if helps else ""
+    energies = land.values(np.stack(ends))
+    apart = float(abs(energies[1] - energies[0]))
+    if apart > DIFFERENT:
+        advice = _what_is_assumed(land, ends[0], apart) + advice
     if before <= SAME:
-        matched = ", once moved onto each other and like atoms matched" if match else ""
+        matched = ", once moved onto each other and like atoms matched" if match else ", once moved onto each other"
         raise ValueError(f"start and end are one structure{matched}; expected two minima{advice}")
-    first, second = land.values(np.stack([a, b]))
     raise ValueError(
         f"both ends relax into one minimum: an atom is up to {before:.3g} Å from its place at the other end before, "
-        f"{after:.2g} Å after, and the energies differ by {abs(second - first):.1g} eV; expected two minima of this "
+        f"{after:.2g} Å after, and the energies differ by {apart:.1g} eV; expected two minima of this "
         f"calculator{advice}"
+    )
+
+
+def _one_structure(
+    land: Any, given: tuple[np.ndarray, np.ndarray], ends: tuple[np.ndarray, np.ndarray], relax: bool, match: bool
+) -> tuple[float, float] | None:
+    """How far the farthest atom was and is from its place at the other end, Å; None of two structures."""
+    after = farthest(land, *ends, match)
+    if after > (TOGETHER if relax else SAME):
+        return None
+    before = farthest(land, *given, match)
+    return (before, after) if after <= max(min(TOGETHER, NEARER * before) if relax else 0.0, SAME) else None
+
+
+def _what_is_assumed(land: Any, a: np.ndarray, apart: float) -> str:
+    """Say which motions are taken to leave the energy alone, where the energies of the ends show that one does not."""
+    modes = len(land.zero_modes(a))
+    differ = f"; their energies differ by {apart:.2g} eV, though"
+    if not modes:
+        return f"{differ} exchanges of like atoms are taken to leave the energy alone"
+    if not land.components.all():
+        motions = "the motions of the whole that constraints allow"
+    else:
+        motions = "translations and rotations" if modes > 3 else "translations"
+    return (
+        f"{differ} {motions} are taken to leave the energy alone: where an external potential acts on the atoms, add "
+        "three that are held (FixAtoms), not on one line, which leave no such motion"
     )
 
 

@@ -126,7 +126,7 @@ def _ends(
         b = land.vector(end)
     except ValueError as error:
         raise ValueError(f"the end: {error}") from error
-    before = farthest(land, a, b, request.match)
+    given = a, b
     if request.relax:
         a, said = relaxed(land, a, "start", ENDS * request.fmax, request.progress)
         remarks.add(*said)
@@ -137,7 +137,7 @@ def _ends(
         if found is not None:
             request, (b, said_of_order) = replace(request, match=False), found
             remarks.add(said_of_order)
-    refuse_one_structure(land, a, b, before, request.relax, request.match)
+    refuse_one_structure(land, given, (a, b), request.relax, request.match)
     return (a, b), request
 
 
