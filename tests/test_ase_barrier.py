@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import json
 import re
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
@@ -602,6 +603,24 @@ def test_motions_that_are_assumed_to_be_free_are_named_where_they_are_not(match:
     found = barrier(*ends, Well, match=match)
     assert found.converged
     assert found.reaction_energy == pytest.approx(0.4, abs=0.02)
+
+
+@pytest.mark.parametrize("fmax", [0.02, 0.6, 5.0])
+def test_a_threshold_that_was_not_asked_for_is_explained(fmax: float) -> None:
+    start, end = hop()
+    for atoms in (start, end):
+        atoms.set_constraint(FixAtoms(range(8)))
+    found = barrier(start, end, EMT, fmax=fmax)
+    assert found.saddle is not None
+    assert found.document()["asked"] == found.asked == fmax
+    assert (found.tolerance < 0.9 * fmax) == (fmax == 5.0)
+    used = found.tolerance
+    for asked, why in (
+        (used, ")"),
+        (10 * used, f"; asked for: {10 * used:.3g}, at which the saddle could not be told from its minima)"),
+        (used / 2, f"; asked for: {used / 2:.3g}, which the noise of the forces hides)"),
+    ):
+        assert f"(threshold {used:.3g}{why}" in replace(found, asked=asked).summary()
 
 
 def test_forces_that_are_left_after_a_relaxation_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from dataclasses import dataclass
-from math import isnan
+from math import isclose, isnan
 from pathlib import Path as File
 from typing import Any
 
@@ -44,7 +44,8 @@ class Barrier:
     fmax
         The largest force of a free atom at the saddle, eV/Å.
     tolerance
-        The fmax that counted as small.
+        The fmax that counted as small: the one that was asked for, raised where the noise of the forces hides it,
+        lowered where the saddle cannot be told from its minima at it.
     frequency
         The imaginary frequency at the saddle, cm⁻¹, as a positive number: of the lowest eigenvalue of the mass-weighted
         Hessian. NaN where that was not computed, as without verification.
@@ -63,6 +64,8 @@ class Barrier:
     irc_apart
         How far the farthest atom at either end of the reaction path is from the minima beside the saddle, Å, turns of
         the whole left out; NaN where it was not asked for.
+    asked
+        The fmax that was asked for, eV/Å; NaN where that is not known.
 
     Examples
     --------
@@ -84,6 +87,7 @@ class Barrier:
     vibrations: tuple[Vibrations, ...] = ()
     irc: ReactionPath | None = None
     irc_apart: tuple[float, float] = (float("nan"), float("nan"))
+    asked: float = float("nan")
 
     @property
     def converged(self) -> bool:
@@ -247,8 +251,8 @@ class Barrier:
 
     def document(self) -> dict[str, Any]:
         """Return the numbers by name, as plain values."""
-        names = ("barrier_forward", "barrier_reverse", "reaction_energy", "saddle_energy", "fmax", "tolerance", "noise")
-        more = ("frequency", "frequency_error", "connects", "calls", "converged", "reason")
+        names = ("barrier_forward", "barrier_reverse", "reaction_energy", "saddle_energy", "fmax", "tolerance", "asked")
+        more = ("noise", "frequency", "frequency_error", "connects", "calls", "converged", "reason")
         saddles = self.connection.saddles
         return {
             **{name: getattr(self, name) for name in (*names, *more)},
@@ -326,7 +330,7 @@ def barrier_rows(found: Barrier) -> list[Row]:
     else:
         rows = [("barrier", f"{found.barrier_forward:.4f} eV forward, {found.barrier_reverse:.4f} eV reverse", "")]
     rows.append(("reaction", f"{found.reaction_energy:+.4f} eV from start to end", ""))
-    saddle = f"{found.saddle_energy:.6f} eV, fmax {found.fmax:.3g} eV/Å (threshold {found.tolerance:.3g})"
+    saddle = f"{found.saddle_energy:.6f} eV, fmax {found.fmax:.3g} eV/Å (threshold {_threshold(found)})"
     rows.append(("saddle", "none" if found.saddle is None else saddle, ""))
     if found.noise > SEEN * found.tolerance:
         rows.append(("noise", f"forces repeat to {found.noise:.1g} eV/Å", ""))
@@ -347,6 +351,16 @@ def barrier_rows(found: Barrier) -> list[Row]:
     else:
         rows.append(("converged", "no", found.reason))
     return rows
+
+
+def _threshold(found: Barrier) -> str:
+    """The threshold, and why it is another one than was asked for."""
+    used = f"{found.tolerance:.3g}"
+    if isnan(found.asked) or isclose(found.tolerance, found.asked, rel_tol=SEEN):
+        return used
+    if found.tolerance < found.asked:
+        return f"{used}; asked for: {found.asked:.3g}, at which the saddle could not be told from its minima"
+    return f"{used}; asked for: {found.asked:.3g}, which the noise of the forces hides"
 
 
 def _calls(calls: dict[str, int]) -> str:

@@ -114,6 +114,7 @@ def search(landscape: Callable[[Atoms], AseLandscape], start: Atoms, end: Atoms,
         vibrations=vibrations,
         irc=irc,
         irc_apart=after.apart(irc),
+        asked=request.fmax,
     )
 
 
