@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 import numpy as np
@@ -146,6 +147,25 @@ def test_a_path_is_given_in_any_way(found: Barrier) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             barrier(*hop(), EMT, initial=bad)
+
+
+@pytest.mark.parametrize("skipped", [0, 1, 2])
+@pytest.mark.parametrize("way", [1, -1])
+@pytest.mark.parametrize("cells", [0, 1])
+def test_images_that_do_not_lead_from_start_to_end_are_named(way: int, skipped: int, cells: int) -> None:
+    """Reversed ones, and those that stop short, with how far; in whatever image of the cell."""
+    images = [image.copy() for image in band().images][: -skipped or None][::way]
+    for image in images:
+        image.positions[-1] += cells * image.cell[1]
+    start, end = hop()
+    remarks = barrier(start, end, EMT, initial=images, verify=False).remarks
+    said = [remark for remark in remarks if "(farthest atom)" in remark]
+    assert bool(said) == (skipped > 0 or way < 0)
+    assert all(("lead from the end to the start" in remark) == (way < 0) for remark in said)
+    if way > 0 and said:
+        step = float(np.linalg.norm(end.positions[-1] - start.positions[-1])) / (len(band().images) - 1)
+        apart = float(re.search(r"the last (\S+) Å from the end", said[0])[1])
+        assert apart == pytest.approx(skipped * step, abs=0.2)
 
 
 def test_images_have_energies_and_forces(found: Barrier) -> None:

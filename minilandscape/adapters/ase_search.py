@@ -35,6 +35,8 @@ from .ase_vibrations import STEP, Vibrations, vibrations_at
 
 #: The ends are relaxed to this part of the saddle's fmax.
 ENDS = 0.2
+#: Images begin and end elsewhere if an atom is farther off than this part of the longest way between the ends.
+OFF = 0.1
 
 
 @dataclass(frozen=True)
@@ -152,8 +154,8 @@ def _starting_path(
     initial = request.initial
     if initial is not None and not isinstance(initial, str):
         points = _given(land, initial)
-        a, b, points = _through(land, a, b, points, request.match)
-        return a, b, points, [f"the path begins from {len(points)} images that were given"]
+        said = [f"the path begins from {len(points)} images that were given", *_off(land, a, b, points, request.match)]
+        return *_through(land, a, b, points, request.match), said
     if isinstance(initial, str) and initial not in KINDS:
         raise ValueError(f"initial is {initial!r}; expected {', '.join(KINDS)}, structures, or points (K, {land.size})")
     did: list[str] = []
@@ -203,6 +205,19 @@ def _given(land: AseLandscape, initial: Any) -> np.ndarray:
     if len(points) < 3:
         raise ValueError(f"{len(points)} images were given; expected at least three, the ends among them")
     return points
+
+
+def _off(land: AseLandscape, a: np.ndarray, b: np.ndarray, points: np.ndarray, match: bool) -> list[str]:
+    """Remark on images that do not begin at the start and end at the end, and on images in reverse order."""
+    first, last = points[0], points[-1]
+    apart = farthest(land, first, a, match), farthest(land, last, b, match)
+    if max(apart) <= max(TOGETHER, OFF * farthest(land, a, b, match)):
+        return []
+    crossed = farthest(land, first, b, match), farthest(land, last, a, match)
+    said = f"the first image is {apart[0]:.2g} Å from the start, the last {apart[1]:.2g} Å from the end (farthest atom)"
+    if crossed[0] < apart[0] and crossed[1] < apart[1]:
+        return [f"{said}: the images lead from the end to the start; exchange start and end, or reverse the images"]
+    return [f"{said}: the ends take their place; give images that lead from start to end"]
 
 
 def _through(
