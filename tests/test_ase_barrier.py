@@ -31,7 +31,7 @@ from ase.vibrations import Vibrations  # noqa: E402
 from minilandscape.adapters.ase import AseLandscape, barrier  # noqa: E402
 from minilandscape.adapters.ase_calculators import named_calculator, options_of  # noqa: E402
 from minilandscape.adapters.ase_modes import imaginary_mode  # noqa: E402
-from minilandscape.adapters.ase_order import periods_left_out, same_order  # noqa: E402
+from minilandscape.adapters.ase_order import remarks_on_periods, same_order  # noqa: E402
 from minilandscape.landscape import LandscapeError  # noqa: E402
 
 
@@ -791,7 +791,29 @@ def test_a_cell_without_periodic_boundaries_is_named(
 @pytest.mark.parametrize("cell", [None, [9, 9, 9], [[9, 0, 0], [0, 0, 0], [0, 0, 0]]])
 def test_a_cell_is_remarked_on_where_nothing_is_periodic(pbc: tuple[bool, ...], cell: Any) -> None:
     atoms = Atoms("Al2", [[0, 0, 0], [0, 0, 2.0]], cell=cell, pbc=pbc)
-    assert bool(periods_left_out(atoms)) == (cell is not None and not any(pbc))
+    cluster = any("calculated as a cluster" in said for said in remarks_on_periods(atoms))
+    assert cluster == (cell is not None and not any(pbc))
+
+
+@pytest.mark.parametrize("shift", [0.0, 4.9, 8.7])
+@pytest.mark.parametrize(
+    ("cell", "pbc", "held", "alone"),
+    [
+        ([9, 9, 9], True, False, True),
+        ([[9, 0, 0], [4, 9, 0], [3, 4, 9]], True, False, True),
+        ([[0, 9, 0], [9, 0, 0], [0, 0, 9]], True, False, True),  # left-handed
+        ([9, 9, 6], True, False, False),  # a wire
+        ([9, 9, 9], [True, True, False], False, False),
+        ([9, 9, 9], True, True, False),
+    ],
+)
+def test_a_molecule_in_a_periodic_box_is_named(cell: Any, pbc: Any, held: bool, alone: bool, shift: float) -> None:
+    """Wherever it lies in the box, across a face too; not where anything else keeps it from turning."""
+    atoms = Atoms("HCN", [[0, 0, 0], [0, 0, 1.07], [0, 0, 2.22]], cell=cell, pbc=pbc)
+    atoms.positions += shift
+    atoms.wrap()
+    atoms.constraints = [FixAtoms([0])] if held else []
+    assert any("a molecule in a periodic box" in said for said in remarks_on_periods(atoms)) == alone
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

@@ -13,6 +13,8 @@ from ase.geometry import find_mic
 from .ase_constraints import constraints_of, free_components
 from .ase_states import SAME, carried, classes, counted, differ, refuse_partial_occupancy, refuse_unknown_places
 
+#: A structure is a molecule in a box where empty layers of so many Å part it from its images along every cell vector.
+VACUUM = 5.0
 #: Lengths, Å, and angles, degrees, of a cell.
 CELL = ("a", "b", "c", "α", "β", "γ")
 #: What atoms carry, by name: of the start and of the end.
@@ -73,14 +75,31 @@ def same_order(start: Atoms, end: Atoms, match: bool) -> Ordered:
     return Ordered(end)
 
 
-def periods_left_out(atoms: Atoms) -> list[str]:
-    """Remark on a cell without periodic boundaries, as readers of some formats leave it."""
-    if not atoms.cell.any() or atoms.pbc.any():
+def remarks_on_periods(atoms: Atoms) -> list[str]:
+    """Remark on a cell without periodic boundaries, as readers of some formats leave it, and on a molecule in a box."""
+    if not atoms.cell.any():
+        return []
+    if not atoms.pbc.any():
+        return [
+            "the structure has a cell and no periodic boundaries, so it is calculated as a cluster: if it repeats, set "
+            'them (atoms.pbc = True, or pbc="T T T" in an .extxyz file) at both ends'
+        ]
+    vacuum = _vacuum(atoms)
+    if len(atoms) < 2 or atoms.constraints or not atoms.pbc.all() or vacuum < VACUUM:
         return []
     return [
-        "the structure has a cell and no periodic boundaries, so it is calculated as a cluster: if it repeats, set them"
-        ' (atoms.pbc = True, or pbc="T T T" in an .extxyz file) at both ends'
+        f"the structure is a molecule in a periodic box, over {int(vacuum)} Å from its images, and its orientation "
+        "counts: without periodic boundaries (atoms.pbc = False at both ends) turned copies are one structure, and the "
+        "search takes fewer calculations"
     ]
+
+
+def _vacuum(atoms: Atoms) -> float:
+    """The least, over the cell vectors, of the widest empty layer across each, Å."""
+    heights = 1 / np.linalg.norm(np.linalg.inv(atoms.cell.complete()), axis=0)
+    places = np.sort(atoms.get_scaled_positions(wrap=True), axis=0)
+    widest = np.diff(places, axis=0, append=places[:1] + 1).max(axis=0)
+    return float((widest * heights).min())
 
 
 def _refuse_other_atoms(start: Atoms, end: Atoms) -> None:

@@ -28,7 +28,7 @@ from .ase_ends import (
 from .ase_irc import ReactionPath, follow
 from .ase_landscape import AseLandscape
 from .ase_modes import ImaginaryMode, imaginary_mode
-from .ase_order import periods_left_out, same_order
+from .ase_order import remarks_on_periods, same_order
 from .ase_start import KINDS, StartingPath, start_path
 from .ase_states import kinds_of
 from .ase_vibrations import STEP, Vibrations, vibrations_at
@@ -72,7 +72,7 @@ def search(landscape: Callable[[Atoms], AseLandscape], start: Atoms, end: Atoms,
     """Find the barrier, on the landscape that is made of the start."""
     remarks = _Remarks(request.notify)
     ordered = same_order(start, end, request.match)
-    remarks.add(*ordered.remarks(), *periods_left_out(start))
+    remarks.add(*ordered.remarks(), *remarks_on_periods(start))
     land, end = landscape(start), ordered.atoms
     if ordered.by_tags:
         land.kinds = kinds_of(start, tags=True)
