@@ -128,6 +128,29 @@ def test_a_loss_of_all_samples_together_needs_them_in_one_batch(loss: Any) -> No
     assert land.batch_values_and_gradients is None
 
 
+@pytest.mark.parametrize("rare", [0, 1, 2])
+@pytest.mark.parametrize("weight", [0.0, 0.5, 20.0])
+@pytest.mark.parametrize("several", [False, True])
+def test_a_weight_of_a_rare_label_is_seen_wherever_it_stands(rare: int, weight: float, several: bool) -> None:
+    """Among labels of samples, and beside other numbers of theirs."""
+    x, y = RNG.standard_normal((700, 4)), RNG.choice([k for k in range(3) if k != rare], 700)
+    y[333] = rare
+    weights = np.ones(3)
+    weights[rare] = weight
+
+    def loss(p: Any, x: Any, y: Any) -> Any:
+        each = entropies(p, x, y[:, -1] if several else y)[:, 0]
+        w = jnp.asarray(weights)[y[:, -1] if several else y]
+        return (w * each).sum() / w.sum()
+
+    labels = np.stack([np.full_like(y, 7), y], axis=1) if several else y
+    with pytest.raises(ValueError, match="give batch=700, all samples at once"):
+        JaxLandscape(loss, PARAMETERS, data=(x, labels), batch=100)
+    assert JaxLandscape(loss, PARAMETERS, data=(x, labels), batch=700).batch_values_and_gradients is None
+    plain = JaxLandscape(mean_loss, PARAMETERS, data=(x, y), batch=100)
+    assert plain.batch_values_and_gradients is not None
+
+
 @pytest.mark.parametrize("loss", [mean_loss, sum_loss])
 @pytest.mark.parametrize("batch", [3, 1000])
 def test_mini_batches_average_to_the_loss(loss: Any, batch: int) -> None:

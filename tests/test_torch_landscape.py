@@ -366,6 +366,45 @@ class TestLosses:
         few = TorchLandscape(plain(), loss, X, targets, batch=20)
         assert few.values(few.vector()[None])[0] == pytest.approx(float(loss(plain()(X), targets).detach()), rel=1e-6)
 
+    @pytest.mark.parametrize("rare", [0, 3, 6])
+    @pytest.mark.parametrize("loss", ["weights", "a small weight", "a large weight", "ignored", "sum", "mean"])
+    @pytest.mark.parametrize("shape", [(), (3,), (2, 2)])
+    def test_a_rare_label_is_seen_wherever_it_stands(self, rare: int, loss: str, shape: tuple[int, ...]) -> None:
+        """Among labels of samples, words of sequences and pixels of masks."""
+        generator = torch.Generator().manual_seed(rare)
+        inputs, targets = torch.randn(700, 8, generator=generator), torch.randint(0, 6, (700, *shape))
+        targets = targets + (targets >= rare).long()
+        for row in (333, 470):
+            targets[row].view(-1)[:1] = rare
+        weights = torch.ones(7)
+        weights[rare] = {"weights": 20.0, "a small weight": 0.1, "a large weight": 1e4}.get(loss, 1.0)
+        reduction = "sum" if loss == "sum" else "mean"
+        ignored = rare if loss == "ignored" else -100
+        function = nn.CrossEntropyLoss(weights, ignore_index=ignored, reduction=reduction)
+        module = nn.Sequential(nn.Linear(8, 7 * max(1, targets[0].numel())), nn.Unflatten(1, (7, *shape)))
+        expected = float(function(module(inputs), targets).detach())
+        for batch in (100, 350, 699):
+            land = TorchLandscape(module, function, inputs, targets, batch=batch, points=1)
+            assert land.values(land.vector()[None])[0] == pytest.approx(expected, rel=2e-6)
+
+    @pytest.mark.parametrize("rare", [0, 3, 6])
+    def test_a_module_with_a_loss_of_its_own_is_refused_for_a_rare_label(self, rare: int) -> None:
+        class Own(nn.Module):
+            def __init__(self, ignored: int) -> None:
+                super().__init__()
+                self.inner, self.ignored = nn.Linear(8, 7), ignored
+
+            def forward(self, x: Any, labels: Any) -> Any:
+                return cross_entropy(self.inner(x), labels, ignore_index=self.ignored)
+
+        labels = torch.arange(700) % 6
+        labels += (labels >= rare).long()
+        labels[333] = rare
+        inputs = {"x": torch.randn(700, 8), "labels": labels}
+        with pytest.raises(ValueError, match=r"would depend on batch=100\..* give batch=700"):
+            TorchLandscape(Own(rare), None, inputs, batch=100)
+        TorchLandscape(Own(-100), None, inputs, batch=100)
+
     def test_losses_of_modules_that_are_trained_or_far_out_are_taken_for_what_they_are(self) -> None:
         """From losses of 1e-9, of which rounding is a large part, to large ones."""
         for scale in (0.0, 1e-4, 1.0, 30.0, 1e4):

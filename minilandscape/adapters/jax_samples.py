@@ -9,8 +9,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from .labels import rows_with_other_labels
+
 #: The samples on which a function is tried.
 TRIED = 32
+#: The samples at most on which it is tried for the labels that those lack, and how many of them at a time.
+MOST, AT_A_TIME = 1024, 256
 #: A loss of so many samples is what its parts make it within so many times the precision, and within a part of it.
 ROUNDING, ALIKE = 1000, 1e-8
 
@@ -61,6 +65,10 @@ class Samples:
     def rows(self, rows: Any) -> tuple[Any, ...]:
         """Return the arguments of some samples, a slice or an array of indices of any shape."""
         return rows_of(self.arrays(), rows)
+
+    def with_other_labels(self, rows: np.ndarray) -> np.ndarray:
+        """Return indices of samples that hold whole numbers which some samples lack."""
+        return rows_with_other_labels(self._leaves, rows, MOST)
 
     def chunks(self, most: int) -> Iterator[tuple[int, tuple[Any, ...]]]:
         """Iterate over the numbers and arguments of so many samples at a time at most, in their order."""
@@ -119,8 +127,13 @@ class Addition:
         pairs: list[tuple[np.ndarray, ...]] = [(rows[:quarter], rows[quarter:]), (rows[::2], rows[1::2])]
         if len(rows) == 1:
             pairs = [(rows,)]  # one sample: the value is its mean
-        tried = [_Trial.of(name, function, x, samples, rows, parts) for x in points for parts in pairs]
-        tried = [each for each in tried if np.isfinite([each.whole, *each.values]).all()]
+        others = samples.with_other_labels(rows)
+        for start in range(0, len(others), AT_A_TIME):  # parts with the labels that these samples lack
+            more = others[start : start + AT_A_TIME]
+            both = np.concatenate([rows, more])
+            pairs += [(rows, more), (both[::2], both[1::2])]
+        tried = [_Trial.of(name, function, x, samples, parts) for x in points for parts in pairs]
+        tried = [each for each in tried if np.isfinite(each.whole)]
         differs = [each for each in tried if not each.is_near(each.mean)]
         if tried and not differs:
             return cls(averaged=True)
@@ -131,7 +144,7 @@ class Addition:
         if not tried:
             raise ValueError(f"{name} is not finite on {len(rows)} samples, at any parameters tried")
         raise ValueError(
-            f"{name} of {len(rows)} samples is {differs[0].whole:.6g}, the mean over two parts of them "
+            f"{name} of {differs[0].sizes.sum()} samples is {differs[0].whole:.6g}, the mean over two parts of them "
             f"{differs[0].mean:.6g}: values would depend on batch={batch}. Expected a mean over the samples, or a sum; "
             f"for any other give batch={samples.n}, all samples at once"
         )
@@ -146,8 +159,8 @@ class _Trial:
     values: np.ndarray
 
     @classmethod
-    def of(cls, name: str, function: Any, x: Any, samples: Samples, rows: Any, parts: Sequence[np.ndarray]) -> _Trial:
-        whole = _number(name, function, x, samples, rows)
+    def of(cls, name: str, function: Any, x: Any, samples: Samples, parts: Sequence[np.ndarray]) -> _Trial:
+        whole = _number(name, function, x, samples, np.concatenate(parts))
         values = [float(_number(name, function, x, samples, part)) for part in parts]
         return cls(whole, np.array([len(part) for part in parts]), np.array(values))
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch.func import functional_call
 
+from .labels import rows_with_other_labels
 from .torch_data import Batches, Samples, arguments, leaves, mapped
 
 #: The samples on which a loss is tried when a landscape is made.
@@ -18,8 +19,16 @@ TRIED = 32
 #: A loss of so many samples is what its parts make it within this part of it: rounding in float32. Where the module's
 #: own rounding enters, which depends on the number of samples at a time, within more.
 MEAN, MEAN_WITH_MODULE = 1e-5, 1e-4
+#: Samples at most on which a loss is tried for the labels that those lack: by the numbers that outputs of all of them
+#: would hold, and where the module itself has to be evaluated.
+MOST_OUTPUTS, MOST_EVALUATED = 1 << 24, 1 << 10
 #: Outputs of one sample differ by no more than this part of the largest, whatever is computed beside it.
 ALONE = 1e-2
+
+#: The places of two parts of some samples.
+Parts = tuple[torch.Tensor, torch.Tensor]
+#: The loss of some samples, and the sizes and the losses of two parts of them.
+Tried = tuple[float, tuple[int, int], tuple[float, float]]
 
 
 class Trial:
@@ -112,51 +121,84 @@ class Trial:
 
     def _shares(self, outputs: torch.Tensor | None, value: torch.Tensor, bounds: np.ndarray) -> np.ndarray | None:
         """Of the mean over samples, their sum (None), or a mean with weights that the targets give."""
-        n = len(self.everything)
-        places = torch.arange(n, device=self.everything.device)
-        tried = []
-        for first in (places[: -(-n // 4)], places[: n // 2], places[::2]):
-            parts = first, places[~torch.isin(places, first)]
-            tried += self._parts(parts, outputs, value)
         part = _tolerance(value.dtype, MEAN_WITH_MODULE if outputs is None else MEAN)
-        if _fits(tried, part, lambda a, b: np.array([a, b]) / (a + b)):
+        apart: list[Tried] = []
+        is_sum = True
+        for tried in self._tried(outputs, value):
+            apart += [each for each in tried if not _fits(each, part, _as_mean)]
+            is_sum = is_sum and all(_fits(each, part, _as_sum) for each in tried)
+            if apart and not is_sum:
+                break
+        if not apart:
             return bounds / self.samples.n
-        if _fits(tried, part, lambda a, b: np.ones(2)):
+        if is_sum:
             return None
         weights = self._weights(outputs, bounds)
         if weights is not None:
             return weights
-        whole, (a, b), losses = next(t for t in tried if not _fits([t], part, lambda a, b: np.array([a, b]) / (a + b)))
+        whole, (a, b), losses = apart[0]
         mean = (a * losses[0] + b * losses[1]) / (a + b)
         raise ValueError(
-            f"the loss of {n} samples is {whole:.6g}, the mean over two parts of them {mean:.6g}: values would depend "
-            f"on batch={self.batch}. Expected a mean over the samples, a sum, or a mean with weights that depend on "
-            f"the targets alone; for any other loss give batch={self.samples.n}, all samples at once"
+            f"the loss of {a + b} samples is {whole:.6g}, the mean over two parts of them {mean:.6g}: values would "
+            f"depend on batch={self.batch}. Expected a mean over the samples, a sum, or a mean with weights that "
+            f"depend on the targets alone; for any other loss give batch={self.samples.n}, all samples at once"
         )
 
-    def _parts(
-        self, parts: Sequence[torch.Tensor], outputs: torch.Tensor | None, value: torch.Tensor
-    ) -> list[tuple[float, tuple[int, int], tuple[float, float]]]:
+    def _tried(self, outputs: torch.Tensor | None, value: torch.Tensor) -> Iterator[list[Tried]]:
+        """Losses of the samples tried and of parts of them; then with some more at a time, until all labels are in."""
+        n = len(self.everything)
+        places = torch.arange(n, device=self.everything.device)
+        for first in (places[: -(-n // 4)], places[: n // 2], places[::2]):
+            yield self._parts(_parted(places, first), outputs, value)
+        others = self._with_other_labels(outputs)
+        for rows in others.split(TRIED) if len(others) else ():
+            both = torch.cat([self.everything, rows])
+            places = torch.arange(len(both), device=both.device)
+            parts = [_parted(places, first) for first in (places[:n], places[n + len(rows) // 2 :], places[::2])]
+            yield self._parts_by_forward(both, parts) if outputs is None else self._parts_by_loss(both, parts, outputs)
+
+    def _with_other_labels(self, outputs: torch.Tensor | None) -> torch.Tensor:
+        """Samples with labels that those tried lack; labels may be among the inputs where the module takes the loss."""
+        trees, most = [self.samples.targets], MOST_EVALUATED
+        if outputs is None:
+            trees.append(self.samples.inputs)
+        else:
+            most = MOST_OUTPUTS * len(outputs) // max(1, outputs.numel())
+        whole = [t for t in leaves(trees) if not (t.is_floating_point() or t.is_complex())]
+        arrays = (tensor.cpu().numpy() for tensor in whole)
+        found = rows_with_other_labels(arrays, self.everything.cpu().numpy(), max(TRIED, most))
+        return torch.from_numpy(found).to(self.everything.device)
+
+    def _parts(self, parts: Parts, outputs: torch.Tensor | None, value: torch.Tensor) -> list[Tried]:
         """The loss of all samples tried, and the sizes and losses of two parts of them; for several outputs."""
         rows = self.everything
-        sizes = len(parts[0]), len(parts[1])
         alone = [self._forward(rows[part]) for part in parts]
         if outputs is None:
-            return [(float(value), sizes, (float(alone[0][1]), float(alone[1][1])))]
+            return [_of_losses(value, parts, [loss for _, loss in alone])]
         if any(_apart(found, outputs[part]) for part, (found, _) in zip(parts, alone, strict=True)):
             raise ValueError(
                 "the module's output of a sample depends on the samples beside it, as in a normalisation without "
                 f"running statistics, so that values would depend on batch={self.batch}; give batch={self.samples.n}, "
                 "all samples at once, if that is meant"
             )
-        found = []
-        targets = self.samples.rows(rows)[1]
+        return self._parts_by_loss(rows, [parts], outputs)
+
+    def _parts_by_loss(self, rows: torch.Tensor, parts: Sequence[Parts], outputs: torch.Tensor) -> list[Tried]:
+        """The losses of some samples and of parts of them, by outputs of the samples tried, one after the other."""
+        found, targets = [], self.samples.rows(rows)[1]
+        again = torch.arange(len(rows), device=rows.device) % len(outputs)
         # Outputs of other samples too: the loss of a trained module may be all but 0.
-        for own in (outputs, outputs.roll(len(rows) // 2, 0)):
-            whole = float(self._loss(own.clone(), targets))
-            losses = [self._loss(own[part], self.samples.rows(rows[part])[1]) for part in parts]
-            found.append((whole, sizes, (float(losses[0]), float(losses[1]))))
+        for own in (outputs[again], outputs.roll(len(outputs) // 2, 0)[again]):
+            whole = self._loss(own.clone(), targets)
+            for each in parts:
+                losses = [self._loss(own[part], self.samples.rows(rows[part])[1]) for part in each]
+                found.append(_of_losses(whole, each, losses))
         return found
+
+    def _parts_by_forward(self, rows: torch.Tensor, parts: Sequence[Parts]) -> list[Tried]:
+        """The losses of some samples and of parts of them, by the module."""
+        whole = self._forward(rows)[1]
+        return [_of_losses(whole, each, [self._forward(rows[part])[1] for part in each]) for each in parts]
 
     def _weights(self, outputs: torch.Tensor | None, bounds: np.ndarray) -> np.ndarray | None:
         """(K + 1,): the weight of all samples before each bound, found by losses of outputs of samples tried.
@@ -166,10 +208,12 @@ class Trial:
         """
         if outputs is None or self.samples.targets is None:
             return None
-        outputs = self._doubled(outputs)
+        # Some of every label: beside a large weight a small one is known to fewer digits.
+        few = torch.cat([self.everything, self._with_other_labels(outputs)[:TRIED]])
+        outputs, ours = self._doubled(outputs)[torch.arange(len(few)) % len(outputs)], self.samples.rows(few)[1]
         ratios = []
         for first, last in itertools.pairwise(bounds):
-            ratio = self._ratio(outputs, torch.arange(first, last, device=self.everything.device))
+            ratio = self._ratio(outputs, ours, torch.arange(first, last, device=self.everything.device))
             if ratio is None:
                 return None
             ratios.append(ratio)
@@ -186,9 +230,9 @@ class Trial:
         self.loss = loss
         return outputs.double()
 
-    def _ratio(self, outputs: torch.Tensor, rows: torch.Tensor) -> float | None:
-        """The weight of some samples in units of that of the samples tried; None where there is no such number."""
-        theirs, ours = self.samples.rows(rows)[1], self.samples.rows(self.everything)[1]
+    def _ratio(self, outputs: torch.Tensor, ours: Any, rows: torch.Tensor) -> float | None:
+        """The weight of some samples in units of that of others, our targets; None where there is no such number."""
+        theirs = self.samples.rows(rows)[1]
         both = _concatenated(theirs, ours)
         again = torch.arange(len(rows), device=rows.device) % len(outputs)
         rolled = outputs.roll(len(outputs) // 2, 0)
@@ -223,17 +267,34 @@ def loss_of(loss: Any, outputs: Any, targets: Any) -> Any:
     return loss(outputs) if targets is None else loss(outputs, targets)
 
 
-def _fits(tried: Sequence[tuple[float, tuple[int, int], tuple[float, float]]], part: float, shares: Any) -> bool:
+def _parted(places: torch.Tensor, first: torch.Tensor) -> Parts:
+    """Some places, and the others."""
+    return first, places[~torch.isin(places, first)]
+
+
+def _of_losses(whole: torch.Tensor, parts: Parts, losses: Sequence[torch.Tensor]) -> Tried:
+    a, b = (len(part) for part in parts)
+    return float(whole), (a, b), (float(losses[0]), float(losses[1]))
+
+
+def _as_mean(a: int, b: int) -> np.ndarray:
+    """The shares of the losses of two parts of so many samples."""
+    return np.array([a, b]) / (a + b)
+
+
+def _as_sum(a: int, b: int) -> np.ndarray:
+    return np.ones(2)
+
+
+def _fits(tried: Tried, part: float, shares: Any) -> bool:
     """Whether the loss of all is the losses of the parts times their shares; one that is not finite says nothing."""
-    for whole, sizes, losses in tried:
-        size = max(abs(whole), *map(abs, losses))
-        if np.isfinite(whole) and not abs(whole - float(shares(*sizes) @ np.array(losses))) <= part * size:
-            return False
-    return True
+    whole, sizes, losses = tried
+    size = max(abs(whole), *map(abs, losses))
+    return not np.isfinite(whole) or abs(whole - float(shares(*sizes) @ np.array(losses))) <= part * size
 
 
 def _varied(samples: Samples, device: torch.device) -> torch.Tensor:
-    """The rows of a few samples whose targets are as different as may be, rare ones at either end included."""
+    """The rows of a few samples whose targets are as different as may be."""
     n = samples.n
     key = torch.zeros(n, dtype=torch.float64, device=device)
     for tensor in leaves(samples.targets):
