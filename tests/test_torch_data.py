@@ -122,6 +122,44 @@ def test_several_inputs_and_losses_of_outputs_alone(loss: Any, inputs: Any, targ
     same(TorchLandscape(Pair(), loss, inputs, targets, batch=20, points=points))
 
 
+class WithLoss(nn.Module):
+    """Returns its loss, in one of the forms in which people do."""
+
+    def __init__(self, form: Any) -> None:
+        super().__init__()
+        self.inside, self.form = net(), form
+
+    def forward(self, x: Any, labels: Any) -> Any:
+        outputs = self.inside(x)
+        return self.form(cross_entropy(outputs, labels), outputs)
+
+
+@pytest.mark.parametrize("batch", [7, 20, 1000])
+@pytest.mark.parametrize("metrics", [None, {}, "own"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda loss, logits: loss,
+        lambda loss, logits: (loss, logits),
+        lambda loss, logits: [loss],
+        lambda loss, logits: {"logits": logits, "loss": loss},
+        lambda loss, logits: SimpleNamespace(loss=loss, logits=logits),
+    ],
+)
+def test_a_loss_that_the_module_returns_is_measured(form: Any, metrics: Any, batch: int) -> None:
+    """In one batch and in several, with metrics and without."""
+    data = {"x": X, "labels": Y}
+    own = {"largest": lambda outputs, targets: 2.0} if metrics == "own" else metrics
+    land = TorchLandscape(WithLoss(form), None, data, batch=batch, points=1, test=(data, None), metrics=own)
+    same(land)
+    points = EXPECTED.vector() + np.arange(2)[:, None]
+    found, values = land.measure(points), EXPECTED.values(points)
+    assert found["loss"] == pytest.approx(values, rel=1e-5)
+    assert found["test loss"] == pytest.approx(values, rel=1e-5)
+    assert found.keys() == {"loss", "test loss"} | ({"largest", "test largest"} if metrics == "own" else set())
+    assert metrics != "own" or found["largest"] == pytest.approx([2.0, 2.0])
+
+
 def test_random_augmentation_is_refused_with_the_reason() -> None:
     for source in (Rows(0.1), DataLoader(Rows(0.1), batch_size=8)):
         with pytest.raises(ValueError, match=r"sample 0 of the data set changes .* random augmentation"):

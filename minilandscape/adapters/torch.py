@@ -44,9 +44,9 @@ class TorchLandscape(ModuleVectors):
         float32. Parameters with ``requires_grad=False`` are no coordinates: they stay as they are, as buffers do.
     loss
         ``loss(outputs, targets) -> one number``, such as ``torch.nn.functional.cross_entropy``; ``loss(outputs)``
-        without targets; None where the module returns the loss itself, or an object with a ``loss``. A mean over
-        samples, a sum, and a mean with weights that the targets give (class weights, an ignored index) do not depend on
-        ``batch``. Other losses need ``batch=len(inputs)``.
+        without targets; None where the module returns the loss itself, ``(loss, …)``, or an object or dictionary with a
+        ``loss``. A mean over samples, a sum, and a mean with weights that the targets give (class weights, an ignored
+        index) do not depend on ``batch``. Other losses need ``batch=len(inputs)``.
     inputs
         A tensor, whose first axis counts the samples; a tuple or a dictionary of tensors, the module's arguments; or a
         Dataset or DataLoader, which is read once, in the data set's own order. Of a sample (x, y) or (x1, x2, y) the
@@ -74,7 +74,8 @@ class TorchLandscape(ModuleVectors):
         DataLoader.
     metrics
         Name -> ``metric(outputs, targets)``, one number of all samples of a data set; where the module returns an
-        object of its own, the mean over batches. None takes the accuracy where outputs are (N, C, …) and targets are
+        object of its own, or tensors whose first axis does not count the samples, such as a loss, the mean over
+        batches. None takes the accuracy where outputs are (N, C, …) and targets are
         classes; an empty dictionary takes none.
 
     Attributes

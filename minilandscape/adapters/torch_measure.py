@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import torch
 
 from .along import LOSS, TEST
-from .torch_data import Batches, joined
+from .torch_data import Batches, joined, leaves
 from .torch_evaluate import Evaluation
 from .torch_trial import loss_of
 
@@ -26,19 +26,26 @@ def measured(
     for prefix, batches in (("", evaluation.batches), (TEST, test)):
         if batches is None:
             continue
-        loss, parts, sizes = 0.0, [], []
+        loss, parts, sizes, by_sample = 0.0, [], [], True
         for share, part, inputs, targets in batches(1, every=True):
             outputs = forward.outputs(state, inputs)
             loss += share * float(loss_of(forward.loss, outputs, targets)) if share else 0.0
             parts.append((outputs, targets))
             sizes.append(part)
+            by_sample = by_sample and _by_sample(outputs, round(part * batches.samples.n))
         row[prefix + LOSS] = loss
-        if isinstance(parts[0][0], torch.Tensor) or type(parts[0][0]) in (tuple, list, dict):
+        if by_sample:
             parts, sizes = [joined(parts)], [1.0]
         chosen = usual_metrics(*parts[0]) if metrics is None else metrics
         for name, metric in chosen.items():
             row[prefix + name] = sum(n * float(metric(*part)) for n, part in zip(sizes, parts, strict=True))
     return row
+
+
+def _by_sample(outputs: Any, n: int) -> bool:
+    """Whether outputs are tensors whose first axis counts n samples, so that those of batches can be put together."""
+    plain = isinstance(outputs, torch.Tensor) or type(outputs) in (tuple, list, dict)
+    return plain and all(tensor.ndim > 0 and len(tensor) == n for tensor in leaves(outputs))
 
 
 def accuracy(outputs: Any, targets: Any) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -261,10 +261,19 @@ class Trial:
 
 
 def loss_of(loss: Any, outputs: Any, targets: Any) -> Any:
-    """The loss of outputs and targets; of outputs alone where there are no targets; the output itself without one."""
+    """The loss of outputs and targets; of outputs alone where there are no targets; the module's own without one."""
     if loss is None:
-        return outputs if isinstance(outputs, torch.Tensor) else getattr(outputs, "loss", outputs)
+        return _own_loss(outputs)
     return loss(outputs) if targets is None else loss(outputs, targets)
+
+
+def _own_loss(outputs: Any) -> Any:
+    """The loss that a module returns: by itself, as the first of several, or by the name ``loss``."""
+    if isinstance(outputs, Mapping):
+        return outputs.get("loss", outputs)
+    if isinstance(outputs, (tuple, list)) and outputs and isinstance(outputs[0], torch.Tensor) and not outputs[0].ndim:
+        return outputs[0]
+    return outputs if isinstance(outputs, torch.Tensor) else getattr(outputs, "loss", outputs)
 
 
 def _parted(places: torch.Tensor, first: torch.Tensor) -> Parts:
