@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import minilandscape as ml
 torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
+from torch.nn.utils import prune  # noqa: E402
 
 from minilandscape.adapters.torch import TorchLandscape  # noqa: E402
 from minilandscape.adapters.torch_align import _index, _permuted, _sizes  # noqa: E402
@@ -196,6 +198,79 @@ def test_units_that_pass_through_something_unknown_stay() -> None:
     state = landscape(a, IMAGES).align(a, b)
     assert torch.equal(state["first.weight"], b.first.weight)
     assert not torch.equal(state["second.bias"], b.second.bias)
+
+
+class Dated(nn.Module):
+    """Makes a tensor in its forward pass, and has a buffer that no state holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.place = nn.Embedding(11, 8), nn.Embedding(5, 8)
+        self.up, self.down, self.out = nn.Linear(8, 9), nn.Linear(9, 8), nn.Linear(8, 3)
+        self.register_buffer("scale", torch.linspace(0.5, 2.0, 8), persistent=False)
+
+    def forward(self, x: Any) -> Any:
+        x = (self.embed(x) + self.place(torch.arange(5))) * self.scale
+        return self.out((x + self.down(torch.tanh(self.up(x)))).mean(1))
+
+
+def with_computed_weight(change: Any) -> Any:
+    """Three layers, of which the first computes its weight from what its state holds."""
+
+    def make() -> nn.Module:
+        layers = nn.Linear(64, 6), nn.ReLU(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)
+        module = nn.Sequential(nn.Flatten(), *layers)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of an old form of weight_norm
+            change(module[1])
+        return module
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("make", "inputs", "moving"),
+    [
+        *(
+            (with_computed_weight(change), IMAGES, "3.bias")
+            for change in (
+                nn.utils.parametrizations.weight_norm,
+                nn.utils.weight_norm,
+                nn.utils.parametrizations.spectral_norm,
+                nn.utils.parametrizations.orthogonal,
+                lambda layer: prune.l1_unstructured(layer, "weight", amount=0.3),
+            )
+        ),
+        (Dated, SEQUENCES, "up.bias"),
+    ],
+)
+def test_units_of_what_no_state_holds_stay(make: Any, inputs: Any, moving: str) -> None:
+    """Weights that are computed from others, and tensors that the forward pass makes; other units are aligned."""
+    a, b = made(make, inputs, 0), made(make, inputs, 1)
+    state = landscape(a, inputs).align(a, b)
+    own = b.state_dict()
+    changed = [name for name in own if not torch.equal(own[name], state[name])]
+    assert moving in changed
+    assert {name.partition(".")[0] for name in changed} <= ({"up", "down"} if make is Dated else {"3", "5"})
+    moved = make().eval()
+    moved.load_state_dict(state)
+    with torch.no_grad():
+        assert torch.allclose(moved(inputs), b(inputs), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("vectors", [True, False])
+def test_units_of_parameters_that_are_no_coordinates_stay(vectors: bool) -> None:
+    a = made(with_computed_weight(lambda layer: layer.requires_grad_(False)), IMAGES, 0)
+    b = copy.deepcopy(a)
+    for p in b.parameters():
+        if p.requires_grad:
+            nn.init.normal_(p, std=0.5)
+    land = landscape(a, IMAGES)
+    ends = (land.vector(a), land.vector(b)) if vectors else (a, b)
+    found = land.align(*ends)
+    start, end, nearer = land.vector(a), land.vector(b), land.vector(land.load(found) if vectors else found)
+    assert np.linalg.norm(nearer - start) < np.linalg.norm(end - start)
+    assert land.values(nearer[None]) == pytest.approx(land.values(end[None]), rel=1e-4)
 
 
 def test_the_places_of_repeated_units() -> None:

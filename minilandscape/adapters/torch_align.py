@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from .torch_axes import given_axes, traced_axes
 from .torch_data import arguments, leaves, mapped
 from .torch_groups import Axes
+from .torch_states import copied
 
 #: Rounds over all groups at most.
 ROUNDS = 100
@@ -26,6 +26,7 @@ def aligned(
     b: Mapping[str, torch.Tensor],
     inputs: Any,
     axes: Mapping[str, Any] | None,
+    held: Collection[str] = (),
 ) -> dict[str, torch.Tensor]:
     """A state b with its hidden units in the order that brings it near to a.
 
@@ -42,6 +43,8 @@ def aligned(
         A few samples, on which the outputs of b before and after are compared.
     axes
         A table of axes; None traces the module.
+    held
+        Names of tensors that stay as they are.
 
     Raises
     ------
@@ -49,8 +52,9 @@ def aligned(
         If the module cannot be traced, a table does not fit, or the outputs change.
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    table = traced_axes(copy.deepcopy(module), inputs) if axes is None else given_axes(axes, shapes)
-    table = _with_tied(module, table)
+    table = traced_axes(copied(module), inputs) if axes is None else given_axes(axes, shapes)
+    # What no state holds cannot be permuted: weights that weight_norm, spectral_norm and prune compute, constants.
+    table = _without(_with_tied(module, table), {name for name in table if name not in shapes} | set(held))
     parameters = {name for name, _ in module.named_parameters()}
     A = {name: a[name].detach().double().cpu().numpy() for name in table}
     B = {name: b[name].detach().double().cpu().numpy() for name in table}
@@ -83,14 +87,22 @@ def _with_tied(module: torch.nn.Module, table: Mapping[str, Axes]) -> dict[str, 
         known = [table[name] for name in group if name in table]
         if len(group) > 1 and known:
             if any(axes != known[0] for axes in known):
-                free = {axis.group for axes in known for axis in axes if axis is not None}
-                found = {
-                    n: [None if axis is None or axis.group in free else axis for axis in axes]
-                    for n, axes in found.items()
-                }
+                found = _in_order(found, known)
             else:
                 found |= {name: known[0] for name in group}
     return found
+
+
+def _in_order(table: Mapping[str, Axes], of: Iterable[Axes]) -> dict[str, Axes]:
+    """A table in which the units that some axes count stay in their order."""
+    fixed = {axis.group for axes in of for axis in axes if axis is not None}
+    return {n: [None if a is None or a.group in fixed else a for a in axes] for n, axes in table.items()}
+
+
+def _without(table: Mapping[str, Axes], names: Collection[str]) -> dict[str, Axes]:
+    """A table without some tensors, whose units stay in their order."""
+    found = _in_order(table, [axes for name, axes in table.items() if name in names])
+    return {name: axes for name, axes in found.items() if name not in names}
 
 
 def _sizes(table: Mapping[str, Axes], tensors: Mapping[str, np.ndarray]) -> dict[str, int]:
@@ -149,7 +161,7 @@ def _prove(
     module: torch.nn.Module, before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor], inputs: Any
 ) -> None:
     """ValueError unless both states give the same outputs, in double precision."""
-    exact = copy.deepcopy(module).double().eval()
+    exact = copied(module).double().eval()
     args, kwargs = arguments(mapped(lambda t: t.double() if t.is_floating_point() else t, inputs))
     found = []
     with torch.no_grad():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch.func import functional_call
 
-from .torch_data import arguments
+from .torch_data import Batches, arguments
 from .torch_states import copied, equal, listed
 
 
@@ -98,6 +99,17 @@ def _on_simplex(x: torch.Tensor) -> torch.Tensor:
     return torch.clamp(x - torch.gather(excess, 0, last[None]), min=0)
 
 
+def has_statistics(layer: torch.nn.Module) -> bool:
+    """Whether a layer is batch normalisation with running statistics."""
+    return isinstance(layer, torch.nn.modules.batchnorm._BatchNorm) and layer.running_mean is not None
+
+
+def statistics_of(module: torch.nn.Module) -> list[str]:
+    """The names of the running statistics of batch normalisation."""
+    layers = [name for name, layer in module.named_modules() if has_statistics(layer)]
+    return [f"{name}.{what}".removeprefix(".") for name in layers for what in ("running_mean", "running_var")]
+
+
 class Folded:
     """Statistics of batch normalisation put into its weight and bias, by which PyTorch differentiates.
 
@@ -113,7 +125,7 @@ class Folded:
     def __init__(self, module: torch.nn.Module) -> None:
         self._layers: dict[str, float] = {}
         for name, layer in module.named_modules():
-            if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm) and layer.running_mean is not None:
+            if has_statistics(layer):
                 self._layers[name] = layer.eps
                 if layer.weight is None:
                     layer.weight = torch.nn.Parameter(torch.ones_like(layer.running_mean), requires_grad=False)
@@ -138,8 +150,8 @@ class Recomputed:
     """Batch-normalisation statistics from the data, as Garipov et al. (2018) and ``torch.optim.swa_utils.update_bn``.
 
     All samples pass once, a batch at a time, each normalised by its own batch; a layer's running mean and variance
-    become the means over batches of each batch's mean and unbiased variance, weighted by its samples. Dropout stays
-    off.
+    become the means over batches of each batch's mean and unbiased variance, weighted by its samples, where
+    ``update_bn`` weights all batches alike. Dropout stays off.
 
     Parameters
     ----------
@@ -157,7 +169,7 @@ class Recomputed:
         self._seen: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {}
         self._layers = []
         for name, layer in self._module.named_modules():
-            if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm) and layer.running_mean is not None:
+            if has_statistics(layer):
                 self._layers.append(name)
                 layer.train()
                 layer.track_running_stats = False  # its statistics are seen by the hook, and written nowhere
@@ -168,6 +180,23 @@ class Recomputed:
                 "layer of it with running statistics; remove it"
             )
         self.names = [f"{name}.{what}" for name in self._layers for what in ("running_mean", "running_var")]
+
+    def try_batches(self, batches: Batches, state: Mapping[str, torch.Tensor]) -> None:
+        """ValueError where a batch has a single sample, and a layer no variance of one."""
+        sizes = np.diff(batches.bounds)
+        if sizes.min() > 1:
+            return
+        k = int(batches.bounds[int(sizes.argmin())])
+        try:
+            with torch.no_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # PyTorch's own, of a variance without a degree of freedom
+                self.of_batch(state, batches.samples.rows(slice(k, k + 1))[0])
+        except ValueError as error:
+            raise ValueError(
+                "buffers='recompute' takes statistics of each batch, and one of a single sample has no variance; "
+                + ("give batch=3 or more" if batches.samples.n > 1 else "give more samples")
+                + f" ({error})"
+            ) from error
 
     def _hook(self, name: str) -> Callable[[Any, Any], None]:
         def see(layer: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from ..landscape import LandscapeDefaults, real_numbers
 from .torch_align import aligned
-from .torch_buffers import Interpolated, counts_batches
+from .torch_buffers import Interpolated, counts_batches, statistics_of
 from .torch_coordinates import Coordinates
 from .torch_data import Samples
 from .torch_evaluate import Evaluation
@@ -288,7 +288,8 @@ class ModuleVectors(LandscapeDefaults):
 
         Weight matching (Ainsworth, Hayase and Srinivasa, 2023) of the units that the module's traced graph shows: those
         of linear and convolutional layers, whole heads of attention, residual streams, with normalisations and
-        embeddings. Outputs on a few samples prove that the function is unchanged.
+        embeddings. Units of layers that compute their weights (weight_norm, spectral_norm, prune), and of parameters
+        that are no coordinates, stay in their order. Outputs on a few samples prove that the function is unchanged.
 
         Parameters
         ----------
@@ -324,17 +325,19 @@ class ModuleVectors(LandscapeDefaults):
         if vectors[0] != vectors[1]:
             raise ValueError("one of a and b is a vector and the other a checkpoint; expected two of a kind")
         first, second = (self.state_dict(x) if vectors[0] else self._loaded(x).state_dict() for x in (a, b))
+        # Parameters that are no coordinates stay as they are, unless those of a and b differ already.
+        held = self.frozen if all(equal(first[name], second[name]) for name in self.frozen) else ()
         with differentiable_kernels():
-            found = aligned(self._module, first, second, self._samples.rows(slice(0, PROOF))[0], axes)
+            found = aligned(self._module, first, second, self._samples.rows(slice(0, PROOF))[0], axes, held)
         if not vectors[0]:
             return found
         try:
             return self.vector(found)
         except ValueError as error:
+            recompute = ", or make the landscape with buffers='recompute'" if statistics_of(self._module) else ""
             raise ValueError(
-                "the units of layers with buffers, such as running statistics, or with parameters that are no "
-                "coordinates, cannot be permuted in a vector: align the checkpoints, land.align(state_a, state_b), or "
-                f"make the landscape with buffers='recompute' ({error})"
+                "the units of layers with buffers, such as running statistics, cannot be permuted in a vector: align "
+                f"the checkpoints, land.align(state_a, state_b){recompute} ({error})"
             ) from error
 
     @property
@@ -397,7 +400,7 @@ class ModuleVectors(LandscapeDefaults):
             )
         if self._buffers == "interpolate":
             return "Name all states between which buffers are interpolated: land.between(a, b)"
-        statistics = all(name.endswith(("running_mean", "running_var")) for name in names)
+        statistics = set(names) <= set(statistics_of(self._module))
         recompute = "buffers='recompute' takes them from the data at every point, " if statistics else ""
         return (
             f"Choose what becomes of them: {recompute}buffers='interpolate' with states=(a, b) takes them linearly "
