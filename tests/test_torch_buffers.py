@@ -202,3 +202,50 @@ def _smooth(module: nn.Module) -> nn.Module:
             return nn.Sequential(*rest)(x)
 
     return Smooth(module).eval()
+
+
+@pytest.mark.parametrize(("n", "batch"), [(7, 3), (10, 3), (101, 50), (161, 40), (1001, 1000), (5, 4), (60, 7), (6, 2)])
+def test_no_batch_of_recomputed_statistics_has_a_single_sample(n: int, batch: int) -> None:
+    """Nor more than asked for; and each counts by its samples."""
+    module, x, y = plain_with_statistics(), torch.randn(n, 5), torch.arange(n) % 3
+    land = TorchLandscape(module, cross_entropy, x, y, batch=batch, buffers="recompute")
+    sizes = np.diff(land._evaluation.batches.bounds)
+    assert sizes.sum() == n
+    assert 2 <= sizes.min() <= sizes.max() <= batch
+    with torch.no_grad():
+        parts = module[0](x).split(sizes.tolist())
+        weights = torch.tensor(sizes / n, dtype=torch.float32)[:, None]
+        module[1].running_mean = (weights * torch.stack([part.mean(0) for part in parts])).sum(0)
+        module[1].running_var = (weights * torch.stack([part.var(0) for part in parts])).sum(0)
+        expected = float(cross_entropy(module(x), y))
+    values, gradients = land.values_and_gradients(land.vector()[None])
+    assert values == pytest.approx([expected], rel=1e-5)
+    assert np.isfinite(gradients).all()
+
+
+@pytest.mark.parametrize(
+    ("n", "batch", "advice"), [(8, 1, "batch=3 or more"), (7, 2, "batch=3 or more"), (1, 9, "more s")]
+)
+def test_single_samples_without_a_variance_are_refused_at_once(n: int, batch: int, advice: str) -> None:
+    x, y = torch.randn(n, 5), torch.arange(n) % 3
+    with pytest.raises(ValueError, match=f"a single sample has no variance; give {advice}"):
+        TorchLandscape(plain_with_statistics(), cross_entropy, x, y, batch=batch, buffers="recompute")
+
+
+def plain_with_statistics() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)).eval()
+
+
+def test_advice_of_statistics_is_one_that_is_taken() -> None:
+    """Those of instance normalisation are not recomputed."""
+    states = []
+    for _ in range(2):
+        module = nn.Sequential(nn.Conv1d(1, 4, 2), nn.InstanceNorm1d(4, track_running_stats=True), nn.Flatten())
+        module.append(nn.Linear(16, 3))(torch.randn(6, 1, 5))
+        states.append(module.eval())
+    land = TorchLandscape(states[0], cross_entropy, torch.randn(12, 1, 5), torch.arange(12) % 3)
+    with pytest.raises(ValueError, match="other buffers") as refused:
+        land.vector(states[1])
+    assert "recompute" not in str(refused.value)
+    assert "buffers='interpolate'" in str(refused.value)

@@ -63,7 +63,8 @@ class TorchLandscape(ModuleVectors):
         What becomes of buffers, such as the running statistics of batch normalisation, that are not those of the
         module. None refuses states that have others. ``"interpolate"`` takes them linearly between ``states``.
         ``"recompute"`` takes the statistics of batch normalisation from the data at every point (Garipov et al., 2018),
-        a batch at a time, so that ``batch`` is a part of the definition.
+        a batch at a time, so that ``batch`` is a part of the definition. Each batch counts by its samples, where
+        ``torch.optim.swa_utils.update_bn`` counts all alike; the last two share theirs where one would be left over.
     states
         The states, as :meth:`vector` takes them, between which buffers are interpolated.
     parameters
@@ -163,6 +164,9 @@ class TorchLandscape(ModuleVectors):
                 self._test = Trial(*trial[:2], samples, *trial[3:]).run()
         workers = Workers(plan.forward, plan.workers)
         self._evaluation = Evaluation(self._coordinates, workers, batches, plan.points, plan.ordered, recomputed)
+        if recomputed is not None:
+            with differentiable_kernels():
+                recomputed.try_batches(batches, self._coordinates.parts(x))
         self._second: HessianProducts | None = None
         self._batch = int(batch)
         if len(states):

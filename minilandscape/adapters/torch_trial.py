@@ -79,7 +79,7 @@ class Trial:
             if self.samples.n <= self.micro:
                 return self._at_once(whole=False)
             try:
-                bounds = np.append(np.arange(0, self.samples.n, self.micro), self.samples.n)
+                bounds = bounds_of(self.samples.n, self.micro)
                 return Batches(self.samples, bounds, self._shares(outputs, value, bounds), False, self.points)
             except ValueError:
                 if self.samples.n <= self.batch:
@@ -258,6 +258,17 @@ class Trial:
         ):
             return None
         return max(part, 0.0) / (1 - part)
+
+
+def bounds_of(n: int, most: int) -> np.ndarray:
+    """(K + 1,): where batches of so many samples at most begin and end.
+
+    The last two share their samples where the last would have a single one, of which there is no variance.
+    """
+    bounds = np.append(np.arange(0, n, most), n)
+    if most > 2 and n > most and n % most == 1:
+        bounds[-2] = n - (most + 1) // 2
+    return bounds
 
 
 def loss_of(loss: Any, outputs: Any, targets: Any) -> Any:
