@@ -100,6 +100,15 @@ def test_data_are_tuples_of_arguments_or_one() -> None:
     assert np.allclose(flat.values(POINTS), expected)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32", "float8_e4m3fn", "int8", "bool"])
+def test_data_are_in_any_precision_of_jax(dtype: str) -> None:
+    """The numbers are those that the precision holds."""
+    x = jnp.asarray(X, dtype=dtype)
+    land = JaxLandscape(lambda p, x, y: mean_loss(p, x.astype(float), y), PARAMETERS, data=(x, Y), batch=10)
+    expected = JaxLandscape(mean_loss, PARAMETERS, data=(np.asarray(x.astype(float)), Y)).values(POINTS)
+    assert np.allclose(land.values(POINTS), expected, rtol=1e-12)
+
+
 def test_the_data_are_copied() -> None:
     x = X.copy()
     land = JaxLandscape(mean_loss, PARAMETERS, data=(x, Y), batch=10)
@@ -176,6 +185,9 @@ def test_mini_batches_average_to_the_loss(loss: Any, batch: int) -> None:
         ((X[:0], Y[:0]), ValueError, "have 0 samples"),
         ((X, 3), TypeError, "data holds int; expected arrays"),
         ((X, "classes"), TypeError, "data holds str; expected arrays"),
+        ((X, np.array(3)), TypeError, r"data holds an array of shape \(\) in int64; expected arrays"),
+        ((X, Y.astype(str)), TypeError, r"data holds an array of shape \(37,\) in <U"),
+        ((X, jax.random.split(jax.random.key(0), N)), TypeError, r"an array of shape \(37,\) in key<"),
         ((), TypeError, "data holds no array"),
         ((X[:, :3], Y), ValueError, r"raised TypeError on samples of shape \(32, 3\), \(32,\)"),
         ((X,), ValueError, "missing 1 required positional argument"),

@@ -234,3 +234,19 @@ def test_an_equinox_module() -> None:
     assert land.values(land.vector()[None])[0] == pytest.approx(float(loss(net)), rel=1e-5)
     moved = land.tree(land.vector() + 0.1)
     assert land.values(land.vector(moved)[None])[0] == pytest.approx(float(loss(moved)), rel=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_equal_random_keys_are_the_landscapes(shape: tuple[int, ...]) -> None:
+    def tree(key: Any) -> Any:
+        return {"key": jax.random.split(key, shape) if shape else key, "w": jnp.ones(2)}
+
+    land = JaxLandscape(lambda p: jnp.sum(p["w"] ** 2), tree(jax.random.key(0)))
+    assert land.vector(tree(jax.random.key(0))).tolist() == [1.0, 1.0]
+    for other in (
+        tree(jax.random.key(1)),
+        tree(jax.random.key(0, impl="rbg")),
+        {"key": jnp.zeros(2), "w": jnp.ones(2)},
+    ):
+        with pytest.raises(ValueError, match=r"\['key'\] is no coordinate, and not the landscape's"):
+            land.vector(other)

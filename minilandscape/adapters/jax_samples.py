@@ -44,16 +44,11 @@ class Samples:
 
     def __init__(self, data: Any, name: str = "data") -> None:
         leaves, self._structure = jax.tree_util.tree_flatten(tuple(data) if type(data) in (tuple, list) else (data,))
-        arrays = [np.array(leaf) if hasattr(leaf, "shape") and hasattr(leaf, "dtype") else None for leaf in leaves]
-        others = [
-            leaf
-            for leaf, a in zip(leaves, arrays, strict=True)
-            if a is None or not a.ndim or a.dtype.kind not in "biufc"
-        ]
-        if others or not arrays:
-            what = type(others[0]).__name__ if others else "no array"
-            raise TypeError(f"{name} holds {what}; expected arrays whose first axis counts the samples")
-        self._leaves = [a for a in arrays if a is not None]
+        others = [leaf for leaf in leaves if not _counts_samples(leaf)]
+        if others or not leaves:
+            what = _described(others[0]) if others else "no array"
+            raise TypeError(f"{name} holds {what}; expected arrays of numbers whose first axis counts the samples")
+        self._leaves = [np.array(leaf) for leaf in leaves]
         lengths = sorted({len(leaf) for leaf in self._leaves})
         if len(lengths) != 1 or not lengths[0]:
             raise ValueError(
@@ -84,6 +79,20 @@ class Samples:
             placed = [jax.numpy.asarray(leaf) for leaf in self._leaves]
             self._placed = {precision: tuple(jax.tree_util.tree_unflatten(self._structure, placed))}
         return self._placed[precision]
+
+
+def _counts_samples(leaf: Any) -> bool:
+    """Whether a leaf is an array of numbers with a first axis; those of JAX's own precisions are not NumPy's."""
+    if not (hasattr(leaf, "shape") and hasattr(leaf, "dtype") and leaf.shape):
+        return False
+    return any(jax.numpy.issubdtype(leaf.dtype, kind) for kind in (jax.numpy.number, np.bool_))
+
+
+def _described(leaf: Any) -> str:
+    """Shape and precision of an array, the type of anything else."""
+    if hasattr(leaf, "shape") and hasattr(leaf, "dtype"):
+        return f"an array of shape {tuple(leaf.shape)} in {leaf.dtype}"
+    return type(leaf).__name__
 
 
 def rows_of(arguments: tuple[Any, ...], rows: Any) -> tuple[Any, ...]:

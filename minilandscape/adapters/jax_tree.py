@@ -61,7 +61,7 @@ class Tree:
             if is_floating(own):
                 if not is_floating(leaf) or np.shape(leaf) != own.shape:
                     raise ValueError(f"{name} has shape {np.shape(leaf)}; expected {own.shape}, of floating numbers")
-            elif not (own is leaf or np.array_equal(own, leaf)):
+            elif not (own is leaf or _same(own, leaf)):
                 raise ValueError(f"{name} is no coordinate, and not the landscape's; the value would be another")
         return [leaf for _, leaf in with_paths]
 
@@ -107,6 +107,18 @@ def _told(shape: tuple[int, ...], biases: set[int] | None) -> int | None:
 
 def _ndim(leaf: Any) -> int:
     return len(leaf.shape) if is_floating(leaf) else 0
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two leaves that are no coordinates are alike."""
+    if is_key(a) and is_key(b):
+        return bool(a.dtype == b.dtype and np.array_equal(jax.random.key_data(a), jax.random.key_data(b)))
+    return not (is_key(a) or is_key(b)) and np.array_equal(a, b)
+
+
+def is_key(leaf: Any) -> bool:
+    """Whether a leaf of a tree is an array of random keys, which NumPy cannot read."""
+    return hasattr(leaf, "dtype") and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def is_floating(leaf: Any) -> bool:
