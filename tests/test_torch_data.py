@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset  # noqa: E402
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset, default_collate  # noqa: E402
 
 from minilandscape.adapters.torch import TorchLandscape  # noqa: E402
 
@@ -164,6 +164,91 @@ def test_random_augmentation_is_refused_with_the_reason() -> None:
     for source in (Rows(0.1), DataLoader(Rows(0.1), batch_size=8)):
         with pytest.raises(ValueError, match=r"sample 0 of the data set changes .* random augmentation"):
             TorchLandscape(net(), cross_entropy, source)
+
+
+class Noisy(IterableDataset):  # type: ignore[type-arg]
+    def __iter__(self) -> Any:
+        return iter([(X[k] + torch.randn(5), int(Y[k])) for k in range(N)])
+
+
+class Once(IterableDataset):  # type: ignore[type-arg]
+    """A stream that can be read a single time."""
+
+    def __init__(self) -> None:
+        self.rest = iter([(X[k], int(Y[k])) for k in range(N)])
+
+    def __iter__(self) -> Any:
+        return self.rest
+
+
+class Buckets:
+    """Batches in another order each time, of the same samples, or of others."""
+
+    def __init__(self, other: bool) -> None:
+        self.other = other
+
+    def __iter__(self) -> Any:
+        found = [list(range(k, k + 10)) for k in torch.randperm(6).mul(10).tolist()]
+        return iter(found[:3] if self.other else found)
+
+
+def mixed(items: Any) -> Any:
+    x, y = default_collate(items)
+    part = torch.rand(())
+    return part * x + (1 - part) * x.flip(0), y
+
+
+WEIGHTED = torch.utils.data.WeightedRandomSampler(torch.ones(N), N)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (lambda: Noisy(), "the first batch of the data set changes .* random augmentation and shuffling"),
+        (lambda: DataLoader(Noisy(), batch_size=7), "the first batch of the data set changes"),
+        (lambda: DataLoader(Rows(), batch_size=7, collate_fn=mixed), "collate_fn puts the same samples together"),
+        (lambda: DataLoader(Rows(), batch_sampler=Buckets(False), collate_fn=mixed), "collate_fn puts the same"),
+        (lambda: DataLoader(Rows(), batch_size=7, sampler=WEIGHTED), "WeightedRandomSampler draws other samples"),
+        (lambda: DataLoader(Rows(), sampler=torch.utils.data.RandomSampler(Rows(), True)), "RandomSampler draws other"),
+        (lambda: DataLoader(Rows(), batch_sampler=Buckets(True)), "Buckets draws other samples"),
+        (lambda: DataLoader(Rows(0.1), batch_sampler=Buckets(False)), "sample .* of the data set changes"),
+    ],
+)
+def test_what_is_drawn_at_random_is_refused_with_the_reason(source: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TorchLandscape(net(), cross_entropy, source())
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        lambda: Once(),
+        lambda: DataLoader(Once(), batch_size=7),
+        lambda: DataLoader(Rows(), batch_sampler=Buckets(False)),
+        lambda: DataLoader(Rows(), batch_size=7, collate_fn=lambda items: default_collate(items)),
+    ],
+)
+def test_the_same_samples_in_another_order_are_taken(source: Any) -> None:
+    same(TorchLandscape(net(), cross_entropy, source()))
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-1])
+@pytest.mark.parametrize("form", [lambda outputs: outputs, lambda outputs: (outputs,)])
+def test_a_module_that_adds_noise_is_refused(size: float, form: Any) -> None:
+    class Adds(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inside = net()
+
+        def forward(self, x: Any) -> Any:
+            return form(self.inside(x) + size * torch.randn(len(x), 3))
+
+    def loss(outputs: Any, targets: Any) -> Any:
+        return cross_entropy(outputs[0] if isinstance(outputs, tuple) else outputs, targets)
+
+    for batch in (7, 1000):
+        with pytest.raises(ValueError, match="two evaluations at the same parameters differ"):
+            TorchLandscape(Adds(), loss, X, Y, batch=batch)
 
 
 @pytest.mark.parametrize(

@@ -49,8 +49,9 @@ class TorchLandscape(ModuleVectors):
         index) do not depend on ``batch``. Other losses need ``batch=len(inputs)``.
     inputs
         A tensor, whose first axis counts the samples; a tuple or a dictionary of tensors, the module's arguments; or a
-        Dataset or DataLoader, which is read once, in the data set's own order. Of a sample (x, y) or (x1, x2, y) the
-        last is the target; a dictionary is the module's arguments by name.
+        Dataset or DataLoader, which is read once: in the data set's own order, also where the loader shuffles, or by
+        its own iterator with another sampler. Of a sample (x, y) or (x1, x2, y) the last is the target; a dictionary
+        is the module's arguments by name.
     targets
         A tensor, or a tuple or dictionary of tensors; None where ``inputs`` holds them, or the loss needs none.
     batch

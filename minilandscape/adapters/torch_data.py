@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.data import (
+    BatchSampler,
     DataLoader,
     Dataset,
     IterableDataset,
@@ -21,6 +23,10 @@ from torch.utils.data import (
 Batch = tuple[float, float, Any, Any]
 #: Samples of a data set that are read twice, to see whether they change.
 READ_TWICE = 32
+#: Of these, how many are put together at a time.
+TOGETHER = 8
+#: Why samples may not change.
+ONE_FUNCTION = "a landscape is one function, and needs the same samples at every point. Give the data set"
 
 
 @dataclass(frozen=True)
@@ -196,12 +202,16 @@ def _items(source: Any) -> Any:
     """All samples of a data set or loader, collated, in the data set's own order where a loader only shuffles."""
     loader = source if isinstance(source, DataLoader) else DataLoader(source)
     dataset, collate = loader.dataset, loader.collate_fn or torch.utils.data.default_collate
-    order = None if isinstance(dataset, IterableDataset) else _order(loader, dataset)
+    if isinstance(dataset, IterableDataset):
+        return joined(_streamed(loader))
+    order = _order(loader, dataset)
     if order is None:
+        drawn = _drawn(loader)
+        _refuse_augmentation(dataset, drawn, collate if loader.batch_sampler is not None else None)
         return joined(list(loader))
     if not len(order):
         raise ValueError("the data set has no samples")
-    _refuse_augmentation(dataset, order)
+    _refuse_augmentation(dataset, order, collate)
     items = [dataset[k] for k in order]
     try:
         return collate(items)
@@ -212,27 +222,72 @@ def _items(source: Any) -> Any:
         ) from error
 
 
+def _streamed(loader: Any) -> list[Any]:
+    """The batches of a data set that only an iterator reads; ValueError where the first is another when read again."""
+    batches = list(loader)
+    again = next(iter(loader), None)  # None of a stream that can be read once
+    if batches and again is not None and not _same(batches[0], again):
+        raise ValueError(
+            "the first batch of the data set changes from one reading to the next, as random augmentation and "
+            f"shuffling do: {ONE_FUNCTION} with the transforms of evaluation, in a fixed order"
+        )
+    return batches
+
+
 def _order(loader: Any, dataset: Any) -> Sequence[int] | None:
     """The samples that a loader draws from, in a fixed order; None where only its own iterator knows them."""
     if not hasattr(dataset, "__len__") or loader.batch_sampler is None:  # a data set of batches
         return None
     sampler = loader.sampler
-    standard = type(loader.batch_sampler) is torch.utils.data.BatchSampler
+    standard = type(loader.batch_sampler) is BatchSampler
     if standard and isinstance(sampler, SubsetRandomSampler):
         return sorted(int(k) for k in sampler.indices)
     shuffles = isinstance(sampler, RandomSampler) and not sampler.replacement and sampler.num_samples == len(dataset)
     return range(len(dataset)) if standard and (isinstance(sampler, SequentialSampler) or shuffles) else None
 
 
-def _refuse_augmentation(dataset: Any, order: Sequence[int]) -> None:
-    """ValueError where a few samples are others when they are read again."""
-    for k in order[:: max(1, len(order) // READ_TWICE)][:READ_TWICE]:
-        if not _same(dataset[k], dataset[k]):
+def _drawn(loader: Any) -> list[Any]:
+    """The samples that a loader's own sampler draws; ValueError where they are others each time, in whatever order."""
+    sampler, in_batches = loader.sampler, loader.batch_sampler is not None
+    first, second = (
+        [k for batch in loader.batch_sampler for k in batch] if in_batches else list(sampler) for _ in range(2)
+    )
+    if Counter(map(repr, first)) != Counter(map(repr, second)):
+        name = type(sampler if type(loader.batch_sampler) in (type(None), BatchSampler) else loader.batch_sampler)
+        raise ValueError(
+            f"the loader's {name.__name__} draws other samples each time: {ONE_FUNCTION} itself, or a loader with "
+            "shuffle=True, which is read in order"
+        )
+    return first
+
+
+def _refuse_augmentation(dataset: Any, order: Sequence[Any], collate: Callable[[Any], Any] | None) -> None:
+    """ValueError where a few samples are others when they are read again, or are put together in another way."""
+    few = list(order[:: max(1, len(order) // READ_TWICE)][:READ_TWICE])
+    items = [dataset[k] for k in few]
+    for k, item in zip(few, items, strict=True):
+        if not _same(item, dataset[k]):
             raise ValueError(
-                f"sample {k} of the data set changes from one reading to the next, as random augmentation does: a "
-                "landscape is one function, and needs the same samples at every point. Give the data set with the "
-                "transforms of evaluation"
+                f"sample {k} of the data set changes from one reading to the next, as random augmentation does: "
+                f"{ONE_FUNCTION} with the transforms of evaluation"
             )
+    if collate is None or collate is torch.utils.data.default_collate:
+        return
+    for start in range(0, len(items), TOGETHER):
+        part = items[start : start + TOGETHER]
+        if not _same(*_twice(collate, part)):
+            raise ValueError(
+                "collate_fn puts the same samples together in another way each time, as mixing samples at random does: "
+                f"{ONE_FUNCTION} with a collate_fn that draws nothing"
+            )
+
+
+def _twice(collate: Callable[[Any], Any], items: Sequence[Any]) -> tuple[Any, Any]:
+    """What some samples are put together to, twice; nothing of those of several shapes, which is said elsewhere."""
+    try:
+        return collate(list(items)), collate(list(items))
+    except RuntimeError:
+        return None, None
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -24,6 +24,8 @@ MEAN, MEAN_WITH_MODULE = 1e-5, 1e-4
 MOST_OUTPUTS, MOST_EVALUATED = 1 << 24, 1 << 10
 #: Outputs of one sample differ by no more than this part of the largest, whatever is computed beside it.
 ALONE = 1e-2
+#: What is computed twice in the same way differs by no more than this part: some devices add in any order.
+AGAIN = 1e-5
 
 #: The places of two parts of some samples.
 Parts = tuple[torch.Tensor, torch.Tensor]
@@ -62,20 +64,24 @@ class Trial:
             With what to do, where module and loss are no function of the parameters, or depend on the batch.
         """
         everything = self.everything
-        with torch.enable_grad():
-            outputs, value = self._forward(everything)
-        if not value.requires_grad:
+        with torch.enable_grad():  # both times, since some operations are others without
+            first = self._called(everything)
+            outputs, value = self._with_loss(everything, first)
+            has_gradient, value, first = value.requires_grad, value.detach(), _tensors(first)
+            again = self._called(everything)
+            second, again = self._with_loss(everything, again)[1].detach(), _tensors(again)
+        if not has_gradient:
             raise ValueError(
                 "the loss has no gradient by the parameters: module or loss leave PyTorch's record (detach, no_grad, "
                 "item, numpy); expected operations of PyTorch alone"
             )
+        random = len(again) != len(first) or any(_apart(a, b, AGAIN) for a, b in zip(again, first, strict=True))
+        if random or not _close(value, second, AGAIN):
+            raise ValueError(
+                f"two evaluations at the same parameters differ (losses {float(value):.8g} and {float(second):.8g}): "
+                "dropout, augmentation or another random layer acts in evaluation mode too; switch it off"
+            )
         with torch.no_grad():
-            again, second = self._forward(everything)
-            if _apart(again, outputs) or not _close(value, second, MEAN_WITH_MODULE):
-                raise ValueError(
-                    f"two evaluations at the same parameters differ ({float(value):.6g} and {float(second):.6g}): "
-                    "dropout, augmentation or another random layer acts in evaluation mode too; switch it off"
-                )
             if self.samples.n <= self.micro:
                 return self._at_once(whole=False)
             try:
@@ -91,16 +97,22 @@ class Trial:
 
     def _forward(self, rows: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor]:
         """The outputs, where each belongs to a sample, and the loss of some samples."""
-        inputs, targets = self.samples.rows(rows)
+        return self._with_loss(rows, self._called(rows))
+
+    def _called(self, rows: torch.Tensor) -> Any:
+        """The module's outputs of some samples."""
+        inputs = self.samples.rows(rows)[0]
         args, kwargs = arguments(inputs)
         try:
-            outputs = functional_call(self.module, {}, args, kwargs)
+            return functional_call(self.module, {}, args, kwargs)
         except Exception as error:
             raise ValueError(
                 f"the module raised {type(error).__name__} on inputs {_described(inputs)}: {error}"
             ) from error
-        loss = self._loss(outputs, targets)
+
+    def _with_loss(self, rows: torch.Tensor, outputs: Any) -> tuple[torch.Tensor | None, torch.Tensor]:
         by_sample = isinstance(outputs, torch.Tensor) and outputs.ndim and len(outputs) == len(rows)
+        loss = self._loss(outputs, self.samples.rows(rows)[1])
         return (outputs.detach() if by_sample else None), loss
 
     def _loss(self, outputs: Any, targets: Any) -> torch.Tensor:
@@ -339,13 +351,23 @@ def _near(a: float, b: float, size: float, dtype: torch.dtype) -> bool:
     return abs(a - b) <= _tolerance(dtype, MEAN) * size
 
 
-def _apart(a: Any, b: Any) -> bool:
-    """Whether outputs differ by more than rounding."""
+def _apart(a: Any, b: Any, part: float = ALONE) -> bool:
+    """Whether outputs differ by more than a part of the largest."""
     if b is None:
         return False
     if not isinstance(a, torch.Tensor) or a.shape != b.shape:
         return True
-    return bool((a - b).abs().max() > ALONE * b.abs().max()) if b.numel() and b.dtype.is_floating_point else False
+    return (
+        bool((a - b).abs().max() > _tolerance(b.dtype, part) * b.abs().max())
+        if b.numel() and b.dtype.is_floating_point
+        else False
+    )
+
+
+def _tensors(outputs: Any) -> list[torch.Tensor]:
+    """Copies of the tensors among a module's outputs, those of an object included."""
+    plain = isinstance(outputs, (torch.Tensor, tuple, list, Mapping))
+    return [t.detach().clone() for t in leaves(outputs if plain else getattr(outputs, "__dict__", ()))]
 
 
 def _close(a: torch.Tensor, b: torch.Tensor, part: float) -> bool:
