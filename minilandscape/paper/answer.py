@@ -13,6 +13,8 @@ from .plan import NO_BARRIER
 
 #: Where each optimiser's points stand beside the search's place.
 ASIDE = {"lbfgs-gss": -0.08, "sgd": 0.08}
+#: Room below the curves for a legend, as a part of their height.
+ROOM = 0.3
 
 
 def plot_answer(axes: Any, network: Mapping[str, Any], title: str = "") -> Any:
@@ -87,5 +89,7 @@ def plot_courses(axes: Any, network: Mapping[str, Any], title: str = "") -> Any:
     axes.axhline(NO_BARRIER, color="0.5", lw=0.8, ls=":")
     axes.set_title(title)
     if axes.get_legend_handles_labels()[0]:
+        low, high = axes.get_ylim()
+        axes.set_ylim(low * (low / high) ** ROOM, high)
         axes.legend(frameon=False, fontsize=7, loc="lower left")
     return axes
