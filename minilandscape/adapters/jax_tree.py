@@ -87,21 +87,20 @@ def _filter_axes(parents: list[Any], names: list[str], leaves: list[Any]) -> lis
         if _ndim(leaf) == 1:
             beside.setdefault(parent, set()).add(leaf.size)
     told = [
-        None
-        if _ndim(leaf) < 2
-        else -1
-        if name.rstrip("']").endswith("kernel")
-        else _told(leaf.shape, beside.get(parent))
-        for parent, name, leaf in zip(parents, names, leaves, strict=True)
+        _told(name, leaf, beside.get(parent, set())) for parent, name, leaf in zip(parents, names, leaves, strict=True)
     ]
     known = {axis for axis in told if axis is not None}
     common = known.pop() if len(known) == 1 else 0
     return [common if axis is None else axis for axis in told]
 
 
-def _told(shape: tuple[int, ...], biases: set[int] | None) -> int | None:
-    """The axis, first or last, that has as many entries as a bias, if that is true of one axis alone."""
-    fits = [axis for axis in (0, -1) if shape[axis] in (biases or ())]
+def _told(name: str, leaf: Any, biases: set[int]) -> int | None:
+    """The axis that counts units: by the name, or the only one of the first and last as long as a bias; else None."""
+    if _ndim(leaf) < 2:
+        return None
+    if name.rstrip("']").endswith("kernel"):
+        return -1
+    fits = [axis for axis in (0, -1) if leaf.shape[axis] in biases]
     return fits[0] if len(fits) == 1 else None
 
 

@@ -72,9 +72,8 @@ class HessianProducts:
         V /= V.norm(dim=1, keepdim=True)
         found = []
         for way in self._ways:
-            self._ways = [way]
             try:
-                products = self.products(x, V).detach()
+                products = self._by(way, x, V).detach()
             except Exception:
                 # Whatever PyTorch raises: it has no common kind of error for what has no rule.
                 continue
@@ -116,7 +115,13 @@ class HessianProducts:
 
     def products(self, x: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
         """(D,), (V, D) -> (V, D), in the first way that the module takes."""
-        return self._moving(self._ways[0](x, self._moving(V)))
+        return self._by(self._ways[0], x, V)
+
+    def _by(
+        self, way: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], x: torch.Tensor, V: torch.Tensor
+    ) -> torch.Tensor:
+        """The products in one way, with no part along coordinates that are held."""
+        return self._moving(way(x, self._moving(V)))
 
     def _moving(self, V: torch.Tensor) -> torch.Tensor:
         """Vectors without their components along coordinates that are held."""
