@@ -81,19 +81,6 @@ def test_loss_and_gradient_equal_pytorch(model: str, variant: str, small_mnist: 
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_the_operations_of_a_pass_are_those_that_pytorch_counts(model: str, small_mnist: Any) -> None:
-    from minilandscape.adapters import torch_minibatches
-    from minilandscape.adapters.torch import TorchLandscape
-
-    images = small_mnist.train[:8]
-    x, y = torch.from_numpy(images.images.astype(np.float32)), torch.from_numpy(images.labels)
-    loss = torch.nn.functional.mse_loss if model == "autoencoder" else torch.nn.functional.cross_entropy
-    land = TorchLandscape(module(model, "paper"), loss, x, x if model == "autoencoder" else y)
-    counted = torch_minibatches.work_of(land._evaluation, land._coordinates.tensor(land.vector()))
-    assert network_landscape(model, images).network.operations == counted
-
-
-@pytest.mark.parametrize("model", MODELS)
 def test_initial_vectors_are_spread_like_pytorch(model: str) -> None:
     torch.manual_seed(1)
     net = module(model, "paper")

@@ -109,7 +109,6 @@ def network(variant: str) -> Network:
         layout=LAYOUT,
         n_first=FIRST,
         chunk=1000,
-        operations=2 * LAYOUT.size,
         floats_per_image=3 * 784 + 9 * UNITS,
         first_floats=UNITS,
         mixed_rows=MANY_ROWS,

@@ -53,7 +53,6 @@ def network(variant: str) -> Network:
         layout=LAYOUT,
         n_first=FIRST,
         chunk=2000,
-        operations=2 * LAYOUT.size,
         floats_per_image=6 * UNITS + 20,
         first_floats=UNITS,
         mixed_rows=MANY_ROWS,

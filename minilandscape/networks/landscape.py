@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from .. import backend, cuda
 from ..backend import Workspace, concatenated, parallel_map, to_device, to_host
 from ..data import Images
-from ..landscape import LandscapeDefaults, batch_times
+from ..landscape import LandscapeDefaults
 from . import autoencoder, fcp, lenet, lstm
 from .dense import by_label_and_extent
 from .losses import cross_entropy, probabilities, squared_error
@@ -38,8 +38,6 @@ GRAIN = 48
 PARTIAL_SUMS = 16
 #: Numbers in the work arrays of one block of points on a CPU, so that they stay in a core's caches.
 CPU_BLOCK = 1 << 21
-#: Seconds of a call with mini-batches on a CPU, besides the arithmetic.
-CALL = 2e-3
 #: An overflow shows in the values, which are infinite or NaN; NumPy's warnings would name lines of this file.
 OVERFLOW: dict[str, Any] = {"over": "ignore", "invalid": "ignore"}
 
@@ -233,11 +231,6 @@ class NetworkLandscape(LandscapeDefaults):
                 sums.append(self._chunk_of_points(points[part], True, inputs, gradients[part])[0])
         gradients *= 1 / n_batch
         return concatenated(sums) / n_batch, gradients
-
-    @property
-    def batch_times(self) -> tuple[float, float]:
-        """Seconds of the gradient of one image at one point, and of a call with a mini-batch besides, estimated."""
-        return batch_times(self.network.operations, CALL, self.device != "cpu")
 
     def span(self, basis: ArrayLike) -> NetworkSpan:
         """Return the span of rows (R, D); its points share the products of the first layer."""

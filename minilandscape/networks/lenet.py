@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import Workspace
-from ..landscape import CONVOLUTION
 from .activations import RELU, SOFTPLUS, average_softplus, average_softplus_backward
 from .convolution import (
     CORNERS,
@@ -195,7 +194,6 @@ def network(variant: str) -> Network:
         layout=LAYOUT,
         n_first=FIRST,
         chunk=250,
-        operations=2 * (CONVOLUTION * (784 * 150 + 100 * 2400) + 400 * 120 + 120 * 84 + 84 * 10),
         floats_per_image=20_000 if averaged else 40_000,
         first_floats=6 * 196 * _n_corners(averaged),
         mixed_rows=3,

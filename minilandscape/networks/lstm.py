@@ -172,7 +172,6 @@ def network(variant: str) -> Network:
         layout=LAYOUT,
         n_first=FIRST,
         chunk=1000,
-        operations=2 * STEPS * GATES * (FEATURES + UNITS) + 2 * 10 * UNITS,
         floats_per_image=STEPS * (GATES + 3 * UNITS) + 10 * GATES,
         first_floats=STEPS * GATES,
         mixed_rows=0,

@@ -21,9 +21,6 @@ class Network:
     ----------
     chunk
         Images that one thread works on at a time.
-    operations
-        Floating-point operations of the products of a forward pass over one image; those of convolutions count as
-        many times as they take longer.
     floats_per_image, first_floats
         Numbers that the rest of the network, and the first layer's product, hold for one image and point.
     mixed_rows
@@ -54,7 +51,6 @@ class Network:
     layout: Layout
     n_first: int
     chunk: int
-    operations: int
     floats_per_image: int
     first_floats: int
     mixed_rows: int
