@@ -17,7 +17,7 @@ import numpy as np
 from .analysis.permutation import Comparison, compare_runs
 from .display import as_html, count, number, svg_of, text_table
 from .files import read_json, read_vectors, sha256, write_atomic, write_json
-from .landscape import as_landscape
+from .landscape import LandscapeError, as_landscape
 from .pairs import GivenRecipe, NamedRecipe, NetworkRecipe, Recipe, disjoint, draw_pairs
 from .pairs.connect import pair_task, set_task
 from .paths import Fourier
@@ -27,8 +27,11 @@ from .tasks import Store, Summary, Task, run_tasks
 SEARCHES = ("adam", "converged")
 #: Adam's iterations, as published.
 STEPS = 100
-#: Values of one landscape differ by no more than this, relative to the larger one.
-SAME = 1e-3
+#: Values of one landscape at a point differ by no more than this part of their size, where that is below the values'
+#: range; that of their size, since a float32 has no more digits; and that of the range, where their size is 0.
+SAME = 1e-3, 1e-5, 1e-9
+#: Where a landscape is compared with the one of an earlier call: from the first point of a set to its second.
+COMPARED = (0.0, 0.3)
 COLUMNS = (
     "set",
     "search",
@@ -207,8 +210,8 @@ def barriers(
     Raises
     ------
     ValueError
-        If a set has fewer than two points, two sets have the same name or points, a number is out of range, or the
-        folder holds barriers of another landscape with the same name.
+        If a set has fewer than two points, or two that are equal, two sets have the same name or points, a number is
+        out of range, or the folder holds barriers of another landscape with the same name.
 
     Examples
     --------
@@ -282,6 +285,13 @@ def _vectors(sets: Mapping[str, Any] | Sequence[Any]) -> dict[str, np.ndarray]:
             raise ValueError(f"{name} has shape {array.shape}; expected at least two points to pair, (K, D)")
         if not np.isfinite(array).all():
             raise ValueError(f"{name} holds numbers that are not finite")
+        rows: dict[str, int] = {}
+        for k, row in enumerate(array + 0.0):  # -0.0 is 0.0
+            if (first := rows.setdefault(sha256(row), k)) != k:
+                raise ValueError(
+                    f"{name}: rows {first} and {k} are equal; expected different points, which "
+                    "numpy.unique(set, axis=0) leaves"
+                )
         if found and array.shape[1] != (size := next(iter(found.values())).shape[1]):
             raise ValueError(f"{name} holds points of {array.shape[1]} numbers, {next(iter(found))} of {size}")
         if (other := known.setdefault(sha256(array), name)) != name:
@@ -300,20 +310,39 @@ def _path_options(search: str, defaults: Mapping[str, Any], common: dict[str, An
 
 
 def _check_landscape(store: Store, recipe: Recipe, land: Any, vectors: Mapping[str, np.ndarray]) -> None:
-    """Record the values at the first points; refuse a landscape whose values differ from those recorded earlier."""
+    """Record values at the first point of each set and beside it; refuse a landscape whose values have changed.
+
+    At the first point alone, which may be a minimum of value 0, many landscapes are equal.
+    """
     path = store.folder / "barriers.json"
     recorded: dict[str, Any] = read_json(path) if path.exists() else {}
     what = "".join(f" {value}" for value in recipe.options.values()).strip()
-    values = recorded.setdefault(what, {})
+    known = recorded.setdefault(what, {})
     for name, array in vectors.items():
-        value = float(land.values(array[:1])[0])
-        before = values.setdefault(sha256(array), value)
-        if abs(value - before) > SAME * max(abs(value), abs(before)):
-            raise ValueError(
-                f"{store.folder} holds barriers of {what} from when it was {before:.6g} at the first point of {name}; "
-                f"it is {value:.6g} now: name another folder"
-            )
+        values = {
+            t: value for t in COMPARED if (value := _value(land, array[0] + t * (array[1] - array[0]))) is not None
+        }
+        keys = {t: sha256(array) + (f" {t:g}" if t else "") for t in values}
+        before = {t: known.setdefault(keys[t], value) for t, value in values.items()}
+        reach = float(np.ptp([*values.values(), *before.values()])) if values else 0.0
+        for t, value in values.items():
+            size = max(abs(value), abs(before[t]))
+            if abs(value - before[t]) > SAME[0] * min(size, reach) + SAME[1] * size + SAME[2] * reach:
+                where = f"at the first point of {name}" + (f", moved by {t:g} of the way to the second" if t else "")
+                raise ValueError(
+                    f"{store.folder} holds barriers of {what} from when it was {before[t]:.6g} {where}; "
+                    f"it is {value:.6g} now: name another folder"
+                )
     write_json(path, recorded)
+
+
+def _value(land: Any, point: np.ndarray) -> float | None:
+    """The value at a point; None where there is none, as between two points across a wall."""
+    try:
+        value = float(land.values(point[None])[0])
+    except LandscapeError:
+        return None
+    return value if np.isfinite(value) else None
 
 
 def _tasks(

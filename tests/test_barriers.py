@@ -114,7 +114,9 @@ def test_what_cannot_be_connected_is_refused(tmp_path: Path) -> None:
     for sets, message in (
         ({"a": POINTS, "b": POINTS}, "b and a hold the same points"),
         ({"a": POINTS[:1]}, r"a has shape \(1, 2\); expected at least two points"),
-        ({"a": POINTS, "b": np.zeros((3, 4))}, "b holds points of 4 numbers, a of 2"),
+        ({"a": POINTS, "b": np.eye(3, 4)}, "b holds points of 4 numbers, a of 2"),
+        ({"a": POINTS[[0, 1, 2, 1]]}, "a: rows 1 and 3 are equal; expected different points"),
+        ({"a": np.array([[0.0, 1.0], [-0.0, 1.0]])}, "a: rows 0 and 1 are equal"),
         ({"a": np.full((2, 2), np.nan)}, "a holds numbers that are not finite"),
         ({}, "no set is given"),
         ([str(tmp_path / "x.npy")] * 2, "a file is given twice"),
@@ -134,6 +136,41 @@ def test_what_cannot_be_connected_is_refused(tmp_path: Path) -> None:
         pytest.raises(ValueError, match=r"from when it was 0\.04 .* it is 0\.08 now"),
     ):
         ml.barriers(lambda x: tuple(2 * v for v in energy(x)), {"a": POINTS[1:]}, tmp_path, pairs=1, executor=threads)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_a_landscape_that_has_changed_is_refused_though_its_first_point_has_the_same_value(
+    tmp_path: Path, offset: float
+) -> None:
+    """A first point that is a minimum of 0 has that value whatever the scale."""
+
+    def connected(scale: float, noise: float = 0.0) -> Any:
+        def changed(x: np.ndarray) -> tuple[float, np.ndarray]:
+            f, df = energy(x)
+            return offset + scale * f + noise, scale * df
+
+        with ThreadPoolExecutor(1) as threads:
+            return ml.barriers(
+                changed, {"a": POINTS[[0, 4, 3]]}, tmp_path, pairs=1, searches=["converged"], executor=threads
+            )
+
+    first = connected(1.0).rows
+    assert connected(1.0, noise=1e-10).rows == first  # rounding on another machine
+    for scale in (0.5, 2.0, -1.0):
+        with pytest.raises(ValueError, match=r"at the first point of a, moved by 0\.3 of the way to the second; it is"):
+            connected(scale)
+
+
+def test_a_landscape_without_a_value_between_two_points_of_a_set_is_no_error(tmp_path: Path) -> None:
+    def walled(x: np.ndarray) -> tuple[float, np.ndarray]:
+        if -0.5 < x[0] < -0.3:
+            raise ValueError("a wall")
+        return energy(x)
+
+    with ThreadPoolExecutor(1) as threads:
+        sets = {"a": POINTS[[0, 3]]}
+        found = ml.barriers(walled, sets, tmp_path, pairs=1, searches=["adam"], steps=1, executor=threads)
+    assert len(found.tasks.failed) == 1
 
 
 def test_an_energy_is_known_by_its_name(
