@@ -76,6 +76,23 @@ def test_connections_saddles_and_comparisons_show_themselves() -> None:
     assert "<svg" in compared._repr_html_()
 
 
+def test_minima_and_saddles_of_equal_values_are_drawn_where_the_path_passes_them() -> None:
+    """A symmetric reaction: cos x from well to well, with minima of -1 at every odd π and saddles of 1 between."""
+
+    def wells(r: np.ndarray) -> tuple[float, np.ndarray]:
+        x, y = r
+        return np.cos(x) + y**2, np.array([-np.sin(x), 2 * y])
+
+    for n in (1, 2, 3):
+        found = ml.find_saddle(wells, [-np.pi, 0.0], [(2 * n - 1) * np.pi, 0.0], every=True)
+        assert found.converged
+        curve, minima, saddles = found.plot().lines
+        points = found.path.points(found.path.t)
+        for drawn, expected in ((minima, found.minima), (saddles, [saddle.point for saddle in found.saddles])):
+            places = np.searchsorted(curve.get_xdata(), drawn.get_xdata())
+            np.testing.assert_allclose(points[places], expected, atol=1e-6)
+
+
 def test_numbers_are_written_with_the_digits_that_matter() -> None:
     assert aligned(-146.69951721, [-146.7, -40.66]) == "-146.6995"
     assert aligned(7.0226e-09, [7e-9, 2e-3]) == "7.0226e-09"

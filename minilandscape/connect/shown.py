@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,18 +27,16 @@ def plot_connection(found: Connection, axes: Any) -> Any:
     lengths = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
     axes.plot(lengths, path.values, ".-", color=PATH, lw=1.8, ms=4, label="path of the search, not relaxed")
     values = [*found.minima_values, *(saddle.value for saddle in found.saddles)]
-    minima = [_place(path.values, value) for value in found.minima_values]
-    saddles = [_place(path.values, saddle.value) for saddle in found.saddles]
-    for places, heights, colour, marker, below in (
-        (minima, found.minima_values, MINIMUM, "o", True),
-        (saddles, np.array([saddle.value for saddle in found.saddles]), SADDLE, "^", False),
+    for heights, colour, marker, below in (
+        (found.minima_values, MINIMUM, "o", True),
+        (np.array([saddle.value for saddle in found.saddles]), SADDLE, "^", False),
     ):
-        kept = [k for k, place in enumerate(places) if place is not None]
-        axes.plot([lengths[places[k]] for k in kept], heights[kept], marker, color=colour, ms=8, ls="none", zorder=3)
-        for k in kept:
+        kept = [(lengths[k], f) for k, f in zip(_places(path.values, heights), heights, strict=True) if k is not None]
+        axes.plot([x for x, _ in kept], [f for _, f in kept], marker, color=colour, ms=8, ls="none", zorder=3)
+        for x, f in kept:
             axes.annotate(
-                aligned(heights[k], values),
-                (lengths[places[k]], heights[k]),
+                aligned(f, values),
+                (x, f),
                 xytext=(0, -11 if below else 9),
                 textcoords="offset points",
                 ha="center",
@@ -56,7 +55,21 @@ def plot_connection(found: Connection, axes: Any) -> Any:
     return axes
 
 
-def _place(values: np.ndarray, value: float) -> int | None:
-    """The sample point of a minimum or saddle; None where the path does not pass through it."""
-    k = int(np.argmin(np.abs(values - value)))
-    return k if np.isclose(values[k], value, rtol=1e-9, atol=1e-12 * float(np.ptp(values))) else None
+def _places(values: np.ndarray, wanted: Iterable[float]) -> list[int | None]:
+    """The sample points of minima or saddles in the order of the chain; None where the path does not pass through one.
+
+    Several may have the same value, as in a symmetric reaction: each is looked for beyond the one before.
+    """
+    places: list[int | None] = []
+    beyond = 0
+    for value in wanted:
+        off = np.abs(values[beyond:] - value)
+        near = off <= 1e-9 * abs(value) + 1e-12 * float(np.ptp(values))
+        if not near.any():
+            places.append(None)
+            continue
+        first = int(near.argmax())
+        stop = first + int(np.append(near[first:], False).argmin())  # neighbours may have nearly the same value
+        places.append(beyond + first + int(off[first:stop].argmin()))
+        beyond += stop
+    return places
