@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import minilandscape as ml
+from minilandscape.analysis.trace import estimate_trace
 from minilandscape.potentials import LennardJones, MullerBrown, rigid_motions
 
 
@@ -263,10 +264,42 @@ def test_the_step_follows_the_noise_of_the_gradients(D: int) -> None:
     assert "the noise of the gradients" in tiny.reason
 
 
+@pytest.mark.parametrize("probes", [5, 20])
+@pytest.mark.parametrize("shape", ["even", "decay", "both signs", "diagonal"])
+def test_the_trace_is_as_far_off_as_its_error_says(shape: str, probes: int) -> None:
+    """A standard error from a few sums was too small by chance: the trace was up to 40 of them off."""
+    D, rng = 120, np.random.default_rng(0)
+    spectra = {
+        "even": np.linspace(0.1, 50, D),
+        "decay": 1e3 / np.arange(1, D + 1) ** 1.5,
+        "both signs": np.cos(np.arange(D)),
+    }
+    Q = np.linalg.qr(rng.normal(size=(D, D)))[0]
+    H = np.diag(np.arange(1.0, D + 1)) if shape == "diagonal" else (Q * spectra[shape]) @ Q.T
+    _, modes = np.linalg.eigh(H)
+    known = modes[:, [0, 1, -2, -1]].T
+    found = [
+        estimate_trace(lambda v: v @ H, known, known @ H, np.random.default_rng(seed), probes) for seed in range(100)
+    ]
+    off, errors = np.array([trace - np.trace(H) for trace, _ in found]), np.array([error for _, error in found])
+    if shape == "diagonal":
+        assert np.abs(off).max() < 1e-9 * np.trace(H)
+        assert errors.max() < 1e-9 * np.trace(H)
+    else:
+        assert 0.8 < np.sqrt(np.mean((off / errors) ** 2)) < 1.25
+        assert np.abs(off / errors).max() < 4.5
+
+
 def test_options_of_random_vectors_are_refused_where_nothing_is_random() -> None:
     land = MullerBrown()
-    for option in ({"seed": 0}, {"probes": 20}, {"probes": 0, "seed": 3}):
-        with pytest.raises(ValueError, match="all of the spectrum is computed, and nothing is random"):
+    for option, given in (
+        ({"seed": 0}, "^seed is 0, but of 2"),
+        ({"probes": 20}, "^probes is 20, but of 2"),
+        ({"probes": 0, "seed": 3}, "^probes is 0 and seed is 3, but of 2"),
+    ):
+        with pytest.raises(
+            ValueError, match=given + " coordinates all of the spectrum is computed, and nothing is random"
+        ):
             ml.curvature(land, land.minima[0], **option)
     wide = quadratic(np.diag(np.linspace(1, 2, 70)))
     assert ml.curvature(wide, np.ones(70), 2, probes=3, seed=1).trace == pytest.approx(105, rel=0.05)

@@ -38,10 +38,11 @@ class Options:
     def whole(self, free: int) -> bool:
         """Check whether the whole spectrum is computed; ValueError if options of random vectors are given then."""
         whole = is_whole(free, self.n)
-        if whole and not (self.probes is None and self.seed is None):
+        of_random = {"probes": self.probes, "seed": self.seed}
+        if given := [f"{name} is {value}" for name, value in of_random.items() if whole and value is not None]:
             raise ValueError(
-                f"probes is {self.probes} and seed {self.seed}, but of {free} coordinates all of the spectrum is "
-                "computed, and nothing is random; remove them"
+                f"{' and '.join(given)}, but of {free} coordinates all of the spectrum is computed, and nothing is "
+                f"random; remove {'it' if len(given) == 1 else 'them'}"
             )
         return whole
 

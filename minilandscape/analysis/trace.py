@@ -6,9 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-#: Hutchinson's estimate takes the place of Hutch++ where its measured error is below this part of the other's.
-BETTER = 0.5
-
 
 def estimate_trace(
     product: Callable[[np.ndarray], np.ndarray],
@@ -21,9 +18,12 @@ def estimate_trace(
 
     Hutch++ (Meyer, Musco, Musco and Woodruff, 2021) takes a third of the products for a random subspace, a third for
     the trace on it, and a third for a stochastic estimate on its complement. From the same products follows the
-    estimate of Hutchinson (1990), (1/n) Σ sᵀ H s over random signs s of two thirds. Its variance, 2 Σ_{i≠j} H_ij², is
-    the smaller one where the Hessian is nearly diagonal; it is returned where its measured error is less than half of
-    the other's.
+    estimate of Hutchinson (1990), (1/n) Σ sᵀ H s over random signs s of two thirds, which has the smaller error where
+    the Hessian is nearly diagonal or few products are taken. The estimate with the smaller error is returned.
+
+    The variance of sᵀ H s is 2 Σ_{i≠j} H_ij², and that of its i-th term s_i (H s)_i is Σ_{j≠i} H_ij²: twice the sum of
+    the terms' measured variances is the measured variance of their sum. The spread of a few sums alone may be small by
+    chance, and the smaller of two such spreads often is.
 
     Parameters
     ----------
@@ -55,18 +55,18 @@ def estimate_trace(
     outside = _without(rest, basis)
     of_outside = times(outside)
     on_basis = float((basis * of_basis).sum())
-    trace, error = _mean(on_basis + (outside * of_outside).sum(axis=1))
-    plain = np.concatenate(
-        [(signs * sketched).sum(axis=1), (rest * (of_outside + rest @ basis.T @ of_basis)).sum(axis=1)]
-    )
-    other, other_error = _mean(plain)
-    return (other, other_error) if other_error < BETTER * error else (trace, error)
+    trace, error = _hutchinson(rest, _without(of_outside, basis))
+    of_rest = of_outside + rest @ basis.T @ of_basis
+    plain, plain_error = _hutchinson(np.concatenate([signs, rest]), np.concatenate([sketched, of_rest]))
+    better = plain_error < (np.inf if np.isnan(error) else error)
+    return (plain, plain_error) if better else (on_basis + trace, error)
 
 
-def _mean(samples: np.ndarray) -> tuple[float, float]:
-    """The mean of samples and its standard error, NaN of one sample."""
-    error = np.std(samples, ddof=1) / np.sqrt(len(samples)) if len(samples) > 1 else float("nan")
-    return float(samples.mean()), float(error)
+def _hutchinson(signs: np.ndarray, images: np.ndarray) -> tuple[float, float]:
+    """The mean of sᵀ A s over vectors s (n, D) of random signs, from their images A s; and its error, NaN of one."""
+    terms, n = signs * images, len(signs)
+    error = np.sqrt(2 * terms.var(axis=0, ddof=1).sum() / n) if n > 1 else float("nan")
+    return float(terms.sum(axis=1).mean()), float(error)
 
 
 def _without(rows: np.ndarray, basis: np.ndarray) -> np.ndarray:
