@@ -28,7 +28,8 @@ def test_three_points_span_it() -> None:
     assert found.axes @ found.axes.T == pytest.approx(np.eye(2))
     assert found.points(*found.marks.T) == pytest.approx(points)
     x, y = np.meshgrid(found.x, found.y)
-    assert found.values.ravel() == pytest.approx(np.sum(found.points(x.ravel(), y.ravel()) ** 2, axis=1))
+    assert found.values == pytest.approx(np.sum(found.points(x, y) ** 2, axis=-1))
+    assert np.array_equal(found.points(x, y).reshape(49, 4), found.points(x.ravel(), y.ravel()))
     assert found.values.shape == (7, 7)
     assert rows == list(range(1, 8))
     low, high = found.marks.min(axis=0), found.marks.max(axis=0)
@@ -222,6 +223,12 @@ def test_what_it_refuses() -> None:
         ml.surface(land, [[0, 0], [0, 0], [2, 2]])
     with pytest.raises(ValueError, match="up to three"):
         ml.surface(land, np.zeros((4, 2)))
+    with pytest.raises(ValueError, match="points hold values that are not finite"):
+        ml.surface(land, [0.0, np.nan])
+    with pytest.raises(
+        ValueError, match="points: no array of numbers can be made of it, as of rows of different lengths"
+    ):
+        ml.surface(land, [[0, 0], [1, 0, 0]])
     with pytest.raises(ValueError, match="landscape has 2 coordinates, the point 3"):
         ml.surface(land, np.zeros(3))
     for points in ("abc", np.zeros(2) + 1j):

@@ -25,8 +25,10 @@ def given_points(points: Any, path: Path | None) -> np.ndarray:
         raise TypeError(f"path is {type(path).__name__}; expected a Path, as find_path and load_path return")
     given = path.start if points is None else points  # type: ignore[union-attr]
     X = np.atleast_2d(vector("points", given, None)).astype(np.float64)
-    if X.ndim != 2 or not 1 <= len(X) <= 3 or not np.isfinite(X).all():
-        raise ValueError(f"points have shape {X.shape}; expected (D,) or up to three finite rows (K, D)")
+    if X.ndim != 2 or not 1 <= len(X) <= 3:
+        raise ValueError(f"points have shape {X.shape}; expected (D,) or up to three rows (K, D)")
+    if not np.isfinite(X).all():
+        raise ValueError("points hold values that are not finite")
     if X.shape[1] < 2:
         raise ValueError(f"the points have {X.shape[1]} coordinate; a plane needs two")
     if path is not None and path.start.size != X.shape[1]:

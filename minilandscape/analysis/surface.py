@@ -94,9 +94,9 @@ class Surface:
         return f"<Surface: {nx} x {ny} values from {low} to {high}, {len(self.marks)} points{path}>"
 
     def points(self, x: Any, y: Any) -> np.ndarray:
-        """Compute the points (n, D) of the plane at coordinates x (n,) and y (n,)."""
+        """Compute the points (n, D) of the plane at coordinates x (n,) and y (n,); (…, n, D) at arrays (…, n)."""
         x, y = np.atleast_1d(x), np.atleast_1d(y)
-        moved: np.ndarray = self.origin + x[:, None] * self.axes[0] + y[:, None] * self.axes[1]
+        moved: np.ndarray = self.origin + x[..., None] * self.axes[0] + y[..., None] * self.axes[1]
         return moved
 
     def summary(self) -> str:

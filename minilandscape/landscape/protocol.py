@@ -56,8 +56,11 @@ class LandscapeError(ArithmeticError):
 
 
 def vector(name: str, point: Any, landscape: Any) -> np.ndarray:
-    """Convert a point to a host array; TypeError, which names it, where it does not hold real numbers."""
-    array = to_host(point)
+    """Convert a point to a host array; an error that names it where it does not hold real numbers, or ragged rows."""
+    try:
+        array = to_host(point)
+    except ValueError as error:
+        raise ValueError(f"{name}: no array of numbers can be made of it, as of rows of different lengths") from error
     if array.dtype.kind not in "biuf":
         hint = f": {type(landscape).__name__}.vector({name}) makes one" if hasattr(landscape, "vector") else ""
         raise TypeError(
