@@ -142,6 +142,38 @@ def test_the_trace_of_a_decaying_spectrum_has_the_error_of_hutch_plus_plus(k: in
         assert abs(trace - eigenvalues.sum()) < 5 * error
 
 
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize(
+    "eigenvalues",
+    [
+        np.repeat([0.0, 1.0], 50),
+        np.concatenate([np.zeros(300), np.linspace(1, 2, 300)]),
+        np.concatenate([np.full(150, -1e-3), np.zeros(300), np.linspace(0, 1, 150) ** 3]),
+        np.linspace(-1, 1, 600),
+        np.linspace(-2, -1, 600),
+    ],
+)
+def test_flat_directions_are_not_counted_as_negative(eigenvalues: np.ndarray, exact: bool) -> None:
+    """Rounding gives eigenvalues of 0 either sign; and Ritz values near 0 stand for eigenvalues on both sides."""
+    D, rng = len(eigenvalues), np.random.default_rng(0)
+    Q = np.linalg.qr(rng.normal(size=(D, D)))[0]
+    H = (Q * eigenvalues) @ Q.T
+    H = (H + H.T) / 2
+    land = SimpleNamespace(
+        size=D,
+        values=lambda X: 0.5 * ((X @ H) * X).sum(axis=1),
+        values_and_gradients=lambda X: (0.5 * ((X @ H) * X).sum(axis=1), X @ H),
+    )
+    if exact:
+        land.hessian_products = lambda x, vectors: vectors @ H
+    found = ml.spectral_density(land, 0.1 * rng.normal(size=D))
+    (row,) = (line for line in found.summary().splitlines() if line.startswith("negative"))
+    least, *most = [float(part) / 100 for part in re.findall(r"(\S+) %", row)]
+    part = float((eigenvalues < -1e-6 * np.abs(eigenvalues).max()).mean())
+    assert least - 2e-3 <= part <= (most[0] if most else least) + 2e-3
+    assert bool(most) == (D > 480 and 0 < part < 1)
+
+
 def test_zero_modes_are_left_out(tmp_path: Path) -> None:
     from minilandscape.potentials import LennardJones
 

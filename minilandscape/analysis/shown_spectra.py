@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: Ritz values of smaller weight are rounding errors.
 WEIGHT = 1e-12
+#: An eigenvalue is negative beyond this part of the largest: finite differences, and float32, have no more digits.
+NEGATIVE = 1e-6
 #: Eigenvalues that a summary names, at each end.
 NAMED = 5
 #: More eigenvalues than this at one end are drawn as small markers.
@@ -99,18 +101,41 @@ def symmetric_scale(axes: Any, values: np.ndarray) -> None:
     )
 
 
+def _below(found: SpectralDensity, bound: float) -> tuple[float, float]:
+    """The least and the largest part of the eigenvalues below a bound that the Ritz values allow.
+
+    For each random vector the weight below the bound is at least that of the Ritz values below it without the last one,
+    and at most theirs with the next one (inequalities of Chebyshev, Markov and Stieltjes). Where all are on one side,
+    so is the weight: the outermost Ritz values converge first. Exact eigenvalues count as they are.
+    """
+    k, n = found.deflated, len(found.nodes)
+    least = most = float((found.weights[:, :k] * (found.nodes[:, :k] < bound)).sum())
+    for nodes, weights in zip(found.nodes[:, k:], found.weights[:, k:], strict=True):
+        order = np.argsort(nodes)[weights[np.argsort(nodes)] > WEIGHT]
+        sums = np.concatenate([[0.0], np.cumsum(weights[order])])
+        below = int((nodes[order] < bound).sum())
+        both_sides = 0 < below < len(order)
+        least += sums[below - both_sides]
+        most += sums[below + both_sides]
+    return least / n, most / n
+
+
 def density_rows(found: SpectralDensity) -> list[Row]:
     """Describe a spectral density in labelled values."""
     mean, error = found.moment(1)
     second, _ = found.moment(2)
     block, whole = found.metadata.get("block"), found.deflated == found.size
-    negative = float((found.weights * (found.nodes < 0)).sum() / len(found.nodes))
+    least, most = (f"{100 * part:.3g} %" for part in _below(found, -NEGATIVE * float(np.abs(found.nodes).max())))
     rows: list[Row] = [
         ("eigenvalues", f"{found.size:,}", f"of the block {block}" if block else ""),
         ("range", f"{number(found.lowest)} to {number(found.highest)}", "" if whole else "of the Ritz values"),
         ("mean", f"{number(mean)} ± {error:.2g}" if 0 < error < np.inf else number(mean), "trace over eigenvalues"),
         ("deviation", number(float(np.sqrt(max(second - mean**2, 0.0)))), "standard deviation of the eigenvalues"),
-        ("negative", f"{100 * negative:.3g} %", "of the eigenvalues"),
+        (
+            "negative",
+            least if least == most else f"{least} to {most}",
+            f"of the eigenvalues; those below {NEGATIVE:.0e} of the largest count as zero",
+        ),
     ]
     if not whole:
         iterations = count(found.nodes.shape[1] - found.deflated, "Lanczos iteration")
