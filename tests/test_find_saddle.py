@@ -435,6 +435,16 @@ def test_ends_that_are_none_are_refused() -> None:
         find_saddle(land, a, b, tolerance="0.1")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("apart", [1e-16, 1e-12, 1e-9, 1e-6, 1e-3])
+def test_two_copies_of_one_minimum_are_named_where_no_relaxation_helps(apart: float) -> None:
+    """The advice was to relax what lies 1e-16 from the minimum."""
+    land, a = MullerBrown(), MullerBrown().minima[0]
+    with pytest.raises(ValueError, match="unless they are one minimum: the value does not rise between them"):
+        find_saddle(land, a, a + apart * np.array([3.0, -4.0]))
+    with pytest.raises(ValueError, match=r"relax both endpoints first$"):
+        find_saddle(land, a + 0.5, land.minima[1])
+
+
 def test_a_first_path_between_other_ends_is_refused() -> None:
     """Its endpoints would else be taken for start and end, and the barrier be counted from them."""
     land = MullerBrown()

@@ -34,6 +34,9 @@ LEAST = 1e-3
 UNSEEN = 0.01
 #: An endpoint is not a minimum if its gradient norm is above this fraction of the largest one on the first path.
 RELAXED = 0.3
+#: Points may be one, up to rounding and what a relaxation leaves, if they are closer than this fraction of their largest
+#: component.
+ROUNDED = 1e-6
 #: Paths that are searched where the search from the first path fails: number of points, of terms, and largest number of
 #: evaluations per point.
 PATHS = ((16, 5, 60), (31, 10, 100))
@@ -368,10 +371,12 @@ class Chain:
             residual = self.steep[k] = surface.residual(guess.gradients[at])
             if residual > max(RELAXED * largest, self.tolerance or 0.0):
                 apart = float(np.linalg.norm(guess.points[-1] - guess.points[0]))
+                rises = guess.rise > UNSEEN * np.ptp(guess.values) and apart > ROUNDED * np.abs(guess.points).max()
                 raise ValueError(
                     f"the {name} is not a minimum: its largest gradient component, {self._slope(residual)}, is "
                     f"{residual / largest:.0%} of the largest on the path to the other endpoint, "
                     f"{_with_unit(apart, self.landscape.length_unit)} away; relax both endpoints first"
+                    + (", unless they are one minimum: the value does not rise between them" if not rises else "")
                 )
 
     # The counts ------------------------------------------------------------------------------------------------------
