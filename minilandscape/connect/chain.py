@@ -34,8 +34,7 @@ LEAST = 1e-3
 UNSEEN = 0.01
 #: An endpoint is not a minimum if its gradient norm is above this fraction of the largest one on the first path.
 RELAXED = 0.3
-#: Points may be one, up to rounding and what a relaxation leaves, if they are closer than this fraction of their largest
-#: component.
+#: Points may be one, up to what a relaxation leaves, if they are closer than this fraction of their largest component.
 ROUNDED = 1e-6
 #: Paths that are searched where the search from the first path fails: number of points, of terms, and largest number of
 #: evaluations per point.
