@@ -77,7 +77,8 @@ def _advice(path: Any) -> str:
     if path.reason is Ending.STEPS and path.metadata.get("solver") == "adam" and path.metadata.get("steps") != "auto":
         return "--solver auto runs to convergence"
     if path.reason is Ending.STRAIGHT_LINE:
-        return "--method fourier searches a path"
+        straight = "n_terms" in path.metadata  # of none
+        return "give --terms above 0 to search a path" if straight else "--method fourier searches a path"
     if path.reason is Ending.TARGET:
         return "a lower --target-barrier searches on"
     if path.reason in (Ending.STEPS, Ending.STAGES):
@@ -85,7 +86,10 @@ def _advice(path: Any) -> str:
     if path.reason is Ending.UNDER_RESOLVED:
         return f"give more --points than {len(path.t)}; --from resumes from a path that was written"
     if path.reason is Ending.NOT_STATIONARY:
-        return "give more --terms and --points; --split-at-minima refines the saddle"
+        band = path.metadata["method"] in ("neb", "autoneb")
+        more = "--points" if band else "--terms and --points"
+        climb = "" if path.metadata.get("climb", True) else ", or let the highest image --climb"
+        return f"give more {more}{climb}; --split-at-minima refines the saddle"
     return str(path.reason.advice)
 
 

@@ -10,11 +10,13 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import typer
+from minilandscape_cli import path_lines
 from minilandscape_cli.main import app, main
 from minilandscape_cli.options import UsageError
 from minilandscape_cli.output import check_outputs
@@ -22,8 +24,9 @@ from minilandscape_cli.output import check_outputs
 from minilandscape.analysis.kpca import KERNELS
 from minilandscape.backend import DEVICES, DTYPES
 from minilandscape.networks import MODELS, VARIANTS, initial_vector
-from minilandscape.paths import PathComparison, compare_methods, find_path, load_path
+from minilandscape.paths import Ending, PathComparison, compare_methods, find_path, load_path
 from minilandscape.paths.methods import METHODS, OBJECTIVES, SOLVERS
+from minilandscape.paths.search import without_effect
 from minilandscape.potentials import MullerBrown
 from minilandscape.training import OPTIMIZERS, train
 
@@ -431,6 +434,18 @@ def test_figure3_and_ones_own_landscape(folder: Path, capsys: pytest.CaptureFixt
     path = run_json(capsys, "connect", "a.npy", "b.npy", "--landscape", "double_well:make", "--solver", "lbfgs-gss")
     assert path["maximum"] == pytest.approx(1.0, abs=1e-3)
     assert path["converged"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_advice_names_options_that_the_method_takes(method: str) -> None:
+    """A band was told to take more --terms, which it refuses."""
+    given = {"method": method, "solver": "adam", "climb": False, "steps": 5}
+    for reason in [Ending.STRAIGHT_LINE] if method == "linear" else Ending:
+        metadata = {name: value for name, value in given.items() if not without_effect(METHODS[method], {name: value})}
+        said = path_lines._advice(SimpleNamespace(reason=reason, t=np.zeros(5), metadata=metadata | {"method": method}))
+        named = set(re.findall("--(terms|points|objective|power|offset|lam|solver|lr|climb)", said))
+        options = {{"terms": "n_terms", "points": "n_points"}.get(name, name): 1 for name in named}
+        assert not without_effect(METHODS[method], options), said
 
 
 def test_what_landscape_may_name(

@@ -72,8 +72,9 @@ class Ending(StrEnum):
         "not stationary",
         False,
         "the objective is stationary, but the maximum is not stationary perpendicular to the path: it has too few "
-        "terms",
-        "give more terms and sample points, or search the saddle from this path with refine_saddle",
+        "terms, or images",
+        "give more terms and sample points, or more images of a band, or search the saddle from this path with "
+        "refine_saddle",
     )
     HIGHER_INDEX = (
         "higher index",
