@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from decimal import Decimal
 from fractions import Fraction
@@ -679,3 +680,24 @@ def test_zero_modes_of_a_function() -> None:
 def test_a_check_of_nothing_is_refused(points: np.ndarray, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_gradient(lambda x: (x @ x, -x), points, **options)
+
+
+@pytest.mark.parametrize("search", ["find_path", "find_saddle", "from_objective"])
+def test_the_landscape_that_a_value_alone_is_told_to_make_works(search: str) -> None:
+    """Wherever the function was given: gradient= is no option of these, nor of the command line."""
+    from minilandscape.adapters.scipy import from_objective
+
+    def f(x: Any) -> Any:
+        return (x[0] ** 2 - 1) ** 2 + x[1] ** 2
+
+    def df(x: Any) -> Any:
+        return np.array([4 * x[0] * (x[0] ** 2 - 1), 2 * x[1]])
+
+    a, b = np.array([-1.0, 0.0]), np.array([1.0, 0.0])
+    calls = {"find_path": lambda: ml.find_path(f, a, b), "find_saddle": lambda: ml.find_saddle(f, a, b)}
+    calls["from_objective"] = lambda: ml.find_path(from_objective(f, size=2), a, b)
+    with pytest.raises(ml.LandscapeError) as raised:
+        calls[search]()
+    (advised,) = re.findall(r"ml\.FunctionLandscape\(.*?\)", str(raised.value))
+    for each in (advised, advised.replace("gradient=df", "gradient='autograd'")):
+        assert ml.find_path(eval(each, {"ml": ml, "f": f, "df": df}), a, b).maximum == pytest.approx(1, abs=1e-3)

@@ -201,7 +201,8 @@ class FunctionLandscape(LandscapeDefaults):
         if not _is_pair(result):
             raise LandscapeError(
                 f"at {describe_point(points[0])} the function returned {_kind(result)}; expected (value, gradient). "
-                "Give the gradient as gradient=function or gradient='autograd' if it returns the value alone",
+                f"Of one that returns the value alone, ml.FunctionLandscape(f, size={points.shape[1]}, gradient=df) "
+                "makes a landscape; gradient='autograd' differentiates it",
                 points[0],
             )
         return self._value(result[0], points), self._slope(result[1], points)
