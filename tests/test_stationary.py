@@ -176,8 +176,17 @@ def test_minima_without_saddles(tmp_path: Path) -> None:
         collection.save(tmp_path / "p.npz")
         collection.write_topsearch(tmp_path / f"topsearch{k}")
         collection.write_pele(tmp_path / f"{k}.sqlite")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", IncompleteWarning)  # frequencies are unknown
+            collection.write_pathsample(tmp_path / f"pathsample{k}")
+        pathsample = read_pathsample(tmp_path / f"pathsample{k}")
         again = load_stationary_points(tmp_path / "p.npz")
-        for read in (again, read_topsearch(tmp_path / f"topsearch{k}"), read_pele(tmp_path / f"{k}.sqlite")):
+        for read in (
+            again,
+            read_topsearch(tmp_path / f"topsearch{k}"),
+            read_pele(tmp_path / f"{k}.sqlite"),
+            pathsample,
+        ):
             equal(read, collection)
             assert read.saddles.shape == collection.saddles.shape
     assert points.graph().merges == ()

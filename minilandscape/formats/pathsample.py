@@ -168,7 +168,7 @@ def _columns(points: Points) -> tuple[np.ndarray, list[str]]:
     n, assumed = len(points.values), []
     columns = []
     for name, width in (("log_product_frequencies", 1), ("point_group_order", 1), ("moments_of_inertia", 3)):
-        column = points.properties.get(name, np.full((n, width), nan)).reshape(n, -1)
+        column = points.properties.get(name, np.full((n, width), nan)).reshape(n, width)
         known = np.isfinite(column)
         if not known.all():
             assumed.append(name.replace("_", " "))
