@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .backend import to_device, to_host
-from .landscape import Evaluations, LandscapeError, as_landscape, describe_point, vector
+from .landscape import Evaluations, LandscapeError, as_landscape, describe_point, one_point
 
 #: Sample points of a difference table besides the point itself, and how many lie behind it: fewer than ahead, since
 #: rounding errors of opposite sign on both sides would cancel.
@@ -154,9 +154,7 @@ def measure_noise(
     >>> 1e-15 < noise.gradient < 1e-11
     True
     """
-    x = vector("the point", point, landscape).astype(np.float64)
-    if x.ndim != 1 or not x.size or not np.isfinite(x).all():
-        raise ValueError(f"the point has shape {x.shape}; expected one finite vector (D,)")
+    x = one_point("the point", point, landscape)
     if scale is not None and not (scale > 0 and isfinite(scale)):
         raise ValueError(f"scale is {scale}; expected a positive, finite length")
     land = as_landscape(landscape, x.size)

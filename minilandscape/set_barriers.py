@@ -153,7 +153,7 @@ def barriers(
     *,
     pairs: int = 10,
     seed: int = 0,
-    searches: Sequence[str] = SEARCHES,
+    searches: str | Sequence[str] = SEARCHES,
     n_terms: int | None = None,
     n_points: int | None = None,
     steps: int = STEPS,
@@ -228,6 +228,7 @@ def barriers(
     for what, given, least in (("pairs", pairs, 1), ("seed", seed, 0), ("steps", steps, 1)):
         if not isinstance(given, (int, np.integer)) or given < least:
             raise ValueError(f"{what} is {given!r}; expected a whole number, at least {least}")
+    searches = (searches,) if isinstance(searches, str) else searches
     if not searches or set(searches) - set(SEARCHES):
         raise ValueError(f"searches are {tuple(searches)}; expected some of {', '.join(SEARCHES)}")
     options = Fourier(n_terms=n_terms, n_points=n_points)

@@ -103,7 +103,7 @@ def test_two_sets_are_compared_on_paths_that_share_no_vector(tmp_path: Path) -> 
     rng = np.random.default_rng(0)
     near = POINTS[0] + 0.01 * rng.standard_normal((9, 2))
     both = np.concatenate([[-1, 0] + 0.01 * rng.standard_normal((4, 2)), [1, 0] + 0.01 * rng.standard_normal((4, 2))])
-    found = run(tmp_path, {"near": near, "both": both}, pairs=12, searches=["converged"], n_points=15)
+    found = run(tmp_path, {"near": near, "both": both}, pairs=12, searches="converged", n_points=15)
     test = found.compare("near", "both", "converged")
     assert test.n == (4, 4)  # of 9 and of 8 vectors
     assert test.first == pytest.approx(0, abs=1e-3)
@@ -127,6 +127,7 @@ def test_what_cannot_be_connected_is_refused(tmp_path: Path) -> None:
         ({"pairs": 0}, "pairs is 0; expected a whole number, at least 1"),
         ({"steps": 1.5}, "steps is 1.5"),
         ({"searches": ["neb"]}, "expected some of adam, converged"),
+        ({"searches": "neb"}, r"searches are \('neb',\); expected some of adam, converged"),
     ):
         with pytest.raises(ValueError, match=message):
             run(tmp_path, {"a": POINTS}, **options)

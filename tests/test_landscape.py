@@ -701,3 +701,21 @@ def test_the_landscape_that_a_value_alone_is_told_to_make_works(search: str) -> 
     (advised,) = re.findall(r"ml\.FunctionLandscape\(.*?\)", str(raised.value))
     for each in (advised, advised.replace("gradient=df", "gradient='autograd'")):
         assert ml.find_path(eval(each, {"ml": ml, "f": f, "df": df}), a, b).maximum == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["curvature", "spectral_density", "measure_noise", "refine_saddle", "surface"])
+@pytest.mark.parametrize(
+    ("point", "message"),
+    [
+        ([0.0, np.nan], "not finite"),
+        ([np.inf, 0.0], "not finite"),
+        (np.zeros((4, 2)), r"shape \(4, 2\); expected"),
+        (np.zeros(3), "has 2 coordinates, the point 3"),
+        ([[0.0, 1.0], [2.0]], "rows of different lengths"),
+    ],
+)
+def test_a_point_that_is_none_is_refused_for_what_is_wrong_with_it(name: str, point: Any, message: str) -> None:
+    """A NaN was answered with the shape of the point, which was right."""
+    with pytest.raises(ValueError, match=message) as raised:
+        getattr(ml, name)(MullerBrown(), point)
+    assert ("shape" in str(raised.value)) == message.startswith("shape")

@@ -179,7 +179,7 @@ def test_walls_and_refusals() -> None:
 
     with pytest.raises(LandscapeError, match="cannot be evaluated next to"):
         ml.measure_noise(island, np.zeros(2))
-    with pytest.raises(ValueError, match="one finite vector"):
+    with pytest.raises(ValueError, match="expected one vector"):
         ml.measure_noise(wall, np.zeros((2, 2)))
     for scale in (0.0, -1.0, np.nan, np.inf):
         with pytest.raises(ValueError, match="positive, finite length"):

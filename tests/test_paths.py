@@ -724,7 +724,7 @@ def test_methods_are_compared_within_a_budget() -> None:
         ({"budget": float("nan")}, "the budget is nan"),
         ({"budget": 600.5}, "the budget is 600.5"),
         ({"methods": ("linear", "string")}, "no method is called 'string'"),
-        ({"methods": ()}, "no method is called ''; expected some of 'fourier, adam', 'fourier"),
+        ({"methods": ()}, "no method is given; expected some of 'fourier, adam', 'fourier"),
         ({"methods": ("neb", "neb")}, "neb is given twice"),
         ({"images": 2}, "neb: images is 2"),
         ({"n_terms": -1}, "fourier, adam: n_terms is -1"),

@@ -159,8 +159,8 @@ def test_it_never_says_converged_when_it_is_not() -> None:
     assert not refine_saddle(wall, np.zeros(2)).converged
     with pytest.raises(LandscapeError, match="start of the saddle search"):
         refine_saddle(wall, np.ones(2))
-    with pytest.raises(ValueError, match="one finite point"):
-        refine_saddle(bowl, np.array([[1.0, np.nan]]))
+    with pytest.raises(ValueError, match=r"the start has shape \(1, 2\); expected one point \(D,\), or a Path"):
+        refine_saddle(bowl, np.array([[1.0, 2.0]]))
 
 
 def test_a_network_in_single_precision_ends_honestly(small_mnist: Any, monkeypatch: pytest.MonkeyPatch) -> None:

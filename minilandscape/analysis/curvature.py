@@ -12,7 +12,7 @@ import numpy as np
 from ..display import as_html, number, svg_of, text_lines
 from ..files import read_result, write_result
 from ..hessian import Differences, Exact
-from ..landscape import Evaluations, LandscapeError, as_landscape, describe_point, vector
+from ..landscape import Evaluations, LandscapeError, as_landscape, describe_point, one_point
 from ..noise import measure_noise, product_step
 from .blocks import Restricted, coordinates_of
 from .difference_steps import MAY_BE_MISSING, accurate_step, not_found, too_large
@@ -285,9 +285,7 @@ def curvature(
             raise ValueError(f"{name} is {given}; expected a whole number, at least {least}")
     if not (tolerance > 0 and np.isfinite(tolerance)) or not (step is None or (step > 0 and np.isfinite(step))):
         raise ValueError(f"tolerance is {tolerance} and step {step}; expected positive, finite numbers")
-    x = vector("the point", point, landscape).astype(np.float64)
-    if x.ndim != 1 or not x.size or not np.isfinite(x).all():
-        raise ValueError(f"the point has shape {x.shape}; expected one finite vector (D,)")
+    x = one_point("the point", point, landscape)
     land = as_landscape(landscape, x.size)
     if block is not None:
         coordinates = coordinates_of(land, block)

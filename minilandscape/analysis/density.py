@@ -12,7 +12,7 @@ import numpy as np
 from ..display import as_html, number, svg_of, text_lines
 from ..files import read_result, write_result
 from ..hessian import Differences, Exact
-from ..landscape import Evaluations, as_landscape, vector
+from ..landscape import Evaluations, as_landscape, one_point
 from ..noise import measure_noise, product_step
 from .blocks import Restricted, coordinates_of
 from .lanczos import Products
@@ -320,9 +320,7 @@ def spectral_density(
             raise ValueError(f"{name} is {given}; expected a whole number, at least {least}")
     if not (step is None or (step > 0 and np.isfinite(step))):
         raise ValueError(f"step is {step}; expected a positive, finite number")
-    x = vector("the point", point, landscape).astype(np.float64)
-    if x.ndim != 1 or not x.size or not np.isfinite(x).all():
-        raise ValueError(f"the point has shape {x.shape}; expected one finite vector (D,)")
+    x = one_point("the point", point, landscape)
     land = as_landscape(landscape, x.size)
     metadata: dict[str, Any] = {"seed": int(seed)}
     if block is not None:

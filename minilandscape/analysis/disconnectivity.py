@@ -280,8 +280,10 @@ def disconnectivity_graph(minima: Any, barriers: Any, *, below: str = "refuse") 
     if below not in BELOW:
         raise ValueError(f"below is {below!r}; expected one of {', '.join(map(repr, BELOW))}")
     minima = _reals("minima", minima)
-    if minima.ndim != 1 or not len(minima) or not np.isfinite(minima).all():
-        raise ValueError(f"minima have shape {minima.shape}; expected finite values (K,), and at least one")
+    if minima.ndim != 1 or not len(minima):
+        raise ValueError(f"minima have shape {minima.shape}; expected values (K,), and at least one")
+    if len(bad := np.flatnonzero(~np.isfinite(minima))):
+        raise ValueError(f"the value of minimum {bad[0]} is {minima[bad[0]]}; expected finite values")
     i, j, energies = _edges(minima, barriers)
     higher = np.maximum(minima[i], minima[j])
     low = np.flatnonzero(higher - energies > _rounding(minima, higher, energies))

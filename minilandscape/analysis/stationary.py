@@ -243,8 +243,10 @@ class StationaryPoints:
             raise TypeError("a point is complex; expected real numbers")
         point, value = np.array(point, dtype=np.float64), float(value)
         size = self._size or point.size
-        if point.ndim != 1 or point.size != size or not (np.isfinite(point).all() and np.isfinite(value)):
-            raise ValueError(f"a point of shape {point.shape} and value {value}; expected finite numbers, ({size},)")
+        if point.ndim != 1 or point.size != size:
+            raise ValueError(f"a point has shape {point.shape}; expected ({size},)")
+        if not (np.isfinite(point).all() and np.isfinite(value)):
+            raise ValueError(f"a point is {describe_point(point)} of value {value}; expected finite numbers")
         if not size:
             raise ValueError("a point has no coordinates; expected at least one")
         return point, value

@@ -495,6 +495,8 @@ def _sets(a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _vector(vector: Any, size: int, name: str) -> np.ndarray:
     vector = real_numbers(vector, f"numbers of {name}")
-    if vector.shape != (size,) or not np.isfinite(vector).all():
-        raise ValueError(f"{name} has shape {vector.shape}; expected ({size},), all finite")
+    if vector.shape != (size,):
+        raise ValueError(f"{name} has shape {vector.shape}; expected ({size},)")
+    if not np.isfinite(vector).all():
+        raise ValueError(f"{name} holds numbers that are not finite")
     return vector

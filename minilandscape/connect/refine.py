@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import to_host
-from ..landscape import as_landscape, vector
+from ..landscape import as_landscape, one_point, vector
 from ..motion import distance_without_zero_modes
 from ..paths import Path
 from ..saddles import Known, Refinement, Saddle, Start, Surface
@@ -154,9 +154,7 @@ def start_of_path(landscape: Any, path: Path, places: tuple[int, int] = (0, 1)) 
 
 
 def _start_at_point(landscape: Any, point: Any) -> tuple[Any, Start]:
-    x = vector("the start", point, landscape).astype(np.float64)
-    if x.ndim != 1 or not np.isfinite(x).all():
-        raise ValueError(f"the start has shape {x.shape}; expected one finite point (D,), or a Path")
+    x = one_point("the start", point, landscape, "one point (D,), or a Path")
     return as_landscape(landscape, x.size), Start(x)
 
 

@@ -18,6 +18,7 @@ from .protocol import (
     Span,
     Weights,
     describe_point,
+    one_point,
     units_of,
     vector,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "batch_times",
     "check_gradient",
     "describe_point",
+    "one_point",
     "read_stack",
     "real_numbers",
     "units_of",

@@ -69,6 +69,17 @@ def vector(name: str, point: Any, landscape: Any) -> np.ndarray:
     return array
 
 
+def one_point(name: str, point: Any, landscape: Any, expected: str = "one vector (D,)") -> np.ndarray:
+    """Convert a point to a host array (D,) in float64; ValueError where it is no single vector, or not finite."""
+    x = vector(name, point, landscape).astype(np.float64)
+    if x.ndim != 1 or not x.size:
+        raise ValueError(f"{name} has shape {x.shape}; expected {expected}")
+    if not np.isfinite(x).all():
+        bad = int(np.isfinite(x).argmin())
+        raise ValueError(f"{name} is not finite: coordinate {bad} is {x[bad]}")
+    return x
+
+
 def describe_point(point: np.ndarray) -> str:
     """Format the first few coordinates of a point for messages."""
     head = ", ".join(f"{x:.6g}" for x in point[:4])

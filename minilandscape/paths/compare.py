@@ -187,7 +187,9 @@ def planned(
 def _labelled(methods: Sequence[str | Method]) -> dict[str, Method]:
     """Make methods by label; ValueError where there are none, one is unknown, or two are the same."""
     asked: dict[str, Method] = {}
-    for each in methods or [""]:
+    if not methods:
+        raise ValueError(f"no method is given; expected some of {_listed(ENTRIES)}")
+    for each in methods:
         if isinstance(each, str) and each not in (*ENTRIES, *METHODS):
             raise ValueError(f"no method is called {each!r}; expected some of {_listed(ENTRIES)}")
         label = each if isinstance(each, str) else repr(each)

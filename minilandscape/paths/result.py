@@ -165,9 +165,11 @@ class Path:
     def points(self, t: Any) -> np.ndarray:
         """Compute ω(t), Eq. (3) for the sine basis: (n,) -> (n, D) in the endpoints' precision.
 
-        ValueError where a t lies outside [0, 1].
+        ValueError where a t lies outside [0, 1], or t has rows.
         """
         t = np.atleast_1d(np.asarray(t, dtype=np.float64))
+        if t.ndim > 1:
+            raise ValueError(f"t has shape {t.shape}; expected a number or (n,)")
         outside = t[~((t >= 0) & (t <= 1))]
         if outside.size:
             raise ValueError(f"t is {outside[0]}; expected numbers from 0, the start, to 1, the end")
