@@ -94,15 +94,17 @@ class Given:
         return vectors @ self.H
 
 
-@pytest.mark.parametrize(("probes", "steps"), [(12, 12), (60, 3), (3, 40)])
+@pytest.mark.parametrize(("probes", "steps"), [(12, 12), (60, 3), (3, 40), (3, 12), (2, 12)])
 def test_errors_of_moments_are_those_that_are_seen(probes: int, steps: int) -> None:
+    """The spread of two or three numbers was too small by chance: moments were up to 800 of their errors off."""
     eigenvalues, size = spectrum(2), 190
     Q = np.linalg.qr(np.random.default_rng(5).standard_normal((size, size)))[0]
     land, z = Given(Q.T * eigenvalues @ Q), []
     for seed in range(40):
         found = ml.spectral_density(land, np.ones(size), probes=probes, steps=steps, seed=seed)
         z.append([(found.moment(k)[0] - np.mean(eigenvalues**k)) / found.moment(k)[1] for k in (1, 2)])
-    assert 0.7 < (np.sqrt(np.mean(np.square(z))) if probes > 3 else np.median(np.abs(z))) < 1.5
+    assert 0.7 < np.sqrt(np.mean(np.square(z))) < 1.5
+    assert np.abs(z).max() < 6
 
 
 def test_as_many_vectors_as_dimensions_are_exact(monkeypatch: Any) -> None:
