@@ -57,7 +57,7 @@ class SpectralDensity:
     evaluations
         Values and gradients evaluated.
     metadata
-        The seed, and the names of the block.
+        The seed, the names of the block, and the error of a product by finite differences, from the measured noise.
 
     Examples
     --------
@@ -337,7 +337,9 @@ def spectral_density(
         coordinates = coordinates_of(land, block)
         land, x = Restricted(land, x, coordinates), x[coordinates]
         metadata["block"] = block if isinstance(block, str) else ", ".join(block)
-    differences = _differences(land, x, step)
+    differences, error = _differences(land, x, step)
+    if error is not None:
+        metadata["error"] = error
     zero = differences.zero_modes(x)
     free = x.size - len(zero)
     if free <= min(probes * steps, WHOLE):
@@ -372,13 +374,17 @@ def _whole(
     return Quadrature(eigenvalues[None], weights, np.zeros(eigenvalues.size), True)
 
 
-def _differences(land: Any, x: np.ndarray, step: float | None) -> Differences:
-    """Exact products where the landscape has them, else finite differences with a step that suits the noise."""
+def _differences(land: Any, x: np.ndarray, step: float | None) -> tuple[Differences, float | None]:
+    """Exact products where the landscape has them, else finite differences with a step that suits the noise.
+
+    Also returned is the error that the noise leaves in a product, None where it is not measured.
+    """
     if step is None and getattr(land, "hessian_products", None) is not None:
-        return Exact(land)
+        return Exact(land), None
     if step is not None:
-        return Differences(land, step)
+        return Differences(land, step), None
     noise = measure_noise(land, x)
-    differences = Differences(land, product_step(noise)[0])
+    suitable, error = product_step(noise)
+    differences = Differences(land, suitable)
     differences.evaluations += noise.evaluations
-    return differences
+    return differences, error

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 WEIGHT = 1e-12
 #: An eigenvalue is negative beyond this part of the largest: finite differences, and float32, have no more digits.
 NEGATIVE = 1e-6
+#: Errors of products are named beyond this part of the largest eigenvalue.
+NOISY = 1e-3
 #: Eigenvalues that a summary names, at each end.
 NAMED = 5
 #: More eigenvalues than this at one end are drawn as small markers.
@@ -125,7 +127,9 @@ def density_rows(found: SpectralDensity) -> list[Row]:
     mean, error = found.moment(1)
     second, _ = found.moment(2)
     block, whole = found.metadata.get("block"), found.deflated == found.size
-    least, most = (f"{100 * part:.3g} %" for part in _below(found, -NEGATIVE * float(np.abs(found.nodes).max())))
+    largest, noise = float(np.abs(found.nodes).max()), float(found.metadata.get("error", 0.0))
+    zero = max(noise, NEGATIVE * largest)
+    least, most = (f"{100 * part:.3g} %" for part in _below(found, -zero))
     rows: list[Row] = [
         ("eigenvalues", f"{found.size:,}", f"of the block {block}" if block else ""),
         ("range", f"{number(found.lowest)} to {number(found.highest)}", "" if whole else "of the Ritz values"),
@@ -134,7 +138,7 @@ def density_rows(found: SpectralDensity) -> list[Row]:
         (
             "negative",
             least if least == most else f"{least} to {most}",
-            f"of the eigenvalues; those below {NEGATIVE:.0e} of the largest count as zero",
+            f"of the eigenvalues; those within {zero:.2g} of 0 count as zero",
         ),
     ]
     if not whole:
@@ -146,6 +150,8 @@ def density_rows(found: SpectralDensity) -> list[Row]:
     if found.zero_modes:
         rows.append(("zero modes", str(found.zero_modes), "removed"))
     accuracy = "exact" if found.exact else f"finite differences of gradients, step {number(found.step, 3)}"
+    if noise > NOISY * largest:
+        accuracy += f"; the noise of the gradients leaves errors of {noise:.2g} in each: compute them more accurately"
     rows.append(("products", str(found.products), accuracy))
     return rows
 
