@@ -103,7 +103,7 @@ def find_saddle(
         tolerance = float(tolerance)
     a, b = (vector(name, point, landscape).astype(np.float64) for name, point in (("start", start), ("end", end)))
     if a.ndim != 1 or a.shape != b.shape:
-        raise ValueError(f"start and end have shapes {a.shape} and {b.shape}; expected two vectors of one size")
+        raise ValueError(f"start and end have shapes {a.shape} and {b.shape}; expected two vectors (D,) of one size")
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise ValueError("an endpoint holds values that are not finite")
     land = as_landscape(landscape, a.size)

@@ -365,7 +365,9 @@ def _endpoints(landscape: Any, start: Any, end: Any) -> tuple[Any, Any, Any, Any
     """Complete the landscape, and copy two different, finite endpoints and their displacement."""
     start, end = vector("start", start, landscape), vector("end", end, landscape)
     if start.ndim != 1 or start.shape != end.shape:
-        raise ValueError(f"start and end have shapes {start.shape} and {end.shape}; expected two vectors of one size")
+        raise ValueError(
+            f"start and end have shapes {start.shape} and {end.shape}; expected two vectors (D,) of one size"
+        )
     for name, point in (("start", start), ("end", end)):
         if not np.isfinite(point).all():
             raise ValueError(f"{name} holds values that are not finite")
