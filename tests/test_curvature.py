@@ -290,6 +290,36 @@ def test_the_trace_is_as_far_off_as_its_error_says(shape: str, probes: int) -> N
         assert np.abs(off / errors).max() < 4.5
 
 
+@pytest.mark.parametrize("n", [3, 100])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("flat", [30, 50, 300])
+def test_flat_directions_are_not_counted_as_negative(flat: int, dtype: Any, n: int) -> None:
+    """Exact products give eigenvalues of 0 either sign, and residuals that are as small by rounding."""
+    D = 2 * flat
+    Q = np.linalg.qr(np.random.default_rng(0).normal(size=(D, D)))[0]
+    H = ((Q * np.repeat([0.0, 1.0], flat)) @ Q.T).astype(dtype)
+
+    class Flat:
+        size = D
+
+        def __init__(self) -> None:
+            self.dtype = np.dtype(dtype)
+
+        def values(self, points: Any) -> Any:
+            return 0.5 * ((points @ H) * points).sum(axis=1)
+
+        def values_and_gradients(self, points: Any) -> Any:
+            return self.values(points), points @ H
+
+        def hessian_products(self, point: Any, vectors: Any) -> Any:
+            return np.asarray(vectors, dtype=dtype) @ H
+
+    found = ml.curvature(Flat(), np.ones(D), min(n, flat))
+    assert found.exact
+    assert "0 eigenvalues" in found.summary()
+    assert np.abs(found.lowest).max() <= found.lowest_residuals.max() < 1e-3
+
+
 def test_options_of_random_vectors_are_refused_where_nothing_is_random() -> None:
     land = MullerBrown()
     for option, given in (

@@ -23,6 +23,8 @@ from .spectrum_ends import PROBES, Ends, Options, both_ends, is_whole, refined_e
 #: A function is smooth where finite differences, with a step of this power of the precision, differ from exact products
 #: by no more than this part.
 SMOOTH_STEP, SMOOTH = 1 / 3, 1e-2
+#: Rounding leaves errors of this many times the precision in eigenvalues, relative to the largest one.
+ROUNDED = 30
 
 _ARRAYS = ("point", "lowest", "lowest_residuals", "lowest_modes", "highest", "highest_residuals", "highest_modes")
 _NUMBERS = (
@@ -57,8 +59,8 @@ class Curvature:
     lowest_modes, highest_modes
         (k, D): their unit eigenvectors v.
     lowest_residuals, highest_residuals
-        (k,): |H v − λ v|, the larger of those at the finite-difference step and at a quarter of it. An eigenvalue of
-        H lies within this distance of λ.
+        (k,): |H v − λ v|, the larger of those at the finite-difference step and at a quarter of it; of exact products
+        at least what rounding leaves. An eigenvalue of H lies within this distance of λ.
     trace, trace_error
         Σ λ, and its standard error, which is 0 where all eigenvalues were computed.
     step
@@ -388,15 +390,16 @@ def _result(
     lowest, highest = ends.found
     differences = products.differences
     exact = isinstance(differences, Exact)
+    rounding = ROUNDED * float(np.finfo(differences.landscape.dtype).eps) * ends.largest if exact else 0.0
     return Curvature(
         point=products.x,
         value=value,
         gradient_norm=float(np.linalg.norm(gradient)),
         lowest=lowest.values,
-        lowest_residuals=lowest.residuals,
+        lowest_residuals=np.maximum(lowest.residuals, rounding),
         lowest_modes=lowest.vectors,
         highest=highest.values,
-        highest_residuals=highest.residuals,
+        highest_residuals=np.maximum(highest.residuals, rounding),
         highest_modes=highest.vectors,
         trace=trace[0],
         trace_error=trace[1],
