@@ -46,6 +46,12 @@ def _however_long_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "WORTHWHILE", 0)
 
 
+def shorten(monkeypatch: pytest.MonkeyPatch, iterations: int) -> None:
+    """Limit the iterations of the first round, and those of later ones accordingly."""
+    monkeypatch.setattr(batches, "FIRST_ITERATIONS", iterations)
+    monkeypatch.setattr(batches, "ITERATIONS", 2 * iterations)
+
+
 def problem_of(land: Any, ends: np.ndarray, **options: Any) -> PathProblem:
     curve = Curve.of("sine", np.linspace(0, 1, 14), 4)
     return PathProblem.of(land, *ends, curve, PowerSum(**{"lam": 1e-4, **options}), Meter())
@@ -55,7 +61,7 @@ def test_a_search_between_networks_begins_on_mini_batches(
     images: Images, ends: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first round is one step, counted as the images that it has seen, and is the same in every search."""
-    monkeypatch.setattr(batches, "ITERATIONS", 40)
+    shorten(monkeypatch, 40)
     land = network_landscape("fcp", images)
     states: list[Any] = []
     path = ml.find_path(land, *ends, **OPTIONS, steps=3, progress=states.append)
@@ -71,8 +77,9 @@ def test_a_search_between_networks_begins_on_mini_batches(
 def test_rounds_follow_while_they_lower_the_path_by_much(
     images: Images, ends: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each takes twice the iterations. Where no round fits the budget, the search begins on few points."""
-    monkeypatch.setattr(batches, "ITERATIONS", 50)
+    """Each may take twice the iterations. Where no round fits the budget, the search begins on few points."""
+    shorten(monkeypatch, 50)
+    monkeypatch.setattr(batches, "LEAST_ITERATIONS", 10**9)  # it takes them
     problem = problem_of(network_landscape("fcp", images), ends)
     assert [batches.round_cost(400, k) for k in range(3)] == [6, 12, 24]
     monkeypatch.setattr(batches, "LEFT", 1.5)
@@ -90,7 +97,7 @@ def test_rounds_follow_while_they_lower_the_path_by_much(
     ml.find_path(problem.landscape, *ends, **OPTIONS, steps=3, progress=states.append)
     assert states[1].rounds - states[0].rounds == 51
     assert states[2].rounds - states[1].rounds < 51
-    monkeypatch.setattr(batches, "ITERATIONS", 10**6)
+    monkeypatch.setattr(batches, "FIRST_ITERATIONS", 10**6)
     states.clear()
     ml.find_path(problem.landscape, *ends, **OPTIONS, budget=400, steps=2, progress=states.append)
     assert states[-1].evaluations.values + states[-1].evaluations.gradients <= 400
@@ -102,7 +109,7 @@ def test_a_search_that_is_killed_after_a_round_goes_on_with_the_same_bits(
     killed_at: int, images: Images, ends: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoint, "EVERY", 0.0)
-    monkeypatch.setattr(batches, "ITERATIONS", 20)
+    shorten(monkeypatch, 20)
     land, again = network_landscape("fcp", images), list[int]()
     search = partial(ml.find_path, land, *ends, **OPTIONS, steps=5)
     whole, file = search(), tmp_path / "search.npz"
@@ -124,25 +131,114 @@ def test_a_search_that_is_killed_after_a_round_goes_on_with_the_same_bits(
     assert all(np.array_equal(found.history[name], curve) for name, curve in whole.history.items())
 
 
+def test_the_first_round_ends_when_its_estimates_are_low(images: Images, ends: np.ndarray) -> None:
+    problem = problem_of(network_landscape("fcp", images), ends)
+    line, before = problem.all_values(problem.span()).max(), problem.meter.rounds
+    found = batches.lowered_on_batches(problem, problem.zeros(), line, 0)
+    assert batches.LEAST_ITERATIONS <= problem.meter.rounds - before < batches.FIRST_ITERATIONS
+    span = problem.span()
+    span.replace(problem.curve.rows, found)
+    left = problem.all_values(span).max() - problem.ends.max()
+    assert left < 0.1 * (line - problem.ends.max())
+
+
+def test_points_of_the_first_round_are_denser_where_estimates_are_high_and_next_to_the_endpoints() -> None:
+    course, rng = batches._FirstRound(2.0, 2.0), np.random.default_rng(0)
+    assert course.rate(np.full(batches.POINTS, 2.0), 1) == 1
+    t = np.concatenate([course.drawn(rng)[0] for _ in range(2000)])
+    assert np.mean(t < 0.01) == pytest.approx(np.arccos(1 - 2 * 0.01) / np.pi, rel=0.1)
+    course, n = batches._FirstRound(3.0, 2.0), 0
+    while not course.is_over(n):
+        t, weights = course.drawn(rng)
+        assert np.allclose(weights, 1 / batches.POINTS)
+        n += 1
+        rate = course.rate(2 + 0.5 * ((t > 0.4) & (t < 0.45)), n)
+    assert n == batches.FIRST_ITERATIONS  # a barrier is left
+    assert batches.LEAST_RATE < rate <= 1
+    t = np.concatenate([course.drawn(rng)[0] for _ in range(2000)])
+    assert np.mean((t > 0.35) & (t < 0.5)) > batches.FOCUS
+    while course.rate(np.full(batches.POINTS, 2.0), n) > batches.LEAST_RATE:
+        course.drawn(rng)
+    assert course.is_over(batches.LEAST_ITERATIONS)
+    assert not course.is_over(batches.LEAST_ITERATIONS - 1)
+
+
 def test_later_rounds_draw_points_next_to_the_endpoints() -> None:
-    rng = np.random.default_rng(0)
-    first, weights = batches._drawn(rng, 0)
-    assert np.allclose(np.diff(first), 1 / batches.POINTS)
-    assert np.allclose(weights, 1 / batches.POINTS)
-    t, weights = zip(*(batches._drawn(rng, 2) for _ in range(500)), strict=True)
+    rng, course = np.random.default_rng(0), batches._LaterRound(100)
+    t, weights = zip(*(course.drawn(rng) for _ in range(500)), strict=True)
     *evenly, start, end = np.transpose(t)
     assert np.allclose(np.diff(evenly, axis=0), 1 / (batches.POINTS - 2))
     for away in (start, 1 - end):
         assert batches.NEAREST <= away.min() < 1e-3 < 0.02 < away.max() <= batches.FARTHEST
         assert np.median(away) == pytest.approx(np.sqrt(batches.NEAREST * batches.FARTHEST), rel=0.3)
     assert np.allclose(np.sum(weights, axis=1), 1 + 2 * batches.WEIGHT / batches.POINTS)
+    rates = [course.rate(np.zeros(batches.POINTS), done) for done in range(101)]
+    assert rates[0] == 1
+    assert rates[50] == pytest.approx(0.5)
+    assert rates[100] == 0
+
+
+@pytest.mark.parametrize(("n", "n_batch"), [(400, 8), (401, 8), (500, 64), (6400, 64)])
+def test_all_samples_are_drawn_before_any_is_drawn_again(n: int, n_batch: int) -> None:
+    drawn, each = batches._drawn_samples(np.random.default_rng(0), n, n_batch), batches.POINTS * n_batch
+    passes = np.concatenate([next(drawn).T.ravel() for _ in range(3 * n // each + 1)])[: 3 * n].reshape(3, n)
+    assert next(drawn).shape == (batches.POINTS, n_batch)
+    assert np.array_equal(np.sort(passes), np.tile(np.arange(n), (3, 1)))
+    assert (passes[0] != passes[1]).any()
+
+
+class Scaled:
+    """A landscape in other units of its values."""
+
+    def __init__(self, land: Any, unit: float) -> None:
+        self.land, self.unit = land, unit
+        self.size, self.n_samples, self.dtype = land.size, land.n_samples, land.dtype
+
+    def values(self, points: Any) -> Any:
+        return self.unit * self.land.values(points)
+
+    def values_and_gradients(self, points: Any) -> Any:
+        values, gradients = self.land.values_and_gradients(points)
+        return self.unit * values, self.unit * gradients
+
+    def batch_values_and_gradients(self, points: Any, indices: Any) -> Any:
+        values, gradients = self.land.batch_values_and_gradients(points, indices)
+        return self.unit * values, self.unit * gradients
+
+
+@pytest.mark.parametrize("unit", [2.0**-20, 2.0**20])
+def test_rounds_do_not_depend_on_the_units_of_the_values(unit: float, images: Images, ends: np.ndarray) -> None:
+    land = network_landscape("fcp", images)
+    one, other = (
+        ml.find_path(Scaled(land, of), *ends, **OPTIONS, objective="sum", lam=1e-4 * of, steps=2) for of in (1.0, unit)
+    )
+    assert one.rounds == other.rounds > batches.LEAST_ITERATIONS
+    np.testing.assert_allclose(one.coefficients, other.coefficients, rtol=1e-5, atol=1e-9)  # squares that underflow
+
+
+def test_a_mini_batch_that_cannot_be_evaluated_ends_its_round(
+    images: Images, ends: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land, calls = Scaled(network_landscape("fcp", images), 1.0), list[int]()
+    of_all = land.batch_values_and_gradients
+
+    def batch(points: Any, indices: Any) -> Any:
+        calls.append(len(points))
+        values, gradients = of_all(points, indices)
+        return (values * np.nan, gradients * np.nan) if len(calls) == 30 else (values, gradients)
+
+    monkeypatch.setattr(land, "batch_values_and_gradients", batch)
+    problem = problem_of(ml.as_landscape(land), ends)
+    found = batches.lowered_on_batches(problem, problem.zeros(), 5.0, 0)
+    assert len(calls) == 30
+    assert np.isfinite(found).all()
 
 
 def test_a_round_that_does_not_lower_the_path_is_left_out(
     images: Images, ends: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The search then begins on few points, from the straight line."""
-    monkeypatch.setattr(batches, "ITERATIONS", 10)
+    shorten(monkeypatch, 10)
     land = network_landscape("fcp", images)
     monkeypatch.setattr(batches, "RATE", 100.0)
     after = ml.find_path(land, *ends, **OPTIONS, steps=2)
@@ -158,7 +254,7 @@ def test_mini_batches_serve_means_over_many_images_alone(
     assert batches.has_batches(land)
     assert not batches.has_batches(network_landscape("fcp", images[:399]))
     assert not batches.has_batches(ml.FunctionLandscape(land.values_and_gradients, size=land.size, batched=True))
-    monkeypatch.setattr(batches, "ITERATIONS", 10)
+    shorten(monkeypatch, 10)
     begun: list[list[Any]] = []
     for power in (1.0, 2.0):
         begun.append([])
@@ -170,24 +266,24 @@ def test_searches_for_the_lowest_maximum_begin_on_mini_batches_too(
     images: Images, ends: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rounds follow while they lower the barrier; the search ends after one that leaves none over continuous t."""
-    monkeypatch.setattr(batches, "ITERATIONS", 120)
+    shorten(monkeypatch, 120)
     land, states = network_landscape("fcp", images), list[Any]()
     path = ml.find_path(land, *ends, objective="maxflux", n_points=14, progress=states.append)
     assert states[0].evaluations.gradients == 0
-    assert states[1].rounds - states[0].rounds == 120 + 1
+    assert batches.LEAST_ITERATIONS < states[1].rounds - states[0].rounds <= 120 + 1
     assert sorted({state.step for state in states}) == list(range(states[-1].step + 1))
     assert path.reason is Ending.NO_BARRIER
     assert path.maximum == max(path.values[[0, -1]])
     given = ml.find_path(land, *ends, objective="maxflux", n_points=14, steps=1, initial=path)
-    assert given.rounds < 120
+    assert given.rounds < batches.LEAST_ITERATIONS
 
 
 def test_rounds_run_on_a_gpu(
     images: Images, ends: np.ndarray, strict_cupy: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "ITERATIONS", 3)
+    shorten(monkeypatch, 3)
     problem = problem_of(network_landscape("fcp", images, device="gpu"), ends)
-    b = batches.lowered_on_batches(problem, problem.zeros(), 0)
+    b = batches.lowered_on_batches(problem, problem.zeros(), 5.0, 0)
     assert isinstance(b, strict_cupy.ndarray)
     assert problem.all_values(problem.span()).shape == (14,)
     states: list[Any] = []

@@ -211,7 +211,7 @@ def test_a_search_between_modules_begins_on_mini_batches(
     states: list[Any] = []
     path = ml.find_path(land, *ends, **options, progress=states.append)
     assert sorted({state.step for state in states}) == list(range(states[-1].step + 1))
-    assert states[1].rounds - states[0].rounds == batches.ITERATIONS + 1
+    assert batches.LEAST_ITERATIONS < states[1].rounds - states[0].rounds <= batches.FIRST_ITERATIONS + 1
     assert path.converged
     monkeypatch.setattr(batches, "LEAST_SAMPLES", 3001)
     without = ml.find_path(land, *ends, **options)
@@ -227,7 +227,7 @@ def test_mini_batches_are_left_out_where_all_samples_are_little_work(trained: An
     assert not batches.has_batches(land)
     states: list[Any] = []
     ml.find_path(land, *ends, steps=1, progress=states.append)
-    assert states[1].rounds - states[0].rounds < batches.ITERATIONS
+    assert states[1].rounds - states[0].rounds < batches.LEAST_ITERATIONS
 
 
 @pytest.mark.parametrize(("n", "saves"), [(1000, False), (10_000, True)])
@@ -262,7 +262,7 @@ def test_an_object_with_mini_batches_of_its_own_is_searched_so_too(
     """With copies of its arguments, and errors that name a point."""
     land, ends = trained
     monkeypatch.setattr(batches, "WORTHWHILE", 0)
-    monkeypatch.setattr(batches, "ITERATIONS", 50)
+    monkeypatch.setattr(batches, "FIRST_ITERATIONS", 50)
 
     class Own:
         size, n_samples, dtype = land.size, land.n_samples, land.dtype

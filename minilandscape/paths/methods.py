@@ -201,11 +201,13 @@ class Fourier(_Curve):
 
     With the sum, the solver ``"auto"`` runs L-BFGS-GSS first on 1.5 N_F points, ten iterations being recorded as one,
     until ten of them lower L by less than 1 % of the total decrease; then on all points. Between networks over 400
-    images or more, the first stage is Adam instead, at six random points of the path, each with a mini-batch of 16 to
-    64 images, in rounds of 480, 960, 1,920, … iterations, each recorded as one step. Another round follows one that
-    took a fifth off what L lies above that of the endpoints, or half if it costs more than a gradient of L, and if it
-    fits the budget. Without a budget none that costs so much follows the third. If sample points of the path of lowest
-    L miss its barrier, the result is the path after the last round, where that has the lower maximum.
+    images or more, the first stage is Adam instead, at six random points of the path, each with a mini-batch of 8 to
+    64 images, in rounds that are recorded as one step each. The first draws more points where the path is high, and
+    ends when a running estimate of the barrier is 0.4 % of the straight line's, after 60 to 660 iterations; the next
+    have 960, 1,920, … iterations. Another round follows one that took a fifth off what L lies above that of the
+    endpoints, or half if it costs more than a gradient of L, and if it fits the budget. Without a budget none that
+    costs so much follows the third. If sample points of the path of lowest L miss its barrier, the result is the path
+    after the last round, where that has the lower maximum.
 
     With MaxFlux and the smooth maximum ``"auto"`` takes L-BFGS steps that move no point by more than a tenth of the
     distance between the endpoints. Once β is large enough for the maximum to dominate, it lowers the maximum itself,

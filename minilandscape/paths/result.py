@@ -40,7 +40,7 @@ class Path:
     history
         One entry before the first iteration and one after each: ``cumulative_loss`` Σ_m f, ``height``, ``penalty``
         (the part of L that does not depend on values, λ included) and ``length`` of the path at that iteration. A round
-        of Adam on mini-batches, of 480 updates or more, is one iteration; ``metadata["minibatch_rounds"]`` counts them.
+        of Adam on mini-batches, of 60 updates or more, is one iteration; ``metadata["minibatch_rounds"]`` counts them.
     best_step
         The iteration whose path this is: the one of lowest L (of the last stage, where there are stages), or the last
         one of a band, which has no L.
