@@ -113,7 +113,8 @@ def _below(found: SpectralDensity, bound: float) -> tuple[float, float]:
     k, n = found.deflated, len(found.nodes)
     least = most = float((found.weights[:, :k] * (found.nodes[:, :k] < bound)).sum())
     for nodes, weights in zip(found.nodes[:, k:], found.weights[:, k:], strict=True):
-        order = np.argsort(nodes)[weights[np.argsort(nodes)] > WEIGHT]
+        order = np.argsort(nodes)
+        order = order[weights[order] > WEIGHT]
         sums = np.concatenate([[0.0], np.cumsum(weights[order])])
         below = int((nodes[order] < bound).sum())
         both_sides = 0 < below < len(order)

@@ -204,7 +204,7 @@ class _FirstRound:
         return (1 - np.cos(pi * u)) / 2, np.full(POINTS, 1 / POINTS)
 
     def rate(self, values: np.ndarray, done: int) -> float:
-        """Return the part of the learning rate, with the values (P,) at the points; estimates are means at first."""
+        """Take the values (P,) at the points into the estimates, and return the part of the learning rate."""
         for section, value in zip(self._sections, values - self._higher, strict=True):
             self._visits[section] += 1
             self._estimates[section] += max(NEW, 1 / self._visits[section]) * (value - self._estimates[section])
