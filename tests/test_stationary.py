@@ -101,6 +101,36 @@ def test_the_unit_makes_no_difference(scale: float, length: float) -> None:
     assert len(points.minima_values) == 4
 
 
+@pytest.mark.parametrize("origin", [0.0, 1e3, 1e6])
+@pytest.mark.filterwarnings("ignore:a point")
+def test_the_origin_makes_no_difference(origin: float) -> None:
+    """Minima 1 apart, of equal values (an egg box) or not (Müller–Brown), found again to 1e-5, about some origin."""
+    rng = np.random.default_rng(0)
+    eggs = np.array([[i, j, 0.0] for i in range(6) for j in range(6)])
+    points = StationaryPoints()
+    for k in [*range(36), *rng.integers(0, 36, 100)]:
+        assert points.add_minimum(origin + eggs[k] + 1e-5 * rng.standard_normal(3), -2.0) == k
+    land, points = MullerBrown(), StationaryPoints()
+    for k in (0, 0, 1, 2, 0, 1, 2, 2):
+        x = land.minima[k] + 1e-5 * rng.standard_normal(2)
+        assert points.add_minimum(origin + x, land.values(x[None])[0]) == k
+
+
+def test_two_minima_far_from_the_origin_ask_for_a_distance() -> None:
+    points = StationaryPoints()
+    assert points.add_minimum([1000.0, 0.0], -2.0) == 0
+    assert points.add_minimum([1000.0, 1e-4], -2.0) == 0
+    with pytest.warns(
+        UserWarning, match="distance of 1 .* values agree, .* as large as 1e.03: pass distance_tolerance="
+    ) as caught:
+        assert points.add_minimum([1001.0, 0.0], -2.0) == 1
+    assert caught[0].filename == __file__
+    given = StationaryPoints(distance_tolerance=0.1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [given.add_minimum(x, -2.0) for x in ([1000.0, 0.0], [1001.0, 0.0], [1001.0, 0.05])] == [0, 1, 1]
+
+
 def test_one_point_far_off_does_not_swallow_the_others() -> None:
     """A cluster that an atom has left, and a saddle of colliding atoms, are no scale for the others."""
     points = StationaryPoints()

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from scipy.spatial.distance import pdist
 
 from ..display import as_html, number, svg_of, text_lines
 from ..files import write_result
@@ -19,11 +20,15 @@ from ..landscape import describe_point
 from .disconnectivity import DisconnectivityGraph, disconnectivity_graph
 from .shown_tree import points_rows
 
-#: Default tolerances: parts of the magnitude of coordinates, of values, and of the range of values. Points closer than
-#: the last part of their coordinates are equal whatever their values, which may be 0 up to rounding.
+#: Default tolerances: parts of the scale of coordinates, of values, and of the range of values. Points closer than the
+#: last part of the scale are equal whatever their values, which may be 0 up to rounding.
 DISTANCE_PART, VALUE_PART, RANGE_PART, SAME_POINT = 1e-2, 1e-7, 1e-5, 1e-4
 #: Coordinates that are all smaller than this are noise about the origin, or in a large unit.
 SMALL = 1e-2
+#: The largest scale of a collection of one point: larger coordinates may be due to an origin that is far off.
+LARGE = 10.0
+#: Largest number of points between which distances are computed for the scale.
+SAMPLED = 32
 
 
 class StationaryPoints:
@@ -37,8 +42,7 @@ class StationaryPoints:
         The largest difference of values that agree, in their unit. None: 1e-7 of the larger value plus 1e-5 of the
         interquartile range of the collection's values, which scales with the unit.
     distance_tolerance
-        The largest distance of coordinates that agree, in their unit. None: 1e-2 of the largest coordinate of the two
-        points, or of the collection's median point if that is larger.
+        The largest distance of coordinates that agree, in their unit. None: 1e-2 of the scale below.
     distance
         ``distance(a, b)`` between points (D,); None: |b − a|. For molecules, a function that aligns them first. A
         distance in another unit than the coordinates requires ``distance_tolerance``.
@@ -60,9 +64,15 @@ class StationaryPoints:
 
     Notes
     -----
-    Without ``value_tolerance`` and ``distance``, two points closer than 1e-4 of the largest coordinate are equal
-    whatever their values, since the value of a minimum may be 0 up to rounding. Where all coordinates are below 1e-2,
-    noise about the origin cannot be distinguished from points in a large unit: a warning then recommends
+    The scale is the median distance between the collection's points, each pair by its largest component, so that it
+    does not depend on the origin. It is at most the largest coordinate of the two points that are compared, or of the
+    collection's median point if that is larger, so that one point far off is no scale for the others. In a collection
+    of one point it is that coordinate, at most 10.
+
+    Without ``value_tolerance`` and ``distance``, two points closer than 1e-4 of the scale are equal whatever their
+    values, since the value of a minimum may be 0 up to rounding. Where all coordinates are below 1e-2, noise about the
+    origin cannot be distinguished from points in a large unit, and where the only other point has coordinates above 10,
+    duplicates in a small unit cannot be distinguished from minima far from the origin: a warning then recommends
     ``distance_tolerance``.
 
     Examples
@@ -267,24 +277,28 @@ class StationaryPoints:
                 "by |b − a|: pass it to load_stationary_points(…, distance=…)"
             )
         extents = np.maximum(np.abs(others.coordinates).max(axis=1), np.abs(point).max())
-        extents = np.maximum(extents, self._usual_extent())
+        rows = self._known_rows()
+        # The median of the points' largest coordinates, which a detached atom does not change.
+        extents = np.maximum(extents, np.median(np.abs(rows).max(axis=1)))
+        typical = _typical_distance(rows)
+        scales = np.minimum(extents, LARGE if typical is None else typical)
         agree = self._values_agree(others.values, value)
         if self._distance is None:
             distances = np.linalg.norm(others.coordinates - point, axis=1)
             if self.value_tolerance is None:
-                agree |= distances <= SAME_POINT * extents
+                agree |= distances <= SAME_POINT * scales
         else:
             distances = np.full(len(among), np.inf)
             for k in np.flatnonzero(agree):  # an alignment may be expensive
                 distances[k] = float(self._distance(others.coordinates[k].copy(), point.copy()))
-        tolerance = DISTANCE_PART * extents if self.distance_tolerance is None else self.distance_tolerance
+        tolerance = DISTANCE_PART * scales if self.distance_tolerance is None else self.distance_tolerance
         found = np.flatnonzero(agree & (distances <= tolerance))
         if len(found):
             return int(among[found[0]])
-        if self.distance_tolerance is None and max(distances.min(), extents.max()) < SMALL:
+        if self.distance_tolerance is None and (doubt := _doubt(distances, agree, extents, typical)):
             self._warn_once(
-                f"a point at a distance of {distances.min():.3g} from another was added as a new one, but all "
-                f"coordinates are below {SMALL}: pass distance_tolerance=, the largest distance of duplicates"
+                f"a point at a distance of {distances.min():.3g} from another was added as a new one, but {doubt}: "
+                "pass distance_tolerance=, the largest distance of duplicates"
             )
         return len(known.values)
 
@@ -300,11 +314,10 @@ class StationaryPoints:
             self._warned = True
             warnings.warn(text, UserWarning, stacklevel=4)
 
-    def _usual_extent(self) -> float:
-        """The median of the points' largest coordinates, which a detached atom does not change."""
+    def _known_rows(self) -> np.ndarray:
+        """The coordinates of all points that have some."""
         rows = np.concatenate([p.coordinates for p in (self._minima, self._saddles) if p.coordinates.shape[1]])
-        known = rows[~np.isnan(rows[:, 0])]
-        return float(np.median(np.abs(known).max(axis=1))) if len(known) else 0.0
+        return np.asarray(rows[~np.isnan(rows[:, 0])])
 
     def _spread(self) -> float:
         """The interquartile range of all values."""
@@ -402,3 +415,24 @@ class StationaryPoints:
         collection.metadata, collection.pairs_tried = contents.metadata, contents.pairs_tried
         collection.left_out = contents.left_out
         return collection
+
+
+def _typical_distance(rows: np.ndarray) -> float | None:
+    """The lower median distance between different points, by the largest component; None if there are no two."""
+    if len(rows) > SAMPLED:
+        rows = rows[np.linspace(0, len(rows) - 1, SAMPLED).astype(int)]
+    distances = pdist(rows, "chebyshev")
+    distances = distances[distances > 0]
+    return float(np.quantile(distances, 0.5, method="lower")) if len(distances) else None
+
+
+def _doubt(distances: np.ndarray, agree: np.ndarray, extents: np.ndarray, typical: float | None) -> str | None:
+    """Say why a new point may be a duplicate, where the scale of the coordinates is unknown."""
+    if max(distances.min(), extents.max()) < SMALL:
+        return f"all coordinates are below {SMALL}"
+    if typical is None and (agree & (distances <= DISTANCE_PART * extents)).any():
+        return (
+            "their values agree, and no other points tell whether they are far apart at coordinates as large as "
+            f"{extents.max():.3g}"
+        )
+    return None
