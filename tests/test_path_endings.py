@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from minilandscape.paths.meter import Meter
 from minilandscape.paths.objectives import PowerSum
 from minilandscape.paths.problem import PathProblem
 from minilandscape.paths.record import Keeps, Record
-from minilandscape.potentials import Camelback, Fig3, LennardJones, Leps, MullerBrown
+from minilandscape.potentials import AnaPot, Camelback, Fig3, LennardJones, Leps, LepsOscillator, MullerBrown
 from minilandscape.training import train
 
 SEARCHES: list[dict[str, Any]] = [
@@ -135,6 +136,25 @@ def test_adam_on_a_wrong_gradient_or_at_a_wild_rate_is_not_converged(
     path = find_path(land, np.array(Fig3.START), np.array(Fig3.END), solver="adam", lr=lr, objective=objective)
     assert not path.converged
     assert len(path.history["height"]) < 1000, "it should not go on for long"
+
+
+IN_THE_PLANE = [Fig3(), MullerBrown(), Camelback(), AnaPot(), Leps(), LepsOscillator()]
+
+
+@pytest.mark.parametrize("land", IN_THE_PLANE, ids=lambda land: type(land).__name__)
+@pytest.mark.parametrize("method", ["fourier", "bezier", "polyline", "neb", "autoneb"])
+def test_the_maximum_of_a_converged_path_is_the_saddle(method: str, land: Any) -> None:
+    """To 0.1 % of the range of the values; and no path has a maximum below that of 20,001 points."""
+    each = itertools.product(["maxflux", "smoothmax"], ["lbfgs-gss", "auto"])
+    curves = [{"objective": objective, "solver": solver} for objective, solver in each]
+    saddle, lowest = land.values(land.saddles[:1])[0], land.values(land.minima[:2]).min()
+    for options in [{}] if "neb" in method else curves:
+        path = find_path(land, *land.minima[:2], method=method, **options)
+        densest = land.values(path.points(np.linspace(0, 1, 20_001))).max()
+        assert path.maximum >= densest - 2e-6 * (densest - lowest), options
+        assert path.converged or path.reason is Ending.NOT_STATIONARY, options
+        if path.converged:
+            assert path.maximum <= saddle + 1e-3 * (saddle - lowest), options
 
 
 @pytest.mark.parametrize("options", SEARCHES, ids=named)

@@ -26,7 +26,7 @@ from .solvers import Solver
 MOST_BENDS = 3
 #: The maximum is stationary perpendicular to the path if a Newton step would lower it by less than this fraction of its
 #: rise above the endpoint interpolation.
-STEEP = 5e-3
+STEEP = 1e-3
 #: A path is followed no further where it becomes so many times as long as the straight line.
 LONGEST = 1e6
 

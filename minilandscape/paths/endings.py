@@ -71,8 +71,8 @@ class Ending(StrEnum):
     NOT_STATIONARY = (
         "not stationary",
         False,
-        "the objective is stationary, but the maximum is not stationary perpendicular to the path: it has too few "
-        "terms, or images",
+        "the objective is stationary, but the maximum is not stationary perpendicular to the path: it may have "
+        "too few terms, or images",
         "give more terms and sample points, or more images of a band, or search the saddle from this path with "
         "refine_saddle",
     )

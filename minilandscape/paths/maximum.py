@@ -23,6 +23,8 @@ SAMPLES_A_TERM = 3
 HALVES, HALVINGS = 2, 7
 #: Largest number of samples of an interpolating polynomial.
 MOST_SAMPLES = 5
+#: Samples whose t differ by less coincide up to rounding.
+ROUNDED = 1e-12
 
 
 def path_maximum(problem: PathProblem, b: Any, values: np.ndarray) -> tuple[float, float]:
@@ -42,7 +44,9 @@ def path_maximum(problem: PathProblem, b: Any, values: np.ndarray) -> tuple[floa
     eps = float(np.finfo(problem.landscape.dtype).eps)
     tolerance = max(TOLERANCE * float(np.ptp(values)), 4 * eps * float(np.abs(values).max()))
     both_sides = _beside_peaks(t, values, kinks[:0], tolerance, halve=True)
-    new = np.setdiff1d(np.concatenate([_between(t, _cuts(problem, b)), _beside_ends(problem), kinks, both_sides]), t)
+    others = np.concatenate([_between(t, _cuts(problem, b)), _beside_ends(problem), both_sides])
+    vertices = np.setdiff1d(kinks, t)
+    new = np.concatenate([vertices, _distinct(others, np.concatenate([t, vertices]))])
     for done in range(ROUNDS):
         if new.size:
             more = problem.values(span, curve.at(new), new)
@@ -86,6 +90,16 @@ def _between(t: np.ndarray, cuts: np.ndarray) -> np.ndarray:
     return np.concatenate(inner)
 
 
+def _distinct(places: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Sort places, and leave out those that coincide with a known one, or with each other, up to rounding.
+
+    Between two such, no peak has an inside.
+    """
+    places = np.unique(places)
+    places = places[np.diff(places, prepend=-np.inf) > ROUNDED]
+    return np.asarray(places[(np.abs(places[:, None] - known) > ROUNDED).all(axis=1)])
+
+
 def _beside_peaks(t: np.ndarray, values: np.ndarray, kinks: np.ndarray, tolerance: float, halve: bool) -> np.ndarray:
     """Choose new samples next to high peaks, between one kink and the next."""
     # A lower sample may be next to a higher peak, so all are kept; a plateau counts at its last point.
@@ -100,7 +114,7 @@ def _beside_peaks(t: np.ndarray, values: np.ndarray, kinks: np.ndarray, toleranc
         for k in peaks[(peaks >= first) & (peaks <= last)] - first
         for more in _beside(t[first : last + 1], values[first : last + 1], k, tolerance, halve)
     ]
-    return np.setdiff1d(new, t)
+    return _distinct(np.array(new), t)
 
 
 def _beside(t: np.ndarray, values: np.ndarray, k: int, tolerance: float, halve: bool) -> list[float]:
