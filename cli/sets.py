@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,13 @@ def _sets(files: list[str]) -> list[np.ndarray]:
         (a, file_a), (b, file_b) = list(sizes.items())[:2]
         raise ValueError(f"{file_a} holds vectors of {a} numbers, {file_b} of {b}; expected vectors of one model")
     return [np.stack([vector.values for vector in vectors]).astype(np.float64) for vectors in sets]
+
+
+def _check_different(files: list[str], sets: list[np.ndarray]) -> None:
+    """Refuses files of the same vectors."""
+    for (a, first), (b, second) in itertools.combinations(zip(files, sets, strict=True), 2):
+        if np.array_equal(first, second):
+            raise ValueError(f"{a} and {b} hold the same vectors; expected each set once")
 
 
 #: Parameters that a kernel does not have.
@@ -72,6 +80,7 @@ def kpca(
     refuse_given(context, UNUSED.get(kernel, ()), f"without effect on the {kernel} kernel")
     check_pictures(plot, inputs=files)
     sets = _sets(files)
+    _check_different(files, sets)
     result = kernel_pca(np.concatenate(sets), kernel, components, degree=degree, coef0=coef0, gamma=gamma)
     sizes = tuple(len(vectors) for vectors in sets)
     if plot is not None:
@@ -121,6 +130,7 @@ def statistics(
     check_pictures(plot, inputs=(*files, *(centroids or ())))
     sets = _sets([*files, *(centroids or ())])
     sets, others = sets[: len(files)], sets[len(files) :] or sets
+    _check_different(files, sets)
     document: dict[str, Any] = {"sets": [_components(*each) for each in zip(files, sets, strict=True)]}
     if len(sets) == 2:
         compared, shells = _compared(sets, others)

@@ -6,7 +6,7 @@ import csv
 import io
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +51,8 @@ COLUMNS = (
     "converged",
     "reason",
 )
+#: The columns that sets are compared by.
+NUMBERS = COLUMNS[COLUMNS.index("value_i") : COLUMNS.index("reason")]
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,6 +71,8 @@ class Barriers:
         Search to its description.
     tasks
         The names of finished, failed and remaining tasks.
+    sets
+        The names of the sets, in their order.
 
     Examples
     --------
@@ -85,23 +89,36 @@ class Barriers:
     rows: list[dict[str, Any]]
     searches: dict[str, str]
     tasks: Summary
+    sets: list[str]
 
     def __repr__(self) -> str:
         """One line: the paths, the sets, and what failed."""
         failed = f", {len(self.tasks.failed)} failed" if self.tasks.failed else ""
         return f"<Barriers: {count(len(self.rows), 'path')} in {count(len(self.sets), 'set')}{failed}>"
 
-    @property
-    def sets(self) -> list[str]:
-        """The names of the sets, in their order."""
-        return list(dict.fromkeys(row["set"] for row in self.rows))
-
     def of(self, name: str, search: str) -> list[dict[str, Any]]:
-        """Select the paths of a set by a search."""
+        """Select the paths of a set by a search.
+
+        Raises
+        ------
+        ValueError
+            If there is no such set or search.
+        """
+        _check_known("set", name, self.sets)
+        _check_known("search", search, self.searches)
         return [row for row in self.rows if (row["set"], row["search"]) == (name, search)]
 
     def compare(self, a: str, b: str, search: str, what: str = "barrier") -> Comparison | None:
-        """Compare the means of two sets by a permutation test of paths without a common endpoint; None if too few."""
+        """Compare the means of two sets by a permutation test of paths without a common endpoint; None if too few.
+
+        Raises
+        ------
+        ValueError
+            If there is no such set, search or number, or a and b are one set.
+        """
+        _check_known("number", what, NUMBERS)
+        if a == b:
+            raise ValueError(f"{a} is compared with itself; expected two of the sets {', '.join(self.sets)}")
 
         def independent(name: str) -> list[float]:
             rows = self.of(name, search)
@@ -143,7 +160,7 @@ class Barriers:
         """
         from .figures.barriers import barriers_figure
 
-        return barriers_figure(self, self.sets).axes
+        return barriers_figure(self).axes
 
 
 def barriers(
@@ -262,9 +279,14 @@ def barriers(
     )
     rows = [row for task in tasks if task.id in labels if (row := _row(task, labels[task.id], store)) is not None]
     texts = {"adam": f"{steps} Adam steps", "converged": "run to convergence"}
-    found = Barriers(rows, {search: texts[search] for search in searches}, summary)
-    _write(found, list(vectors), Path(folder))
+    found = Barriers(rows, {search: texts[search] for search in searches}, summary, list(vectors))
+    _write(found, Path(folder))
     return found
+
+
+def _check_known(what: str, name: str, known: Iterable[str]) -> None:
+    if name not in known:
+        raise ValueError(f"there is no {what} {name!r}; expected one of {', '.join(known)}")
 
 
 def _vectors(sets: Mapping[str, Any] | Sequence[Any]) -> dict[str, np.ndarray]:
@@ -385,7 +407,7 @@ def _row(task: Task, label: tuple[str, str], store: Store) -> dict[str, Any] | N
     return dict(zip(COLUMNS, numbers, strict=True))
 
 
-def _write(found: Barriers, names: Sequence[str], folder: Path) -> None:
+def _write(found: Barriers, folder: Path) -> None:
     """Write the table and the histograms."""
     text = io.StringIO()
     table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
@@ -396,5 +418,5 @@ def _write(found: Barriers, names: Sequence[str], folder: Path) -> None:
         from .figures.barriers import barriers_figure
         from .figures.files import draw
 
-        for kind, content in draw(barriers_figure(found, names), "barriers").items():
+        for kind, content in draw(barriers_figure(found), "barriers").items():
             write_atomic(folder / f"barriers.{kind}", content)

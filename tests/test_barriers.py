@@ -76,7 +76,7 @@ def test_every_pair_once_with_the_barrier_between_its_wells(tmp_path: Path) -> N
     with (tmp_path / "barriers.csv").open() as file:
         table = list(csv.DictReader(file))
     assert [float(row["barrier"]) for row in table] == [row["barrier"] for row in found.rows]
-    axes = barriers_figure(found, ["wells"]).axes
+    axes = barriers_figure(found).axes
     assert [sum(bar.get_height() for bar in ax.containers[0]) for ax in axes] == [10] * 6
 
 
@@ -107,7 +107,18 @@ def test_two_sets_are_compared_on_paths_that_share_no_vector(tmp_path: Path) -> 
     test = found.compare("near", "both", "converged")
     assert test.n == (4, 4)  # of 9 and of 8 vectors
     assert test.first == pytest.approx(0, abs=1e-3)
-    assert found.compare("near", "both", "adam") is None
+    few = run(tmp_path, {"near": near, "both": both}, pairs=1, searches="converged", n_points=15)
+    assert few.compare("near", "both", "converged") is None
+    for given, message in (
+        (("nera", "both", "converged"), "there is no set 'nera'; expected one of near, both"),
+        (("near", "both", "adam"), "there is no search 'adam'; expected one of converged"),
+        (("near", "both", "converged", "barier"), "there is no number 'barier'; expected one of value_i, .*barrier"),
+        (("near", "near", "converged"), "near is compared with itself; expected two of the sets near, both"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            found.compare(*given)
+    with pytest.raises(ValueError, match="there is no set 'all'; expected one of near, both"):
+        found.of("all", "converged")
 
 
 def test_what_cannot_be_connected_is_refused(tmp_path: Path) -> None:

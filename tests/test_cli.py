@@ -609,17 +609,27 @@ def test_kpca_and_statistics(folder: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_an_angle_that_does_not_exist_is_not_printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    np.save("one.npy", np.ones(4))
+    np.save("one.npy", np.array([0.5, 0.5, 0, 0]))
     np.save("two.npy", np.array([[1.0, 0, 0, 0], [0.0, 1, 0, 0]]))
-    assert run("statistics", "one.npy", "one.npy") == 0
+    assert run("statistics", "one.npy", "two.npy") == 0
     text = capsys.readouterr().out
     assert "nan" not in text
     assert text.splitlines()[-1] == (
-        "between the two  distance 0 ± 0, no angle, since a vector at the common origin has no direction"
+        "between the two  distance 0.7071 ± 0, no angle, since a vector at the common origin has no direction"
     )
-    assert run_json(capsys, "statistics", "one.npy", "one.npy")["between"]["angle"] == [None, None]
-    assert run("statistics", "two.npy", "two.npy") == 0
-    assert "within two.npy   distance 1.414 ± 0, angle 180.0 ± 0.0 degrees" in capsys.readouterr().out
+    assert "within two.npy   distance 1.414 ± 0, angle 180.0 ± 0.0 degrees" in text
+    assert run_json(capsys, "statistics", "one.npy", "two.npy")["between"]["angle"] == [None, None]
+
+
+@pytest.mark.parametrize("command", ["statistics", "kpca", "barriers"])
+def test_a_set_is_not_compared_with_itself(command: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.npy", "copy.npy"):
+        np.save(name, np.eye(2, 4))
+    more = ("--landscape", "energies:bowl", "--out", "found") if command == "barriers" else ()
+    (folder / "energies.py").write_text("def bowl(x): return float(x @ x), 2 * x")
+    for files in (("a.npy", "a.npy"), ("a.npy", "./a.npy"), ("a.npy", "copy.npy")):
+        assert run(command, *files, *more) in (1, 2)
+        assert re.search("given twice|hold the same (vectors|points); expected each set once", capsys.readouterr().err)
 
 
 def test_the_demo_names_the_images_that_it_used(

@@ -58,7 +58,7 @@ LINES = {
         "v.npy w.npy --data data.npz --limit 20 --budget 120 --points 20",
     ],
     "kpca": [f"s.npy p5.npy --kernel {kernel}" for kernel in ("linear", "polynomial", "sigmoid", "rbf")],
-    "statistics": ["s.npy", "s.npy p5.npy", "s.npy p5.npy s.npy"],
+    "statistics": ["s.npy", "s.npy p5.npy", "s.npy p5.npy p.npy"],
     "curvature": [
         "wide.npy --landscape option_energies:wide --eigenvalues 1",
         "p.npy:0 --landscape option_energies:well",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,16 +22,16 @@ def _power_of_ten(value: float) -> float:
     return float(10.0 ** np.floor(np.log10(value))) if value > 0 else 0.0
 
 
-def barriers_figure(found: Barriers, names: Sequence[str]) -> Any:
+def barriers_figure(found: Barriers) -> Any:
     """Draw height, maximum and barrier of every path, a row for each search and a colour for each set."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 3.5 * len(found.searches) + 0.3), layout="constrained")
     rows = figure.subplots(len(found.searches), 3, squeeze=False)
-    shown = short_names(names)
+    shown = short_names(found.sets)
     for row, (search, text) in zip(rows, found.searches.items(), strict=True):
         entries, lines = [], [0.0]
-        for k, name in enumerate(names):
+        for k, name in enumerate(found.sets):
             paths = found.of(name, search)
             if paths:
                 entry: dict[str, Any] = {"name": shown[k], "colour": COLOURS[k % len(COLOURS)]}
