@@ -14,7 +14,7 @@ from minilandscape.potentials import rigid_motions
 ase = pytest.importorskip("ase")
 
 from ase import Atoms, constraints  # noqa: E402
-from ase.build import bulk, fcc100, molecule  # noqa: E402
+from ase.build import bulk, fcc100, fcc111, molecule  # noqa: E402
 from ase.calculators.emt import EMT  # noqa: E402
 from ase.calculators.lj import LennardJones as AseLJ  # noqa: E402
 from ase.constraints import FixAtoms, FixCartesian, FixScaled  # noqa: E402
@@ -121,8 +121,41 @@ def test_constraints_along_components_are_read_and_written() -> None:
     assert np.allclose(atoms.positions - slab.positions, 0.1 * free)
     assert (free_components(atoms) == free).all()
     assert (land.forces(land.values_and_gradients(land.vector(slab)[None])[1][0])[~free] == 0).all()
-    slab.set_constraint(FixScaled(0, mask=[False, True, True]))  # of a rectangular cell, as VASP's selective dynamics
-    assert free_components(slab)[0].tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("make", "order", "held", "free"),
+    [
+        (fcc100, [0, 1, 2], [False, True, True], "x"),
+        (fcc100, [2, 0, 1], [False, True, True], "z"),  # whose first vector lies along z
+        (fcc100, [2, 0, 1], [True, False, False], "xy"),
+        (fcc111, [0, 1, 2], [False, True, True], "x"),  # b is askew, a is not
+        (fcc111, [0, 1, 2], [True, True, False], "z"),
+        (fcc111, [0, 1, 2], [False, False, True], "xy"),
+        (fcc111, [0, 1, 2], [True, False, True], None),
+        (fcc111, [0, 1, 2], [True, False, False], None),
+    ],
+)
+def test_selective_dynamics_hold_vectors_of_the_cell(make: Any, order: list[int], held: list[bool], free: Any) -> None:
+    """VASP's selective dynamics, which ASE reads as FixScaled: it moves an atom along the vectors that are free."""
+    slab = make("Al", (2, 2, 2), vacuum=5.0)
+    slab.set_cell(slab.cell[order])
+    slab.set_constraint([FixAtoms(range(7)), FixScaled(7, mask=held)])
+    if free is None:
+        with pytest.raises(ValueError, match="FixScaled on atom 7 along directions that are no Cartesian axes"):
+            free_components(slab)
+        return
+    components = free_components(slab)
+    assert "".join(np.array(list("xyz"))[components[7]]) == free
+    assert not components[:7].any()
+    moved = slab.copy()
+    moved.set_positions(slab.positions + 0.1)
+    assert (np.abs(moved.positions - slab.positions) > 1e-9).tolist() == components.tolist()
+    land = AseLandscape(slab, EMT)
+    point = land.vector(slab) + 0.02
+    step = 1e-4 * np.eye(len(point))
+    values = land.values_and_gradients(np.concatenate([point + step, point - step]))[0].reshape(2, -1)
+    assert land.values_and_gradients(point[None])[1][0] == pytest.approx((values[0] - values[1]) / 2e-4, rel=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ def free_components(atoms: Atoms, name: str = "the atoms") -> np.ndarray:
         If there is another constraint, or one along directions that are no Cartesian axes.
     """
     free = np.ones((len(atoms), 3), dtype=bool)
+    origin = Atoms(atoms.numbers, np.zeros((len(atoms), 3)), cell=atoms.cell, pbc=atoms.pbc)
     for constraint in atoms.constraints:
         kind = type(constraint).__name__
         if kind not in HELD:
@@ -44,19 +45,20 @@ def free_components(atoms: Atoms, name: str = "the atoms") -> np.ndarray:
                 f"{name} have a constraint {kind}, which a search does not keep; expected FixAtoms or FixCartesian, "
                 "which hold Cartesian components"
             )
-        # What a constraint does to forces is told by two of them: versions of ASE name its parts differently.
-        forces = np.random.default_rng(0).uniform(0.5, 1.0, (2, len(atoms), 3))
-        held = forces.copy()
-        for each in held:
-            constraint.adjust_forces(atoms, each)
-        gone, kept = (np.abs(held) < NONE).all(axis=0), np.isclose(held, forces, rtol=NONE).all(axis=0)
-        if not (gone | kept).all():
-            k = int(np.argwhere(~(gone | kept))[0][0])
+        # What a constraint leaves of a step is asked of it: versions of ASE name its parts differently. Forces do not
+        # tell: FixScaled mixes them in skewed cells, and takes one axis for another where vectors are swapped.
+        moved = np.tile(np.eye(3)[:, None], (1, len(atoms), 1))
+        for each in moved:
+            constraint.adjust_positions(origin, each)
+        used = (np.abs(moved) > NONE).any(axis=0)
+        directions = np.linalg.matrix_rank(moved.transpose(1, 0, 2), tol=NONE)
+        if (used.sum(axis=1) != directions).any():
+            k = int(np.flatnonzero(used.sum(axis=1) != directions)[0])
             raise ValueError(
                 f"{name} have a constraint {kind} on atom {k} along directions that are no Cartesian axes; turn the "
                 "structure so that they are, or use FixAtoms"
             )
-        free &= kept
+        free &= used
     return free
 
 
