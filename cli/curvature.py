@@ -96,17 +96,19 @@ def curvature(
         raise UsageError(f"--plot draws one vector; {len(vectors)} were given")
     measure = _Measure(land, eigenvalues, probes, step, block, density, seed)
     points: list[dict[str, Any]] = []
-    for vector in vectors:
-        found, spectrum = measure.at(vector, context)
-        points.append(_document(vector, found, spectrum))
-        if plot is not None:
-            save_figure((found if spectrum is None else spectrum).plot().figure, plot)
-        if not as_json:
-            print(vector_name(vector.file, vector.row))
-            _print(found, spectrum, buffers_row(land, [vector.file]), plot)
-            _warn(found, single=where.landscape is None and where.dtype == "float32")
-    if as_json:
-        print_json({"points": points, "data": metadata})
+    try:
+        for vector in vectors:
+            found, spectrum = measure.at(vector, context)
+            points.append(_document(vector, found, spectrum))
+            if plot is not None:
+                save_figure((found if spectrum is None else spectrum).plot().figure, plot)
+            if not as_json:
+                print(vector_name(vector.file, vector.row))
+                _print(found, spectrum, buffers_row(land, [vector.file]), plot)
+                _warn(found, single=where.landscape is None and where.dtype == "float32")
+    finally:  # an interrupt keeps the points so far
+        if as_json and points:
+            print_json({"points": points, "data": metadata})
 
 
 @dataclass(frozen=True)

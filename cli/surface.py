@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -107,7 +108,7 @@ def surface(
     check_outputs(out, inputs=inputs, suffix=".npz")
     check_outputs(page, inputs=inputs, suffix=".html")
     check_pictures(plot, inputs=inputs)
-    found, metadata = plane.measured(context, where)
+    found, metadata = plane.measured(context, where, out)
     if out is not None:
         found.save(out)
     if plot is not None:
@@ -163,9 +164,9 @@ class _Plane:
             why = "a plane" if self.path is None else "a line"
             raise UsageError(f"--trajectory: {count(n, 'checkpoint')} in FILE; {why} takes {least} or more")
 
-    def measured(self, context: typer.Context, where: Where) -> tuple[Any, dict[str, Any]]:
-        """The surface, and what is known of its landscape."""
-        from minilandscape.analysis.surface import has_random_directions, surface
+    def measured(self, context: typer.Context, where: Where, out: Path | None) -> tuple[Any, dict[str, Any]]:
+        """The surface, and what is known of its landscape; rows of an interrupted one are read from ``out``."""
+        from minilandscape.analysis.surface import SurfaceInterrupted, has_random_directions, surface
 
         curve, on_path = None, []
         if self.path is not None:
@@ -180,15 +181,54 @@ class _Plane:
         principal = self.trajectory and curve is None
         if principal or not has_random_directions(land, points, curve):
             refuse_given(context, ("seed",), "of random directions, which this plane does not have")
-        with progress_bar("surface", self.n) as advance:
+        begun = _begun(out, metadata)
+        try:
+            with progress_bar("surface", self.n) as advance:
 
-            def show(rows: int, _: int) -> None:
-                advance(rows, "rows")
+                def show(rows: int, _: int) -> None:
+                    advance(rows, "rows")
 
-            size: dict[str, Any] = {"n": self.n, "margin": self.margin, "radius": self.radius}
-            found = surface(land, points, path=curve, trajectory=run, seed=self.seed, callback=show, **size)
+                size: dict[str, Any] = {"n": self.n, "margin": self.margin, "radius": self.radius, "resume": begun}
+                found = surface(land, points, path=curve, trajectory=run, seed=self.seed, callback=show, **size)
+        except SurfaceInterrupted as stopped:
+            stopped.best.metadata["data"] = metadata
+            _keep(stopped.best, out)
+            raise
+        except ValueError as error:
+            if begun is not None:
+                error.add_note(f"{out} holds the rows of an interrupted surface; remove it to start anew")
+            raise
         found.metadata["data"] = metadata
         return found, metadata
+
+
+def _begun(out: Path | None, metadata: dict[str, Any]) -> Any:
+    """The interrupted surface in the file that is to be written; None where there is none."""
+    from minilandscape.analysis.surface import ROWS, load_surface
+
+    if out is None or not out.exists():
+        return None
+    try:
+        found = load_surface(out)
+    except ValueError:  # another file, which is written over
+        return None
+    if ROWS not in found.metadata:
+        return None
+    if found.metadata["data"] != json.loads(json.dumps(metadata)):
+        raise ValueError(f"{out} holds the rows of an interrupted surface of other data; remove it to start anew")
+    note(f"{found.metadata[ROWS]} of {count(len(found.y), 'row')} are in {out}")
+    return found
+
+
+def _keep(best: Any, out: Path | None) -> None:
+    """Writes the rows of an interrupted surface; says on standard error where they are, or that they are lost."""
+    from minilandscape.analysis.surface import ROWS
+
+    if out is None:
+        note("no row is kept, since --out names no file")
+        return
+    best.save(out)
+    note(f"{best.metadata[ROWS]} of {count(len(best.y), 'row')} are kept in {out}; the same command resumes")
 
 
 def _document(found: Any, metadata: dict[str, Any]) -> dict[str, Any]:

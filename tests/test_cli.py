@@ -22,6 +22,7 @@ from minilandscape_cli.options import UsageError
 from minilandscape_cli.output import check_outputs
 
 from minilandscape.analysis.kpca import KERNELS
+from minilandscape.analysis.surface import load_surface
 from minilandscape.backend import DEVICES, DTYPES
 from minilandscape.networks import MODELS, VARIANTS, initial_vector
 from minilandscape.paths import Ending, PathComparison, compare_methods, find_path, load_path
@@ -270,6 +271,39 @@ def test_what_an_interrupt_keeps_is_said(
     (folder / "r/checkpoint-0-0.npz").touch()
     assert run(*train) == 130
     assert "r keeps what is done; the same command resumes it" in capsys.readouterr().err
+
+
+def test_an_interrupted_surface_resumes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    energy = "def f(x):\n    global calls\n    calls += 1\n    {}\n    return float(x @ x), 2 * x\n"
+    (folder / "often.py").write_text("calls = 0\n" + energy.format("if calls == 30: raise KeyboardInterrupt"))
+    (folder / "never.py").write_text("calls = 0\n" + energy.format("pass"))
+    np.save("p.npy", np.array([[-1.0, 0.3], [1.0, -0.2], [0.5, 0.9]]))
+    command = ("surface", "p.npy:0", "p.npy:1", "p.npy:2", "--n", "7", "--landscape")
+    assert run(*command, "often:f") == 130
+    assert "no row is kept, since --out names no file" in capsys.readouterr().err
+    sys.modules.pop("often")
+    assert run(*command, "often:f", "--out", "s.npz") == 130
+    assert "4 of 7 rows are kept in s.npz; the same command resumes" in capsys.readouterr().err
+    assert run(*command, "often:f", "--margin", "2", "--out", "s.npz") == 1
+    assert "s.npz holds the rows of an interrupted surface; remove it to start anew" in capsys.readouterr().err
+    assert run(*command, "never:f", "--out", "s.npz") == 1
+    assert "s.npz holds the rows of an interrupted surface of other data" in capsys.readouterr().err
+    assert run(*command, "often:f", "--out", "s.npz") == 0
+    assert "4 of 7 rows are in s.npz" in capsys.readouterr().err
+    assert run(*command, "never:f", "--out", "whole.npz") == 0
+    found, whole = load_surface("s.npz"), load_surface("whole.npz")
+    assert np.array_equal(found.values, whole.values)
+    assert found.metadata == {**whole.metadata, "data": found.metadata["data"]}
+
+
+def test_an_interrupted_curvature_says_what_it_has(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "twice.py").write_text(
+        "def f(x):\n    if x[0] == 5: raise KeyboardInterrupt\n    return float(x @ x), 2 * x\n"
+    )
+    np.save("p.npy", np.array([[-1.0, 0.3], [5.0, -0.2]]))
+    assert run("curvature", "p.npy", "--landscape", "twice:f", "--json") == 130
+    points = json.loads(capsys.readouterr().out)["points"]
+    assert [(point["row"], point["highest"][0]) for point in points] == [(0, pytest.approx(2))]
 
 
 def test_an_interrupt_among_the_saddles_keeps_the_whole_path(

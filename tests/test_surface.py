@@ -11,7 +11,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import minilandscape as ml
-from minilandscape.analysis.surface import Surface
+from minilandscape.analysis.surface import Surface, SurfaceInterrupted, load_surface
 from minilandscape.files import read_result, write_result
 from minilandscape.potentials import LennardJones, MullerBrown
 
@@ -37,6 +37,44 @@ def test_three_points_span_it() -> None:
     assert [found.x[0], found.x[-1], found.y[0], found.y[-1]] == pytest.approx(
         [low[0] - margin, high[0] + margin, low[1] - margin, high[1] + margin]
     )
+
+
+@pytest.mark.parametrize("wall", [False, True])
+def test_an_interrupted_surface_keeps_its_rows_and_resumes(wall: bool, tmp_path: Path) -> None:
+    """Bit-identical to one that was not interrupted, without evaluating a point twice but for one."""
+    well, asked = MullerBrown(), 0
+
+    def f(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        nonlocal asked
+        asked += len(x)
+        if wall and (x[:, 0] > 0.4).any():
+            raise ml.LandscapeError("a wall")
+        return well.values_and_gradients(x)
+
+    def stop(rows: int, n: int) -> None:
+        if rows == 4:
+            raise KeyboardInterrupt
+
+    land = ml.FunctionLandscape(f, 2, batched=True, memory=0)
+    whole = ml.surface(land, well.minima, n=9)
+    with pytest.raises(SurfaceInterrupted) as stopped:
+        ml.surface(land, well.minima, n=9, callback=stop)
+    stopped.value.best.save(tmp_path / "rows.npz")
+    begun = load_surface(tmp_path / "rows.npz")
+    assert np.array_equal(begun.values[:4], whole.values[:4], equal_nan=True)
+    assert np.isnan(begun.values[4:]).all()
+    asked = 0
+    found = ml.surface(land, well.minima, n=9, resume=begun)
+    assert wall or asked == 5 * 9 + 1
+    for result, name in ((found, "found"), (whole, "whole")):
+        result.save(tmp_path / f"{name}.npz")
+    assert (tmp_path / "found.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
+    other = ml.FunctionLandscape(lambda x: tuple(2 * part for part in f(x)), 2, batched=True)
+    for changed, options in ((land, {"n": 8}), (land, {"n": 9, "margin": 0.5}), (other, {"n": 9})):
+        with pytest.raises(ValueError, match="resume is of another plane, grid or landscape"):
+            ml.surface(changed, well.minima, resume=begun, **options)
+    with pytest.raises(ValueError, match="resume is of another plane"):
+        ml.surface(land, well.minima, n=9, resume=whole)
 
 
 def test_a_plane_through_three_points_almost_on_a_line_has_right_angles() -> None:

@@ -172,7 +172,7 @@ def test_the_document_stands_alone_however_much_a_landscape_prints(tmp_path: Pat
         ("{} statistics s.npy <&- >&-", (0,), ""),
         ("{} statistics s.npy 2>&-", (0,), ""),
         ("{} statistics missing.npy 2>&-", (1,), ""),
-        ("PYTHONIOENCODING=ascii {} statistics s.npy s.npy", (0,), ""),
+        ("PYTHONIOENCODING=ascii {} statistics s.npy t.npy", (0,), ""),
         ("PYTHONIOENCODING=ascii {} connect --help", (0,), ""),
     ],
 )
@@ -180,6 +180,7 @@ def test_streams_that_are_closed_or_narrow_end_no_command_in_a_traceback(
     line: str, code: tuple[int, ...], error: str, tmp_path: Path
 ) -> None:
     np.save(tmp_path / "s.npy", np.eye(3))
+    np.save(tmp_path / "t.npy", 1 - np.eye(3))
     command = line.format(f"{sys.executable} -m minilandscape_cli.main")
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode in code, done.stderr) == (True, error), done

@@ -12,9 +12,10 @@ import numpy as np
 
 from ..display import as_html, number, svg_of, text_lines
 from ..files import read_result, write_result
-from ..landscape import LandscapeError, as_landscape
+from ..landscape import as_landscape
 from ..paths.result import Path
 from .blocks import blocks_of
+from .grid import LOSS, fill_rows
 from .page import write_surface_page
 from .plane import axes_of, given_points, lengths_of, spanning
 from .shown_surface import plot_surface, surface_rows
@@ -23,10 +24,21 @@ from .trajectory import Trajectory, offsets_from, principal_axes, projected, rea
 #: Room around several points or a path, as a part of the plane's larger extent; radius of the grid around one point.
 MARGIN, RADIUS = 0.25, 1.0
 _ARRAYS = ("origin", "axes", "x", "y", "values", "marks", "curve", "curve_values")
-#: The values among the quantities that a landscape measures.
-LOSS = "loss"
+#: How many rows of an interrupted surface have been evaluated, in its metadata.
+ROWS = "rows"
+#: A value of an interrupted surface and the landscape's differ by no more than these parts of the largest value and of
+#: the range: those of float32 networks are rounded.
+SAME = 1e-5, 1e-3
 #: What stands before the names of metrics, and the names of a trajectory's arrays, in a file.
 METRIC, TRAJECTORY = "metric ", ("trajectory points", "trajectory values", "trajectory variance")
+
+
+class SurfaceInterrupted(KeyboardInterrupt):
+    """Raised at Ctrl-C; ``best`` is the surface so far, NaN in the rows that are not evaluated."""
+
+    def __init__(self, best: Surface) -> None:
+        super().__init__("interrupted")
+        self.best = best
 
 
 @dataclass(frozen=True, repr=False)
@@ -221,6 +233,7 @@ def surface(
     radius: float | None = None,
     seed: int | None = None,
     callback: Callable[[int, int], Any] | None = None,
+    resume: Surface | None = None,
 ) -> Surface:
     r"""Evaluate a landscape on the plane through up to three points, on a grid (n, n).
 
@@ -269,6 +282,8 @@ def surface(
         Seed of the random directions; None: 0. Invalid where no direction is random.
     callback
         Called as ``callback(rows, n)`` after every row of the grid.
+    resume
+        What an interrupted call with the same arguments has left: its rows are not evaluated again.
 
     Returns
     -------
@@ -280,11 +295,13 @@ def surface(
         If the points are not finite or more than three, the first two are equal, or three lie on one line; or if
         ``margin``, ``radius`` or ``seed`` is given where it has no effect.
         If checkpoints of a trajectory lie on one line and no points are given; or if ``metrics`` is True where the
-        landscape measures nothing.
+        landscape measures nothing; or if ``resume`` is of another plane, grid or landscape.
     TypeError
         If ``path`` is no :class:`~minilandscape.Path`, or ``trajectory`` no sequence of checkpoints.
     LandscapeError
         If no point of the grid can be evaluated.
+    SurfaceInterrupted
+        At Ctrl-C after the first row: a KeyboardInterrupt whose ``best`` is the surface so far.
 
     References
     ----------
@@ -332,7 +349,6 @@ def surface(
         seen = np.concatenate([marks, projection, *([] if drawn is None else [drawn.points])])
         low, high = _window(seen, n_random > 0, MARGIN if margin is None else margin)
     x, y = np.linspace(low[0], high[0], n), np.linspace(low[1], high[1], n)
-    values, measured = _grid(land, np.stack([X[0], *axes]), x, y, metrics, callback)
     along = np.zeros(0) if path is None else np.asarray(path.values, dtype=np.float64)
     metadata: dict[str, Any] = {"n": n, "seed": (seed or 0) if n_random else None, "filter_normalised": normalised}
     if normalised:
@@ -340,7 +356,32 @@ def surface(
     if principal:
         metadata["principal_components"] = True
     metadata |= _quantities(land, path)
-    return Surface(X[0], axes, x, y, values, marks, projection, along, distance, metadata, measured, drawn)
+    empty = np.full((n, n), np.nan)
+    found = Surface(X[0], axes, x, y, empty, marks, projection, along, distance, metadata, {}, drawn)
+    return _filled(found, land, metrics, resume, callback)
+
+
+def _filled(
+    found: Surface, land: Any, metrics: bool, resume: Surface | None, callback: Callable[[int, int], Any] | None
+) -> Surface:
+    """Evaluate the grid of a surface without values, or the rows that an interrupted one lacks."""
+    values: dict[str, np.ndarray] = {} if resume is None else _rows_of(resume, found, land)
+    done = first = 0 if resume is None else resume.metadata[ROWS]
+
+    def with_values(**more: int) -> Surface:
+        measured = {name: grid for name, grid in values.items() if name != LOSS}
+        return replace(found, values=values[LOSS], metrics=measured, metadata={**found.metadata, **more})
+
+    try:
+        rows = np.stack([found.origin, *found.axes])
+        for done in fill_rows(values, land, rows, found.x, found.y, metrics, first):
+            if callback is not None:
+                callback(done, len(found.y))
+    except KeyboardInterrupt as interrupt:
+        if not done:
+            raise
+        raise SurfaceInterrupted(with_values(**{ROWS: done})) from interrupt
+    return with_values()
 
 
 def _check_options(n: Any, margin: float | None, radius: float | None, alone: bool) -> None:
@@ -370,44 +411,20 @@ def _window(seen: np.ndarray, random: bool, margin: float) -> tuple[np.ndarray, 
     return low - room, high + room
 
 
-def _grid(
-    land: Any,
-    rows: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
-    metrics: bool,
-    callback: Callable[[int, int], Any] | None,
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Values (ny, nx) on a plane of rows (3, D), origin and axes, and metrics; NaN where they cannot be evaluated."""
-    n, span = len(x), None if metrics else land.span(rows)
-    found: dict[str, np.ndarray] = {}
-    failure: LandscapeError | None = None
-
-    def evaluate(coefficients: np.ndarray) -> dict[str, np.ndarray]:
-        if span is None:
-            measured: dict[str, np.ndarray] = land.measure((coefficients @ rows).astype(land.dtype))
-            return measured
-        return {LOSS: span.values(coefficients)}
-
-    for k in range(len(y)):
-        coefficients = np.stack([np.ones(n), x, np.full(n, y[k])], axis=1)
-        parts = [slice(0, n)]
-        while parts:
-            part = parts.pop()
-            try:
-                for name, values in evaluate(coefficients[part]).items():
-                    found.setdefault(name, np.full((len(y), n), np.nan))[k, part] = values
-            except LandscapeError as error:
-                failure = error
-                if part.stop - part.start > 1:  # one by one, to keep those that can be evaluated
-                    parts = [slice(m, m + 1) for m in range(n)]
-        if callback is not None:
-            callback(k + 1, len(y))
-    values = found.pop(LOSS, np.full((len(y), n), np.nan))
-    values[~np.isfinite(values)] = np.nan
-    if np.isnan(values).all():
-        raise LandscapeError(f"no point of the plane could be evaluated{f': {failure}' if failure else ''}", rows[0])
-    return values, found
+def _rows_of(resume: Surface, like: Surface, land: Any) -> dict[str, np.ndarray]:
+    """Copy the values of an interrupted surface by name; ValueError where those of this plane are others."""
+    same = resume.values.shape == like.values.shape and ROWS in resume.metadata
+    for name in ("origin", "axes", "x", "y", "marks", "curve", "curve_values"):
+        a, b = getattr(resume, name), getattr(like, name)
+        same = same and a.shape == b.shape and np.allclose(a, b, rtol=1e-6, atol=1e-9 * float(np.abs(b).max(initial=0)))
+    known = resume.values[~np.isnan(resume.values)]
+    if same and known.size:
+        k, m = np.argwhere(~np.isnan(resume.values))[-1]
+        now = float(land.values(like.points(like.x[m], like.y[k]).astype(land.dtype))[0])
+        same = abs(now - known[-1]) <= SAME[0] * np.abs(known).max() + SAME[1] * np.ptp(known)
+    if not same:
+        raise ValueError("resume is of another plane, grid or landscape; expected what this call left when interrupted")
+    return {LOSS: resume.values.copy()} | {name: values.copy() for name, values in resume.metrics.items()}
 
 
 def _quantities(land: Any, path: Path | None) -> dict[str, str]:
