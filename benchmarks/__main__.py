@@ -3,7 +3,8 @@
 ``table`` (the default) prints the comparison, ``scaling`` the growth of cost and memory, ``profile`` the shares of our
 time, ``saddles`` the cost of the saddle between two minima, ``paths`` the cost of converged paths,
 ``network-paths`` the cost of a path between trained networks until its barrier is down, ``modules`` path steps of
-PyTorch modules beside a plain loop. The last four have options of their own (``saddles --help``).
+PyTorch modules beside a plain loop, ``mini-batches`` searches between modules with and without mini-batches. The last
+five have options of their own (``saddles --help``).
 Times are medians over alternating blocks in one process, ranges the extremes. The results of every side are first
 checked against minilandscape's.
 """
@@ -39,7 +40,13 @@ COLUMNS = f"{'':43}{'minilandscape':>24}" + "".join(f"{name:>24}" for name in li
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark named by the arguments; returns 1 if the sides disagree."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    others = {"saddles": saddles, "paths": paths, "network-paths": network_paths, "modules": modules}
+    others = {
+        "saddles": saddles,
+        "paths": paths,
+        "network-paths": network_paths,
+        "modules": modules,
+        "mini-batches": mini_batches,
+    }
     if arguments[:1] == ["saddles"]:
         # Small systems: threads would wait for each other longer than they work.
         os.environ["OMP_NUM_THREADS"] = "1"
@@ -62,12 +69,24 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def modules(arguments: list[str]) -> int:
-    """Run the benchmark of PyTorch modules, which alone cannot be imported without PyTorch."""
-    if find_spec("torch") is None:
-        raise SystemExit("modules needs PyTorch, which is not installed: pip install torch")
+    """Run the benchmark of PyTorch modules' path steps."""
+    _need_torch("modules")
     from .modules import main as run
 
     return run(arguments)
+
+
+def mini_batches(arguments: list[str]) -> int:
+    """Run the benchmark of searches between modules."""
+    _need_torch("mini-batches")
+    from .mini_batches import main as run
+
+    return run(arguments)
+
+
+def _need_torch(what: str) -> None:
+    if find_spec("torch") is None:
+        raise SystemExit(f"{what} needs PyTorch, which is not installed: pip install torch")
 
 
 def _of_networks(options: argparse.Namespace) -> int:

@@ -243,3 +243,32 @@ def test_path_steps_of_pytorch_modules_agree_with_a_loop(capsys: Any, monkeypatc
     with pytest.raises(SystemExit):
         __main__.main(["modules", "--only", "perceptron"])
     assert "no module is called perceptron" in capsys.readouterr().err
+
+
+def test_searches_between_modules_have_a_row_with_and_without_mini_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In PyTorch and JAX; the rounds are there only with them, and no row is measured again."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("jax")
+    from benchmarks import mini_batches
+
+    small = mini_batches.Case(lambda: mini_batches.perceptron(2, 6, 2), 400, 20, moons=True)
+    few = {"small": small, "small in JAX": replace(small, framework="JAX"), "left out": small}
+    monkeypatch.setattr(mini_batches, "cases", lambda: few)
+    table, threads = tmp_path / "table.csv", torch.get_num_threads()
+    try:
+        for _ in range(2):
+            assert __main__.main(["mini-batches", "--only", "small", "--table", str(table)]) == 0
+    finally:
+        torch.set_num_threads(threads)
+    rows = list(csv.DictReader(table.open()))
+    kinds = [(row["case"], row["mini_batches"]) for row in rows]
+    assert kinds == [(name, kind) for name in ("small", "small in JAX") for kind in ("with", "without")]
+    for row in rows:
+        assert (int(row["rounds"]) > 0) == (row["mini_batches"] == "with") == bool(row["ratio"])
+        assert int(row["parameters"]) == 3 * 6 + 7 * 2
+    ours, jax = rows[0], rows[2]
+    assert float(ours["line"]) == pytest.approx(float(jax["line"]), rel=1e-3), "both are the same function"
+    with pytest.raises(SystemExit):
+        __main__.main(["mini-batches", "--only", "ResNet", "--table", str(table)])

@@ -111,6 +111,52 @@ def test_the_mean_over_mini_batches_is_the_loss_over_all_samples(case: str) -> N
     assert whole[1].dtype == land.dtype
 
 
+class Counted(nn.Module):
+    """Counts its calls; vmap cannot take it where it looks at a number."""
+
+    def __init__(self, looks: bool) -> None:
+        super().__init__()
+        self.inner, self.looks, self.calls = net(), looks, 0
+
+    def forward(self, x: Any) -> Any:
+        self.calls += 1
+        return self.inner(x) if not self.looks or float(x.sum()) < 1e9 else x
+
+
+@pytest.mark.parametrize("looks", [False, True])
+def test_small_modules_are_called_once_for_all_points(looks: bool) -> None:
+    """Each with samples of its own; point by point where vmap cannot take the module, with the same numbers."""
+    (x, y), module = classes(), Counted(looks)
+    land = TorchLandscape(module, F.cross_entropy, x, y, points=4)
+    rng = np.random.default_rng(0)
+    points = (land.vector() + 0.5 * rng.standard_normal((4, land.size))).astype(land.dtype)
+    index = np.stack([rng.permutation(N)[:10] for _ in points])
+    few, own = land.batch_values_and_gradients, land._evaluation.workers.forward.module
+    assert few is not None
+    few(points, index)  # finds out whether vmap takes the module
+    own.calls = 0
+    values, gradients = few(points, index)
+    assert own.calls == (4 if looks else 1)
+    for p, some in enumerate(index):
+        loss = F.cross_entropy(land.load(points[p])(x[some]), y[some])
+        assert values[p] == pytest.approx(float(loss), rel=1e-5)
+        own_few, own_gradients = few(points[p : p + 1], some)
+        assert values[p] == pytest.approx(own_few[0], rel=1e-5)
+        assert np.allclose(gradients[p], own_gradients[0], rtol=1e-4, atol=1e-6)
+    assert land.batch_times[1] == (torch_minibatches.CALL if looks else torch_minibatches.CALL_TOGETHER)
+
+
+def test_samples_that_are_not_there_do_not_end_calls_for_all_points() -> None:
+    land = TorchLandscape(net(), F.cross_entropy, *classes())
+    few = land.batch_values_and_gradients
+    assert few is not None
+    points = np.stack([land.vector()] * 2)
+    with pytest.raises((LandscapeError, IndexError)):
+        few(points, [[0, N], [1, 2]])
+    assert land._mini_batches is not None
+    assert land._mini_batches.together
+
+
 def test_weighted_means_are_those_of_the_batch() -> None:
     land = TorchLandscape(net(), weighted, *classes(), batch=30)
     assert land.batch_values_and_gradients is not None

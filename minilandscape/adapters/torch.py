@@ -20,7 +20,7 @@ from .torch_evaluate import Evaluation
 from .torch_forward import Forward, differentiable_kernels
 from .torch_kinks import kinks_of
 from .torch_measure import measured
-from .torch_minibatches import CALL, MiniBatches, work_of
+from .torch_minibatches import CALL, CALL_TOGETHER, MiniBatches, work_of
 from .torch_plan import FEW, planned
 from .torch_second import HessianProducts, hessian_of
 from .torch_span import TorchSpan
@@ -424,7 +424,9 @@ class TorchLandscape(ModuleVectors):
         """
         with differentiable_kernels():
             operations = work_of(self._evaluation, self._coordinates.tensor(self.vector()))
-        return batch_times(operations, CALL, self._coordinates.device.type != "cpu")
+        mini = self._mini_batches
+        call = CALL_TOGETHER if mini is not None and mini.together else CALL
+        return batch_times(operations, call, self._coordinates.device.type != "cpu")
 
     @cached_property
     def _mini_batches(self) -> MiniBatches | None:

@@ -99,8 +99,11 @@ class Batches:
     def of_rows(self, index: torch.Tensor, most: int) -> Iterator[Batch]:
         """Some samples, at most so many at a time, with shares by which their losses estimate that of all."""
         for part in index.split(most):
-            share = self.samples.n / len(index) if self.shares is None else len(part) / len(index)
-            yield share, len(part) / self.samples.n, *self.samples.rows(part)
+            yield self.share_of(len(part), len(index)), len(part) / self.samples.n, *self.samples.rows(part)
+
+    def share_of(self, n_part: int, n_few: int) -> float:
+        """Weight of the loss of a part of a few samples in the estimate of the loss of all samples."""
+        return self.samples.n / n_few if self.shares is None else n_part / n_few
 
 
 def arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

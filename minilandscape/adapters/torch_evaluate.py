@@ -102,6 +102,18 @@ class Evaluation:
             )
         yield found
 
+    def over_few_together(self, points: np.ndarray, inputs: Any, targets: Any) -> Found:
+        """Evaluate points (P, D) together by vmap with gradients, each over samples of its own (P, B, …)."""
+        forward = self.workers.forward
+
+        def one(x: torch.Tensor, some: Any, wanted: Any) -> torch.Tensor:
+            return self.one(forward, x, {}, some, wanted)
+
+        in_dims = 0, 0, None if targets is None else 0
+        with differentiable_kernels(), torch.enable_grad():
+            slopes, values = vmap(grad_and_value(one), in_dims)(self.coordinates.tensor(points), inputs, targets)
+        return values.detach().double().cpu().numpy(), slopes.detach().cpu().numpy()
+
     def over_few(self, points: np.ndarray, few: Sequence[Iterable[Batch]]) -> Iterator[Found]:
         """Evaluate points (P, D) one by one with gradients, each over batches of its own.
 
