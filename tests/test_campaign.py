@@ -335,9 +335,10 @@ def test_an_order_that_cannot_be_is_refused(tmp_path: Path) -> None:
         run_tasks(squares(1)[::-1], Store(tmp_path))
 
 
-def dask(command: str, *options: str) -> subprocess.Popen[bytes]:
+def dask(command: str, *options: str, cwd: Path | None = None) -> subprocess.Popen[bytes]:
+    """Start a scheduler or worker, which imports from ``cwd`` before all other folders."""
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen([sys.executable, "-m", "dask", command, *options], **quiet)
+    return subprocess.Popen([sys.executable, "-m", "dask", command, *options], cwd=cwd, **quiet)
 
 
 def free_port() -> int:
@@ -393,6 +394,37 @@ def test_dask_loses_nothing_when_a_worker_is_killed_and_one_is_added(
     assert sum(often.values()) <= (10 if seen else 11)
     run_tasks(tasks, Store(tmp_path / "local"), executor=ThreadPoolExecutor(4))
     assert contents(tmp_path / "dask") == contents(tmp_path / "local")
+
+
+@pytest.mark.parametrize(
+    ("package", "lacks"),
+    [
+        ("raise ModuleNotFoundError('No module named minilandscape')", r"no minilandscape \(No module named"),
+        ("__version__ = '0.0.9'", "minilandscape 0.0.9, not "),
+    ],
+)
+def test_a_worker_without_the_package_is_named(package: str, lacks: str, tmp_path: Path) -> None:
+    """Nothing counts as failed: the same tasks run once the worker has it."""
+    pytest.importorskip("distributed")
+    (tmp_path / "there/minilandscape").mkdir(parents=True)
+    (tmp_path / "there/minilandscape/__init__.py").write_text(package)
+    address, store, tasks = f"tcp://127.0.0.1:{free_port()}", Store(tmp_path / "dask"), squares(2)
+    worker = ("worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", str(tmp_path))
+    options = ("--host", "127.0.0.1", "--port", address.rpartition(":")[2], "--no-dashboard")
+    processes = [dask("scheduler", *options, cwd=tmp_path / "there")]
+    try:
+        wait_for_port(address)
+        processes.append(dask(*worker, cwd=tmp_path / "there"))
+        with pytest.raises(ConnectionError, match=f"Dask worker tcp://.* has {lacks}.*pip install 'minilandscape"):
+            run_tasks(tasks, store, scheduler=address)
+        assert not any(store.failure(task) for task in tasks)
+        processes[1].kill()
+        processes.append(dask(*worker))
+        assert len(run_tasks(tasks, store, scheduler=address).done) == 3
+    finally:
+        for process in processes[::-1]:
+            process.kill()
+            process.wait()
 
 
 def test_a_scheduler_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .. import __version__
 from ..backend import set_threads
 from ..files import write_atomic
 from .store import ResultMissing, Store, needed, perform
@@ -31,7 +32,7 @@ def dask_executor(scheduler: Any) -> Iterator[Executor]:
     ImportError
         If Dask is not installed; it says how to install it.
     ConnectionError
-        If there is no scheduler at the address.
+        If there is no scheduler at the address; from a task, if a worker has no minilandscape, or another version.
     """
     try:
         from distributed import Client
@@ -112,18 +113,52 @@ class _DaskExecutor(Executor):
             return "done"
 
     def _result(self, function: Any, *args: Any) -> Any:
+        import cloudpickle
+
+        call = _caller(__version__, function.__name__)
         with self._lock:
             if self._cancelled:
                 raise ConnectionError("cancelled")
-            future = self._client.submit(function, *args, pure=False)
+            future = self._client.submit(call, cloudpickle.dumps(args), pure=False)
             self._futures.add(future)
         try:
-            return future.result()
+            outcome, lacks = future.result()
         except CancelledError as error:
             raise ConnectionError(f"the Dask scheduler is gone: {error}") from None
         finally:
             with self._lock:
                 self._futures.discard(future)
+        if lacks is not None:
+            raise ConnectionError(
+                f"the Dask worker {lacks}; install on all workers what is installed here, "
+                f"pip install 'minilandscape[cluster]=={__version__}', and restart them"
+            )
+        return outcome
+
+
+def _caller(version: str, name: str) -> Any:
+    """Make the function that Dask sends to a worker: it calls a function of this module by its name.
+
+    Defined here it is pickled by value, and its arguments as bytes. So it begins on a worker without this package as
+    well, and says what that lacks.
+    """
+
+    def call(arguments: bytes) -> tuple[Any, str | None]:
+        import importlib
+        import pickle
+        import sys
+
+        from distributed import get_worker
+
+        try:
+            there = importlib.import_module("minilandscape").__version__
+        except ImportError as error:
+            return None, f"{get_worker().address} has no minilandscape ({error}, {sys.executable})"
+        if there != version:
+            return None, f"{get_worker().address} has minilandscape {there}, not {version} ({sys.executable})"
+        return getattr(importlib.import_module("minilandscape.tasks.dask"), name)(*pickle.loads(arguments)), None
+
+    return call
 
 
 def _mark(folder: str) -> Path:
