@@ -247,6 +247,37 @@ def test_a_round_that_does_not_lower_the_path_is_left_out(
     np.testing.assert_allclose(after.coefficients, without.coefficients, rtol=1e-3, atol=1e-6)
 
 
+def test_rounds_towards_a_target_barrier_follow_until_the_budget_is_spent(
+    images: Images, ends: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that raises L, whose path is left out; without a target such a round is the last."""
+    shorten(monkeypatch, 10)
+    land, lowered, numbers = network_landscape("fcp", images), batches.lowered_on_batches, list[int]()
+
+    def every_other(problem: PathProblem, b: Any, height: float, number: int) -> Any:
+        numbers.append(number)
+        return lowered(problem, b, height, number) if number % 2 == 0 else b + 1.0
+
+    monkeypatch.setattr(batches, "lowered_on_batches", every_other)
+    options: dict[str, Any] = {**OPTIONS, "objective": "sum", "lam": 1e-4, "budget": 700}
+    states: list[Any] = []
+    path = ml.find_path(land, *ends, **options, target_barrier=0.0, progress=states.append)
+    assert numbers == list(range(len(numbers)))
+    assert len(numbers) > 4
+    assert path.metadata["minibatch_rounds"] == len(numbers)
+    rounds = states[: len(numbers) + 1]
+    assert [state.step for state in rounds] == [0, *(number + 1 for number in numbers)]
+    for before, after in pairwise(rounds):
+        assert np.array_equal(before.coefficients, after.coefficients) == (after.step % 2 == 0)
+        assert after.objective <= before.objective
+    next_one = batches.round_cost(land.n_samples, len(numbers)) + 14
+    spent = rounds[-1].evaluations.gradients + rounds[-1].evaluations.values
+    assert spent + next_one > 700
+    numbers.clear()
+    ml.find_path(land, *ends, **options)
+    assert numbers == [0, 1]
+
+
 def test_mini_batches_serve_means_over_many_images_alone(
     images: Images, ends: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,6 +75,7 @@ def rounds(
     state: PathState,
     values_of: Callable[[Any], np.ndarray],
     left: Callable[[PathState], float],
+    until_spent: bool = False,
 ) -> Generator[PathState, None, PathState]:
     """Yield the path after every round on mini-batches; returns the last one, which has the lowest L.
 
@@ -88,13 +89,18 @@ def rounds(
         The values (M,) along the path b; infinite where the landscape cannot be evaluated.
     left
         What is left to lower in a state: another round follows one that lowered it by enough.
+    until_spent
+        Whether rounds follow until the budget is spent instead, also one that does not lower L, whose path is left out.
     """
     before = np.inf if state.memory is None else state.memory.before
-    while _may_follow(problem, state.step, left(state), before):  # a round is a step
+    while _may_follow(problem, state.step, np.inf if until_spent else before, left(state)):  # a round is a step
         b = lowered_on_batches(problem, state.coefficients, state.height, state.step)
         values = values_of(b)
-        if not np.isfinite(values).all() or problem.terms(values, b).value >= state.objective:
+        lower = np.isfinite(values).all() and problem.terms(values, b).value < state.objective
+        if not (lower or until_spent):
             break
+        if not lower:
+            b, values = state.coefficients, state.values
         before, step = left(state), state.step + 1
         state = problem.state(step, b, values, memory=RoundMemory(step, before))
         yield state
@@ -114,8 +120,8 @@ def _cost(n_samples: int, iterations: int) -> int:
     return ceil(iterations * POINTS * _batch_size(n_samples) / n_samples)
 
 
-def _may_follow(problem: PathProblem, number: int, left: float, before: float) -> bool:
-    """Decide whether a round follows, where so much is left and was before the last one; infinite before the first."""
+def _may_follow(problem: PathProblem, number: int, before: float, left: float) -> bool:
+    """Decide whether a round follows, where so much was left before the last one (inf before the first) and is now."""
     meter, cost, n_points = problem.meter, round_cost(problem.landscape.n_samples, number), len(problem.curve.t)
     if meter.budget is not None and meter.spent + cost + n_points > meter.budget:
         return False

@@ -65,7 +65,6 @@ class Search:
         self.last, self.planned, self.progress = last, planned, progress
         self.rule: Rule | None = None
         self.checkpoint: Checkpoint | None = None
-        self.target: float | None = None
 
     def run(self, initial: Any, budget: int | None) -> Path:
         """Search, and determine why the search ended."""
@@ -187,10 +186,10 @@ class Search:
 
     def _on_target(self) -> bool:
         """Decide whether there is a target, and the barrier of the best path over continuous t is at most that."""
-        return self.target is not None and self._below_target()
+        return self.problem.target is not None and self._below_target()
 
     def _below_target(self) -> bool:
-        best, target = self.record.best, np.inf if self.target is None else self.target
+        best, target = self.record.best, np.inf if self.problem.target is None else self.problem.target
         assert best is not None
         limit = float(self.problem.ends.max()) + target
         return best.height <= limit and self.record.best_measured().top <= limit

@@ -102,6 +102,8 @@ class PathProblem:
         (M,): the values on the straight line; None until they are required.
     pulled
         (N, D): the pulled-back gradients on the straight line, where they were evaluated with ``line``.
+    target
+        The barrier over continuous t at which the search ends; None where there is none.
     """
 
     landscape: Any
@@ -114,6 +116,7 @@ class PathProblem:
     ends: np.ndarray
     line: np.ndarray | None = None
     pulled: Any = None
+    target: float | None = None
 
     @classmethod
     def of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,8 @@ def find_path(
         measurement of the maximum of the final path, and of the modes there, is not counted.
     target_barrier
         The search ends with the first path of lowest L that rises above the higher endpoint by at most this value. The
-        maximum over continuous t is measured once all sample points lie so low. None searches on.
+        maximum over continuous t is measured once all sample points lie so low. With a ``budget``, rounds on
+        mini-batches follow until that is spent. None searches on.
     initial
         The initial path: a :class:`Path` of any family between the same endpoints, such as the ``best`` of an
         interrupted search; points (K, D); or a function of t. An objective with stages resumes at the β of a given
@@ -134,11 +136,11 @@ def find_path(
     if initial is not None:
         problem = problem.with_line()
     target = {} if target_barrier is None else {"target_barrier": float(target_barrier)}
+    problem = replace(problem, target=target.get("target_barrier"))
     record = Record(problem, asked.keeps, {**metadata, **target, **units_of(landscape)})
     moves = asked.moves() if asked.searches else None
     last = None if steps == "auto" else int(steps)
     search = Search(problem, moves, record, last, asked.planned(last, budget), progress)
-    search.target = target.get("target_barrier")
     if checkpoint is not None:
         search.checkpoint = Checkpoint.of(checkpoint, problem, metadata)
     return search.run(initial, budget)

@@ -196,7 +196,10 @@ class FewPointsFirst:
             line.put(b)
             return line.trial_values()
 
-        last = yield from rounds(line.problem, state, values_of, line.problem.remaining)
+        problem = line.problem
+        # The barrier that is left stands between sample points, where rounds see it and other steps do not.
+        until_spent = problem.target is not None and problem.meter.budget is not None
+        last = yield from rounds(problem, state, values_of, problem.remaining, until_spent)
         if bool((line.b != last.coefficients).any()):
             line.put(last.coefficients)
         return last
