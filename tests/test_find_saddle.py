@@ -14,6 +14,7 @@ from minilandscape.analysis.atom_alignment import align_atoms
 from minilandscape.connect import ConnectionInterrupted, find_saddle, load_connection
 from minilandscape.landscape import FunctionLandscape, LandscapeDefaults
 from minilandscape.potentials import AnaPot, Camelback, Fig3, LennardJones, Leps, LepsOscillator, MullerBrown
+from minilandscape.saddles import Known, Minimum, Surface
 
 
 class Counting(LandscapeDefaults):
@@ -183,6 +184,31 @@ def test_the_barrier_is_that_above_the_minimum_where_an_end_was_hardly_relaxed()
     assert found.converged, found.reason
     assert found.minima[[0, -1], 0] == pytest.approx([-1, 1], abs=1e-3)
     assert found.barrier_reverse == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(("curvature", "aside", "tolerance"), [(0.002, 0.2, 1e-3), (0.003, 0.25, 1e-3)])
+def test_a_soft_mode_makes_no_second_minimum_of_an_end(curvature: float, aside: float, tolerance: float) -> None:
+    """An end that is relaxed to the tolerance, and yet far from its stationary point along the soft mode."""
+
+    def f(r: Any) -> Any:
+        x, y = r
+        return (x**2 - 1) ** 2 + curvature * y**2 / 2, np.array([4 * x * (x**2 - 1), curvature * y])
+
+    end = np.array([1.0, aside])
+    assert abs(f(end)[1]).max() < tolerance
+    found = find_saddle(f, np.array([-1.0, 0.0]), end, tolerance=tolerance)
+    assert found.reason == "converged"
+    assert np.array_equal(found.minima, [[-1.0, 0.0], end])
+    assert found.barrier_reverse == pytest.approx(1 - f(end)[0], abs=1e-4)
+
+
+def test_two_minima_are_one_within_what_either_may_be_off() -> None:
+    """Beside each other, they are the pair of a search, whose distance says nothing of how large a distance is."""
+    surface = Surface(MullerBrown(), scale=0.1)
+    known = Known([np.zeros(2)], [0.0], [Minimum(np.zeros(2), 0.0, away=0.08)], scale=2.0)
+    near, far = (Minimum(np.array([x, 0.0]), 0.0, away=0.02) for x in (0.1, 0.11))
+    assert known.at(surface, near) == 0
+    assert known.at(surface, far) is None
 
 
 @pytest.mark.parametrize("unit", [1e-300, 1e-120, 1e120])

@@ -336,6 +336,25 @@ def test_a_soft_negative_mode_is_not_missed(soft: Any, seed: int) -> None:
     assert all(0.9 * exact[1] < value < 2 * exact[1] for value in saddle.eigenvalues[1:2])  # where it is known
 
 
+@pytest.mark.parametrize(("size", "seed"), [(80, 0), (80, 2), (200, 1)])
+def test_vectors_that_are_nearly_dependent_do_not_magnify_the_noise(size: int, seed: int) -> None:
+    """A molecule's curvatures, some soft and some stiff, and forces that repeat to 2e-5 only."""
+    rng, noise = np.random.default_rng(seed), np.random.default_rng(seed + 1)
+    Q = np.linalg.qr(rng.standard_normal((size, size)))[0]
+    c = np.r_[-0.15, np.geomspace(0.1, 80, size - 1)]
+
+    def f(X: Any) -> Any:
+        y = X @ Q.T
+        slope = c * y + np.pad(0.2 * y[:, :1] ** 3, [(0, 0), (0, size - 1)])
+        return (0.5 * c * y**2).sum(axis=1) + 0.05 * y[:, 0] ** 4, slope @ Q + 2e-5 * noise.standard_normal(X.shape)
+
+    start = Q.T @ np.r_[0.05, 0.02 * rng.standard_normal(size - 1)]
+    land = FunctionLandscape(f, size=size, batched=True)
+    saddle = refine_saddle(land, start, direction=Q[0], residual=0.01)
+    assert saddle.converged, saddle.reason
+    assert saddle.eigenvalues[0] == pytest.approx(-0.15, rel=0.1)
+
+
 def test_two_bends_of_a_line_of_atoms_are_two() -> None:
     """LJ3 on a line, bent by as little as an optimiser leaves: the turn about the line is the other bend."""
     land = LennardJones(3)

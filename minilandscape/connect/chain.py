@@ -132,6 +132,7 @@ class Chain:
         """Find the chain."""
         self.known.add(start, float("nan"))
         self.known.add(end, float("nan"))
+        self.known.scale = self._apart(0, 1)[1]
         try:
             return self._result(self._searched(initial))
         except KeyboardInterrupt as interrupt:

@@ -81,11 +81,14 @@ class Known:
         (D,) each; f there.
     verified
         The result of the verification; None before.
+    scale
+        The distance between the endpoints of a chain, of which a search may connect a part; 0 for a search by itself.
     """
 
     points: list[np.ndarray] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
     verified: list[Minimum | None] = field(default_factory=list)
+    scale: float = 0.0
 
     def add(self, point: np.ndarray, value: float, verified: Minimum | None = None) -> int:
         """Add a candidate; returns its index."""
@@ -97,13 +100,13 @@ class Known:
     def times(self, unit: float) -> Known:
         """Multiply all values by a unit."""
         verified = [None if found is None else found.times(unit) for found in self.verified]
-        return Known(list(self.points), [value * unit for value in self.values], verified)
+        return Known(list(self.points), [value * unit for value in self.values], verified, self.scale)
 
     def without(self, k: int) -> Known:
         """Exclude the k-th candidate; indices are kept."""
         points, values, verified = list(self.points), list(self.values), list(self.verified)
         verified[k] = Minimum(points[k], values[k], reason="excluded")
-        return Known(points, values, verified)
+        return Known(points, values, verified, self.scale)
 
     def reached(self, surface: Surface, here: Seen, top: float) -> int | None:
         """Find the candidate that a descent is about to reach; None if there is none."""
@@ -121,13 +124,19 @@ class Known:
         return None
 
     def at(self, surface: Surface, minimum: Minimum) -> int | None:
-        """Find the candidate that a minimum is, within 2 % of the distance between the endpoints; None for none."""
+        """Find the candidate that a minimum is; None for none.
+
+        They may be 2 % of the distance between the endpoints apart, and as far as either may be from its stationary
+        point.
+        """
         assert surface.scale is not None
+        most = MOST_BESIDE * max(surface.scale, self.scale)
         for k, (point, verified) in enumerate(zip(self.points, self.verified, strict=True)):
             if verified is not None and verified.reason is not None:
                 continue
             away = float(np.linalg.norm(moved_near(surface.landscape, minimum.point, point, surface.zero_modes)))
-            if away <= REACHED * surface.scale + min(minimum.away, MOST_BESIDE * surface.scale):
+            unsure = minimum.away + (0.0 if verified is None else verified.away)
+            if away <= REACHED * surface.scale + min(unsure, most):
                 return k
         return None
 
@@ -138,7 +147,9 @@ class Known:
             here = Seen.at(surface, self.points[k])
             found = replace(_looked_at(surface, here, model, tolerance), known=k)
             assert surface.scale is not None
-            if found.reason is None and found.away > REACHED * surface.scale:
+            # Along a soft mode, a small gradient leaves a point far from its stationary point.
+            calm = surface.residual(here.g) <= max(tolerance, surface.unseen)
+            if found.reason is None and found.away > (MOST_BESIDE if calm else REACHED) * surface.scale:
                 found = replace(found, reason=f"the minimum may be {found.away:.3g} away from the given point")
             self.verified[k] = found
         return found

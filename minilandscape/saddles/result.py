@@ -40,9 +40,9 @@ class Saddle:
         comes first; for a search from a point, the side opposite to ``direction``. A descent that comes close to an
         endpoint of the path ends there.
     connects_ends
-        Whether these minima are the endpoints of the path, within 2 % of the distance between the endpoints. Zero modes
-        such as rotations are eliminated first. Configurations in which identical atoms are exchanged count as
-        different.
+        Whether these minima are the endpoints of the path, within 2 % of the distance between the endpoints, and within
+        what gradients below the tolerance leave along soft modes. Zero modes such as rotations are eliminated first.
+        Configurations in which identical atoms are exchanged count as different.
     converged
         Whether the saddle is verified: a small ``residual``, exactly one negative eigenvalue, and on both sides a lower
         point with a small gradient and no negative eigenvalue.

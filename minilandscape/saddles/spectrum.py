@@ -27,8 +27,9 @@ MOST_VECTORS, MOST_MEMORY = 1500, 2**30
 ENOUGH = 6
 #: A vector is discarded if less than this fraction of it is linearly independent of the others.
 NEW = 1e-3
-#: Its product is kept if at least this fraction is: the error of the product grows with the inverse of it.
-FRESH = 0.1
+#: Its product, from which those of the others are subtracted, is kept if its error is at most this many times that of
+#: the product with a unit vector.
+WORSE = 2
 #: Largest number of modes of uncertain sign that are computed again.
 MOST_OPEN = 4
 #: Largest number of verifications: one may fail because the mode that was excluded was not accurate enough.
@@ -153,6 +154,8 @@ class _Examination:
         (D,): the gradient at x, for one-sided differences; None for two-sided ones.
     rows, products, projected
         (K, D): orthonormal vectors without zero modes; (K, D): their products with H; (K, K): H projected onto them.
+    worse
+        (K,): the errors of the products, in units of that of the product with a unit vector.
     count
         Number of products so far.
     """
@@ -162,6 +165,7 @@ class _Examination:
     ) -> None:
         self.surface, self.x, self.zero, self.model, self.gradient = surface, x, zero, model, gradient
         self.rows, self.products, self.projected = np.zeros((0, x.size)), np.zeros((0, x.size)), np.zeros((0, 0))
+        self.worse = np.zeros(0)
         self.count = 0
         self.room = x.size - len(zero)
         self.most = min(self.room, MOST_VECTORS, max(surface.batch, MOST_MEMORY // (16 * x.size)))
@@ -176,19 +180,21 @@ class _Examination:
         self.count += len(basis)
         self.rows, self.products = basis, products - (products @ zero.T) @ zero
         self.projected = self.rows @ self.products.T
+        self.worse = np.ones(len(basis))
 
     def multiply(self, v: np.ndarray) -> np.ndarray:
         """Compute H v without zero modes, for a v without them; the independent part of v is kept."""
         Hv = self.surface.multiply(self.x, v[None], self.gradient)[0]
         self.count += 1
         Hv = Hv - self.zero.T @ (self.zero @ Hv)
-        new, product = v, Hv
+        new, product, inside = v, Hv, np.zeros(len(self.rows))
         for _ in range(2):
             part = self.rows @ new
-            new, product = new - self.rows.T @ part, product - self.products.T @ part
+            new, product, inside = new - self.rows.T @ part, product - self.products.T @ part, inside + part
         left = float(np.linalg.norm(new))
-        if left > FRESH * float(np.linalg.norm(v)) and len(self.rows) < self.room:
-            new, product = new[None] / left, product[None] / left
+        error = float(np.linalg.norm([np.linalg.norm(v), *(inside * self.worse)]))
+        if error <= WORSE * left and len(self.rows) < self.room:
+            new, product, self.worse = new[None] / left, product[None] / left, np.append(self.worse, error / left)
             column = np.concatenate([self.rows, new]) @ product.T
             self.projected = np.block([[self.projected, column[:-1]], [new @ self.products.T, column[-1:]]])
             self.rows, self.products = np.concatenate([self.rows, new]), np.concatenate([self.products, product])
