@@ -286,6 +286,68 @@ def test_other_statistics_are_refused_with_the_line_that_chooses(
     assert run("connect", "a.pt", "b.pt", "--landscape", f"{module}_chosen:make", "--method", "linear") == 0
 
 
+OTHERS = """
+import torch
+from torch import nn
+
+x, y = torch.randn(30, 4, generator=torch.Generator().manual_seed(0)), torch.arange(30) % 2
+
+
+class Net(nn.Module):
+    def __init__(self, frozen):
+        super().__init__()
+        self.register_buffer("steps", torch.tensor(0))
+        self.first, self.second = nn.Linear(4, 3).requires_grad_(not frozen), nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.second(torch.tanh(self.first(x)))
+"""
+
+
+@pytest.mark.parametrize("kind", ["count", "frozen.pt", "frozen.safetensors"])
+def test_what_the_advice_says_does(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of buffers that cannot be recomputed, and of parameters that both checkpoints have frozen."""
+    import importlib
+
+    monkeypatch.syspath_prepend(".")
+    name = f"others_{abs(hash(str(tmp_path)))}"
+    Path(f"{name}.py").write_text(OTHERS)
+    code = importlib.import_module(name)
+    frozen, suffix = kind != "count", Path(kind).suffix or ".pt"
+    files, exact, first = [f"a{suffix}", f"b{suffix}"], [], code.Net(frozen).first
+    for file in files:
+        module = code.Net(frozen)
+        module.first = first if frozen else module.first
+        module.steps += 0 if frozen else 7
+        exact.append(nn.functional.cross_entropy(module(code.x), code.y).item())
+        if suffix == ".pt":
+            torch.save(module.state_dict(), file)
+        else:
+            pytest.importorskip("safetensors.torch").save_file(module.state_dict(), file)
+    needs = "import safetensors.torch" if suffix == ".safetensors" else ""
+    choice = '{"module": module, "loss": nn.functional.cross_entropy, "data": (x, y)}'
+
+    def written(place: str, before: str, chosen: str) -> str:
+        head = f"from {name} import *\n{needs}\n\ndef make():\n    module = Net({frozen})\n"
+        Path(f"{name}_{place}.py").write_text(
+            f"{head}{before}\n    loss, data = nn.functional.cross_entropy, (x, y)\n{chosen}\n"
+        )
+        return f"{name}_{place}:make"
+
+    assert run("connect", *files, "--landscape", written("plain", "", f"    return {choice}")) == 1
+    said = capsys.readouterr().err
+    block = "\n".join(line for line in said.splitlines() if line.startswith("    "))
+    assert "recompute" not in said
+    advised = written("advised", block, f"    return {choice}") if frozen else written("advised", "", block)
+    assert run("connect", *files, "--landscape", advised, "--method", "linear", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["height_ends"] == pytest.approx(exact, rel=1e-5)
+    if not frozen:
+        assert run("evaluate", *files, "--landscape", f"{name}_plain:make", "--json") == 0
+        assert [row["loss"] for row in json.loads(capsys.readouterr().out)] == pytest.approx(exact, rel=1e-5)
+
+
 def test_the_straight_line_has_one_barrier(modules: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("connect", "a.pt", "b.pt", "--landscape", own(), "--method", "linear", "--points", "5") == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]

@@ -249,3 +249,48 @@ def test_advice_of_statistics_is_one_that_is_taken() -> None:
         land.vector(states[1])
     assert "recompute" not in str(refused.value)
     assert "buffers='interpolate'" in str(refused.value)
+
+
+class Filter(nn.Module):
+    """A filter in Fourier space (complex), an order of its results (whole numbers), and a count of steps."""
+
+    def __init__(self, phase: float, shift: int, steps: int) -> None:
+        super().__init__()
+        self.register_buffer("filter", torch.exp(1j * phase * torch.arange(4, dtype=torch.float64)))
+        self.register_buffer("order", torch.arange(6).roll(shift))
+        self.register_buffer("steps", torch.tensor(steps))
+        self.first, self.second = nn.Linear(6, 3), nn.Linear(3, 1)
+
+    def forward(self, x: Any) -> Any:
+        x = torch.fft.irfft(torch.fft.rfft(x) * self.filter, n=6)[:, self.order]
+        return self.second(torch.tanh(self.first(x)))
+
+
+@pytest.mark.parametrize("points", [1, None])
+def test_buffers_that_all_states_have_alike_are_theirs(points: int | None) -> None:
+    """Of whole numbers too, which cannot be interpolated; complex ones can."""
+    torch.manual_seed(0)
+    a, b, own = Filter(0.3, 2, 150).double(), Filter(0.8, 2, 150).double(), Filter(0.0, 0, 0).double()
+    x, y = torch.randn(20, 6, dtype=torch.float64), torch.randn(20, 1, dtype=torch.float64)
+    land = TorchLandscape(own, nn.MSELoss(), x, y, buffers="interpolate", points=points)
+    alone, between = land.between(b), land.between(a, b)
+    start, end = between.vector(a), between.vector(b)
+    assert np.array_equal(alone.vector(b), end)
+    middle = copy.deepcopy(a)
+    middle.load_state_dict({k: (p + b.state_dict()[k]) / 2 for k, p in a.state_dict().items()})
+    exact = [nn.functional.mse_loss(module(x), y).item() for module in (a, b, middle)]
+    mean = (start + end) / 2
+    assert between.values(np.stack([start, end, mean])) == pytest.approx(exact, rel=1e-6)
+    assert alone.values(end[None]) == pytest.approx(exact[1:2], rel=1e-12)
+    assert torch.equal(between.load(mean).order, a.order)
+    assert between.load(mean).steps == 150
+    found, along = between.values_and_gradients(mean[None])[1][0], (end - start) / np.linalg.norm(end - start)
+    rise = between.values(mean + 1e-5 * np.outer([1, -1], along))
+    assert found @ along == pytest.approx((rise[0] - rise[1]) / 2e-5, rel=1e-6)
+    step = 1e-5 * np.outer([1, -1], along)
+    slopes = between.values_and_gradients(mean + step)[1]
+    assert between.hessian_products is not None
+    product = between.hessian_products(mean, along[None])[0]
+    assert product == pytest.approx((slopes[0] - slopes[1]) / 2e-5, rel=1e-5, abs=1e-8)
+    with pytest.raises(ValueError, match=r"different buffers of whole numbers: steps; .* any number will do"):
+        land.between(a, Filter(0.8, 2, 151).double())

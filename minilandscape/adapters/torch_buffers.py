@@ -37,17 +37,19 @@ class Interpolated:
     like
         A parameter, whose precision and device the buffers' weights have.
 
+    Buffers that all states have alike are theirs, of whole numbers too.
+
     Attributes
     ----------
     names
-        The buffers that differ from the module's.
+        The buffers that differ between the states.
     middle
         (D,): the mean of the points, where the landscape has no kink of its own.
 
     Raises
     ------
     ValueError
-        If points do not tell the states apart, or buffers of whole numbers differ.
+        If points do not tell the states apart, or buffers of whole numbers differ between states.
     """
 
     def __init__(
@@ -60,11 +62,13 @@ class Interpolated:
         points = points.astype(np.float64)
         differ = [name for name in own if not all(equal(own[name], other[name]) for other in buffers)]
         differ = [name for name in differ if not counts_batches(name)]
-        whole = [name for name in differ if not own[name].is_floating_point()]
+        between = [name for name in differ if not all(equal(buffers[0][name], other[name]) for other in buffers)]
+        whole = [name for name in between if not (own[name].is_floating_point() or own[name].is_complex())]
         if whole:
             raise ValueError(
-                f"the states have other buffers of whole numbers: {listed(whole)}; those cannot be interpolated, and "
-                "have to be alike"
+                f"the states have different buffers of whole numbers: {listed(whole)}; those cannot be interpolated. "
+                "Make them alike: where the module does not use them in evaluation mode, as a count of steps, any "
+                "number will do"
             )
         directions = points[1:] - points[0]
         inverse = np.linalg.pinv(directions).T if len(directions) else directions
@@ -73,22 +77,23 @@ class Interpolated:
                 "the states' parameters are equal, or lie on one line, so that a point does not say which buffers are "
                 "its own; give two states with different parameters, or three that span a plane"
             )
-        self.names = differ
+        self.names = between
         self.middle = points.mean(axis=0)
         self._origin, self._inverse = (
             torch.tensor(a, dtype=like.dtype, device=like.device) for a in (points[0], inverse)
         )
-        self._ends = {name: torch.stack([b[name].to(like) for b in buffers]) for name in differ}
+        # What all states have alike is taken as it is.
+        self._alike = {name: buffers[0][name].to(like.device) for name in differ if name not in between}
+        self._ends = {name: torch.stack([b[name].to(like.device) for b in buffers]) for name in between}
 
     def at(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The buffers that differ, at a point (D,)."""
+        """The buffers that are not the module's, at a point (D,)."""
         if not self.names:
-            return {}
-        if not len(self._inverse):
-            return {name: ends[0] for name, ends in self._ends.items()}
+            return dict(self._alike)
         inside = self._inverse @ (flat - self._origin)
         weights = _on_simplex(torch.cat([1 - inside.sum()[None], inside]))
-        return {name: torch.tensordot(weights, ends, 1) for name, ends in self._ends.items()}
+        between = {name: torch.tensordot(weights.to(ends.dtype), ends, 1) for name, ends in self._ends.items()}
+        return {**self._alike, **between}
 
 
 def _on_simplex(x: torch.Tensor) -> torch.Tensor:

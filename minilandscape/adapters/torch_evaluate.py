@@ -163,11 +163,17 @@ class Evaluation:
         return forward.value({**self.state(flat), **statistics}, inputs, targets)
 
     def buffers_at(self, x: torch.Tensor) -> Buffers:
-        """The buffers that depend on the point (D,), without a gradient."""
+        """The buffers that are not the module's, at a point (D,) and without a gradient."""
         with torch.no_grad():
             if self.recomputed:
                 return self._averaged(x)
             return self.interpolated.at(x) if self.interpolated else {}
+
+    @property
+    def moving(self) -> Sequence[str]:
+        """The names of the buffers that depend on the point."""
+        source = self.recomputed or self.interpolated
+        return source.names if source else ()
 
     def _averaged(self, x: torch.Tensor) -> Buffers:
         """The statistics of batch normalisation from all samples."""
@@ -182,7 +188,7 @@ class Evaluation:
         """The gradient (D,) of what depends on a point through its buffers, from the gradients by these."""
 
         def along(found: Mapping[str, torch.Tensor]) -> torch.Tensor:
-            return torch.stack([(found[name] * slopes[name]).sum() for name in found]).sum()
+            return torch.stack([torch.real(found[name] * slope.conj()).sum() for name, slope in slopes.items()]).sum()
 
         x, total = x.detach().requires_grad_(), torch.zeros_like(x)
         with torch.enable_grad():
@@ -201,7 +207,9 @@ class _Alone:
 
     def __init__(self, evaluation: Evaluation, flat: torch.Tensor, gradient: bool) -> None:
         self.evaluation, self.x, self.gradient = evaluation, flat[0], gradient
-        self.buffers = {n: b.detach().requires_grad_(gradient) for n, b in evaluation.buffers_at(self.x).items()}
+        self.fixed = evaluation.buffers_at(self.x)
+        moving = {n: self.fixed.pop(n) for n in evaluation.moving if n in self.fixed}
+        self.buffers = {n: b.detach().requires_grad_(gradient) for n, b in moving.items()}
         leaves = evaluation.coordinates.leaves(self.x, gradient, evaluation.ordered)
         self.state = {**leaves, **self.buffers}
         self.value = torch.zeros((), dtype=torch.float64, device=flat.device)
@@ -214,7 +222,7 @@ class _Alone:
 
         def evaluate(forward: Forward) -> tuple[torch.Tensor, Iterable[torch.Tensor | None]]:
             with torch.set_grad_enabled(self.gradient):
-                value = forward.value(self.state, inputs, targets)
+                value = forward.value({**self.state, **self.fixed}, inputs, targets)
                 wanted = list(self.state.values()) if self.gradient else []
                 return value.detach(), torch.autograd.grad(value, wanted, allow_unused=True) if wanted else ()
 

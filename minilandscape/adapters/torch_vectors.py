@@ -21,17 +21,36 @@ from .torch_forward import differentiable_kernels
 from .torch_second import HessianProducts
 from .torch_states import copied, equal, listed, matched, not_persistent, read_checkpoint, under_keys_of, unwrapped
 
-#: How a function that ``--landscape`` names passes the choice.
-MAKE = """\
+#: How a function that ``--landscape`` names passes the choice of buffers, and how it takes parameters that are frozen.
+CHOICE = """\
 In the function that --landscape names, put the choice into what it returns:
 
-    return {"module": module, "loss": loss, "data": data, "buffers": "recompute"}   # or "interpolate\""""
+    return {{"module": module, "loss": loss, "data": data, "buffers": {choice}"""
+FROZEN = """\
+In the function that --landscape names, load what both checkpoints have frozen, before the module is returned:
+
+    state = {reader}
+    module.load_state_dict(state)   # or state["state_dict"], where the file holds more than that"""
 #: Samples whose outputs prove that an alignment leaves the function unchanged.
 PROOF = 16
 
 
 class OtherBuffers(ValueError):
-    """A checkpoint has other buffers than the landscape's module."""
+    """A checkpoint has other buffers than the landscape's module.
+
+    Attributes
+    ----------
+    statistics
+        Whether they all are running statistics of batch normalisation, which can be recomputed.
+    """
+
+    def __init__(self, message: str, statistics: bool) -> None:
+        super().__init__(message)
+        self.statistics = statistics
+
+
+class OtherFrozen(ValueError):
+    """A checkpoint has other parameters that are no coordinates than the landscape's module."""
 
 
 State: TypeAlias = Mapping[str, Any] | torch.nn.Module | str | Path
@@ -105,7 +124,14 @@ class ModuleVectors(LandscapeDefaults):
         try:
             return self.vector(file)
         except OtherBuffers as error:
-            error.add_note(MAKE)
+            error.add_note(
+                CHOICE.format(choice='"recompute"}   # or "interpolate"' if error.statistics else '"interpolate"}')
+            )
+            raise
+        except OtherFrozen as error:
+            safe = str(file).endswith(".safetensors")
+            reader = f'safetensors.torch.load_file("{file}")' if safe else f'torch.load("{file}", weights_only=True)'
+            error.add_note(FROZEN.format(reader=reader))
             raise
 
     def between(self, *states: State) -> Self:
@@ -386,21 +412,21 @@ class ModuleVectors(LandscapeDefaults):
         for kind, found in (("buffers", buffers), ("parameters that are no coordinates", frozen)):
             others = [n for n, t in found.items() if not (counts_batches(n) or n in free or same(n, t))]
             if others:
-                refusal = OtherBuffers if kind == "buffers" else ValueError
-                raise refusal(
+                said = (
                     f"{what} has other {kind} than the landscape: {listed(others)}. With the landscape's the loss "
-                    f"would be another than its own. {self._advice(kind, others)}"
+                    "would be another than its own. "
+                )
+                if kind == "buffers":
+                    statistics = set(others) <= set(statistics_of(self._module))
+                    raise OtherBuffers(said + self._advice(statistics), statistics)
+                raise OtherFrozen(
+                    said + "Load this state into a module (module.load_state_dict) and make the landscape of that; two "
+                    "states with different ones lie on no common landscape, unless these are coordinates too"
                 )
 
-    def _advice(self, kind: str, names: Sequence[str]) -> str:
-        if kind != "buffers":
-            return (
-                "Load this state into a module (module.load_state_dict) and make the landscape of that; two states "
-                "with different ones lie on no common landscape, unless these are coordinates too"
-            )
+    def _advice(self, statistics: bool) -> str:
         if self._buffers == "interpolate":
             return "Name all states between which buffers are interpolated: land.between(a, b)"
-        statistics = set(names) <= set(statistics_of(self._module))
         recompute = "buffers='recompute' takes them from the data at every point, " if statistics else ""
         return (
             f"Choose what becomes of them: {recompute}buffers='interpolate' with states=(a, b) takes them linearly "
