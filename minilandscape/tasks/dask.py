@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
+import minilandscape
+
 from ..backend import set_threads
 from ..files import write_atomic
 from .store import ResultMissing, Store, needed, perform
@@ -115,7 +116,7 @@ class _DaskExecutor(Executor):
     def _result(self, function: Any, *args: Any) -> Any:
         import cloudpickle
 
-        call = _caller(__version__, function.__name__)
+        call = _caller(minilandscape.__version__, function.__name__)
         with self._lock:
             if self._cancelled:
                 raise ConnectionError("cancelled")
@@ -131,7 +132,7 @@ class _DaskExecutor(Executor):
         if lacks is not None:
             raise ConnectionError(
                 f"the Dask worker {lacks}; install on all workers what is installed here, "
-                f"pip install 'minilandscape[cluster]=={__version__}', and restart them"
+                f"pip install 'minilandscape[cluster]=={minilandscape.__version__}', and restart them"
             )
         return outcome
 
