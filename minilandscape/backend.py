@@ -130,6 +130,13 @@ def _constant(xp: Any, device: int, make: Callable[[], np.ndarray]) -> Any:
     return xp.asarray(make())
 
 
+def norm(x: np.ndarray, axis: int | None = None) -> Any:
+    """Compute |x| of a host array, of all its numbers or over an axis, without under- or overflow of squares."""
+    largest = float(np.abs(x).max(initial=0))
+    unit = largest if 0 < largest < np.inf else 1.0
+    return unit * np.linalg.norm(x / unit, axis=axis)
+
+
 def concatenated(parts: Sequence[Any]) -> Any:
     """Concatenate arrays along their first axis; a single array is returned as it is.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import threading
 from types import ModuleType, SimpleNamespace
@@ -12,6 +13,16 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from minilandscape import backend
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-320, 1e-200, 1.0, 1e200, 1e307, np.inf])
+def test_lengths_are_known_where_squares_are_not(scale: float) -> None:
+    rows = np.array([[3.0, 4.0], [8.0, 6.0]]) * (scale if scale < np.inf else 1.0)
+    rows[0, 0] = np.inf if scale == np.inf else rows[0, 0]
+    expected = [math.hypot(*row) for row in rows]
+    assert backend.norm(rows, axis=1) == pytest.approx(expected, rel=1e-3 if scale == 1e-320 else 1e-15, abs=0)
+    assert backend.norm(rows[0]) == pytest.approx(expected[0], rel=1e-3 if scale == 1e-320 else 1e-15, abs=0)
+    assert backend.norm(np.zeros(0)) == 0
 
 
 def test_a_missing_cupy_and_a_missing_device_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:

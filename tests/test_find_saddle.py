@@ -395,6 +395,10 @@ def test_ends_that_are_not_relaxed_are_named(end: str, away: float) -> None:
     assert (f"the {end} is not relaxed" if kept else f"the {end} was replaced by the minimum below it") in found.reason
     if not kept:
         assert found.barrier_forward == pytest.approx(relaxed.barrier_forward, abs=1e-4)
+        given, minimum = (a + moved, found.minima[0]) if end == "start" else (b + moved, found.minima[-1])
+        far, lower = np.linalg.norm(minimum - given), f(given)[0] - f(minimum)[0]
+        named = f"{far:.3g} away from the {end} as given and {lower:.3g} lower than that"
+        assert named in found.reason
 
 
 @pytest.mark.parametrize("off", [0.0, 0.01])

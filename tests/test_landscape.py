@@ -719,3 +719,18 @@ def test_a_point_that_is_none_is_refused_for_what_is_wrong_with_it(name: str, po
     with pytest.raises(ValueError, match=message) as raised:
         getattr(ml, name)(MullerBrown(), point)
     assert ("shape" in str(raised.value)) == message.startswith("shape")
+
+
+@pytest.mark.parametrize("name", ["find_path", "find_saddle"])
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        ([0.0, np.nan], "end is not finite: coordinate 1 is nan"),
+        (np.zeros((1, 2)), r"end has shape \(1, 2\); expected one vector"),
+        (np.zeros(3), r"start and end have shapes \(2,\) and \(3,\)"),
+        ([0.0, 1.0], "start and end are equal"),
+    ],
+)
+def test_endpoints_that_are_none_are_refused_alike(name: str, end: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        getattr(ml, name)(MullerBrown(), [0.0, 1.0], end)

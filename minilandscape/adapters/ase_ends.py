@@ -231,8 +231,8 @@ def what_is_not_relaxed(land: Any, a: np.ndarray, b: np.ndarray, fmax: float, ra
     ]
     if not names:
         return []
-    of_rates = ", and harmonic rates assume that there are none" if rates else ""
+    of_rates = ", and harmonic rates assume that there are no forces" if rates else ""
     return [
-        f"the forces are not small at the {' and the '.join(names)}: barriers count from the structures as they are"
-        f"{of_rates}"
+        f"the largest forces are above {fmax:g} eV/Å at the {' and the '.join(names)}: where the search does not "
+        f"replace an end by the minimum below it, barriers count from the structure as it is{of_rates}"
     ]

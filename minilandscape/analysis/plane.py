@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import to_host
+from ..backend import norm, to_host
 from ..landscape import vector
 from ..paths.result import Path
 from .blocks import blocks_of
@@ -52,19 +52,19 @@ def spanning(
     on_path = np.cumsum(
         [displacement(X[0], points[0]), *(displacement(a, b) for a, b in itertools.pairwise(points))], axis=0
     )
-    size = _length(on_path[-1] - on_path[0]) or float(lengths_of(on_path).max())
+    size = norm(on_path[-1] - on_path[0]) or float(norm(on_path, axis=1).max())
 
     def place(x: np.ndarray) -> np.ndarray:
         for end, offset in ((path.start, on_path[0]), (path.end, on_path[-1])):
-            if _length(displacement(end.astype(np.float64), x)) <= SAME * size:
+            if norm(displacement(end.astype(np.float64), x)) <= SAME * size:
                 return np.asarray(offset)
         return displacement(X[0], x)
 
     offsets = [place(x) for x in X[1:]]
     if n_given == 1:  # completed by those of the path's endpoints that the point is not
         endpoints = [on_path[0], on_path[-1]]
-        reach = max(_length(each) for each in endpoints)
-        offsets = [each for each in endpoints if _length(each) > SAME * reach]
+        reach = max(norm(each) for each in endpoints)
+        offsets = [each for each in endpoints if norm(each) > SAME * reach]
     directions = list(offsets)
     if n_given < 3 and directions and _on_one_line(directions):
         directions = [directions[0], _third_point(path, on_path, directions[0])]
@@ -84,15 +84,15 @@ def axes_of(
         # Orthogonal axes would depend on the scale of each layer.
         return np.stack(random), 2, True
     # As long as the given direction, so that rounding does not put them on its line where distances are large.
-    lengths = [_length(directions[0]) / _length(r) if directions else 1.0 for r in random]
+    lengths = [norm(directions[0]) / norm(r) if directions else 1.0 for r in random]
     axes = _orthonormal([*directions, *(scale * r for scale, r in zip(lengths, random, strict=True))])
     return axes, len(random), found[0][1] if found else None
 
 
 def _third_point(path: Path, on_path: np.ndarray, line: np.ndarray) -> np.ndarray:
     """The displacement of a path's highest point, or of the farthest from the straight line if the highest is on it."""
-    unit = line / (_length(line) or 1.0)
-    off = lengths_of(on_path - np.outer(on_path @ unit, unit))
+    unit = line / (norm(line) or 1.0)
+    off = norm(on_path - np.outer(on_path @ unit, unit), axis=1)
     highest = int(np.argmax(path.values))
     chosen: np.ndarray = on_path[highest if off[highest] > 0.1 * off.max() else int(off.argmax())]
     return chosen
@@ -120,28 +120,16 @@ def _random_direction(land: Any, x: np.ndarray, rng: np.random.Generator) -> tup
     return (direction, True) if direction.any() else (plain, False)
 
 
-def _length(v: np.ndarray) -> float:
-    """|v|, also of numbers whose squares underflow or overflow."""
-    return float(lengths_of(v[None])[0])
-
-
-def lengths_of(rows: np.ndarray) -> np.ndarray:
-    """(n,): the lengths of rows."""
-    largest = float(np.abs(rows).max(initial=0)) or 1.0
-    lengths: np.ndarray = largest * np.linalg.norm(rows / largest, axis=1)
-    return lengths
-
-
 def _on_one_line(directions: list[np.ndarray]) -> bool:
     """Whether directions are parallel; fewer than two always are."""
     if len(directions) < 2:
         return True
-    return not _length(_orthogonal_part(*directions)) > ON_LINE * max(_length(d) for d in directions)
+    return not norm(_orthogonal_part(*directions)) > ON_LINE * max(norm(d) for d in directions)
 
 
 def _orthogonal_part(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """The component of the second vector that is orthogonal to the first."""
-    axis = first / (_length(first) or 1.0)
+    axis = first / (norm(first) or 1.0)
     rest = second - (second @ axis) * axis
     rest -= (rest @ axis) * axis  # twice, since rounding spoils a small remainder
     return rest
@@ -154,4 +142,4 @@ def _orthonormal(directions: list[np.ndarray]) -> np.ndarray:
     if _on_one_line(directions):
         raise ValueError("the points lie on one line: they span no plane")
     rest = _orthogonal_part(first, second)
-    return np.stack([first / _length(first), rest / _length(rest)])
+    return np.stack([first / norm(first), rest / norm(rest)])

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import norm
 from ..display import as_html, number, svg_of, text_lines
 from ..files import read_result, write_result
 from ..landscape import as_landscape
@@ -17,7 +18,7 @@ from ..paths.result import Path
 from .blocks import blocks_of
 from .grid import LOSS, fill_rows
 from .page import write_surface_page
-from .plane import axes_of, given_points, lengths_of, spanning
+from .plane import axes_of, given_points, spanning
 from .shown_surface import plot_surface, surface_rows
 from .trajectory import Trajectory, offsets_from, principal_axes, projected, read_checkpoints
 
@@ -340,7 +341,7 @@ def surface(
     marks = np.concatenate([np.zeros((1, 2)), np.array(offsets).reshape(-1, X.shape[1]) @ axes.T])
     marks[np.abs(marks) < 1e-12 * np.abs(marks).max()] = 0  # rounding errors
     projection = np.zeros((0, 2)) if on_path is None else on_path @ axes.T
-    distance = 0.0 if on_path is None else float(lengths_of(on_path - projection @ axes).max())
+    distance = 0.0 if on_path is None else float(norm(on_path - projection @ axes, axis=1).max())
     drawn = None if checkpoints is None else projected(run, axes, land.values(checkpoints.astype(land.dtype)))
     if alone:
         high = np.full(2, RADIUS if radius is None else radius)

@@ -438,12 +438,15 @@ class Chain:
             if end in self.on_saddles:
                 said.append(
                     f"the {_NAMES[end]} is a saddle itself, and no minimum: it was replaced by the minimum beyond it, "
-                    f"{lower} lower"
+                    f"{lower} lower than the {_NAMES[end]} as given"
                 )
             elif place != end:
                 apart = float(np.linalg.norm(land.displacement(known.points[end], known.points[place])))
                 away = _with_unit(apart, land.length_unit)
-                said.append(f"the {_NAMES[end]} was replaced by the minimum below it, {away} away and {lower} lower")
+                said.append(
+                    f"the {_NAMES[end]} was replaced by the minimum below it, {away} away from the {_NAMES[end]} as "
+                    f"given and {lower} lower than that: the barrier counts from the minimum"
+                )
             elif self.steep[end] > self.smallest:
                 slope = self._slope(self.steep[end])
                 said.append(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..landscape import as_landscape, vector
+from ..landscape import as_landscape, displacement_between, two_points
 from .chain import Chain
 from .refine import check_positive
 from .result import Connection
@@ -101,12 +101,7 @@ def find_saddle(
     if tolerance is not None:
         check_positive("tolerance", tolerance, "number")
         tolerance = float(tolerance)
-    a, b = (vector(name, point, landscape).astype(np.float64) for name, point in (("start", start), ("end", end)))
-    if a.ndim != 1 or a.shape != b.shape:
-        raise ValueError(f"start and end have shapes {a.shape} and {b.shape}; expected two vectors (D,) of one size")
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise ValueError("an endpoint holds values that are not finite")
+    a, b = two_points(start, end, landscape)
     land = as_landscape(landscape, a.size)
-    if not np.any(np.asarray(land.displacement(a, b))):
-        raise ValueError("start and end are equal; expected two different points")
+    displacement_between(land, a, b)
     return Chain(land, tolerance, verify, every, batch, progress or (lambda line: None)).run(a, b, initial)

@@ -18,7 +18,9 @@ from .protocol import (
     Span,
     Weights,
     describe_point,
+    displacement_between,
     one_point,
+    two_points,
     units_of,
     vector,
 )
@@ -39,9 +41,11 @@ __all__ = [
     "batch_times",
     "check_gradient",
     "describe_point",
+    "displacement_between",
     "one_point",
     "read_stack",
     "real_numbers",
+    "two_points",
     "units_of",
     "vector",
 ]

@@ -80,6 +80,22 @@ def one_point(name: str, point: Any, landscape: Any, expected: str = "one vector
     return x
 
 
+def two_points(start: Any, end: Any, landscape: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Convert endpoints to host arrays (D,) in float64; ValueError where they differ in size, or as ``one_point``."""
+    a, b = one_point("start", start, landscape), one_point("end", end, landscape)
+    if a.shape != b.shape:
+        raise ValueError(f"start and end have shapes {a.shape} and {b.shape}; expected two vectors (D,) of one size")
+    return a, b
+
+
+def displacement_between(landscape: Any, a: Any, b: Any) -> Any:
+    """Compute the displacement between two points of a complete landscape; ValueError where they are equal."""
+    displacement = landscape.displacement(a, b)
+    if not to_host(displacement).any():
+        raise ValueError("start and end are equal; expected two different points")
+    return displacement
+
+
 def describe_point(point: np.ndarray) -> str:
     """Format the first few coordinates of a point for messages."""
     head = ", ".join(f"{x:.6g}" for x in point[:4])

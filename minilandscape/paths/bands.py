@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import to_device, to_host
+from ..backend import norm, to_device, to_host
 from ..landscape import Evaluations, LandscapeError
 from ..optimizers import two_loop
 from .curve import Curve
 from .endings import Ending
 from .meter import placing, refuse_not_finite
 from .objectives import median_above
-from .problem import PathProblem, PathState, norm
+from .problem import PathProblem, PathState
 
 #: Largest displacement of an image in one step, relative to the distance between neighbours.
 LONGEST_MOVE = 0.3

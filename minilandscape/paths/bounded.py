@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import array_module, to_host
+from ..backend import array_module, norm, to_host
 from ..optimizers import two_loop
 from .endings import Ending
 from .objectives import SoftTop
-from .problem import BEND, PathProblem, PathState, norm
+from .problem import BEND, PathProblem, PathState
 
 #: Number of L-BFGS pairs, and the smallest cosine between s and y of a pair.
 HISTORY, LEAST_COSINE = 40, 1e-6

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import to_device, to_host
+from ..backend import norm, to_device, to_host
 from ..landscape import LandscapeError
-from .problem import PathProblem, PathState, norm
+from .problem import PathProblem, PathState
 
 #: Finite-difference step, relative to the distance between the endpoints: large enough for noisy forces, as only a sign
 #: is required.

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import array_module, to_host
+from ..backend import array_module, norm, to_host
 from ..landscape import Evaluations
 from ..optimizers import LbfgsState, lbfgs_gss
-from .problem import BEND, PathProblem, norm
+from .problem import BEND, PathProblem
 
 #: The unit of L for line searches, in units of its first slope / distance.
 LITTLE = 1e-9

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import array_module, to_device, to_host
-from ..landscape import Evaluations, LandscapeError, Weights, as_landscape, vector
+from ..backend import array_module, norm, to_device, to_host
+from ..landscape import Evaluations, LandscapeError, Weights, as_landscape, displacement_between, two_points
 from .curve import Curve
 from .endings import Ending
 from .meter import Meter, placing, refuse_not_finite
@@ -327,7 +327,7 @@ class PathProblem:
 
     def slope(self, gradient: Any) -> float:
         """Compute |∂L/∂c| for the scaled coefficients c_n = n b_n (c = b for other bases than the sines)."""
-        return norm(to_host(gradient).astype(np.float64) / self.curve.scale()[:, None])
+        return float(norm(to_host(gradient).astype(np.float64) / self.curve.scale()[:, None]))
 
     def state(
         self,
@@ -358,27 +358,12 @@ class PathProblem:
         )
 
 
-def norm(x: np.ndarray) -> float:
-    """Compute |x| without under- or overflow of squares."""
-    largest = float(np.abs(x).max(initial=0))
-    return largest * float(np.linalg.norm(x / largest)) if 0 < largest < np.inf else largest
-
-
 def _endpoints(landscape: Any, start: Any, end: Any) -> tuple[Any, Any, Any, Any]:
     """Complete the landscape, and copy two different, finite endpoints and their displacement."""
-    start, end = vector("start", start, landscape), vector("end", end, landscape)
-    if start.ndim != 1 or start.shape != end.shape:
-        raise ValueError(
-            f"start and end have shapes {start.shape} and {end.shape}; expected two vectors (D,) of one size"
-        )
-    for name, point in (("start", start), ("end", end)):
-        if not np.isfinite(point).all():
-            raise ValueError(f"{name} holds values that are not finite")
+    start, end = two_points(start, end, landscape)
     landscape = as_landscape(landscape, start.size)
     start, end = (to_device(point, landscape.device, landscape.dtype).copy() for point in (start, end))
-    displacement = landscape.displacement(start, end)
-    if not to_host(displacement).any():
-        raise ValueError("start and end are equal; expected two different points")
+    displacement = displacement_between(landscape, start, end)
     if to_host(displacement != end - start).any():
         end = start + displacement
     return landscape, start, end, displacement

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import to_device, to_host
+from ..backend import norm, to_device, to_host
 from ..landscape import LandscapeError
 from .bounded import FROM_A_WALL, Pairs
 from .meter import BudgetSpentError
-from .problem import PathProblem, PathState, norm
+from .problem import PathProblem, PathState
 
 #: Largest number of gradients in all and for one path; the maximum is located if a parabola predicts less than this
 #: fraction of its rise above the endpoint interpolation.
