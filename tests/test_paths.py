@@ -304,7 +304,7 @@ def test_a_path_of_numpys_numbers_or_of_an_interrupted_search_is_saved(tmp_path:
     [
         ({"end": START}, "equal"),
         ({"end": np.zeros(3)}, "one size"),
-        ({"end": np.array([np.nan, 0])}, "end holds"),
+        ({"end": np.array([np.nan, 0])}, "end is not finite: coordinate"),
         ({"method": "magic"}, "expected one of fourier"),
         ({"solver": "newton"}, "expected one of adam"),
         ({"solver": "lbfgs-gss", "lr": 0.1}, "lr belongs"),
