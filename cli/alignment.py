@@ -29,6 +29,12 @@ def aligned_ends(land: Any, metadata: dict[str, Any], a: Vector, b: Vector) -> t
         nearer = align_atoms(start, end)
     else:
         raise ValueError("--align: the landscape has no method align(a, b), which says what its symmetries are")
-    note(f"aligned: {np.linalg.norm(nearer - start):.5g} apart, {np.linalg.norm(end - start):.5g} before")
+    apart = f"{np.linalg.norm(nearer - start):.5g} apart"
+    moved = not np.array_equal(nearer, end)
+    note(
+        f"aligned: {apart}, {np.linalg.norm(end - start):.5g} before"
+        if moved
+        else f"aligned: the end stays as it is, {apart}; no symmetry that is known brings it nearer"
+    )
     metadata["aligned"] = True
     return land, (start, nearer)

@@ -86,6 +86,8 @@ def main(arguments: list[str] | None = None, *, ends_process: bool = False) -> N
     check_streams()
     try:
         with warnings.catch_warnings(), document_alone("--json" in arguments and not HELP.intersection(arguments)):
+            # PyTorch's own, of what it evaluates point by point: nothing is wrong, and there is nothing to do about it.
+            warnings.filterwarnings("ignore", "There is a performance drop because we have not yet implemented")
             warnings.showwarning = lambda message, *_: note(f"warning: {' '.join(str(message).split())}")
             app = application(COMMANDS if COMPLETION in os.environ else _called(arguments))
             code = app(arguments, prog_name="minilandscape", standalone_mode=False, obj=arguments)

@@ -39,6 +39,11 @@ def recomputed():
     return dict(make(), buffers="recompute")
 
 
+def normed():
+    module = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 6)), nn.Tanh(), nn.Linear(6, 2))
+    return {"module": module, "loss": loss, "data": (x, y)}
+
+
 def pair():
     return net(), loss, x, y
 
@@ -243,6 +248,24 @@ def test_connect_aligned(modules: Any, capsys: pytest.CaptureFixture[str]) -> No
         assert found["data"]["aligned"]
         assert found["length"] < before["length"]
         assert found["height_ends"] == pytest.approx(before["height_ends"], rel=1e-4)
+
+
+def test_layers_that_compute_their_weights_stay_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And what vmap has no rule for is no matter that the user should report to PyTorch."""
+    import importlib
+    import os
+
+    monkeypatch.syspath_prepend(".")
+    code = importlib.import_module(os.environ["NET"])
+    for file in ("c.pt", "d.pt"):
+        torch.save(code.normed()["module"].state_dict(), file)
+    line = ("connect", "c.pt", "d.pt", "--landscape", own("normed"), "--method", "linear", "--points", "5")
+    assert run(*line, "--align") == 0
+    said = capsys.readouterr().err
+    assert "aligned: the end stays as it is, " in said
+    assert "performance drop" not in said
 
 
 def test_a_landscape_of_ones_own_is_given_no_advice_that_it_refuses(capsys: pytest.CaptureFixture[str]) -> None:

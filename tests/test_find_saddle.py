@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from scipy.spatial.transform import Rotation
 import minilandscape as ml
 from minilandscape.analysis.atom_alignment import align_atoms
 from minilandscape.connect import ConnectionInterrupted, find_saddle, load_connection
+from minilandscape.connect.chain import Chain, Link
 from minilandscape.landscape import FunctionLandscape, LandscapeDefaults
 from minilandscape.potentials import AnaPot, Camelback, Fig3, LennardJones, Leps, LepsOscillator, MullerBrown
 from minilandscape.saddles import Known, Minimum, Surface
@@ -399,6 +401,30 @@ def test_ends_that_are_not_relaxed_are_named(end: str, away: float) -> None:
         far, lower = np.linalg.norm(minimum - given), f(given)[0] - f(minimum)[0]
         named = f"{far:.3g} away from the {end} as given and {lower:.3g} lower than that"
         assert named in found.reason
+
+
+@pytest.mark.parametrize(("steep", "named"), [(0.008, False), (0.08, True)])
+def test_an_end_is_relaxed_where_it_meets_the_threshold_of_the_highest_saddle(steep: float, named: bool) -> None:
+    """Which is the threshold that is shown: a lower saddle between shallow minima may need a smaller one."""
+    land = MullerBrown()
+    chain = Chain(land, None, True, True, 12, lambda line: None)
+    chain.run(land.minima[0], land.minima[1], None)
+    saddles = [link.saddle for link in chain.links if link is not None and link.saddle is not None]
+    highest = max(saddle.value for saddle in saddles)
+    thresholds = [0.05 if saddle.value == highest else 0.005 for saddle in saddles]
+    assert sorted(thresholds) == [0.005, 0.05]
+    pairs = zip(saddles, thresholds, strict=True)
+    chain.links = [Link(replace(saddle, tolerance=small)) for saddle, small in pairs]
+    chain.smallest, chain.steep[1] = 0.005, steep
+    said = chain._of_ends(0, 1)
+    assert said == (
+        [
+            "the end is not relaxed to the saddle's threshold of 0.05, its largest gradient component is 0.08: the "
+            "barrier counts from it as it is"
+        ]
+        if named
+        else []
+    )
 
 
 @pytest.mark.parametrize("off", [0.0, 0.01])

@@ -161,6 +161,12 @@ class Chain:
         """The value of the highest saddle so far."""
         return max(link.saddle.value for link in self.links if link is not None and link.saddle is not None)
 
+    @property
+    def _threshold(self) -> float:
+        """The threshold of the gradient norm at the highest saddle; NaN where there is none."""
+        saddles = [link.saddle for link in self.links if link is not None and link.saddle is not None]
+        return max(saddles, key=lambda saddle: saddle.value).tolerance if saddles else float("nan")
+
     def _insert(self, k: int, link: Link) -> None:
         """Insert what was found between the k-th pair, and the remaining pairs on both sides."""
         before, after = self.pairs[k]
@@ -447,11 +453,11 @@ class Chain:
                     f"the {_NAMES[end]} was replaced by the minimum below it, {away} away from the {_NAMES[end]} as "
                     f"given and {lower} lower than that: the barrier counts from the minimum"
                 )
-            elif self.steep[end] > self.smallest:
-                slope = self._slope(self.steep[end])
+            elif self.steep[end] > self._threshold:
+                largest, small = self._slope(self.steep[end]), self._slope(self._threshold)
                 said.append(
-                    f"the {_NAMES[end]} is not relaxed, its largest gradient component is {slope}: the barrier counts "
-                    "from it as it is"
+                    f"the {_NAMES[end]} is not relaxed to the saddle's threshold of {small}, its largest gradient "
+                    f"component is {largest}: the barrier counts from it as it is"
                 )
         return said
 
