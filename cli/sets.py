@@ -158,7 +158,8 @@ def _components(file: str, vectors: np.ndarray) -> dict[str, Any]:
 
 def _compared(sets: list[np.ndarray], others: list[np.ndarray]) -> tuple[dict[str, Any], Any]:
     """What is said of two sets, and the lengths of their vectors."""
-    from minilandscape.analysis.statistics import shell_lengths, spread
+    from minilandscape.analysis.angles import spread
+    from minilandscape.analysis.statistics import shell_lengths
 
     shells = shell_lengths(*sets, centroid_a=others[0].mean(axis=0), centroid_b=others[1].mean(axis=0))
     document: dict[str, Any] = {"centroid_distance": shells.centroid_distance}

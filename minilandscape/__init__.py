@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
+    from .analysis.angles import compare_sets
     from .analysis.atom_alignment import align_atoms, closest_approach
     from .analysis.curvature import Curvature, curvature, load_curvature
     from .analysis.density import SpectralDensity, load_spectral_density, spectral_density
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from .analysis.kpca import KernelPCA, kernel_pca, load_kernel_pca
     from .analysis.stationary import StationaryPoints
     from .analysis.stationary_files import load_stationary_points, read_pathsample, read_pele, read_topsearch
-    from .analysis.statistics import compare_sets, component_statistics, preferred_direction, shell_lengths
+    from .analysis.statistics import component_statistics, preferred_direction, shell_lengths
     from .analysis.surface import Surface, load_surface, surface
     from .analysis.symmetry import align
     from .backend import DeviceError, set_threads
@@ -68,7 +69,7 @@ _HOMES = {
     "align": "analysis.symmetry",
     "align_atoms": "analysis.atom_alignment",
     "closest_approach": "analysis.atom_alignment",
-    "compare_sets": "analysis.statistics",
+    "compare_sets": "analysis.angles",
     "component_statistics": "analysis.statistics",
     "preferred_direction": "analysis.statistics",
     "shell_lengths": "analysis.statistics",

@@ -15,18 +15,10 @@ from scipy.spatial.distance import cosine, euclidean, squareform
 from sklearn.decomposition import PCA
 
 from minilandscape.analysis import statistics
+from minilandscape.analysis.angles import compare_sets, pairwise_angles, pairwise_distances, spread
 from minilandscape.analysis.histograms import plot_shell_lengths
 from minilandscape.analysis.kpca import kernel_pca
-from minilandscape.analysis.statistics import (
-    ShellLengths,
-    compare_sets,
-    component_statistics,
-    pairwise_angles,
-    pairwise_distances,
-    preferred_direction,
-    shell_lengths,
-    spread,
-)
+from minilandscape.analysis.statistics import ShellLengths, component_statistics, preferred_direction, shell_lengths
 
 RNG = np.random.default_rng(0)
 A, B = RNG.standard_normal((8, 40)), 2 * RNG.standard_normal((5, 40)) + 0.3

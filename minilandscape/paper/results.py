@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from ..analysis.angles import compare_sets
 from ..analysis.kpca import kernel_pca
 from ..analysis.permutation import compare_runs, separation
-from ..analysis.statistics import compare_sets, component_statistics, preferred_direction, shell_lengths
+from ..analysis.statistics import component_statistics, preferred_direction, shell_lengths
 from ..backend import one_blas_thread
 from ..pairs.draw import disjoint
 from ..paths.result import under_resolved
