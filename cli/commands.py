@@ -116,7 +116,7 @@ COMMANDS = {
     "figure3": Command(
         "figure3",
         PAPER,
-        "Compute the paper's Fig. 3: low paths on a two-dimensional landscape for three values of lambda.",
+        "Compute the paper's Fig. 3: paths on a two-dimensional landscape for three values of lambda.",
         ("minilandscape figure3 --out figure3.png",),
     ),
     "reproduce": Command(

@@ -166,7 +166,7 @@ def _document(vector: Vector, found: Any, spectrum: Any) -> dict[str, Any]:
 
 
 def _print(found: Any, spectrum: Any, buffers: list[Row], plot: Path | None) -> None:
-    """What a person wants to know of a point, a line each."""
+    """Prints the curvature at a point, a line for each number."""
     from minilandscape.analysis.shown_spectra import curvature_rows, density_rows
 
     print_lines([*curvature_rows(found), *buffers, *(wrote(plot) if spectrum is None else [])])

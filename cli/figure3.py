@@ -35,7 +35,7 @@ def figure3(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Compute the paper's Fig. 3: low paths on a two-dimensional landscape for three values of lambda."""
+    """Compute the paper's Fig. 3: paths on a two-dimensional landscape for three values of lambda."""
     from minilandscape.figures.figure3 import figure3 as compute
     from minilandscape.figures.figure3 import plot_figure3
 

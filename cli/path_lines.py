@@ -34,7 +34,7 @@ def path_document(path: Any) -> dict[str, Any]:
 
 
 def path_lines(path: Any, metadata: dict[str, Any]) -> list[Row]:
-    """What a person wants to know of a path, a line each."""
+    """Describes a path in rows of text."""
     from minilandscape.paths.shown import path_rows
 
     *rows, cost = path_rows(path, _advice(path))

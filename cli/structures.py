@@ -226,7 +226,7 @@ def check_structures(context: typer.Context) -> bool:
 
 
 def _keep(ends: Any, out: Path | None) -> None:
-    """Writes the ends of a search that was interrupted, and says how to go on from them."""
+    """Writes the ends of a search that was interrupted, and says how to resume from them."""
     from ase.io import write
 
     if out is None:

@@ -248,7 +248,7 @@ def _document(found: Any, metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def _lines(found: Any) -> list[Row]:
-    """What a person wants to know of a surface, a line each."""
+    """Describes a surface in rows of text."""
     from minilandscape.analysis.shown_surface import surface_rows
 
     rows = surface_rows(found)

@@ -15,7 +15,7 @@ from minilandscape.adapters.scipy import from_objective
 
 
 def camelback(r):
-    """The six-hump camelback, as minimize(..., jac=True) wants it."""
+    """The six-hump camelback, as minimize(..., jac=True) requires it."""
     x, y = r
     value = (4 - 2.1 * x**2 + x**4 / 3) * x**2 + x * y + (4 * y**2 - 4) * y**2
     return value, np.array([8 * x - 8.4 * x**3 + 2 * x**5 + y, x + 16 * y**3 - 8 * y])

@@ -2,7 +2,7 @@
 Two PyTorch modules
 ===================
 
-Two PyTorch modules trained from different seeds, joined by a low path over their parameters.
+Two PyTorch modules trained from different seeds, connected by a low-loss path over their parameters.
 """
 
 import torch

@@ -213,13 +213,13 @@ def measured_along(measure: Callable[[np.ndarray], dict[str, np.ndarray]], path:
         Numbers of samples by name.
     """
     t = np.unique(path.t if np.isnan(path.maximum_t) else np.append(path.t, path.maximum_t))
-    start, chord = path.start.astype(np.float64), path.end.astype(np.float64) - path.start
-    away = np.abs(path.points(t) - start - t[:, None] * chord).max()
-    is_straight = bool(away <= SAME * np.linalg.norm(chord))
+    start, displacement = path.start.astype(np.float64), path.end.astype(np.float64) - path.start
+    away = np.abs(path.points(t) - start - t[:, None] * displacement).max()
+    is_straight = bool(away <= SAME * np.linalg.norm(displacement))
     if is_straight:
         t = np.union1d(t, 0.5)  # the average, which is measured anyway
-    points, straight = path.points(t), start + t[:, None] * chord
-    found = measure(np.concatenate([points, (start + 0.5 * chord)[None], *([] if is_straight else [straight])]))
+    points, straight = path.points(t), start + t[:, None] * displacement
+    found = measure(np.concatenate([points, (start + 0.5 * displacement)[None], *([] if is_straight else [straight])]))
     values = {name: v[: len(t)] for name, v in found.items()}
     line = values if is_straight else {name: v[len(t) + 1 :] for name, v in found.items()}
     return AlongPath(t, values, {name: float(v[len(t)]) for name, v in found.items()}, dict(n), line)

@@ -51,7 +51,7 @@ class AseLandscape(FunctionLandscape):
         with a method ``calculate_batch(list_of_atoms) -> energies (P,), forces (P, n, 3)`` is given all points that
         are evaluated together in one call; its energies are those that the forces belong to.
     workers
-        How many points are evaluated side by side, in threads; more than 1 asks for a function that makes calculators.
+        How many points are evaluated side by side, in threads; more than 1 requires a function that makes calculators.
 
     Raises
     ------

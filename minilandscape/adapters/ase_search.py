@@ -248,7 +248,7 @@ class _After:
 
     @property
     def step(self) -> float:
-        """Of finite differences, Å: the one that the measured noise asks for."""
+        """Of finite differences, Å: the one that the measured noise requires."""
         step = float("nan") if self.found.saddle is None else self.found.saddle.step
         return step if np.isfinite(step) and step > 0 else STEP
 

@@ -26,7 +26,7 @@ def from_potential(
         ``zero_modes(x) -> (Z, D)``: directions that leave the energy alone; None for none. For a cluster,
         ``lambda x: rigid_motions(x.reshape(-1, 3))``.
     workers
-        How many points are evaluated side by side, in threads; more than 1 asks for a potential that may be called
+        How many points are evaluated side by side, in threads; more than 1 requires a potential that may be called
         from several threads at a time.
 
     Raises

@@ -452,10 +452,10 @@ class TorchLandscape(ModuleVectors):
 
     @property
     def hessian_products(self) -> Callable[[Any, Any], np.ndarray] | None:
-        """Exact products with the Hessian at a point: a function of (D,) and (V, D) that returns (V, D).
+        """Exact Hessian-vector products at a point: a function of (D,) and (V, D) that returns (V, D).
 
         Forward over reverse differentiation, or reverse over reverse where a module's operations have no forward rule;
-        None where they have neither. A network of ReLUs has the Hessian of the smooth piece that the point stands in.
+        None where they have neither. A network of ReLUs has the Hessian of the linear region that the point lies in.
 
         Examples
         --------

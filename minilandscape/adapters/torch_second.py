@@ -89,7 +89,7 @@ class HessianProducts:
         return self
 
     def _off(self, x: torch.Tensor, v: torch.Tensor, product: torch.Tensor, inputs: Any, targets: Any) -> float:
-        """How far a product is from the nearest of several differences of gradients, as a part of the difference."""
+        """How far a product is from the nearest of several finite differences of gradients, relative to that."""
         size = float(x.norm()) or 1.0
 
         def slope(point: torch.Tensor) -> torch.Tensor:

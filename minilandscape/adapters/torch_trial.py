@@ -371,7 +371,7 @@ def _tensors(outputs: Any) -> list[torch.Tensor]:
 
 
 def _close(a: torch.Tensor, b: torch.Tensor, part: float) -> bool:
-    """Whether two losses are one but for rounding; a loss that is not finite is what it is."""
+    """Whether two losses are equal up to rounding; a loss that is not finite is what it is."""
     return not bool((a - b).abs() > _tolerance(a.dtype, part) * torch.maximum(a.abs(), b.abs()))
 
 

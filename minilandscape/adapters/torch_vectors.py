@@ -31,7 +31,7 @@ In the function that --landscape names, load what both checkpoints have frozen, 
 
     state = {reader}
     module.load_state_dict(state)   # or state["state_dict"], where the file holds more than that"""
-#: Samples whose outputs prove that an alignment leaves the function unchanged.
+#: Samples whose outputs verify that an alignment leaves the function unchanged.
 PROOF = 16
 
 
@@ -315,7 +315,7 @@ class ModuleVectors(LandscapeDefaults):
         Weight matching (Ainsworth, Hayase and Srinivasa, 2023) of the units that the module's traced graph shows: those
         of linear and convolutional layers, whole heads of attention, residual streams, with normalisations and
         embeddings. Units of layers that compute their weights (weight_norm, spectral_norm, prune), and of parameters
-        that are no coordinates, stay in their order. Outputs on a few samples prove that the function is unchanged.
+        that are no coordinates, stay in their order. Outputs on a few samples verify that the function is unchanged.
 
         Parameters
         ----------
