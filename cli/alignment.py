@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .inputs import Vector
+from .options import UsageError
 from .output import note
 
 
@@ -38,3 +39,15 @@ def aligned_ends(land: Any, metadata: dict[str, Any], a: Vector, b: Vector) -> t
     )
     metadata["aligned"] = True
     return land, (start, nearer)
+
+
+def check_alignment(before: Any, ends: tuple[Any, Any], align: bool, file: Any) -> None:
+    """Refuses a path to another end where one of the two was aligned, and says what to do."""
+    aligned = bool(before.metadata.get("data", {}).get("aligned"))
+    end = before.points(1.0)[0]
+    if aligned == align or end.shape != np.shape(ends[1]) or np.allclose(end, ends[1]):
+        return
+    what, advice = (
+        ("an aligned end", "give --align too") if aligned else ("an end that was not aligned", "remove --align")
+    )
+    raise UsageError(f"--from {file}: its path leads to {what}; {advice}")

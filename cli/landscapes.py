@@ -14,7 +14,14 @@ import typer
 
 from minilandscape.display import Row
 
-from .hints import CHECKPOINTS, about_landscape, file_is_missing, no_checkpoint_landscape, no_name_of_landscape
+from .hints import (
+    CHECKPOINTS,
+    about_landscape,
+    file_is_missing,
+    no_checkpoint_landscape,
+    no_name_of_landscape,
+    not_vectors,
+)
 from .inputs import Vector, load_data, one_vector, read_vector_file, resolve_network
 from .options import (
     LANDSCAPE,
@@ -109,6 +116,8 @@ class Where:
         for file in own:
             if not Path(file).exists():
                 raise file_is_missing(file)
+            if file.endswith(".npz") and (error := not_vectors(file)) is not None:
+                raise error
         if getattr(land, "interpolates", False):
             if not own or len(own) < len(files) or (more and len(own) < 2):
                 raise ValueError(

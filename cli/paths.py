@@ -11,7 +11,7 @@ import typer
 
 from minilandscape.paths.methods import METHODS
 
-from .alignment import aligned_ends
+from .alignment import aligned_ends, check_alignment
 from .inputs import read_path
 from .landscapes import Where, on_landscape
 from .lines import print_lines
@@ -154,6 +154,8 @@ def connect(
     ends = a.values, b.values
     if align:
         land, ends = aligned_ends(land, metadata, a, b)
+    if before is not None:
+        check_alignment(before, ends, align, initial)
     search = {"method": asked, "steps": steps if total is None else total, "target_barrier": target_barrier}
     path = _searched(land, ends, {**search, "initial": before}, metadata, out)
     segments = _split(land, path, search, out) if split_at_minima else None

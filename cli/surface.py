@@ -123,6 +123,10 @@ def surface(
         note("nothing was written; --plot SURFACE.png draws the plane, --out SURFACE.npz keeps it")
 
 
+#: Values at a path's endpoints are alike within this part of them, and of their range along the path.
+ALIKE = 0.01
+
+
 @dataclass(frozen=True)
 class _Plane:
     """What the plane goes through, and its grid."""
@@ -198,8 +202,27 @@ class _Plane:
             if begun is not None:
                 error.add_note(f"{out} holds the rows of an interrupted surface; remove it to start anew")
             raise
+        if curve is not None:
+            _compare_values(land, curve, self.path)
         found.metadata["data"] = metadata
         return found, metadata
+
+
+def _compare_values(land: Any, curve: Any, file: Any) -> None:
+    """Says on standard error where the path has other values than the landscape at its endpoints."""
+    from minilandscape.landscape import LandscapeError, as_landscape
+
+    try:
+        here = as_landscape(land, curve.start.size).values(np.stack([curve.start, curve.end]))
+    except LandscapeError:  # which the surface leaves out
+        return
+    there = curve.values[[0, -1]]
+    if not np.allclose(here, there, rtol=ALIKE, atol=ALIKE * float(np.ptp(curve.values))):
+        listed = [" and ".join(f"{value:.5g}" for value in values) for values in (there, here)]
+        note(
+            f"{file} has {listed[0]} at its endpoints, the landscape {listed[1]}: its data or buffers are not those of "
+            "the path"
+        )
 
 
 def _begun(out: Path | None, metadata: dict[str, Any]) -> Any:

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from minilandscape_cli.main import main
 
+import minilandscape as ml
+
 torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
@@ -248,6 +250,35 @@ def test_connect_aligned(modules: Any, capsys: pytest.CaptureFixture[str]) -> No
         assert found["data"]["aligned"]
         assert found["length"] < before["length"]
         assert found["height_ends"] == pytest.approx(before["height_ends"], rel=1e-4)
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_a_path_to_an_aligned_end_resumes_with_align(
+    aligned: bool, modules: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ("connect", "a.pt", "b.pt", "--landscape", own(), "--points", "5", "--steps", "2", "--terms", "2")
+    assert run(*line, "--out", "p.npz", *(["--align"] if aligned else [])) == 0
+    assert run(*line, "--from", "p.npz", *(["--align"] if aligned else [])) == 0
+    capsys.readouterr()
+    assert run(*line, "--from", "p.npz", *([] if aligned else ["--align"])) == 2
+    assert ("give --align too" if aligned else "remove --align") in capsys.readouterr().err
+
+
+def test_a_path_is_no_checkpoint_and_names_a_landscape_that_is_not_its_own(
+    modules: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A path holds no buffers: without the checkpoints, those of the landscape's module are taken."""
+    ends = ("a.pt", "b.pt", "--landscape", own())
+    assert run("connect", *ends, "--method", "linear", "--points", "5", "--out", "p.npz") == 0
+    capsys.readouterr()
+    assert run("surface", *ends, "--path", "p.npz", "--n", "3") == 0
+    assert "not those of the path" not in capsys.readouterr().err
+    assert run("surface", "--path", "p.npz", "--landscape", own("pair"), "--n", "3") == 0
+    said = capsys.readouterr().err
+    found = ml.load_path("p.npz").values
+    assert f"p.npz has {found[0]:.5g} and {found[-1]:.5g} at its endpoints, the landscape " in said
+    assert run("curvature", "p.npz", "--landscape", own("pair")) == 1
+    assert "p.npz holds a path" in capsys.readouterr().err
 
 
 def test_layers_that_compute_their_weights_stay_as_they_are(
