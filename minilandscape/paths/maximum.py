@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from math import ceil, log, log1p
 from typing import Any
 
 import numpy as np
 
 from ..backend import to_device
+from .objectives import capped
 from .problem import PathProblem, PathState
 
 #: Tolerance of the maximum relative to the range of the values; largest number of rounds, and how many of them use
@@ -18,9 +20,12 @@ TOLERANCE, ROUNDS, SMOOTH_ROUNDS = 1e-6, 30, 6
 LONG_STEP = 1.5
 #: Smallest number of samples per half wave of the highest term.
 SAMPLES_A_TERM = 3
-#: Where minima are narrow, number of parts of each interval, and number of times that the one next to an endpoint is
-#: halved: barriers next to networks of very low loss are narrower than a hundredth of the path.
-HALVES, HALVINGS = 2, 7
+#: Where minima are narrow, number of parts of each interval.
+HALVES = 2
+#: Least distance from an endpoint, in t, at which barriers are looked for there, and how far apart samples are relative
+#: to their distance: barriers next to networks of very low loss are as narrow as a seventh of that, measured. They are
+#: a few hundredths of the straight line's barrier at most; so samples are sparse where a path has more than this part.
+NEAREST, FINE, COARSE, LOW = 1e-4, 0.1, 1.0, 0.05
 #: Largest number of samples of an interpolating polynomial.
 MOST_SAMPLES = 5
 #: Samples whose t differ by less coincide up to rounding.
@@ -31,8 +36,8 @@ def path_maximum(problem: PathProblem, b: Any, values: np.ndarray) -> tuple[floa
     """Find the largest value along the path b, and its t, from the values (M,) at the sample points.
 
     Segments are subdivided if they are long, if the highest term may turn within them, or if they are next to a high
-    peak. Where minima are narrow, all are, and those next to the endpoints again and again. Then samples are added at
-    the maxima of polynomials through the samples next to high peaks, until two polynomials of different order agree
+    peak. Where minima are narrow, all are, and samples are the closer the nearer they are to an endpoint. Others follow
+    at the maxima of polynomials through the samples next to high peaks, until two polynomials of different order agree
     that nothing lies above the samples. Between samples, a parabolic peak exceeds the highest sample by at most a
     quarter of the difference between that and its neighbours; four times as much is allowed for. Narrower peaks may be
     missed. No polynomial crosses a vertex of a piecewise-linear path.
@@ -44,7 +49,7 @@ def path_maximum(problem: PathProblem, b: Any, values: np.ndarray) -> tuple[floa
     eps = float(np.finfo(problem.landscape.dtype).eps)
     tolerance = max(TOLERANCE * float(np.ptp(values)), 4 * eps * float(np.abs(values).max()))
     both_sides = _beside_peaks(t, values, kinks[:0], tolerance, halve=True)
-    others = np.concatenate([_between(t, _cuts(problem, b)), _beside_ends(problem), both_sides])
+    others = np.concatenate([_between(t, _cuts(problem, b)), _beside_ends(problem, values), both_sides])
     vertices = np.setdiff1d(kinks, t)
     new = np.concatenate([vertices, _distinct(others, np.concatenate([t, vertices]))])
     for done in range(ROUNDS):
@@ -76,13 +81,21 @@ def _cuts(problem: PathProblem, b: Any) -> np.ndarray:
     return np.maximum(cuts, HALVES if problem.landscape.narrow_minima else 1).astype(int)
 
 
-def _beside_ends(problem: PathProblem) -> np.ndarray:
-    """Choose samples next to the endpoints, where minima are narrow, at distances that are halved again and again."""
+def _beside_ends(problem: PathProblem, values: np.ndarray) -> np.ndarray:
+    """Choose samples next to the endpoints, where minima are narrow, at distances of constant ratio."""
     if not problem.landscape.narrow_minima:
         return np.zeros(0)
-    parts = 0.5 ** np.arange(2, HALVINGS + 1)
-    first, last = problem.curve.t[1], 1 - problem.curve.t[-2]
-    return np.concatenate([first * parts, 1 - last * parts])
+    higher = float(problem.ends.max())
+    low = problem.line is None or values.max() - higher <= LOW * (capped(problem.line).max() - higher)
+    relative, t = FINE if low else COARSE, problem.curve.t
+
+    def distances(interval: float) -> np.ndarray:
+        # Farther away the samples of all intervals are as close.
+        farthest = min(interval / (HALVES * relative), 0.5)
+        n = max(0, ceil(log(farthest / NEAREST) / log1p(relative)))
+        return np.geomspace(NEAREST, farthest, n + 1)[:-1] if n else np.zeros(0)
+
+    return np.concatenate([distances(t[1]), 1 - distances(1 - t[-2])])
 
 
 def _between(t: np.ndarray, cuts: np.ndarray) -> np.ndarray:

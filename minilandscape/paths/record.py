@@ -143,8 +143,12 @@ class Record:
 
     def _with_maximum(self, state: PathState) -> PathState:
         with self.problem.meter.unlimited():
-            banded = self.keeps is Keeps.LAST
-            return with_maximum(with_images(self.problem, len(state.values)) if banded else self.problem, state)
+            problem = self.problem
+            if self.keeps is Keeps.LAST:
+                problem = with_images(problem, len(state.values))
+            elif problem.line is None:
+                problem = replace(problem, line=self.line)
+            return with_maximum(problem, state)
 
     @property
     def under_resolved(self) -> bool:
