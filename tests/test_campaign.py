@@ -98,6 +98,18 @@ def test_a_damaged_checkpoint_is_set_aside(tmp_path: Path) -> None:
     assert store.checkpoint(task).with_suffix(".damaged").exists()
 
 
+def test_checkpoints_of_finished_tasks_are_removed_at_the_next_start(tmp_path: Path) -> None:
+    """A process killed between the result and its checkpoints leaves them; those of other tasks stay."""
+    store, (task, other) = Store(tmp_path), squares(1)
+    run_tasks([task], store, executor=ThreadPoolExecutor(1))
+    store.checkpoint(task).parent.mkdir(exist_ok=True)
+    left = [store.checkpoint(task), store.checkpoint(task).with_name(f"{store.checkpoint(task).name}.before.npz")]
+    for path in (*left, store.checkpoint(other)):
+        path.write_bytes(b"state")
+    run_tasks([task], store, executor=ThreadPoolExecutor(1))
+    assert os.listdir(tmp_path / "checkpoints") == [store.checkpoint(other).name]
+
+
 def test_what_says_nothing_about_a_result_leaves_it_in_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

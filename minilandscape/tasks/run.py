@@ -63,6 +63,7 @@ def run_tasks(
     """
     _check_places(executor, scheduler, workers)
     _check_order(tasks)
+    store.remove_leftovers(tasks)
     if retry_failed:
         for task in tasks:
             store.clear_failure(task)

@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
@@ -105,6 +105,13 @@ class Store:
     def checkpoints(self, task: Task) -> list[Path]:
         """Return the checkpoint's files, unfinished ones of killed processes included."""
         return list((self.folder / "checkpoints").glob(f"*{task.id}.npz*"))
+
+    def remove_leftovers(self, tasks: Iterable[Task]) -> None:
+        """Remove checkpoints of finished tasks, which a process leaves that is killed right after writing a result."""
+        if any(self.folder.glob("checkpoints/*")):
+            for task in filter(self.has, tasks):
+                for path in self.checkpoints(task):
+                    path.unlink(missing_ok=True)
 
     # Failures ----------------------------------------------------------------------------------------------------
 
