@@ -35,8 +35,8 @@ LEAST_SAMPLES = 400
 #: Seconds of an iteration for each coordinate, besides the gradients: the updates of ten coefficients.
 UPDATE = 1.4e-7
 #: Mini-batches save time where a gradient over all samples takes so many times as long as an iteration, as estimated.
-#: Measured: below 3.2 searches took two to three times as long with them, up to 4 between 0.4 and 1.4 times as long.
-WORTHWHILE = 3.2
+#: Measured: below it searches took 1.3 to 8 times as long with them, above it 0.5 to 0.85 times.
+WORTHWHILE = 3.0
 #: The learning rate at which the first round starts, in units of |end − start| / √D; each of the next starts at half.
 RATE = 0.014
 #: Power of the scale of the coefficients. At 1 all harmonics change the slope next to the endpoints alike, and their
