@@ -146,6 +146,33 @@ def test_small_modules_are_called_once_for_all_points(looks: bool) -> None:
     assert land.batch_times[1] == (torch_minibatches.CALL if looks else torch_minibatches.CALL_TOGETHER)
 
 
+class InPlace(nn.Module):
+    """Changes its input, which vmap takes if every point has samples of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = net()
+
+    def forward(self, x: Any) -> Any:
+        return self.inner(x.mul_(2.0))
+
+
+@pytest.mark.parametrize(("module", "together"), [(InPlace(), True), (Counted(True), False)])
+@pytest.mark.filterwarnings("ignore:torch.func.vmap cannot take")
+def test_what_was_evaluated_before_changes_no_bits_of_mini_batches(module: Any, together: bool) -> None:
+    """Nor the estimate of their time, by which a search begins on them or not."""
+    (x, y), found = classes(), []
+    for before in (False, True):
+        land = TorchLandscape(module, F.cross_entropy, x, y, points=4)
+        points = (land.vector() + np.linspace(-0.5, 0.5, 4)[:, None]).astype(land.dtype)
+        if before:
+            land.values_and_gradients(points)
+        assert land.batch_times[1] == (torch_minibatches.CALL_TOGETHER if together else torch_minibatches.CALL)
+        assert land.batch_values_and_gradients is not None
+        found.append(land.batch_values_and_gradients(points, np.arange(40).reshape(4, 10)))
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(*found, strict=True))
+
+
 def test_samples_that_are_not_there_do_not_end_calls_for_all_points() -> None:
     land = TorchLandscape(net(), F.cross_entropy, *classes())
     few = land.batch_values_and_gradients

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from .torch_trial import Trial
 #: Seconds of a call with a mini-batch at each of six points on a CPU, besides the arithmetic: point by point, measured
 #: 3 to 14 ms, and all points together, 1.4 to 3.
 CALL, CALL_TOGETHER = 1e-2, 2.5e-3
-#: Samples on which the work is counted.
+#: Samples on which the work is counted, and vmap is tried.
 COUNTED = 4
 
 
@@ -34,14 +35,11 @@ class MiniBatches:
         All samples, and whether their losses are added or averaged.
     most
         Samples at a time.
-    refused
-        Whether vmap could not take the module with samples of its own at each point; found out by the first call.
     """
 
     evaluation: Evaluation
     batches: Batches
     most: int
-    refused: bool = False
 
     @classmethod
     def of(cls, evaluation: Evaluation, most: int) -> MiniBatches | None:
@@ -74,13 +72,26 @@ class MiniBatches:
             return self._together(points, rows)
         except Exception:  # whatever PyTorch raises: of what vmap does not know, or of the samples
             found = self._one_by_one(points, rows)
-            self.refused = True
+            self.together = False
             return found
 
-    @property
+    @cached_property
     def together(self) -> bool:
-        """Whether all points of a call are evaluated together, as far as known."""
-        return self.evaluation.points > 1 and True not in self.evaluation.one_by_one and not self.refused
+        """Whether all points of a call are evaluated together: if vmap takes the module so, tried on a few samples.
+
+        It may take it with samples of its own at each point, but not with the same at all, and the other way round.
+        What was evaluated before has no say, so that the same search gives the same bits.
+        """
+        if self.evaluation.points == 1:
+            return False
+        coordinates, module = self.evaluation.coordinates, self.evaluation.workers.forward.module
+        points = np.stack([coordinates.flattened(module)] * 2)
+        few = torch.arange(COUNTED, device=coordinates.device) % self.batches.samples.n
+        try:
+            self._together(points, torch.stack([few] * 2))
+        except Exception:  # whatever PyTorch raises of what vmap does not know
+            return False
+        return True
 
     def _one_by_one(self, points: np.ndarray, rows: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         few = [self.batches.of_rows(row, self.most) for row in rows]
