@@ -110,6 +110,34 @@ def test_checkpoints_of_finished_tasks_are_removed_at_the_next_start(tmp_path: P
     assert os.listdir(tmp_path / "checkpoints") == [store.checkpoint(other).name]
 
 
+def test_checkpoints_from_which_a_task_resumes_stay(tmp_path: Path) -> None:
+    """Those of a damaged result, and of a task that another process works on."""
+    store, tasks = Store(tmp_path), squares(1)
+    run_tasks(tasks, store, executor=ThreadPoolExecutor(1))
+    store.checkpoint(tasks[0]).parent.mkdir(exist_ok=True)
+    for task in tasks:
+        store.checkpoint(task).write_bytes(b"state")
+    store.result_path(tasks[0]).write_bytes(b"damaged")
+    with store.claimed(tasks[1]) as mine:
+        assert mine
+        store.remove_leftovers(tasks)
+    assert {path.name for path in tmp_path.glob("checkpoints/*")} == {store.checkpoint(task).name for task in tasks}
+
+
+def test_leftovers_in_a_read_only_folder_end_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, tasks = Store(tmp_path), squares(1)
+    run_tasks(tasks, store, executor=ThreadPoolExecutor(1))
+    store.checkpoint(tasks[0]).parent.mkdir(exist_ok=True)
+    store.checkpoint(tasks[0]).write_bytes(b"state")
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(30, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert len(run_tasks(tasks, store, executor=ThreadPoolExecutor(1)).done) == len(tasks)
+    assert store.checkpoint(tasks[0]).exists()
+
+
 def test_what_says_nothing_about_a_result_leaves_it_in_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

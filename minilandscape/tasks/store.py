@@ -107,11 +107,17 @@ class Store:
         return list((self.folder / "checkpoints").glob(f"*{task.id}.npz*"))
 
     def remove_leftovers(self, tasks: Iterable[Task]) -> None:
-        """Remove checkpoints of finished tasks, which a process leaves that is killed right after writing a result."""
-        if any(self.folder.glob("checkpoints/*")):
-            for task in filter(self.has, tasks):
+        """Remove checkpoints of finished tasks, which a process leaves that is killed right after writing a result.
+
+        Those of a damaged result stay, since its task resumes from them, and all stay in a folder that is read-only.
+        """
+        left = [path.name for path in self.folder.glob("checkpoints/*")]
+        for task in tasks if left else ():
+            of_task = any(task.id in name for name in left)  # most tasks have none, and folders may be far away
+            if of_task and not self.running(task) and self.read(task) is not None:
                 for path in self.checkpoints(task):
-                    path.unlink(missing_ok=True)
+                    with suppress(OSError):
+                        path.unlink(missing_ok=True)
 
     # Failures ----------------------------------------------------------------------------------------------------
 
