@@ -234,7 +234,7 @@ def _verified(land: Any, path: Any, search: dict[str, Any], advance: Any) -> lis
         advance(k, f"segment {k + 1} of {len(chain) - 1}")
         part = path if len(chain) == 2 else find_path(land, start, end, **search)
         saddle = refine_saddle(land, part)
-        names = ("value", "residual", "connects_ends", "converged", "reason")
+        names = ("value", "value_error", "residual", "connects_ends", "converged", "reason")
         segment = {"height": part.maximum, "height_ends": list(part.height_ends)}
         segment |= {name: getattr(saddle, name) for name in names}
         segments.append({**segment, "eigenvalues": saddle.eigenvalues.tolist(), "point": saddle.point.tolist()})

@@ -37,7 +37,7 @@ Tolerance = Annotated[
 #: Options that the search of a saddle shares with that of a path.
 SHARED = ("start", "end", "landscape", *OF_NETWORKS, "align", "initial", "out", "plot", "as_json")
 #: Numbers of a saddle that ``--json`` shows.
-OF_SADDLE = ("value", "residual", "tolerance", "zero_modes", "connects_ends", "converged", "reason")
+OF_SADDLE = ("value", "value_error", "residual", "tolerance", "zero_modes", "connects_ends", "converged", "reason")
 
 
 def check_saddle(context: typer.Context) -> bool:

@@ -623,6 +623,24 @@ def test_a_threshold_that_was_not_asked_for_is_explained(fmax: float) -> None:
         assert f"(threshold {used:.3g}{why}" in replace(found, asked=asked).summary()
 
 
+def test_an_error_of_the_energy_is_said_where_it_matters(found: Any) -> None:
+    """The estimate is that of the highest saddle; below 1 % of the lower barrier there is no line."""
+    assert 0 <= found.document()["value_error"] == found.value_error == found.connection.saddle.value_error
+    lower = min(found.barrier_forward, found.barrier_reverse)
+    for part in (0.005, 0.03):
+        saddle = replace(found.connection.saddle, value_error=part * lower)
+        others = tuple(each for each in found.connection.saddles if each is not found.connection.saddle)
+        off = replace(found, connection=replace(found.connection, saddles=(saddle, *others)))
+        lines = {
+            what: [line for line in each.summary().splitlines() if line.startswith("error")]
+            for what, each in (("fmax", off), ("tolerance", off.connection))
+        }
+        for what, said in lines.items():
+            assert len(said) == (part > 0.01)
+            assert all("3% of the barrier" in line and f"a smaller {what} reduces it" in line for line in said)
+        assert all(f"about {0.03 * lower:.2g} eV" in line for line in lines["fmax"])
+
+
 def test_forces_that_are_left_after_a_relaxation_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("minilandscape.adapters.ase_ends.MOST_STEPS", 0)
     start, end = (Atoms("Al2", [[0, 0, 0], [0, 0, z]]) for z in (2, 3))

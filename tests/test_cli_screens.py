@@ -133,6 +133,7 @@ def test_the_saddle_between_two_minima(folder: Path, capsys: pytest.CaptureFixtu
     assert run(*command, "--tolerance", "1e-5", "--from", "s.npz", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["saddle"]["residual"] <= found["saddle"]["tolerance"] == 1e-5
+    assert 0 <= found["saddle"]["value_error"] < 1e-8
     assert found["saddle"]["eigenvalues"][0] < 0 < found["saddle"]["eigenvalues"][1]
     assert found["barrier_forward"] == pytest.approx(found["saddle"]["value"] - found["minima_values"][0])
     assert found["calls"]["total"] == sum(n for stage, n in found["calls"].items() if stage != "total")

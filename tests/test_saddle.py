@@ -902,3 +902,77 @@ def test_a_large_residual_leaves_the_ends_recognised_with_many_coordinates() -> 
         assert saddle.converged, saddle.reason
         assert (saddle.minima_values < -0.2).all()
         assert saddle.connects_ends
+
+
+def with_a_soft_mode(size: int, soft: float, seed: int) -> tuple[FunctionLandscape, np.ndarray]:
+    """Two wells, a saddle of value 0 at the origin, curvatures from 1 to 30 and a soft one; and the modes (rows)."""
+    modes = np.linalg.qr(np.random.default_rng(seed).standard_normal((size, size)))[0]
+    inner = wells(np.r_[-1, soft, np.geomspace(1, 30, size - 2)])
+
+    def f(X: Any) -> Any:
+        values, gradients = inner.values_and_gradients(X @ modes.T)
+        return values, gradients @ modes
+
+    return FunctionLandscape(f, size=size, batched=True), modes
+
+
+@pytest.mark.parametrize("seed", [100, 101, 102])
+@pytest.mark.parametrize("size", [10, 40, 100])
+def test_a_soft_mode_leaves_an_error_of_the_value_that_is_said(size: int, seed: int) -> None:
+    """A small gradient along a mode of a thousandth of the others' curvature leaves the value far off."""
+    land, modes = with_a_soft_mode(size, 1e-3, seed)
+    start = modes[1] * 3 + 0.02 * np.random.default_rng(seed).standard_normal(size)
+    saddle = refine_saddle(land, start, modes[0], residual=4e-3)
+    assert saddle.converged, saddle.reason
+    assert saddle.value > 0.01 * 0.25
+    assert saddle.value_error == pytest.approx(saddle.value, rel=0.5)
+    (said,) = [line for line in saddle.summary().splitlines() if line.startswith("error")]
+    part = saddle.value_error / (saddle.value - saddle.minima_values.max())
+    assert f"{part:.0%} of the barrier" in said
+    assert "a smaller residual reduces it" in said
+    again = refine_saddle(land, saddle.point, modes[0], residual=1e-8)
+    assert again.value_error < 1e-8
+    assert again.value == pytest.approx(0, abs=1e-8)
+    assert "of the barrier" not in again.summary()
+
+
+def saddle_of_lj(n: int) -> tuple[Any, np.ndarray]:
+    """A cluster of n atoms, and one of its saddles."""
+    land, rng = LennardJones(n), np.random.default_rng(n)
+
+    def f(x: np.ndarray) -> Any:
+        values, gradients = land.values_and_gradients(x[None])
+        return values[0], gradients[0]
+
+    for _ in range(30):
+        start = minimize(f, rng.uniform(-1, 1, 3 * n) * n ** (1 / 3) / 1.5, jac=True, method="L-BFGS-B").x
+        saddle = refine_saddle(land, start + 0.1 * rng.standard_normal(3 * n), residual=1e-3)
+        if saddle.converged:
+            return land, saddle.point
+    raise AssertionError("no saddle")
+
+
+def mueller_brown() -> tuple[Any, np.ndarray]:
+    return MullerBrown(), MullerBrown().saddles[0]
+
+
+def soft_mode() -> tuple[Any, np.ndarray]:
+    return with_a_soft_mode(60, 1e-3, 103)[0], np.zeros(60)
+
+
+@pytest.mark.parametrize("residual", [1e-4, 1e-2])
+@pytest.mark.parametrize("made", [mueller_brown, soft_mode, *(lambda n=n: saddle_of_lj(n) for n in (6, 8))])
+def test_the_error_of_a_value_is_that_of_a_finer_search(made: Any, residual: float) -> None:
+    """Every start is left with another gradient below the threshold; the value is off by about what is said."""
+    land, point = made()
+    for seed in range(2):
+        aside = np.random.default_rng(seed).standard_normal(point.size)
+        loose = refine_saddle(land, point + 0.01 * aside / np.linalg.norm(aside), residual=residual)
+        fine = refine_saddle(land, loose.point, loose.mode, residual=1e-10, verify=False)
+        assert loose.residual <= residual
+        assert loose.eigenvalues[0] < 0
+        assert fine.residual <= 1e-10
+        assert np.linalg.norm(fine.point - loose.point) < 0.2
+        rounding = 1e-13 * abs(fine.value) + 1e-14
+        assert abs(loose.value - fine.value) <= 2 * loose.value_error + rounding
+        assert loose.value_error < 100 * residual

@@ -120,6 +120,11 @@ class Barrier:
         return float("nan") if self.connection.saddle is None else self.connection.saddle.value
 
     @property
+    def value_error(self) -> float:
+        """Estimated error of the saddle's energy from the remaining forces, eV (:class:`Saddle`); NaN where unknown."""
+        return float("nan") if self.connection.saddle is None else self.connection.saddle.value_error
+
+    @property
     def noise(self) -> float:
         """How well the calculator repeats its forces, as measured at the saddle, eV/Å; NaN where it was not."""
         return float("nan") if self.connection.saddle is None else self.connection.saddle.noise
@@ -252,7 +257,7 @@ class Barrier:
     def document(self) -> dict[str, Any]:
         """Return the numbers by name, as plain values."""
         names = ("barrier_forward", "barrier_reverse", "reaction_energy", "saddle_energy", "fmax", "tolerance", "asked")
-        more = ("noise", "frequency", "frequency_error", "connects", "calls", "converged", "reason")
+        more = ("value_error", "noise", "frequency", "frequency_error", "connects", "calls", "converged", "reason")
         saddles = self.connection.saddles
         return {
             **{name: getattr(self, name) for name in (*names, *more)},
@@ -332,6 +337,9 @@ def barrier_rows(found: Barrier) -> list[Row]:
     rows.append(("reaction", f"{found.reaction_energy:+.4f} eV from start to end", ""))
     saddle = f"{found.saddle_energy:.6f} eV, fmax {found.fmax:.3g} eV/Å (threshold {_threshold(found)})"
     rows.append(("saddle", "none" if found.saddle is None else saddle, ""))
+    if found.connection.saddle is not None:
+        lower = min(found.barrier_forward, found.barrier_reverse)
+        rows += found.connection.saddle.rows_of_error(lower, "fmax", "eV")
     if found.noise > SEEN * found.tolerance:
         rows.append(("noise", f"forces repeat to {found.noise:.1g} eV/Å", ""))
     if not isnan(found.frequency):

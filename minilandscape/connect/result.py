@@ -125,7 +125,9 @@ class Connection:
         if self.saddle is not None:
             threshold = number(self.saddle.tolerance, 3)
             gradient = f"gradient {number(self.saddle.residual, 3)} (largest component or force; threshold {threshold})"
-            rows.insert(1, ("saddle", aligned(self.saddle.value, values), gradient))
+            lower = min(self.barrier_forward, self.barrier_reverse)
+            saddle: Row = ("saddle", aligned(self.saddle.value, values), gradient)
+            rows[1:1] = [saddle, *self.saddle.rows_of_error(lower, "tolerance")]
         stages = ", ".join(f"{n:,} {name}" for name, n in self.calls.items() if name != "total" and n)
         reason = self.reason.removeprefix("converged").removeprefix("; ").strip()
         return [

@@ -230,7 +230,7 @@ class Refinement:
         self.sides = tuple(side.times(unit) for side in inner.sides)
         words = found.reason if found.reason == "converged" else f"{found.reason} (values in units of {unit:.6g})"
         scaled = {name: getattr(found, name) * unit for name in ("value", "residual", "eigenvalues", "minima_values")}
-        scaled |= {name: getattr(found, name) * unit for name in ("tolerance", "noise")}
+        scaled |= {name: getattr(found, name) * unit for name in ("tolerance", "noise", "value_error")}
         spent, calls = self.surface.evaluations + Evaluations(), dict(found.calls or {})
         calls["search"] = spent.gradients - calls.get("verification", 0)
         return replace(found, **scaled, reason=words, evaluations=spent, calls=calls, rounds=self.surface.rounds)
@@ -405,6 +405,7 @@ class Refinement:
             products=0 if look is None else look.products,
             calls={"search": self.searched, "verification": total - self.searched},
             rounds=surface.rounds,
+            value_error=look.value_error(search.here.g) if look is not None and look.verified else float("nan"),
         )
 
     def _sides(self, search: SaddleSearch, look: Spectrum, mode: np.ndarray) -> tuple[str | None, list[Minimum]]:

@@ -15,7 +15,9 @@ from ..landscape import Evaluations
 #: Small numbers in words.
 NUMERALS = {0: "no", 1: "one", 2: "two", 3: "three"}
 #: Fields that files of version 0.1 lack.
-_MEASURED = ("tolerance", "noise", "step", "chance")
+_MEASURED = ("tolerance", "noise", "step", "chance", "value_error")
+#: A difference of the value is shown from this fraction of the barrier on.
+MATTERS = 0.01
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,6 +67,11 @@ class Saddle:
         Points evaluated in each stage: ``"search"`` and ``"verification"``.
     rounds
         Number of batches in which they were evaluated.
+    value_error
+        Estimated difference of ``value`` from that at the stationary point, which the remaining gradient g leaves:
+        ½ Σ (v_i · g)² / \|λ_i\| over the modes that the verification computed, and for the rest of g with their mean
+        curvature. A soft mode that the verification did not need may add to it. NaN where the index is not verified,
+        and in files without it.
 
     Notes
     -----
@@ -102,6 +109,7 @@ class Saddle:
     products: int = 0
     calls: dict[str, int] | None = None
     rounds: int = 0
+    value_error: float = float("nan")
 
     def __repr__(self) -> str:
         """One line: D, the value, the index, and whether the saddle is verified."""
@@ -134,12 +142,21 @@ class Saddle:
         if np.isfinite(self.minima_values).any():
             beside = ", ".join(aligned(each, values) for each in self.minima_values)
             rows.append(("minima", beside, "the endpoints of the path" if self.connects_ends else ""))
+            rows[1:1] = self.rows_of_error(self.value - float(self.minima_values.max()), "residual")
         chance = f"a second negative eigenvalue is missed with probability {number(self.chance, 1)}"
         why = self.reason.removeprefix("not verified: ")
         rows.append(("verified", "yes" if self.converged else "no", chance if self.converged else why))
         stages = ", ".join(f"{n:,} for the {stage}" for stage, n in (self.calls or {}).items())
         rows.append(("cost", count(self.evaluations.gradients, "gradient evaluation"), stages))
         return rows
+
+    def rows_of_error(self, barrier: float, threshold: str, unit: str = "") -> list[Row]:
+        """Make the row of an error of the value that matters to a barrier, with the threshold that reduces it."""
+        if not self.value_error > MATTERS * barrier > 0:
+            return []
+        part = f"{self.value_error / barrier:.0%} of the barrier"
+        advice = f"{part}, estimated from the remaining gradient; a smaller {threshold} reduces it"
+        return [("error", f"about {number(self.value_error, 2)} {unit}".rstrip(), advice)]
 
     def document(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Collect arrays, and everything else, by name, as they are stored."""

@@ -84,6 +84,16 @@ class Spectrum:
         """Whether the sign of one of the two lowest eigenvalues is uncertain."""
         return bool((np.abs(self.values[:2]) <= self.error).any())
 
+    def value_error(self, gradient: np.ndarray) -> float:
+        """Estimate |½ g·H⁻¹g|: how far the value is from that at the stationary point. ``gradient`` has no zero modes.
+
+        The parts of both signs are added up. Outside the known vectors, the curvature is estimated by the geometric
+        mean of the known ones.
+        """
+        sizes, along = np.maximum(np.abs(self.values), self.error), self.vectors @ gradient
+        outside = max(float(gradient @ gradient - along @ along), 0.0)
+        return 0.5 * (float((along**2 / sizes).sum()) + outside / float(np.exp(np.log(sizes).mean())))
+
 
 def examine(
     surface: Surface,
