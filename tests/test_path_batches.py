@@ -309,6 +309,27 @@ def test_searches_for_the_lowest_maximum_begin_on_mini_batches_too(
     assert given.rounds < batches.LEAST_ITERATIONS
 
 
+@pytest.mark.parametrize("budget", [60, 120, 200, 300])
+def test_a_round_is_kept_where_the_budget_ends_while_its_maximum_is_measured(
+    budget: int, images: Images, ends: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sample points show no barrier, so that the maximum between them is looked for."""
+    shorten(monkeypatch, 60)
+    land, lowered, done = network_landscape("fcp", images), batches.lowered_on_batches, list[int]()
+
+    def noted(*of: Any) -> Any:
+        done.append(1)
+        return lowered(*of)
+
+    monkeypatch.setattr(batches, "lowered_on_batches", noted)
+    straight = land.values(ends[0] + np.linspace(0, 1, 9)[:, None] * (ends[1] - ends[0]))
+    further = ends[0] + np.linspace(1, 3, 81)[:, None] * (ends[1] - ends[0])
+    end = further[np.argmax(land.values(further) > 0.9 * straight.max())]  # nearly as high as the barrier
+    path = ml.find_path(land, ends[0], end, objective="smoothmax", n_terms=4, n_points=6, budget=budget)
+    assert done
+    assert path.metadata["minibatch_rounds"] == len(done)
+
+
 def test_rounds_run_on_a_gpu(
     images: Images, ends: np.ndarray, strict_cupy: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

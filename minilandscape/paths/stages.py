@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from .batches import has_batches, rounds
 from .bounded import BoundedSteps, Pairs, power_of_two
 from .endings import Ending
 from .maximum import with_maximum
+from .meter import BudgetSpentError
 from .objectives import PowerSum, SoftTop
 from .problem import STATIONARY, PathProblem, PathState
 from .rules import OF_REMAINING, Rule
@@ -181,7 +183,8 @@ def _on_batches(problem: PathProblem, b: Any) -> Generator[PathState, None, Path
     def at_first_stage(state: PathState) -> PathState:
         found = problem.state(state.step, state.coefficients, state.values, memory=state.memory)
         if state.step not in maxima and state.height <= higher:
-            maxima[state.step] = with_maximum(problem, found).maximum
+            with suppress(BudgetSpentError):  # then the sample points decide
+                maxima[state.step] = with_maximum(problem, found).maximum
         return replace(found, beta=_beta(problem), maximum=maxima.get(state.step))
 
     def barrier(state: PathState) -> float:
