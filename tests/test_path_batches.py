@@ -276,6 +276,10 @@ def test_rounds_towards_a_target_barrier_follow_until_the_budget_is_spent(
     numbers.clear()
     ml.find_path(land, *ends, **options)
     assert numbers == [0, 1]
+    numbers.clear()
+    unlimited = {**options, "budget": None, "steps": 7}
+    ml.find_path(land, *ends, **unlimited, target_barrier=0.0)
+    assert numbers == list(range(batches.ROUNDS_TO_TARGET)), "more would cost more than they can gain"
 
 
 def test_mini_batches_serve_means_over_many_images_alone(

@@ -28,8 +28,9 @@ FALLS, ENDS, LEAST_RATE = 0.02, 0.004, 0.02
 BESIDE_ENDS, NEAREST, FARTHEST, WEIGHT = 2, 1e-4, 0.05, 3.0
 #: Weight of a new path in the mean of the last ones.
 IN_MEAN = 0.03
-#: Number of rounds after which one that costs more than a gradient of L follows only where a budget is given.
-ROUNDS = 3
+#: Number of rounds after which one that costs more than a gradient of L follows only where a budget is given, without a
+#: target barrier and with one.
+ROUNDS, ROUNDS_TO_TARGET = 3, 6
 #: With fewer samples a mini-batch is too large a part of them.
 LEAST_SAMPLES = 400
 #: Seconds of an iteration for each coordinate, besides the gradients: the updates of ten coefficients.
@@ -75,7 +76,7 @@ def rounds(
     state: PathState,
     values_of: Callable[[Any], np.ndarray],
     left: Callable[[PathState], float],
-    until_spent: bool = False,
+    to_target: bool = False,
 ) -> Generator[PathState, None, PathState]:
     """Yield the path after every round on mini-batches; returns the last one, which has the lowest L.
 
@@ -89,15 +90,16 @@ def rounds(
         The values (M,) along the path b; infinite where the landscape cannot be evaluated.
     left
         What is left to lower in a state: another round follows one that lowered it by enough.
-    until_spent
-        Whether rounds follow until the budget is spent instead, also one that does not lower L, whose path is left out.
+    to_target
+        Whether rounds follow until the budget is spent instead, or six of them without a budget, also one that does not
+        lower L, whose path is left out.
     """
     before = np.inf if state.memory is None else state.memory.before
-    while _may_follow(problem, state.step, np.inf if until_spent else before, left(state)):  # a round is a step
+    while _may_follow(problem, state.step, before, left(state), to_target):  # a round is a step
         b = lowered_on_batches(problem, state.coefficients, state.height, state.step)
         values = values_of(b)
         lower = np.isfinite(values).all() and problem.terms(values, b).value < state.objective
-        if not (lower or until_spent):
+        if not (lower or to_target):
             break
         if not lower:
             b, values = state.coefficients, state.values
@@ -120,15 +122,15 @@ def _cost(n_samples: int, iterations: int) -> int:
     return ceil(iterations * POINTS * _batch_size(n_samples) / n_samples)
 
 
-def _may_follow(problem: PathProblem, number: int, before: float, left: float) -> bool:
+def _may_follow(problem: PathProblem, number: int, before: float, left: float, to_target: bool) -> bool:
     """Decide whether a round follows, where so much was left before the last one (inf before the first) and is now."""
     meter, cost, n_points = problem.meter, round_cost(problem.landscape.n_samples, number), len(problem.curve.t)
     if meter.budget is not None and meter.spent + cost + n_points > meter.budget:
         return False
     costly = cost > n_points
-    if costly and number >= ROUNDS and meter.budget is None:
+    if costly and number >= (ROUNDS_TO_TARGET if to_target else ROUNDS) and meter.budget is None:
         return False
-    return left < (LEFT_IF_COSTLY if costly else LEFT) * before
+    return to_target or left < (LEFT_IF_COSTLY if costly else LEFT) * before
 
 
 def lowered_on_batches(problem: PathProblem, b: Any, height: float, number: int) -> Any:

@@ -60,8 +60,8 @@ def find_path(
         measurement of the maximum of the final path, and of the modes there, is not counted.
     target_barrier
         The search ends with the first path of lowest L that rises above the higher endpoint by at most this value. The
-        maximum over continuous t is measured once all sample points lie so low. With a ``budget`` and the
-        objective "sum", rounds on mini-batches follow until that is spent. None searches on.
+        maximum over continuous t is measured once all sample points lie so low. With the objective "sum", rounds on
+        mini-batches follow until a ``budget`` is spent, or six without a budget. None searches on.
     initial
         The initial path: a :class:`Path` of any family between the same endpoints, such as the ``best`` of an
         interrupted search; points (K, D); or a function of t. An objective with stages resumes at the β of a given

@@ -198,8 +198,8 @@ class FewPointsFirst:
 
         problem = line.problem
         # The barrier that is left stands between sample points, where rounds see it and other steps do not.
-        until_spent = problem.target is not None and problem.meter.budget is not None
-        last = yield from rounds(problem, state, values_of, problem.remaining, until_spent)
+        to_target = problem.target is not None
+        last = yield from rounds(problem, state, values_of, problem.remaining, to_target)
         if bool((line.b != last.coefficients).any()):
             line.put(last.coefficients)
         return last
