@@ -10,11 +10,10 @@ not measured again.
 from __future__ import annotations
 
 import argparse
-import csv
 import itertools
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,15 +26,15 @@ from torch import nn
 import minilandscape as ml
 from minilandscape.adapters.torch import TorchLandscape
 from minilandscape.data import load_mnist
-from minilandscape.paths.batches import POINTS, UPDATE
+from minilandscape.paths.batches import POINTS, iterations_per_gradient
+
+from . import table
 
 LOSS = nn.functional.cross_entropy
 #: Learning rate and samples of a mini-batch in training.
 LR, TRAINED_ON = 1e-3, 64
 #: `batch_times` that make a search begin on mini-batches, or not.
 TIMES = {"with": (1.0, 0.0), "without": (0.0, 1.0)}
-#: Samples of a mini-batch, as in a search's first round.
-FEWEST, MOST = 8, 64
 Arrays = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -183,13 +182,6 @@ def gradient_seconds(land: Any, at: np.ndarray) -> float:
     return float(np.median(found)) / POINTS
 
 
-def estimated_ratio(land: Any) -> float:
-    """Return how many iterations take as long as a gradient, by the landscape's own ``batch_times``."""
-    sample, call = land.batch_times
-    n_batch = int(np.clip(land.n_samples // 100, FEWEST, MOST))
-    return land.n_samples * sample / (call + UPDATE * land.size + POINTS * n_batch * sample)
-
-
 def searched(name: str, case: Case, modules: tuple[nn.Module, nn.Module], data: Arrays, mini_batches: str) -> Row:
     """Connect both modules."""
     land = landscape(case, modules[0], data, TIMES[mini_batches])
@@ -206,7 +198,7 @@ def searched(name: str, case: Case, modules: tuple[nn.Module, nn.Module], data: 
     line = float(land.values(a + np.linspace(0, 1, 197, dtype=np.float32)[:, None] * (b - a)).max() - higher)
     used, rounds = path.evaluations, path.metadata.get("minibatch_rounds", 0)
     numbers = (len(a), line, float(path.maximum - higher), used.gradients, used.values, rounds, took)
-    estimate = estimated_ratio(landscape(case, modules[0], data, None))
+    estimate = iterations_per_gradient(landscape(case, modules[0], data, None))
     return Row(name, mini_batches, *numbers, ratio, estimate, str(path.reason))
 
 
@@ -225,30 +217,13 @@ def main(arguments: list[str]) -> int:
         parser.error(f"no case is called {' or '.join(options.only)}; there are: {'; '.join(cases())}")
     with threadpool_limits(1):
         for name, case in wanted.items():
-            left = [kind for kind in TIMES if (name, kind) not in _done(options.table)]
+            left = [kind for kind in TIMES if (name, kind) not in table.measured(options.table, "case", "mini_batches")]
             if not left:
                 continue
             data = two_moons(case.n) if case.moons else digits(case.n, options.data)
             modules = trained(case, data, 0), trained(case, data, 1)
             for kind in left:
                 row = searched(name, case, modules, data, kind)
-                _add(options.table, row)
+                table.add(options.table, row)
                 print(row, flush=True)
     return 0
-
-
-def _done(table: Path) -> set[tuple[str, str]]:
-    if not table.exists():
-        return set()
-    with table.open(newline="") as file:
-        return {(row["case"], row["mini_batches"]) for row in csv.DictReader(file)}
-
-
-def _add(table: Path, row: Row) -> None:
-    new = not table.exists()
-    with table.open("a", newline="") as file:
-        writer = csv.DictWriter(file, [each.name for each in fields(Row)], lineterminator="\n")
-        if new:
-            writer.writeheader()
-        numbers = {k: f"{value:.4g}" if isinstance(value, float) else value for k, value in asdict(row).items()}
-        writer.writerow(numbers)

@@ -9,11 +9,10 @@ again.
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,8 @@ from minilandscape.paper.plan_tasks import NetworkTasks
 from minilandscape.paths.bases import sine_basis
 from minilandscape.tasks import Store, run_tasks
 
+from . import table
+
 #: Options of ``find_path`` by name; all run until they converge.
 SEARCHES: dict[str, dict[str, Any]] = {
     "adam": {"solver": "adam", "steps": "auto"},
@@ -45,6 +46,8 @@ DOWN = 0.01
 FINER, BESIDE_ENDS, NEAREST, LOOK_AGAIN = 4, 100, 1e-4, 1.1
 #: Runs of each set.
 N_RUNS = 6
+#: What names a row of the table.
+KEY = "network", "optimizer", "pair", "search"
 
 
 @dataclass(frozen=True)
@@ -197,29 +200,11 @@ def _measure(network: str, optimizer: str, data: Mnist, options: argparse.Namesp
     land = network_landscape(network, data.train[:n_images], "authors")
     for pair, start, end in list(ring(weights))[: options.pairs]:
         for search in options.searches:
-            if (network, optimizer, pair, search) in _done(options.table):
+            if (network, optimizer, pair, search) in table.measured(options.table, *KEY):
                 continue
             began = time.process_time()
             watch, ended = measured(land, start, end, SEARCHES[search], options.cap, options.follow)
             numbers = (watch.line, watch.cost, watch.first, watch.excess, watch.spent)
             row = Row(network, optimizer, pair, search, *numbers, ended, time.process_time() - began)
-            _add(options.table, row)
+            table.add(options.table, row)
             print(row, flush=True)
-
-
-def _done(table: Path) -> set[tuple[str, ...]]:
-    if not table.exists():
-        return set()
-    with table.open(newline="") as file:
-        return {tuple(row[name] for name in ("network", "optimizer", "pair", "search")) for row in csv.DictReader(file)}
-
-
-def _add(table: Path, row: Row) -> None:
-    new = not table.exists()
-    with table.open("a", newline="") as file:
-        writer = csv.DictWriter(file, [each.name for each in fields(Row)], lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(
-            {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in asdict(row).items()}
-        )

@@ -157,15 +157,23 @@ class Chain:
         return reason
 
     @property
+    def _saddles(self) -> list[Saddle]:
+        """The saddles so far."""
+        return [link.saddle for link in self.links if link is not None and link.saddle is not None]
+
+    @property
+    def _highest_saddle(self) -> Saddle:
+        return max(self._saddles, key=lambda saddle: saddle.value)
+
+    @property
     def highest(self) -> float:
         """The value of the highest saddle so far."""
-        return max(link.saddle.value for link in self.links if link is not None and link.saddle is not None)
+        return self._highest_saddle.value
 
     @property
     def _threshold(self) -> float:
         """The threshold of the gradient norm at the highest saddle; NaN where there is none."""
-        saddles = [link.saddle for link in self.links if link is not None and link.saddle is not None]
-        return max(saddles, key=lambda saddle: saddle.value).tolerance if saddles else float("nan")
+        return self._highest_saddle.tolerance if self._saddles else float("nan")
 
     def _insert(self, k: int, link: Link) -> None:
         """Insert what was found between the k-th pair, and the remaining pairs on both sides."""
@@ -468,8 +476,7 @@ class Chain:
 
     def _reason_when_complete(self) -> str:
         """Return "converged", with the number of pairs between which no saddle was searched."""
-        saddles = [link.saddle for link in self.links if link is not None and link.saddle is not None]
-        reason = max(saddles, key=lambda saddle: saddle.value).reason
+        reason = self._highest_saddle.reason
         alone = sum(link is not None and link.passed is not None and len(link.passed[0]) > 0 for link in self.links)
         if not alone:
             return reason

@@ -63,12 +63,16 @@ def has_batches(landscape: Any) -> bool:
     n = getattr(landscape, "n_samples", 0)
     if n < LEAST_SAMPLES or getattr(landscape, "batch_values_and_gradients", None) is None:
         return False
-    times = getattr(landscape, "batch_times", None)
-    if times is None:
+    if getattr(landscape, "batch_times", None) is None:
         return True
-    sample, call = times
-    iteration = call + UPDATE * landscape.size + POINTS * _batch_size(n) * sample
-    return bool(n * sample >= WORTHWHILE * iteration)
+    return iterations_per_gradient(landscape) >= WORTHWHILE
+
+
+def iterations_per_gradient(landscape: Any) -> float:
+    """Estimate how many iterations take as long as a gradient over all samples, from the ``batch_times``."""
+    sample, call = landscape.batch_times
+    iteration = call + UPDATE * landscape.size + POINTS * _batch_size(landscape.n_samples) * sample
+    return float(landscape.n_samples * sample / iteration)
 
 
 def rounds(
