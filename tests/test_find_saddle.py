@@ -13,7 +13,8 @@ from scipy.spatial.transform import Rotation
 import minilandscape as ml
 from minilandscape.analysis.atom_alignment import align_atoms
 from minilandscape.connect import ConnectionInterrupted, find_saddle, load_connection
-from minilandscape.connect.chain import Chain, Link
+from minilandscape.connect.chain import Chain
+from minilandscape.connect.link import Link
 from minilandscape.landscape import FunctionLandscape, LandscapeDefaults
 from minilandscape.potentials import AnaPot, Camelback, Fig3, LennardJones, Leps, LepsOscillator, MullerBrown
 from minilandscape.saddles import Known, Minimum, Surface

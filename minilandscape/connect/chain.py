@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,10 @@ from ..backend import to_host
 from ..landscape import LandscapeError
 from ..motion import moved_near
 from ..paths import Path, find_path
-from ..saddles import REACHED, Known, Minimum, Refinement, Saddle, Start, Surface
+from ..saddles import REACHED, Known, Refinement, Saddle, Start, Surface
+from . import reasons
 from .guess import Guess, first_guess
+from .link import Link
 from .refine import SAME, range_without_spike, start_of_path
 from .result import Connection, path_through
 from .valley import minimum_below
@@ -50,9 +52,6 @@ BESIDE_A_SADDLE = 0.1, 0.02
 #: Largest number of saddles of a chain.
 MOST_SADDLES = 12
 
-#: The endpoints by their index among the known minima.
-_NAMES = {0: "start", 1: "end"}
-
 
 class ConnectionInterrupted(KeyboardInterrupt):
     """Raised at Ctrl-C; ``best`` is the chain so far, without the unfinished stage."""
@@ -60,35 +59,6 @@ class ConnectionInterrupted(KeyboardInterrupt):
     def __init__(self, best: Connection) -> None:
         super().__init__("interrupted")
         self.best = best
-
-
-@dataclass(frozen=True)
-class Link:
-    """A segment between two minima of the chain: a saddle and its two minima, or a path below another saddle.
-
-    Attributes
-    ----------
-    saddle
-        Verified, unless verification was not requested; None where the path stays below another saddle.
-    sides
-        The minima, with the descents that led to them.
-    passed
-        Points (n, D) and values (n,) of the path without the minima, where there is no saddle.
-    """
-
-    saddle: Saddle | None
-    sides: tuple[Minimum, ...] = ()
-    passed: tuple[np.ndarray, np.ndarray] | None = None
-
-    @property
-    def places(self) -> tuple[int, ...]:
-        """The indices of the minima among the known ones."""
-        return tuple(int(side.known) for side in self.sides if side.known is not None)
-
-    def between(self, before: int, after: int) -> Link:
-        """Order the sides as in the chain."""
-        first, second = self.places
-        return replace(self, sides=self.sides[::-1]) if second == before or first == after else self
 
 
 @dataclass
@@ -186,7 +156,8 @@ class Chain:
         for end, place in ((before, first), (after, second)):
             if self._is_on_saddle(end, link, k):
                 self.on_saddles[end] = place
-                self.progress(f"the {_NAMES[end]} is the saddle itself: the chain continues to the minimum beyond it")
+                name = reasons.NAMES[end]
+                self.progress(f"the {name} is the saddle itself: the chain continues to the minimum beyond it")
         before, after = self.on_saddles.get(before, before), self.on_saddles.get(after, after)
         new: list[tuple[tuple[int, int], Link | None]] = [((before, first), None), ((first, second), link)]
         new = [(pair, found) for pair, found in [*new, ((second, after), None)] if pair[0] != pair[1]]
@@ -197,7 +168,7 @@ class Chain:
         """Decide whether an endpoint of the chain is the saddle of a link of the k-th pair, and no minimum."""
         saddle = link.saddle
         assert saddle is not None
-        if end not in _NAMES or end in link.places:
+        if end not in reasons.NAMES or end in link.places:
             return False
         near, below = BESIDE_A_SADDLE
         zero_modes = Surface(self.landscape).zero_modes
@@ -258,7 +229,7 @@ class Chain:
             place = self.known.add(found.point, found.value, found)
         lower = self.known.values[end] - found.value
         if place != end:
-            self.progress(f"the {('start', 'end')[end]} is in the valley of a minimum that is {lower:.3g} lower")
+            self.progress(f"the {reasons.NAMES[end]} is in the valley of a minimum that is {lower:.3g} lower")
         return place
 
     # A pair ----------------------------------------------------------------------------------------------------------
@@ -351,7 +322,7 @@ class Chain:
 
     def _value(self, value: float) -> str:
         """A value with what it is and its unit, for a line of progress."""
-        return f"{self.landscape.quantity} {_with_unit(value, self.landscape.value_unit, 6)}"
+        return f"{self.landscape.quantity} {reasons.with_unit(value, self.landscape.value_unit, 6)}"
 
     def _of_guess(self, guess: Guess, scale: float, reach: float, ends: tuple[int, int]) -> Start:
         t, x, tangent = guess.top()
@@ -378,7 +349,7 @@ class Chain:
         for name, k, at in ends:
             value = float(guess.values[at])
             if not (np.isfinite(value) and np.isfinite(guess.gradients[at]).all()):
-                raise _not_evaluated(surface, name, guess.points[at], value)
+                raise reasons.not_evaluated(surface, name, guess.points[at], value)
             if np.isnan(self.known.values[k]):
                 self.known.values[k] = value
         for name, k, at in ends if len(self.pairs) == 1 else []:
@@ -386,12 +357,7 @@ class Chain:
             if residual > max(RELAXED * largest, self.tolerance or 0.0):
                 apart = float(np.linalg.norm(guess.points[-1] - guess.points[0]))
                 rises = guess.rise > UNSEEN * np.ptp(guess.values) and apart > ROUNDED * np.abs(guess.points).max()
-                raise ValueError(
-                    f"the {name} is not a minimum: its largest gradient component, {self._slope(residual)}, is "
-                    f"{residual / largest:.0%} of the largest on the path to the other endpoint, "
-                    f"{_with_unit(apart, self.landscape.length_unit)} away; relax both endpoints first"
-                    + (", unless they are one minimum: the value does not rise between them" if not rises else "")
-                )
+                raise reasons.not_a_minimum(self.landscape, name, residual, largest, apart, rises)
 
     # The counts ------------------------------------------------------------------------------------------------------
 
@@ -422,22 +388,15 @@ class Chain:
         chain = [self.pairs[0][0], *(pair[1] for pair in self.pairs)]
         if not self.verify:
             reason = "not verified" if found else reason
-        elif not complete:
-            hint = (
-                "; the values increase where the gradient implies a decrease: does it return the force instead?"
-                if self.against
-                else ""
-            )
-            reason = f"the chain is incomplete: {reason}{hint}"
         else:
-            reason = self._reason_when_complete()
+            reason = self._reason_when_complete() if complete else reasons.incomplete(reason, self.against)
         minima = [(self.known.points[k], self.known.values[k]) for k in chain]
         places = [k for k, _ in itertools.groupby(chain)]  # an endpoint that was replaced stands beside its minimum
         return Connection(
             saddles=tuple(link.saddle for link in found if link.saddle is not None),
             minima=np.stack([self.known.points[k] for k in places]),
             minima_values=np.array([self.known.values[k] for k in places]),
-            path=path_through(self.landscape, minima, [_stretch(link) for link in found]) if complete else self.path,
+            path=path_through(self.landscape, minima, [link.stretch for link in found]) if complete else self.path,
             calls={**self.calls, "total": sum(self.calls.values())},
             rounds=self.rounds,
             converged=complete,
@@ -446,46 +405,20 @@ class Chain:
 
     def _of_ends(self, first: int, last: int) -> list[str]:
         """Say which endpoints were no minima, and what the chain has in their places."""
-        said, land, known = [], self.landscape, self.known
+        said, known = [], self.known
         for end, place in ((0, first), (1, last)):
-            lower = _with_unit(known.values[end] - known.values[place], land.value_unit)
-            if end in self.on_saddles:
-                said.append(
-                    f"the {_NAMES[end]} is a saddle itself, and no minimum: it was replaced by the minimum beyond it, "
-                    f"{lower} lower than the {_NAMES[end]} as given"
-                )
-            elif place != end:
-                apart = float(np.linalg.norm(land.displacement(known.points[end], known.points[place])))
-                away = _with_unit(apart, land.length_unit)
-                said.append(
-                    f"the {_NAMES[end]} was replaced by the minimum below it, {away} away from the {_NAMES[end]} as "
-                    f"given and {lower} lower than that: the barrier counts from the minimum"
-                )
+            if place != end:
+                points, lower = [known.points[end], known.points[place]], known.values[end] - known.values[place]
+                said.append(reasons.replaced(self.landscape, end, points, lower, end in self.on_saddles))
             elif self.steep[end] > self._threshold:
-                largest, small = self._slope(self.steep[end]), self._slope(self._threshold)
-                said.append(
-                    f"the {_NAMES[end]} is not relaxed to the saddle's threshold of {small}, its largest gradient "
-                    f"component is {largest}: the barrier counts from it as it is"
-                )
+                said.append(reasons.not_relaxed(self.landscape, end, self.steep[end], self._threshold))
         return said
-
-    def _slope(self, residual: float) -> str:
-        """A gradient component with its unit."""
-        energy, length = self.landscape.value_unit, self.landscape.length_unit
-        return _with_unit(residual, f"{energy}/{length}" if energy and length else "")
 
     def _reason_when_complete(self) -> str:
         """Return "converged", with the number of pairs between which no saddle was searched."""
         reason = self._highest_saddle.reason
         alone = sum(link is not None and link.passed is not None and len(link.passed[0]) > 0 for link in self.links)
-        if not alone:
-            return reason
-        pairs = "one pair" if alone == 1 else f"{alone} pairs"
-        return f"{reason}; {pairs} of the chain not searched: a coarse path between them stays below the saddle"
-
-
-def _with_unit(value: float, unit: str, digits: int = 3) -> str:
-    return f"{value:.{digits}g} {unit}".rstrip()
+        return f"{reason}; {reasons.not_searched(alone)}" if alone else reason
 
 
 def _tells_little(surface: Surface, guess: Guess) -> bool:
@@ -493,21 +426,3 @@ def _tells_little(surface: Surface, guess: Guess) -> bool:
     steep = [surface.residual(gradient) for gradient in guess.gradients]
     flat = guess.rise <= UNSEEN * float(np.ptp(guess.values))
     return flat or max(steep[0], steep[-1]) > RELAXED * max(steep)
-
-
-def _not_evaluated(surface: Surface, name: str, point: np.ndarray, value: float) -> LandscapeError:
-    """Make the error of an endpoint that cannot be evaluated."""
-    try:
-        surface.stack(point[None])
-    except LandscapeError as error:
-        return LandscapeError(f"the {name} cannot be evaluated: {error}", point)
-    return LandscapeError(f"the value or the gradient at the {name} is not finite ({value})", point)
-
-
-def _stretch(link: Link) -> list[tuple[np.ndarray, float]]:
-    """Collect points and values from one minimum of the chain to the next, without the two."""
-    if link.saddle is None:
-        assert link.passed is not None
-        return list(zip(*link.passed, strict=True))
-    before, after = (list(zip(*side.way, strict=True)) for side in link.sides if side.way is not None)
-    return [*before[::-1], (link.saddle.point, link.saddle.value), *after]
