@@ -15,6 +15,8 @@ from .options import UsageError
 
 #: What files of PyTorch modules end in.
 CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
+#: What files of trees of JAX end in.
+TREES = (".msgpack", ".eqx")
 #: What files of structures end in, of those that are met most.
 STRUCTURES = (".xyz", ".extxyz", ".traj", ".cif", ".poscar", ".contcar", ".vasp", ".pdb", ".gen", ".db")
 
@@ -27,6 +29,18 @@ Write my_net.py, and add --landscape my_net:make
         return module, torch.nn.functional.cross_entropy, inputs, targets
 
 The documentation's page on PyTorch has an example."""
+
+MAKE_TREE = """\
+Write my_net.py, and add --landscape my_net:make
+
+    from minilandscape.adapters.jax import JaxLandscape
+
+    def make():
+        inputs, targets = my_training_data()
+        return JaxLandscape(loss, parameters, data=(inputs, targets))
+
+Here loss(parameters, inputs, targets) is the mean loss, and parameters any tree like those of the checkpoints. The
+documentation's page on JAX has an example."""
 
 MAKE_ENERGY = """\
 Is it a point of a function of your own? Write my_energy.py, and add --landscape my_energy:f
@@ -46,6 +60,12 @@ def file_is_missing(file: str) -> FileNotFoundError:
 def not_vectors(file: str) -> ValueError | None:
     """What a file is that is given in place of vectors; None where nothing is known of it."""
     path = Path(file)
+    if path.suffix.lower() in TREES or _is_of_orbax(path):
+        error = ValueError(
+            f"{file} is a checkpoint of a tree of JAX: name what makes its loss, as --landscape my_net:make"
+        )
+        error.add_note(MAKE_TREE)
+        return error
     if path.is_dir():
         inside = sorted(path.glob("*.npy"))
         example = f", such as {inside[0]}" if inside else ""
@@ -69,6 +89,11 @@ def not_vectors(file: str) -> ValueError | None:
     return None
 
 
+def _is_of_orbax(folder: Path) -> bool:
+    """Whether Orbax has written a folder: a tree, a step, or the steps of a checkpoint manager."""
+    return any(next(folder.glob(depth + "_METADATA"), None) is not None for depth in ("", "*/", "*/*/"))
+
+
 def _is_path(file: Path) -> bool:
     from minilandscape.paths import load_path
 
@@ -82,11 +107,13 @@ def _is_path(file: Path) -> bool:
 def no_checkpoint_landscape(file: str, landscape: str) -> ValueError:
     """That a landscape reads no checkpoints."""
     _, _, name = landscape.partition(":")
+    of_jax = Path(file).suffix.lower() in TREES
+    what, returned = ("tree of JAX", "a JaxLandscape") if of_jax else ("PyTorch module", "(module, loss, data)")
     error = ValueError(
-        f"{file} is a checkpoint, but --landscape {landscape} makes no landscape of a PyTorch module; {name} should "
-        "return (module, loss, data)"
+        f"{file} is a checkpoint, but --landscape {landscape} makes no landscape of a {what}; {name} should return "
+        f"{returned}"
     )
-    error.add_note(MAKE_MODULE)
+    error.add_note(MAKE_TREE if of_jax else MAKE_MODULE)
     return error
 
 

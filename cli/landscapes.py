@@ -16,6 +16,7 @@ from minilandscape.display import Row
 
 from .hints import (
     CHECKPOINTS,
+    TREES,
     about_landscape,
     file_is_missing,
     no_checkpoint_landscape,
@@ -45,7 +46,7 @@ Landscape = Annotated[
     str | None,
     typer.Option(
         help="Your own landscape: MODULE:NAME of a function x -> (value, gradient), or of a function without arguments "
-        "that returns a landscape, or a PyTorch module with its loss and data, as my_net:make.",
+        "that returns a landscape, such as a JaxLandscape, or a PyTorch module with its loss and data, as my_net:make.",
         metavar="MODULE:NAME",
         rich_help_panel=LANDSCAPE,
     ),
@@ -127,7 +128,7 @@ class Where:
             land = land if each else land.between(*own)
         vectors = []
         for file in files:
-            if file not in own and Path(file_and_row(file)[0]).suffix.lower() in CHECKPOINTS:
+            if file not in own and Path(file_and_row(file)[0]).suffix.lower() in (*CHECKPOINTS, *TREES):
                 raise no_checkpoint_landscape(file, self.landscape)
             here = alone(land, file) if each else land
             vectors += [Vector(file, None, here.read(file))] if file in own else read(file)

@@ -13,14 +13,14 @@ import typer
 
 from minilandscape.display import nearest
 
-from .hints import CHECKPOINTS, file_is_missing
+from .hints import CHECKPOINTS, TREES, file_is_missing
 from .lines import print_lines
 from .options import STRUCTURES, UsageError, file_and_row, refuse_given
 from .output import check_outputs, check_pictures, note, print_json, progress_bar, save_figure, wrote
 from .saddles import check_found
 
 #: Names of files that hold vectors or checkpoints, as opposed to structures.
-VECTORS = (".npy", ".npz", *CHECKPOINTS, "")
+VECTORS = (".npy", ".npz", *CHECKPOINTS, *TREES, "")
 #: Formats, as ASE names them, whose structures are always periodic along all three cell vectors.
 PERIODIC = ("eon",)
 
@@ -204,7 +204,7 @@ def check_structures(context: typer.Context) -> bool:
     given = context.params
     if given["calculator"] is not None:
         for file in (given["start"], given["end"]):
-            if Path(file_and_row(file)[0]).suffix.lower() in (".npy", ".npz", *CHECKPOINTS):
+            if Path(file_and_row(file)[0]).suffix.lower() in (".npy", ".npz", *CHECKPOINTS, *TREES):
                 raise UsageError(
                     f"{file} is no structure, which --calculator takes; remove --calculator, or name a file that ASE "
                     "reads"

@@ -30,6 +30,13 @@ def nearest(typed: str, names: Iterable[str]) -> str:
     return f" (did you mean {by_lower[found[0]]}?)" if found else ""
 
 
+def listed(names: Iterable[Any], most: int = 4) -> str:
+    """List the first few names, and say how many there are."""
+    names = list(names)
+    head = ", ".join(map(str, names[:most]))
+    return head if len(names) <= most else f"{head}, … ({len(names)} in all)"
+
+
 def aligned(value: float, among: Any) -> str:
     """Format one of some values with as many decimals as resolve their range to about six digits.
 

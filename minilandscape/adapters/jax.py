@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ from ..landscape import LandscapeDefaults, batch_times, read_stack
 from .along import LOSS, TEST, AlongPath, check_metrics, load_along, measured_along
 from .jax_compiled import OverSamples
 from .jax_samples import Samples
+from .jax_states import read_tree
 from .jax_tree import Tree
 
 __all__ = ["AlongPath", "JaxLandscape", "load_along"]
@@ -212,6 +214,46 @@ class JaxLandscape(LandscapeDefaults):
         [[0.0, 1.0], [2.0, 3.0]]
         """
         return self._own_tree().filled(read_stack(np.asarray(vector)[None], self.size, self.dtype)[0], exact=False)
+
+    def read(self, file: str | Path) -> np.ndarray:
+        """Read a vector (D,) from a file of a checkpoint.
+
+        Parameters
+        ----------
+        file
+            ``.msgpack`` of ``flax.serialization``, a folder of Orbax, ``.eqx`` of equinox, ``.safetensors``, or
+            ``.npz`` with an array for each name. The landscape's tree may be a part of what it holds, such as
+            ``params``; the state of an optimiser is left out.
+
+        Returns
+        -------
+        ndarray
+            (D,), as :meth:`vector` makes it.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file cannot be read, its names or shapes are not those of the landscape's tree, several parts of it
+            have them, or it holds other floating arrays, such as running statistics, on which its loss may depend.
+        TypeError
+            If the landscape is of a function of a vector.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import jax.numpy as jnp, numpy as np
+        >>> from minilandscape.adapters.jax import JaxLandscape
+        >>> land = JaxLandscape(lambda p: jnp.sum(p["dense"]["w"] ** 2), {"dense": {"w": jnp.ones((2, 2))}})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = os.path.join(folder, "a.npz")
+        ...     np.savez(file, **{"params/dense/w": np.arange(4.0).reshape(2, 2)})
+        ...     land.read(file)
+        array([0., 1., 2., 3.], dtype=float32)
+        """
+        own = self._own_tree()
+        return self.vector(read_tree(file, own.filled(own.vector(None), exact=False)))
 
     def _own_tree(self) -> Tree:
         if self._tree is None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-#: Keys that messages list at most.
-LISTED = 4
+from ..display import listed
+
 #: What compiling and sharding put into the middle of a key, and what wrappers put before all of them.
 INSIDE, BEFORE = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"), ("module.", "model.")
 #: A checkpoint's state lies at most so many dictionaries deep.
@@ -274,10 +274,3 @@ def _advice(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
             if one and prefix not in (key, "") and all(prefix + k in longer for k in shorter):
                 return f". One has the other's with {prefix!r} before, as wrappers put it: {give.format(prefix)}"
     return ""
-
-
-def listed(keys: Any) -> str:
-    """The first few keys, and how many there are."""
-    keys = list(keys)
-    head = ", ".join(map(str, keys[:LISTED]))
-    return head if len(keys) <= LISTED else f"{head}, … ({len(keys)} in all)"

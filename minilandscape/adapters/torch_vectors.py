@@ -11,6 +11,7 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 import torch
 
+from ..display import listed
 from ..landscape import LandscapeDefaults, real_numbers
 from .torch_align import aligned
 from .torch_buffers import Interpolated, counts_batches, statistics_of
@@ -19,7 +20,7 @@ from .torch_data import Samples
 from .torch_evaluate import Evaluation
 from .torch_forward import differentiable_kernels
 from .torch_second import HessianProducts
-from .torch_states import copied, equal, listed, matched, not_persistent, read_checkpoint, under_keys_of, unwrapped
+from .torch_states import copied, equal, matched, not_persistent, read_checkpoint, under_keys_of, unwrapped
 
 #: How a function that ``--landscape`` names passes the choice of buffers, and how it takes parameters that are frozen.
 CHOICE = """\
