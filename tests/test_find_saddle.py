@@ -526,6 +526,8 @@ def test_a_first_path_between_other_ends_is_refused() -> None:
     for initial, message in given:
         with pytest.raises(ValueError, match=message):
             find_saddle(land, a, b, initial=initial)
+    with pytest.raises(ValueError, match="initial is a path in 3 coordinates; the endpoints have 2"):
+        ml.find_path(land, a, b, initial=ml.find_path(space, -np.ones(3), np.ones(3), "linear"))
     assert find_saddle(land, a, b, initial=iter(there)).converged
     with pytest.raises(TypeError, match="progress is True; expected a function"):
         find_saddle(land, a, b, progress=True)  # type: ignore[arg-type]

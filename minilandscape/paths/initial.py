@@ -147,9 +147,11 @@ def _checked(problem: PathProblem, away: np.ndarray) -> np.ndarray:
 
 
 def _same_endpoints(problem: PathProblem, initial: Path) -> None:
+    if initial.start.size != problem.landscape.size:
+        theirs, own = initial.start.size, problem.landscape.size
+        raise ValueError(f"initial is a path in {theirs} coordinates; the endpoints have {own}")
     for name in ("start", "end"):
-        ours, theirs = to_host(getattr(problem, name)), getattr(initial, name)
-        if ours.shape != theirs.shape or not _near(problem, ours, theirs):
+        if not _near(problem, to_host(getattr(problem, name)), getattr(initial, name)):
             raise ValueError(f"initial has another {name}; expected a path between the same two points")
 
 
