@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch.func import functional_call
 
+from ..display import listed
 from .torch_data import Batches, arguments
-from .torch_states import copied, equal, listed
+from .torch_states import copied, equal
 
 
 def counts_batches(name: str) -> bool:

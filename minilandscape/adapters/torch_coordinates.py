@@ -10,9 +10,10 @@ from math import prod
 import numpy as np
 import torch
 
+from ..display import listed
 from ..networks.parameters import Block
 from .torch_speed import channels_last
-from .torch_states import listed, names_of
+from .torch_states import names_of
 
 
 @dataclass(frozen=True)
