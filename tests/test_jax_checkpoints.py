@@ -93,29 +93,32 @@ def test_a_vector_is_that_of_the_file(land: JaxLandscape, kind: str, how: str, t
 def test_a_step_of_a_checkpoint_manager_is_read(tmp_path: Path) -> None:
     ocp = pytest.importorskip("orbax.checkpoint")
     with ocp.CheckpointManager((tmp_path / "run").resolve()) as manager:
-        for step in (1, 2):
+        for step in (2, 10):
             manager.save(step, args=ocp.args.StandardSave(state_of(tree_of(step))))
     assert (LAND.read(tmp_path / "run" / "2") == LAND.vector(tree_of(2))).all()
-    with pytest.raises(ValueError, match=r"run holds the steps 1, 2: give one, .*run.2$"):
+    with pytest.raises(ValueError, match=r"run holds the steps 2, 10: give one, .*run.10$"):
         LAND.read(tmp_path / "run")
     with pytest.raises(ValueError, match="is a folder; expected a checkpoint of Orbax or a file"):
         LAND.read(tmp_path / "run" / "2" / "default" / "d")
 
 
 def test_an_equinox_module_is_read(tmp_path: Path) -> None:
-    """Leaves that are functions stay; a module of other sizes is refused."""
+    """Leaves that are functions stay; a module of other sizes is refused, and a deeper one, whose first leaves fit."""
     eqx = pytest.importorskip("equinox")
-    own, saved, other = (
-        eqx.nn.MLP(3, 3, width, 1, key=jax.random.key(seed)) for seed, width in ((0, 4), (1, 4), (2, 5))
+    own, saved, wider, deeper = (
+        eqx.nn.MLP(3, 3, width, depth, key=jax.random.key(seed))
+        for seed, width, depth in ((0, 3, 1), (1, 3, 1), (2, 5, 1), (3, 3, 2))
     )
     land = JaxLandscape(lambda net, x, y: jnp.mean((jax.vmap(net)(x) - y) ** 2), own, data=(DATA[0], DATA[1]))
-    for name, module in (("a", saved), ("b", other)):
+    for name, module in (("a", saved), ("b", wider), ("c", deeper)):
         eqx.tree_serialise_leaves(tmp_path / f"{name}.eqx", module)
     found = land.read(tmp_path / "a.eqx")
     assert (found == land.vector(saved)).all()
     assert land.values(found[None])[0] == pytest.approx(float(jnp.mean((jax.vmap(saved)(DATA[0]) - DATA[1]) ** 2)))
     with pytest.raises(ValueError, match=r"b\.eqx is no file of equinox.* changed shape"):
         land.read(tmp_path / "b.eqx")
+    with pytest.raises(ValueError, match=r"c\.eqx holds more than the landscape's tree"):
+        land.read(tmp_path / "c.eqx")
 
 
 @pytest.mark.parametrize("how", ["Param", "pure", "all"])

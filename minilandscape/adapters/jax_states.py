@@ -99,9 +99,11 @@ def read_tree(file: str | Path, tree: Any) -> Any:
 def _equinox(path: Path, tree: Any) -> Any:
     """Read a file that has no names, only the leaves in their order, each of the shape and type of the tree's."""
     equinox = _imported("equinox", path)
-    return _restored(
-        path, lambda: equinox.tree_deserialise_leaves(path, tree), "equinox.tree_serialise_leaves of such a tree"
-    )
+    with path.open("rb") as file:
+        read = _restored(path, lambda: equinox.tree_deserialise_leaves(file, tree), "equinox of such a tree")
+        if file.read(1):  # equinox stops after the tree's last leaf
+            raise ValueError(f"{path} holds more than the landscape's tree: its first leaves alone have these shapes")
+    return read
 
 
 def _imported(package: str, path: Path) -> Any:
@@ -134,7 +136,7 @@ def _orbax(path: Path) -> Any:
     """The tree of a folder, or of the only one in it, as a checkpoint manager writes a step."""
     folders = [path] if (path / OF_ORBAX).exists() else sorted(each.parent for each in path.glob(f"*/{OF_ORBAX}"))
     if not folders:
-        steps = sorted(each.parent.parent for each in path.glob(f"*/*/{OF_ORBAX}"))
+        steps = sorted((each.parent.parent for each in path.glob(f"*/*/{OF_ORBAX}")), key=_step)
         what = f"holds the steps {listed(each.name for each in steps)}: give one, {steps[-1]}" if steps else ""
         raise ValueError(f"{path} {what or 'is a folder; expected a checkpoint of Orbax or a file'}")
     if len(folders) > 1:
@@ -149,6 +151,11 @@ def _orbax(path: Path) -> Any:
         return checkpointer.restore(folder, restore_args=as_numpy)
 
     return _restored(path, read, "Orbax")
+
+
+def _step(folder: Path) -> tuple[int, str]:
+    """Make a key by which numbers are sorted by size."""
+    return len(folder.name), folder.name
 
 
 def _restored(path: Path, read: Any, writer: str) -> Any:
