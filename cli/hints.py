@@ -60,7 +60,7 @@ def file_is_missing(file: str) -> FileNotFoundError:
 def not_vectors(file: str) -> ValueError | None:
     """What a file is that is given in place of vectors; None where nothing is known of it."""
     path = Path(file)
-    if path.suffix.lower() in TREES or _is_of_orbax(path):
+    if _is_of_jax(path):
         error = ValueError(
             f"{file} is a checkpoint of a tree of JAX: name what makes its loss, as --landscape my_net:make"
         )
@@ -89,9 +89,15 @@ def not_vectors(file: str) -> ValueError | None:
     return None
 
 
-def _is_of_orbax(folder: Path) -> bool:
-    """Whether Orbax has written a folder: a tree, a step, or the steps of a checkpoint manager."""
-    return any(next(folder.glob(depth + "_METADATA"), None) is not None for depth in ("", "*/", "*/*/"))
+def is_checkpoint(file: str) -> bool:
+    """Whether a file is a checkpoint, by its name, or a folder that Orbax has written."""
+    return Path(file).suffix.lower() in CHECKPOINTS or _is_of_jax(Path(file))
+
+
+def _is_of_jax(path: Path) -> bool:
+    """Whether a file is of a tree of JAX by its name, or Orbax has written it: a tree, a step, or several steps."""
+    of_orbax = (next(path.glob(depth + "_METADATA"), None) is not None for depth in ("", "*/", "*/*/"))
+    return path.suffix.lower() in TREES or any(of_orbax)
 
 
 def _is_path(file: Path) -> bool:
@@ -107,7 +113,7 @@ def _is_path(file: Path) -> bool:
 def no_checkpoint_landscape(file: str, landscape: str) -> ValueError:
     """That a landscape reads no checkpoints."""
     _, _, name = landscape.partition(":")
-    of_jax = Path(file).suffix.lower() in TREES
+    of_jax = _is_of_jax(Path(file))
     what, returned = ("tree of JAX", "a JaxLandscape") if of_jax else ("PyTorch module", "(module, loss, data)")
     error = ValueError(
         f"{file} is a checkpoint, but --landscape {landscape} makes no landscape of a {what}; {name} should return "

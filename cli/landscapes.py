@@ -15,10 +15,9 @@ import typer
 from minilandscape.display import Row
 
 from .hints import (
-    CHECKPOINTS,
-    TREES,
     about_landscape,
     file_is_missing,
+    is_checkpoint,
     no_checkpoint_landscape,
     no_name_of_landscape,
     not_vectors,
@@ -128,7 +127,7 @@ class Where:
             land = land if each else land.between(*own)
         vectors = []
         for file in files:
-            if file not in own and Path(file_and_row(file)[0]).suffix.lower() in (*CHECKPOINTS, *TREES):
+            if file not in own and is_checkpoint(file_and_row(file)[0]):
                 raise no_checkpoint_landscape(file, self.landscape)
             here = alone(land, file) if each else land
             vectors += [Vector(file, None, here.read(file))] if file in own else read(file)
@@ -160,6 +159,11 @@ class Where:
 def alone(land: Any, file: str) -> Any:
     """The landscape at a checkpoint by itself, with its own buffers where they are not recomputed from the data."""
     return land.between(file) if getattr(land, "takes_buffers", False) and _holds_buffers(file) else land
+
+
+def has_samples(land: Any) -> bool:
+    """Whether a landscape that can measure losses over samples has some."""
+    return bool(getattr(land, "n_samples", 1))
 
 
 def _holds_buffers(file: str) -> bool:

@@ -236,7 +236,8 @@ class JaxLandscape(LandscapeDefaults):
             If there is no such file.
         ValueError
             If the file cannot be read, its names or shapes are not those of the landscape's tree, several parts of it
-            have them, or it holds other floating arrays, such as running statistics, on which its loss may depend.
+            have them, it holds other arrays, such as running statistics, on which its loss may depend, or numbers that
+            are not finite.
         TypeError
             If the landscape is of a function of a vector.
 
@@ -253,7 +254,11 @@ class JaxLandscape(LandscapeDefaults):
         array([0., 1., 2., 3.], dtype=float32)
         """
         own = self._own_tree()
-        return self.vector(read_tree(file, own.filled(own.vector(None), exact=False)))
+        like = own.filled(jax.numpy.asarray(own.vector(None).astype(self.dtype)))
+        vector = self.vector(read_tree(file, like))
+        if not np.isfinite(vector).all():
+            raise ValueError(f"{file} holds numbers that are not finite")
+        return vector
 
     def _own_tree(self) -> Tree:
         if self._tree is None:

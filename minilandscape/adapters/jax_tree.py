@@ -46,7 +46,8 @@ class Tree:
     def vector(self, tree: Any) -> np.ndarray:
         """(D,)."""
         leaves = self._leaves if tree is None else self._checked(tree)
-        return np.concatenate([np.asarray(leaf, dtype=np.float64).ravel() for leaf in leaves if is_floating(leaf)])
+        coordinates = [leaf for own, leaf in zip(self._leaves, leaves, strict=True) if is_floating(own)]
+        return np.concatenate([np.asarray(leaf, dtype=np.float64).ravel() for leaf in coordinates])
 
     def _checked(self, tree: Any) -> list[Any]:
         structure: Any
@@ -62,7 +63,10 @@ class Tree:
                 if not is_floating(leaf) or np.shape(leaf) != own.shape:
                     raise ValueError(f"{name} has shape {np.shape(leaf)}; expected {own.shape}, of floating numbers")
             elif not (own is leaf or _same(own, leaf)):
-                raise ValueError(f"{name} is no coordinate, and not the landscape's; the value would be another")
+                raise ValueError(
+                    f"{name} is no coordinate, and {leaf}, where the landscape's is {own}: the loss may be another. "
+                    "Leave it out of the tree where the loss does without, or make the landscape with the other's"
+                )
         return [leaf for _, leaf in with_paths]
 
     def filled(self, x: Any, exact: bool = True) -> Any:
