@@ -238,6 +238,13 @@ def matched(what: str, arrays: Mapping[str, np.ndarray], tree: Any) -> Any:
         if is_floating(leaf) and not (is_floating(found[name]) and found[name].shape == leaf.shape):
             was = found[name]
             raise ValueError(f"{name} of {what} is {was.dtype} {was.shape}; expected floating numbers {leaf.shape}")
+    _refuse_left_over(what, found, names)
+    filled = [found.get(name, leaf) for name, leaf in zip(names, leaves.values(), strict=True)]
+    return jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(tree), filled)
+
+
+def _refuse_left_over(what: str, found: Mapping[str, Any], names: list[str]) -> None:
+    """ValueError where a checkpoint holds arrays besides those of a tree, on which its loss may depend."""
     parents = zip(*(name.split(".")[:-1] for name in names), strict=False)  # as far as the shallowest one
     root = [keys[0] for keys in itertools.takewhile(lambda keys: len(set(keys)) == 1, parents)]
     others = [name for name, a in found.items() if name not in names and _may_matter(name, a, root)]
@@ -247,8 +254,6 @@ def matched(what: str, arrays: Mapping[str, np.ndarray], tree: Any) -> Any:
             "on them. Make the landscape of a tree with them; or, where its loss does without, "
             + CONVERT.format("a.npy")
         )
-    filled = [found.get(name, leaf) for name, leaf in zip(names, leaves.values(), strict=True)]
-    return jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(tree), filled)
 
 
 def _ways(arrays: dict[str, Any], leaves: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
