@@ -215,7 +215,7 @@ def _off(land: AseLandscape, a: np.ndarray, b: np.ndarray, points: np.ndarray, m
         return []
     crossed = farthest(land, first, b, match), farthest(land, last, a, match)
     said = f"the first image is {apart[0]:.2g} Å from the start, the last {apart[1]:.2g} Å from the end (farthest atom)"
-    if crossed[0] < apart[0] and crossed[1] < apart[1]:
+    if sum(crossed) < sum(apart):  # one image may be as far from both
         return [f"{said}: the images lead from the end to the start; exchange start and end, or reverse the images"]
     return [f"{said}: the ends take their place; give images that lead from start to end"]
 

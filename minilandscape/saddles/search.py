@@ -21,6 +21,9 @@ LOOKS = 8
 #: A step is rejected if the gradient norm grows by the first factor and the relative error of its predicted change is
 #: above the second; the trust radius may grow if that error is below the third.
 WORSE, WRONG, GOOD = 2.0, 1.0, 0.5
+#: Where half as many steps as a search waits have not lowered the gradient norm, the trust radius may grow too if the
+#: error is below this fraction of the gradient: along a soft valley, changes are as small as the errors of stiff modes.
+SMALL = 0.1
 #: If this many steps (half the number of coordinates, within these bounds) have not lowered the gradient norm by 10 %,
 #: the softest mode is computed again, at most this many times.
 STALLS, MOST_STALLS, LESSONS = 50, 500, 4
@@ -179,7 +182,7 @@ class SaddleSearch:
                     learnt, stalled = learnt + 1, 0
                     self._learn_again()
                 else:
-                    self._step()
+                    self._step(in_a_valley=stalled > patience // 2)
             except (LandscapeError, np.linalg.LinAlgError) as error:
                 return f"the Hessian at a gradient of {self.residual:.3g} could not be examined: {error}"
             if float(np.abs(self.here.x - self.origin).max()) > self.leash:
@@ -214,7 +217,7 @@ class SaddleSearch:
             )
             self.followed = mode
 
-    def _step(self) -> None:
+    def _step(self, in_a_valley: bool) -> None:
         """Take one step, or reduce the trust radius."""
         self._look_again()
         values, vectors = self.model.modes
@@ -226,13 +229,15 @@ class SaddleSearch:
             self.trust = 0.3 * size
             return
         change, expected = there.g - self.here.g, self.model.times(step)
-        wrong = float(np.linalg.norm(change - expected) / np.linalg.norm(expected))
+        error = float(np.linalg.norm(change - expected))
+        wrong = error / float(np.linalg.norm(expected))
+        good = wrong < GOOD or (in_a_valley and error < SMALL * float(np.linalg.norm(self.here.g)))
         if float(np.linalg.norm(change)) > self._noisy_change:
             self.model = self.model.updated(step, change)
         if self.surface.residual(there.g) > WORSE * self.residual and wrong > WRONG:
             self.trust = 0.3 * size
             return
-        if size > 0.9 * self.trust and wrong < GOOD:
+        if size > 0.9 * self.trust and good:
             self.trust = min(1.5 * self.trust, MOST_TRUST * self.reach)
         self.here, self.followed = there, up
 
