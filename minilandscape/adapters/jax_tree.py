@@ -64,7 +64,7 @@ class Tree:
                     raise ValueError(f"{name} has shape {np.shape(leaf)}; expected {own.shape}, of floating numbers")
             elif not (own is leaf or _same(own, leaf)):
                 raise ValueError(
-                    f"{name} is no coordinate, and {leaf}, where the landscape's is {own}: the loss may be another. "
+                    f"{name} is no coordinate, and not the landscape's: the loss may be another. "
                     "Leave it out of the tree where the loss does without, or make the landscape with the other's"
                 )
         return [leaf for _, leaf in with_paths]
