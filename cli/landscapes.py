@@ -161,9 +161,9 @@ def alone(land: Any, file: str) -> Any:
     return land.between(file) if getattr(land, "takes_buffers", False) and _holds_buffers(file) else land
 
 
-def has_samples(land: Any) -> bool:
-    """Whether a landscape that can measure losses over samples has some."""
-    return bool(getattr(land, "n_samples", 1))
+def measures(land: Any, method: str) -> bool:
+    """Whether a landscape has a method that measures losses over samples, and samples for it."""
+    return hasattr(land, method) and bool(getattr(land, "n_samples", 1))
 
 
 def _holds_buffers(file: str) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import typer
 
 from .inputs import load_data, read_vector_file, resolve_network
-from .landscapes import OF_NETWORKS, Landscape, Where, alone, buffers_row, has_samples
+from .landscapes import OF_NETWORKS, Landscape, Where, alone, buffers_row, measures
 from .lines import print_lines, print_table
 from .options import (
     NETWORKS,
@@ -279,7 +279,7 @@ def _evaluate_own(landscape: str, files: list[str], as_json: bool) -> None:
     if getattr(land, "takes_buffers", False):
         each = [alone(land, vector.file).measure(vector.values[None]) for vector in vectors]
         columns = {name: np.concatenate([found[name] for found in each]) for name in each[0]}
-    elif hasattr(land, "measure") and has_samples(land):
+    elif measures(land, "measure"):
         columns = land.measure(stack)
     else:
         from minilandscape.landscape import as_landscape

@@ -13,7 +13,7 @@ from minilandscape.paths.methods import METHODS
 
 from .alignment import aligned_ends, check_alignment
 from .inputs import read_path
-from .landscapes import Where, has_samples, on_landscape
+from .landscapes import Where, measures, on_landscape
 from .lines import print_lines
 from .methods import MethodName, check_on, method_given, with_counts, with_method_options
 from .options import OUTPUT, PATH, Json, UsageError, usage
@@ -159,7 +159,7 @@ def connect(
     search = {"method": asked, "steps": steps if total is None else total, "target_barrier": target_barrier}
     path = _searched(land, ends, {**search, "initial": before}, metadata, out)
     segments = _split(land, path, search, out) if split_at_minima else None
-    measured = land.along(path) if hasattr(land, "along") and has_samples(land) else None
+    measured = land.along(path) if measures(land, "along") else None
     if plot is not None:
         save_figure((path if measured is None else measured).plot().figure, plot)
     if as_json:

@@ -20,7 +20,7 @@ from .output import check_outputs, check_pictures, note, print_json, progress_ba
 from .saddles import check_found
 
 #: Names of files that hold vectors or checkpoints, as opposed to structures.
-VECTORS = (".npy", ".npz", *CHECKPOINTS, *TREES, "")
+VECTORS = (".npy", ".npz", *CHECKPOINTS, *TREES)
 #: Formats, as ASE names them, whose structures are always periodic along all three cell vectors.
 PERIODIC = ("eon",)
 
@@ -204,7 +204,7 @@ def check_structures(context: typer.Context) -> bool:
     given = context.params
     if given["calculator"] is not None:
         for file in (given["start"], given["end"]):
-            if Path(file_and_row(file)[0]).suffix.lower() in (".npy", ".npz", *CHECKPOINTS, *TREES):
+            if Path(file_and_row(file)[0]).suffix.lower() in VECTORS:
                 raise UsageError(
                     f"{file} is no structure, which --calculator takes; remove --calculator, or name a file that ASE "
                     "reads"
@@ -217,7 +217,7 @@ def check_structures(context: typer.Context) -> bool:
     refuse_given(context, OF_STRUCTURES, "of structures, without effect where no --calculator is given")
     for file in (given["start"], given["end"]):
         name = _file_and_index(file)[0]
-        if given["landscape"] is None and Path(name).suffix.lower() not in VECTORS and Path(name).is_file():
+        if given["landscape"] is None and Path(name).suffix.lower() not in (*VECTORS, "") and Path(name).is_file():
             raise UsageError(
                 f"{name} is no .npy file: to connect two structures add --calculator emt, lj, gfn1-xtb, gfn2-xtb or "
                 "MODULE:CLASS, such as tblite.ase:TBLite; to connect files of your own add --landscape MODULE:NAME"

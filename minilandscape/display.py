@@ -23,6 +23,11 @@ def number(value: float, digits: int = DIGITS) -> str:
     return f"{value:.{digits}g}"
 
 
+def with_unit(text: str, unit: str) -> str:
+    """Put the unit of a number after it, if it has one."""
+    return f"{text} {unit}" if unit else text
+
+
 def nearest(typed: str, names: Iterable[str]) -> str:
     """Suggest the one of some names that is most like what was typed; nothing where none is like it."""
     by_lower = {name.lower(): name for name in names}

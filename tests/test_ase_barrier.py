@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from minilandscape_cli.main import main
+from command_line import run
 from minilandscape_cli.options import spread_options
 
 ase = pytest.importorskip("ase")
@@ -45,12 +45,6 @@ def hop() -> tuple[Atoms, Atoms]:
     end = start.copy()
     end.positions[-1, 0] += start.cell[0, 0] / 2
     return start, end
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(list(arguments))
-    return int(ended.value.code or 0)
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
+from command_line import run
 from minilandscape_cli import path_lines
-from minilandscape_cli.main import app, main
+from minilandscape_cli.main import app
 from minilandscape_cli.options import UsageError
 from minilandscape_cli.output import check_outputs
 
@@ -44,12 +45,6 @@ def folder(tmp_path: Path, small_mnist: Any, monkeypatch: pytest.MonkeyPatch) ->
         y_test=small_mnist.test.labels,
     )
     return tmp_path
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(list(arguments))
-    return int(ended.value.code or 0)
 
 
 def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:

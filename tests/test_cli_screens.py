@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
+from command_line import run
 from minilandscape_cli.commands import COMMANDS, GROUPS
-from minilandscape_cli.main import app, main
+from minilandscape_cli.main import app
 from minilandscape_cli.options import PANELS
 
 from minilandscape.connect import load_connection
@@ -64,12 +65,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     np.save("left.npy", np.array([-1.0, 0.0]))
     np.save("right.npy", np.array([1.0, 0.0]))
     return tmp_path
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(list(arguments))
-    return int(ended.value.code or 0)
 
 
 def test_decimal_points_and_remarks_stand_in_columns() -> None:

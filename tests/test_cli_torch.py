@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from minilandscape_cli.main import main
+from command_line import run
 
 import minilandscape as ml
 
@@ -122,12 +122,6 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     torch.save({"model": found[0].state_dict(), "epoch": 3}, "a.pt")
     torch.save({"module." + key: tensor for key, tensor in found[1].state_dict().items()}, "b.pt")
     return found
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(list(arguments))
-    return int(ended.value.code or 0)
 
 
 def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:

@@ -14,7 +14,7 @@ import pytest
 jax = pytest.importorskip("jax")
 
 import jax.numpy as jnp  # noqa: E402
-from minilandscape_cli.main import main  # noqa: E402
+from command_line import run  # noqa: E402
 
 from minilandscape.adapters.jax import JaxLandscape  # noqa: E402
 
@@ -284,12 +284,6 @@ def well(x):
 def vector():
     return JaxLandscape(lambda x: jnp.sum((x**2 - 1) ** 2), 2)
 """
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(list(arguments))
-    return int(ended.value.code or 0)
 
 
 def test_commands_take_checkpoints_of_a_tree(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import to_host
+from ..display import number, with_unit
 from ..landscape import LandscapeError
 from ..motion import moved_near
 from ..paths import Path, find_path
@@ -322,7 +323,7 @@ class Chain:
 
     def _value(self, value: float) -> str:
         """A value with what it is and its unit, for a line of progress."""
-        return f"{self.landscape.quantity} {reasons.with_unit(value, self.landscape.value_unit, 6)}"
+        return f"{self.landscape.quantity} {with_unit(number(value, 6), self.landscape.value_unit)}"
 
     def _of_guess(self, guess: Guess, scale: float, reach: float, ends: tuple[int, int]) -> Start:
         t, x, tangent = guess.top()

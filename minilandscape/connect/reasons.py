@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..display import number, with_unit
 from ..landscape import LandscapeError
 from ..saddles import Surface
 
@@ -13,15 +14,10 @@ from ..saddles import Surface
 NAMES = {0: "start", 1: "end"}
 
 
-def with_unit(value: float, unit: str, digits: int = 3) -> str:
-    """Format a number with its unit, if there is one."""
-    return f"{value:.{digits}g} {unit}".rstrip()
-
-
 def slope(landscape: Any, residual: float) -> str:
     """Format a gradient component with its unit."""
     energy, length = landscape.value_unit, landscape.length_unit
-    return with_unit(residual, f"{energy}/{length}" if energy and length else "")
+    return with_unit(number(residual, 3), f"{energy}/{length}" if energy and length else "")
 
 
 def not_evaluated(surface: Surface, name: str, point: np.ndarray, value: float) -> LandscapeError:
@@ -38,20 +34,21 @@ def not_a_minimum(landscape: Any, name: str, residual: float, largest: float, ap
     return ValueError(
         f"the {name} is not a minimum: its largest gradient component, {slope(landscape, residual)}, is "
         f"{residual / largest:.0%} of the largest on the path to the other endpoint, "
-        f"{with_unit(apart, landscape.length_unit)} away; relax both endpoints first"
+        f"{with_unit(number(apart, 3), landscape.length_unit)} away; relax both endpoints first"
         + (", unless they are one minimum: the value does not rise between them" if not rises else "")
     )
 
 
 def replaced(landscape: Any, end: int, points: list[np.ndarray], lower: float, saddle: bool) -> str:
     """Say by which minimum an endpoint was replaced; ``points`` are the two, ``lower`` the difference of values."""
-    name, down = NAMES[end], with_unit(lower, landscape.value_unit)
+    name, down = NAMES[end], with_unit(number(lower, 3), landscape.value_unit)
     if saddle:
         return (
             f"the {name} is a saddle itself, and no minimum: it was replaced by the minimum beyond it, {down} lower "
             f"than the {name} as given"
         )
-    away = with_unit(float(np.linalg.norm(landscape.displacement(*points))), landscape.length_unit)
+    apart = float(np.linalg.norm(landscape.displacement(*points)))
+    away = with_unit(number(apart, 3), landscape.length_unit)
     return (
         f"the {name} was replaced by the minimum below it, {away} away from the {name} as given and {down} lower than "
         "that: the barrier counts from the minimum"
@@ -74,5 +71,5 @@ def incomplete(reason: str | None, against: bool) -> str:
 
 def not_searched(pairs: int) -> str:
     """Say between how many pairs of minima no saddle was searched."""
-    number = "one pair" if pairs == 1 else f"{pairs} pairs"
-    return f"{number} of the chain not searched: a coarse path between them stays below the saddle"
+    which = "one pair" if pairs == 1 else f"{pairs} pairs"
+    return f"{which} of the chain not searched: a coarse path between them stays below the saddle"

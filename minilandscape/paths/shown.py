@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..display import Row, aligned, count, number
+from ..display import Row, aligned, count, number, with_unit
 from ..drawing import (
     COLOURS,
     MARKERS,
@@ -49,7 +49,7 @@ def path_rows(path: Path, advice: str | None) -> list[Row]:
     place = "" if np.isnan(path.maximum_t) else f"at t = {path.maximum_t:.3f}"
     distance = float(np.linalg.norm(path.end.astype(np.float64) - path.start))
     rows = [
-        ("barrier", _with_unit(number(path.barrier), unit), f"above the higher endpoint{line}"),
+        ("barrier", with_unit(number(path.barrier), unit), f"above the higher endpoint{line}"),
         ("maximum", aligned(path.maximum, values), place),
     ]
     if path.metadata.get("objective") == "sum":
@@ -59,7 +59,7 @@ def path_rows(path: Path, advice: str | None) -> list[Row]:
         ("endpoints", ", ".join(aligned(value, values) for value in path.height_ends), ""),
         (
             "path length",
-            _with_unit(number(path.length, 3), path.metadata.get("length_unit", "")),
+            with_unit(number(path.length, 3), path.metadata.get("length_unit", "")),
             "" if straight else f"(straight line {number(distance, 3)})",
         ),
     ]
@@ -175,10 +175,6 @@ def plot_comparison(found: PathComparison, axes: Any) -> Any:
         round_ticks(axes.yaxis)
     label_lines(axes, [*labels, (float(shown), text, STRAIGHT, "")])
     return axes
-
-
-def _with_unit(text: str, unit: str) -> str:
-    return f"{text} {unit}" if unit else text
 
 
 def _meaning(reason: Any) -> str:

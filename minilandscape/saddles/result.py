@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..display import Row, aligned, as_html, count, number, text_lines
+from ..display import Row, aligned, as_html, count, number, text_lines, with_unit
 from ..files import read_result, write_result
 from ..landscape import Evaluations
 
@@ -156,7 +156,7 @@ class Saddle:
             return []
         part = f"{self.value_error / barrier:.0%} of the barrier"
         advice = f"{part}, estimated from the remaining gradient; a smaller {threshold} reduces it"
-        return [("error", f"about {number(self.value_error, 2)} {unit}".rstrip(), advice)]
+        return [("error", f"about {with_unit(number(self.value_error, 2), unit)}", advice)]
 
     def document(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Collect arrays, and everything else, by name, as they are stored."""
