@@ -8,8 +8,11 @@ import traceback
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
-from minilandscape.display import nearest
+import numpy as np
+
+from minilandscape.display import listed, nearest
 
 from .options import UsageError
 
@@ -82,6 +85,13 @@ def not_vectors(file: str) -> ValueError | None:
             f"{file} holds a path; expected weights (.npy): connect resumes a path with --from {file}, surface draws "
             f"one with --path {file}"
         )
+    if names := _arrays(path):
+        error = ValueError(
+            f"{file} holds arrays ({listed(names)}); expected a .npy file of weights, or, for a tree of JAX, a "
+            "--landscape that makes a JaxLandscape"
+        )
+        error.add_note(MAKE_TREE)
+        return error
     if path.suffix.lower() in STRUCTURES:
         return ValueError(
             f"{file} is a structure; expected a .npy file of weights: connect takes two structures with --calculator"
@@ -108,6 +118,17 @@ def _is_path(file: Path) -> bool:
     except (ValueError, OSError, KeyError):
         return False
     return True
+
+
+def _arrays(file: Path) -> list[str]:
+    """The names of the arrays of a .npz file; none of another."""
+    if file.suffix.lower() != ".npz":
+        return []
+    try:
+        with np.load(file) as arrays:
+            return list(arrays.files)
+    except (ValueError, OSError, BadZipFile):
+        return []
 
 
 def no_checkpoint_landscape(file: str, landscape: str) -> ValueError:

@@ -12,7 +12,7 @@ import typer
 from .inputs import Vector, read_vector_file
 from .lines import print_lines, print_table
 from .options import ANALYSIS, OUTPUT, Json, UsageError, choice, refuse_given
-from .output import check_pictures, print_json, save_figure, wrote
+from .output import check_pictures, note, print_json, save_figure, wrote
 
 Files = Annotated[list[str], typer.Argument(help="Sets of vectors of one network, A.npy B.npy …", metavar="FILE")]
 
@@ -28,10 +28,12 @@ def _sets(files: list[str]) -> list[np.ndarray]:
 
 
 def _check_different(files: list[str], sets: list[np.ndarray]) -> None:
-    """Refuses files of the same vectors."""
+    """Refuse one file twice; name files that hold equal vectors, as training and early-stopping weights may."""
     for (a, first), (b, second) in itertools.combinations(zip(files, sets, strict=True), 2):
+        if Path(a).resolve() == Path(b).resolve():
+            raise ValueError(f"{b} is given twice; expected each set once")
         if np.array_equal(first, second):
-            raise ValueError(f"{a} and {b} hold the same vectors; expected each set once")
+            note(f"{a} and {b} hold equal vectors")
 
 
 #: Parameters that a kernel does not have.

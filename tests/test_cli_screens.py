@@ -252,6 +252,7 @@ WELL = ("--landscape", "screens:well")
         (("evaluate", "a.xyz"), 1, "a.xyz is a structure; expected a .npy file of weights", None),
         (("evaluate", "."), 1, ". is a folder; expected a .npy file of weights, such as a.npy", None),
         (("connect", "path.npz", "a.npy"), 1, "path.npz holds a path; expected weights (.npy): connect resumes", None),
+        (("connect", "tree.npz", "tree.npz"), 1, "tree.npz holds arrays (w); expected a .npy", "    def make():"),
         (("surface", "--path", "a.npy"), 1, "a.npy holds vectors (.npy); expected a path (.npz)", None),
         (("connect", "set.npy", "a.npy", *WELL), 1, "holds 3 vectors; name one, set.npy:0 to set.npy:2", None),
         (("evaluate", "lef.npy"), 1, "lef.npy does not exist (did you mean left.npy?)", None),
@@ -281,6 +282,7 @@ def test_what_to_do_is_said_where_users_go_wrong(
 ) -> None:
     for name in ("a.pt", "b.pt", "a.xyz", "b.xyz"):
         Path(name).write_text("2\n\nH 0 0 0\nH 0 0 1\n")
+    np.savez("tree.npz", w=np.eye(2))
     np.save("set.npy", np.eye(3, 2))
     if "path.npz" in arguments:
         assert run("connect", "left.npy", "right.npy", *WELL, "--method", "linear", "--out", "path.npz") == 0
