@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from scipy.interpolate import CubicHermiteSpline, CubicSpline
 
-from ..landscape import LandscapeError, real_numbers
+from ..landscape import LandscapeError
 from ..motion import moved_near
 from ..paths import Path
+from ..paths.initial import check_size, stacked
 from ..saddles import Surface
 
 #: Number of points of a first path, both endpoints included.
@@ -24,6 +25,8 @@ AGAIN = 0.382
 AGAINST = 0.8
 #: Tolerance of the endpoints of a given path, relative to the distance between the minima.
 ENDS = 1e-3
+#: Which points are expected of a path given as points.
+BOTH = " with both endpoints"
 #: Step in t for the direction of a path.
 STEP = 1e-4
 #: Lateral displacements of the middle of a curved path, relative to the distance between the endpoints, for use where
@@ -144,9 +147,9 @@ def _curve(
     if isinstance(initial, Path):
         curve: Callable[[np.ndarray], np.ndarray] = lambda t: initial.points(t).astype(np.float64)  # noqa: E731
     elif callable(initial):
-        curve = lambda t: _stacked((initial(float(s)) for s in t), start.size)  # noqa: E731
+        curve = lambda t: stacked((initial(float(s)) for s in t), start.size, BOTH)  # noqa: E731
     else:
-        curve = _through(_stacked(initial, start.size))
+        curve = _through(stacked(initial, start.size, BOTH))
     _check_ends(surface, curve(np.array([0.0, 1.0])), start, displacement)
     return curve
 
@@ -163,26 +166,9 @@ def _through(points: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     return lambda t: points[0] + t[:, None] * (points[-1] - points[0])
 
 
-def _stacked(given: Any, size: int) -> np.ndarray:
-    """Convert given points to (K, D); ValueError where they are not points."""
-    expected = f"expected a Path, points (K, {size}) with both endpoints, or a function of t that returns one"
-    if isinstance(given, (str, bytes)) or not np.iterable(given):
-        raise ValueError(f"initial is {given!r}; {expected}")
-    try:
-        points = np.array([real_numbers(point) for point in given], dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"initial holds something that is not a point: {error}; {expected}") from None
-    if points.ndim != 2 or points.shape[1] != size:
-        raise ValueError(f"initial has shape {points.shape}; {expected}")
-    if not np.isfinite(points).all():
-        raise ValueError("initial holds points that are not finite")
-    return points
-
-
 def _check_ends(surface: Surface, ends: np.ndarray, start: np.ndarray, displacement: np.ndarray) -> None:
     """Raise where a given path has other endpoints, up to zero modes."""
-    if ends.shape[1] != start.size:
-        raise ValueError(f"initial is a path in {ends.shape[1]} coordinates; the endpoints have {start.size}")
+    check_size(ends.shape[1], start.size)
     for name, theirs, ours in zip(("start", "end"), ends, (start, start + displacement), strict=True):
         away = float(np.linalg.norm(moved_near(surface.landscape, ours, theirs, surface.zero_modes)))
         if not away <= ENDS * float(np.linalg.norm(displacement)):

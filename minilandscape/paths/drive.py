@@ -107,7 +107,7 @@ class Search:
         if initial is None:
             return self.problem.zeros()
         if not (isinstance(initial, Path) or callable(initial)):  # read only once, as it may be an iterator
-            initial = stacked(self.problem, initial)
+            initial = stacked(initial, self.problem.landscape.size)
         b = initial_terms(self.problem, initial)
         if self.record.keeps is not Keeps.LOWEST or not isinstance(initial, Path):  # otherwise L decides
             self.record.given = given_path(self.problem, initial, b)

@@ -51,7 +51,7 @@ def initial_terms(problem: PathProblem, initial: Any) -> Any:
         t, away = _sampled(problem, initial.points)
     elif callable(initial):
         # One by one: a function may write every point into the same work array.
-        t, away = _sampled(problem, lambda t: stacked(problem, (initial(x) for x in t)))
+        t, away = _sampled(problem, lambda t: stacked((initial(x) for x in t), problem.landscape.size))
     else:
         t, away = _of_points(problem, initial)
     if curve.basis == "hat" and curve.n_terms == len(curve.t) - 2:  # a band, whose images lie on the path
@@ -107,7 +107,7 @@ def _sampled(problem: PathProblem, points: Callable[[np.ndarray], np.ndarray]) -
 
 def _of_points(problem: PathProblem, initial: Any) -> tuple[np.ndarray, np.ndarray]:
     """Convert points to t by arc length, and displacements from the straight line, endpoints included."""
-    points = stacked(problem, initial)
+    points = stacked(initial, problem.landscape.size)
     ends = _line(problem, np.array([0.0, 1.0]))
     first, last = (_near(problem, points[k], ends[k]) for k in (0, -1))
     if first != last:
@@ -122,20 +122,26 @@ def _of_points(problem: PathProblem, initial: Any) -> tuple[np.ndarray, np.ndarr
     return t[kept], _checked(problem, points[kept] - _line(problem, t[kept]))
 
 
-def stacked(problem: PathProblem, given: Any) -> np.ndarray:
-    """Convert given points to (K, D); ValueError where they are not points."""
-    expected = f"expected a Path, points (K, {problem.landscape.size}), or a function of t that returns one"
+def stacked(given: Any, size: int, ends: str = "") -> np.ndarray:
+    """Convert given points to (K, size); ValueError where they are not points, which names `ends` among those."""
+    expected = f"expected a Path, points (K, {size}){ends}, or a function of t that returns one"
     if isinstance(given, (str, bytes)) or not np.iterable(given):
         raise ValueError(f"initial is {given!r}; {expected}")
     try:
         points = np.array([real_numbers(point) for point in given], dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"initial holds something that is not a point: {error}; {expected}") from None
-    if points.ndim != 2 or points.shape[1] != problem.landscape.size:
+    if points.ndim != 2 or points.shape[1] != size:
         raise ValueError(f"initial has shape {points.shape}; {expected}")
     if not np.isfinite(points).all():
         raise ValueError("initial holds points that are not finite")
     return points
+
+
+def check_size(theirs: int, size: int) -> None:
+    """Raise where a given path has another number of coordinates than the endpoints."""
+    if theirs != size:
+        raise ValueError(f"initial is a path in {theirs} coordinates; the endpoints have {size}")
 
 
 def _checked(problem: PathProblem, away: np.ndarray) -> np.ndarray:
@@ -147,9 +153,7 @@ def _checked(problem: PathProblem, away: np.ndarray) -> np.ndarray:
 
 
 def _same_endpoints(problem: PathProblem, initial: Path) -> None:
-    if initial.start.size != problem.landscape.size:
-        theirs, own = initial.start.size, problem.landscape.size
-        raise ValueError(f"initial is a path in {theirs} coordinates; the endpoints have {own}")
+    check_size(initial.start.size, problem.landscape.size)
     for name in ("start", "end"):
         if not _near(problem, to_host(getattr(problem, name)), getattr(initial, name)):
             raise ValueError(f"initial has another {name}; expected a path between the same two points")
