@@ -63,7 +63,7 @@ def relaxed(
 ) -> tuple[np.ndarray, list[str]]:
     """Relax an end; return the minimum (D,), and remarks about the bonds that are lost."""
     atoms = land.atoms(point)
-    bonds, counted = bonds_of(atoms), land.evaluations.gradients
+    bonds, counted = bonds_of(atoms), land.calculations
     atoms.calc = _OfLandscape(land)
     try:
         done = BFGS(atoms, logfile=None).run(fmax=fmax, steps=MOST_STEPS)
@@ -76,7 +76,7 @@ def relaxed(
             "give a larger one, or relax it with another optimiser and give --no-relax (relax=False)"
         )
     energy = atoms.get_potential_energy()
-    calls = land.evaluations.gradients - counted
+    calls = land.calculations - counted
     progress(f"{name} relaxed to {fmax:g} eV/Å: {energy:.6f} eV, {calls} calls")
     minimum = np.array(atoms.positions[land.components])
     distances = atoms.get_all_distances(mic=bool(atoms.pbc.any()))

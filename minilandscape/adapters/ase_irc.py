@@ -146,7 +146,7 @@ def reaction_path(
 
 def follow(land: AseLandscape, x: np.ndarray, mode: np.ndarray, fmax: float, calls: int = 0) -> ReactionPath:
     """Follow the reaction path from a saddle x (D,), the first side towards the mass-weighted mode (D,)."""
-    counted = land.evaluations.gradients
+    counted = land.calculations
     root = land.root_masses
     (energy,), (gradient,) = land.values_and_gradients(x[None])
     top = _Seen(root * x, float(energy), gradient / root)
@@ -163,7 +163,7 @@ def follow(land: AseLandscape, x: np.ndarray, mode: np.ndarray, fmax: float, cal
         fmax=(land.residual(seen[0].g * root), land.residual(seen[-1].g * root)),
         finished=not reasons,
         reason="; ".join(reasons) or "finished",
-        calls=calls + land.evaluations.gradients - counted,
+        calls=calls + land.calculations - counted,
     )
 
 

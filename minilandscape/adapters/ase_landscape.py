@@ -117,6 +117,11 @@ class AseLandscape(FunctionLandscape):
         return self._components
 
     @property
+    def calculations(self) -> int:
+        """Number of structures that were calculated; each calculation gives energy and forces."""
+        return self.evaluations.values + self.evaluations.gradients
+
+    @property
     def calculator(self) -> Any:
         """The calculator of this thread; None where it cannot be made, which an evaluation tells with its point."""
         try:

@@ -78,7 +78,7 @@ def search(landscape: Callable[[Atoms], AseLandscape], start: Atoms, end: Atoms,
         land.kinds = kinds_of(start, tags=True)
     remarks.add(*what_to_know(land.calculator, start, end))
     ends, request = _ends(land, start, end, request, remarks)
-    calls = {"relaxation": land.evaluations.gradients}
+    calls = {"relaxation": land.calculations}
     a, b, initial, did = _starting_path(land, *ends, request, guessed=ordered.guessed)
     remarks.add(*did)
     if not request.relax:
@@ -98,7 +98,7 @@ def search(landscape: Callable[[Atoms], AseLandscape], start: Atoms, end: Atoms,
     vibrations = after.vibrations()
     calls["vibrations"] = after.counted()
     irc = after.irc(mode)
-    calls |= {"irc": after.counted(), "total": land.evaluations.gradients}
+    calls |= {"irc": after.counted(), "total": land.calculations}
     saddle = found.saddle
     return Barrier(
         connection=found,
@@ -239,11 +239,11 @@ class _After:
 
     def __init__(self, land: AseLandscape, found: Connection, request: Request, remarks: _Remarks) -> None:
         self.land, self.found, self.request, self.remarks = land, found, request, remarks
-        self.before = land.evaluations.gradients
+        self.before = land.calculations
 
     def counted(self) -> int:
         """The calls since this was last asked."""
-        calls, self.before = self.land.evaluations.gradients - self.before, self.land.evaluations.gradients
+        calls, self.before = self.land.calculations - self.before, self.land.calculations
         return calls
 
     @property

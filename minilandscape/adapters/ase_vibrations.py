@@ -152,7 +152,7 @@ def vibrations(atoms: Atoms, calculator: Any = None, *, step: float = STEP, work
 
 def vibrations_at(land: AseLandscape, x: np.ndarray, step: float) -> Vibrations:
     """Compute the vibrations at a point of a landscape of atoms."""
-    counted = land.evaluations.gradients
+    counted = land.calculations
     (energy,), (gradient,) = land.values_and_gradients(x[None])
     hessian, source = _hessian(land, x, step)
     asymmetry = float(np.abs(hessian - hessian.T).max())
@@ -176,7 +176,7 @@ def vibrations_at(land: AseLandscape, x: np.ndarray, step: float) -> Vibrations:
         inertia=inertia,
         rotations=rotations,
         source=source,
-        calls=land.evaluations.gradients - counted,
+        calls=land.calculations - counted,
         masses=root**2,
         fmax=land.residual(gradient),
     )

@@ -50,6 +50,9 @@ FARTHER = 0.1
 #: An endpoint that no descent from a saddle has reached is the saddle itself, and no minimum, if it lies within the
 #: first fraction of the distance between the pair, and within the second of the height above the lower minimum.
 BESIDE_A_SADDLE = 0.1, 0.02
+#: Values contradict gradients at points up to this fraction of the distance between the endpoints apart, by more than
+#: this fraction of the range of values of the path.
+JUMP_WITHIN, JUMP = 0.03, 0.05
 #: Largest number of saddles of a chain.
 MOST_SADDLES = 12
 
@@ -253,6 +256,8 @@ class Chain:
                 reason = str(error)
                 self._count(refinement.surface, "search")
                 self.progress(f"saddle search: {reason}")
+                if (contradiction := self._contradiction(start)) is not None:
+                    return None, contradiction
                 continue
             self.smallest, reason = saddle.tolerance, saddle.reason
             self._count_saddle(saddle)
@@ -260,6 +265,8 @@ class Chain:
             if not self.verify and saddle.residual <= saddle.tolerance:
                 return Link(saddle), reason
             if not saddle.converged:
+                if (contradiction := self._contradiction(start)) is not None:
+                    return None, contradiction
                 continue
             link = Link(saddle, refinement.sides)
             if link.places[0] == link.places[1]:
@@ -269,6 +276,14 @@ class Chain:
             else:
                 return link, None
         return None, reason
+
+    def _contradiction(self, start: Start) -> str | None:
+        """Say where values contradict gradients, which no further search can mend; None where that is not seen."""
+        jump = getattr(self.landscape, "jump", None)
+        if jump is None or self.against:  # a gradient of the wrong sign is told otherwise
+            return None
+        found = jump(JUMP_WITHIN * self.known.scale, JUMP * start.height)
+        return None if found is None else reasons.contradiction(self.landscape, found)
 
     def _starts(
         self, i: int, j: int, initial: Any, seen: tuple[Guess, float, float] | None

@@ -76,8 +76,9 @@ def find_saddle(
     It is verified that exactly one eigenvalue of the Hessian is negative at the saddle, and both sides are followed
     downhill. Where they end at other minima, the remaining pairs are searched in the same way until the chain leads
     from start to end; a pair is not searched where a coarse path between the two stays below the saddle. Where the
-    search from the coarse path fails, a better path is searched first (:func:`find_path`). Free molecules are
-    superposed before.
+    search from the coarse path fails, a better path is searched first (:func:`find_path`), unless values at
+    neighbouring points contradict their gradients, as those of a wrong gradient do: then the search ends, and
+    ``reason`` says so. Free molecules are superposed before.
 
     The barrier of a chain is that of its highest saddle, an upper bound: other chains may be lower. Whether a pair
     requires a search is decided by five points with their gradients, or by nine where five show no rise; ``reason``

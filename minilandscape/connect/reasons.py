@@ -8,6 +8,7 @@ import numpy as np
 
 from ..display import number, with_unit
 from ..landscape import LandscapeError
+from ..landscape.jumps import Jump
 from ..saddles import Surface
 
 #: The endpoints by their index among the known minima.
@@ -60,6 +61,18 @@ def not_relaxed(landscape: Any, end: int, residual: float, threshold: float) -> 
     return (
         f"the {NAMES[end]} is not relaxed to the saddle's threshold of {slope(landscape, threshold)}, its largest "
         f"gradient component is {slope(landscape, residual)}: the barrier counts from it as it is"
+    )
+
+
+def contradiction(landscape: Any, jump: Jump) -> str:
+    """Say that values at two neighbouring points do not follow from the gradients there."""
+    first, second = (with_unit(number(value), landscape.value_unit) for value in jump.values)
+    apart = with_unit(number(jump.distance, 2), landscape.length_unit)
+    allowed = with_unit(number(jump.allowed, 2), landscape.value_unit)
+    return (
+        f"values and gradients contradict each other: {first} and {second} at two points {apart} apart, where the "
+        f"gradients allow a change of {allowed}. Either the gradient is wrong (check_gradient), or a value is not "
+        "repeated: because of noise, or since a calculation starts from the result of the one before"
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import to_host
+from .jumps import Jump, largest_jump
 from .protocol import Evaluations, LandscapeDefaults, LandscapeError, describe_point
 
 #: Bytes of results that a FunctionLandscape caches.
@@ -141,6 +142,16 @@ class FunctionLandscape(LandscapeDefaults):
     def forget(self) -> None:
         """Clear the cache. Call it after a change of f, or of data and parameters that f reads."""
         self._known.clear()
+
+    def jump(self, near: float, least: float) -> Jump | None:
+        """Find two cached points, at most ``near`` apart, whose values contradict their gradients; None if no two do.
+
+        That is so of a wrong gradient, and of an f that depends on the evaluations before, or has several branches.
+        ``least`` is a deviation that is ignored, in units of f.
+        """
+        known = [(key, value, slope) for key, (value, slope) in self._known.items() if slope is not None]
+        points, slopes = [np.frombuffer(key) for key, *_ in known], [slope for *_, slope in known]
+        return largest_jump(points, [value for _, value, _ in known], slopes, near, least)
 
     def _remembered(self, points: Any, gradient: bool) -> tuple[np.ndarray, np.ndarray | None]:
         """Return values and gradients (None if not requested), evaluated where they are not cached."""

@@ -184,7 +184,8 @@ class Landscape(Protocol):
     mean over samples, ``n_samples`` with ``batch_values_and_gradients(points, indices)``, (P, D) and (P, B) -> (P,) and
     (P, D): the mean over B samples of its own at each point. Searches then start with such mini-batches; where there is
     ``batch_times`` too, only if they save time. It holds estimates in seconds: of the gradient of one sample at one
-    point, and of a call with a mini-batch besides.
+    point, and of a call with a mini-batch besides. And ``jump(near, least)``, which finds two evaluated points whose
+    values contradict their gradients; see :meth:`FunctionLandscape.jump`.
     """
 
     size: int
