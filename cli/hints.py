@@ -80,11 +80,8 @@ def not_vectors(file: str) -> ValueError | None:
         )
         error.add_note(MAKE_MODULE)
         return error
-    if path.suffix.lower() == ".npz" and _is_path(path):
-        return ValueError(
-            f"{file} holds a path; expected weights (.npy): connect resumes a path with --from {file}, surface draws "
-            f"one with --path {file}"
-        )
+    if (error_of_path := path_for_weights(file)) is not None:
+        return error_of_path
     if names := _arrays(path):
         error = ValueError(
             f"{file} holds arrays ({listed(names)}); expected a .npy file of weights, or, for a tree of JAX, a "
@@ -97,6 +94,16 @@ def not_vectors(file: str) -> ValueError | None:
             f"{file} is a structure; expected a .npy file of weights: connect takes two structures with --calculator"
         )
     return None
+
+
+def path_for_weights(file: str) -> ValueError | None:
+    """That a file holds a path, in place of weights; None where it does not."""
+    if Path(file).suffix.lower() != ".npz" or not _is_path(Path(file)):
+        return None
+    return ValueError(
+        f"{file} holds a path; expected weights (.npy): connect resumes a path with --from {file}, surface draws one "
+        f"with --path {file}"
+    )
 
 
 def is_checkpoint(file: str) -> bool:

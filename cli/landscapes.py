@@ -20,7 +20,7 @@ from .hints import (
     is_checkpoint,
     no_checkpoint_landscape,
     no_name_of_landscape,
-    not_vectors,
+    path_for_weights,
 )
 from .inputs import Vector, load_data, one_vector, read_vector_file, resolve_network
 from .options import (
@@ -116,7 +116,7 @@ class Where:
         for file in own:
             if not Path(file).exists():
                 raise file_is_missing(file)
-            if file.endswith(".npz") and (error := not_vectors(file)) is not None:
+            if (error := path_for_weights(file)) is not None:
                 raise error
         if getattr(land, "interpolates", False):
             if not own or len(own) < len(files) or (more and len(own) < 2):
