@@ -60,6 +60,9 @@ def test_a_step_is_found_with_its_numbers(height: float) -> None:
     assert largest_jump(points, values, np.ones_like(points), near=0.09, least=0.05) is None
     assert largest_jump(points, values, np.ones_like(points), near=0.11, least=2.0) is None
     assert largest_jump([], [], [], 1.0, 0.0) is None
+    values[3], slopes = np.inf, np.ones_like(points)
+    slopes[5] = np.nan
+    assert largest_jump(points, values, slopes, near=0.11, least=0.05) == found
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.3, -1.0])

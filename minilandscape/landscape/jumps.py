@@ -52,6 +52,8 @@ def largest_jump(
     last = min(MOST_POINTS, max(MOST_NUMBERS // size, 2))
     x, g = (np.array(rows[-last:], dtype=np.float64).reshape(-1, size) for rows in (points, gradients))
     f = np.array(values[-last:], dtype=np.float64)
+    finite = np.isfinite(f) & np.isfinite(g).all(axis=1)  # beyond a wall there is nothing to compare
+    x, g, f = x[finite], g[finite], f[finite]
     found: Jump | None = None
     excess = 0.0
     for k in range(1, len(x)):
@@ -60,8 +62,8 @@ def largest_jump(
         slopes = np.stack([np.einsum("kd,kd->k", g[:k], step), step @ g[k]])
         allowed = np.abs(slopes).max(axis=0)
         beyond = np.abs(f[k] - f[:k] - slopes.mean(axis=0)) - allowed - least
-        beyond[~((distance > 0) & (distance <= near))] = -np.inf
-        first = int(np.nanargmax(beyond)) if np.isfinite(beyond).any() else 0
+        beyond[(distance == 0) | (distance > near)] = -np.inf
+        first = int(beyond.argmax())
         if beyond[first] > excess:
             excess = float(beyond[first])
             found = Jump((float(f[first]), float(f[k])), float(distance[first]), float(allowed[first]))
