@@ -123,7 +123,7 @@ def _of_points(problem: PathProblem, initial: Any) -> tuple[np.ndarray, np.ndarr
 
 
 def stacked(given: Any, size: int, ends: str = "") -> np.ndarray:
-    """Convert given points to (K, size); ValueError where they are not points, which names `ends` among those."""
+    """Convert given points to (K, size); ValueError where they are not, with `ends` after the shape expected."""
     expected = f"expected a Path, points (K, {size}){ends}, or a function of t that returns one"
     if isinstance(given, (str, bytes)) or not np.iterable(given):
         raise ValueError(f"initial is {given!r}; {expected}")
