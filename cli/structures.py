@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,18 +10,15 @@ from typing import Annotated, Any
 
 import typer
 
-from minilandscape.display import nearest
-
-from .hints import CHECKPOINTS, TREES, file_is_missing
+from .hints import CHECKPOINTS, TREES
 from .lines import print_lines
 from .options import STRUCTURES, UsageError, file_and_row, refuse_given
 from .output import check_outputs, check_pictures, note, print_json, progress_bar, save_figure, wrote
 from .saddles import check_found
+from .structure_files import file_and_index, number_of_structures, read_images, read_structure
 
 #: Names of files that hold vectors or checkpoints, as opposed to structures.
 VECTORS = (".npy", ".npz", *CHECKPOINTS, *TREES)
-#: Formats, as ASE names them, whose structures are always periodic along all three cell vectors.
-PERIODIC = ("eon",)
 
 CalculatorName = Annotated[
     str | None,
@@ -120,7 +116,9 @@ class Structures:
             raise ValueError(f"--calculator requires ASE ({error}); pip install ase") from None
 
         self._check(out, plot)
-        found = self._found(out)
+        start, end = read_structure(self.start), read_structure(self.end)
+        options = self._calculator_options(start, end)
+        found = self._found(start, end, options, out)
         written = [] if out is None else found.write(out)
         drawn = plot if found.images else None
         if drawn is not None:
@@ -128,7 +126,7 @@ class Structures:
             written.append(str(drawn))
         if as_json:
             data: dict[str, Any] = {"start": self.start, "end": self.end, "calculator": self.calculator}
-            data |= {"calculator_options": self.options}
+            data |= {"calculator_options": options}
             rates = None if self.temperature is None else _rates(found, self.temperature)
             print_json({**found.document(), "rates": rates, "data": data, "wrote": written})
         else:
@@ -155,25 +153,34 @@ class Structures:
             raise UsageError(f"--fmax is {self.fmax}; expected a force above 0, in eV/Å")
         if self.temperature is not None and not self.temperature > 0:
             raise UsageError(f"--temperature is {self.temperature}; expected a number above 0, in K")
-        inputs = [_file_and_index(name)[0] for name in (self.start, self.end, self._band) if name is not None]
+        inputs = [file_and_index(name)[0] for name in (self.start, self.end, self._band) if name is not None]
         if out is not None:
             check_outputs(*(Path(file) for file in files_of(out, self.irc)), inputs=inputs)
         check_pictures(plot, inputs=inputs)
         if self.start == self.end:
-            file = _file_and_index(self.start)[0]
-            n = _number_of_structures(file)
+            file = file_and_index(self.start)[0]
+            n = number_of_structures(file)
             frames = f"; {file} holds {n} structures: {file}@0 to {file}@{n - 1}" if n > 1 else ""
             raise UsageError(f"{self.start} is given for both endpoints{frames}")
 
-    def _found(self, out: Path | None) -> Any:
-        """Reads the structures and searches; Ctrl-C keeps the ends, relaxed and matched."""
+    def _calculator_options(self, start: Any, end: Any) -> list[str]:
+        """The options given, and what the files say of charge and multiplicity where the calculator has an option."""
+        from minilandscape.adapters.ase_calculators import options_of, options_of_files
+
+        said = options_of_files(self.calculator, options_of(self.options), start, end)
+        words = [f"{name}={value}" for name, value in said.items()]
+        if words:
+            note(f"the files say {' '.join(words)}, which the calculator is given; --calculator-options gives another")
+        return [*self.options, *words]
+
+    def _found(self, start: Any, end: Any, options: list[str], out: Path | None) -> Any:
+        """Searches; Ctrl-C keeps the ends, relaxed and matched."""
         from minilandscape.adapters.ase import barrier
         from minilandscape.adapters.ase_barrier import BarrierInterrupted
         from minilandscape.adapters.ase_calculators import named_calculator, options_of
         from minilandscape.adapters.ase_start import KINDS
         from minilandscape.landscape import LandscapeError
 
-        start, end = read_structure(self.start), read_structure(self.end)
         initial = self.images if self._band is None else read_images(self._band, KINDS)
         try:
             # Standard output is the result's alone; some calculators print.
@@ -181,7 +188,7 @@ class Structures:
                 return barrier(
                     start,
                     end,
-                    named_calculator(self.calculator, options_of(self.options)),
+                    named_calculator(self.calculator, options_of(options)),
                     fmax=self.fmax,
                     relax=self.relax,
                     match=self.match,
@@ -195,7 +202,7 @@ class Structures:
             _keep(stopped.ends, out)
             raise
         except LandscapeError as failed:
-            given = f"; --calculator-options are {' '.join(self.options)}" if self.options else ""
+            given = f"; --calculator-options are {' '.join(options)}" if options else ""
             raise ValueError(f"{failed}{given}") from failed
 
 
@@ -216,7 +223,7 @@ def check_structures(context: typer.Context) -> bool:
         raise UsageError("--images is of structures, with --calculator; the number of images of a band is --points")
     refuse_given(context, OF_STRUCTURES, "of structures, without effect where no --calculator is given")
     for file in (given["start"], given["end"]):
-        name = _file_and_index(file)[0]
+        name = file_and_index(file)[0]
         if given["landscape"] is None and Path(name).suffix.lower() not in (*VECTORS, "") and Path(name).is_file():
             raise UsageError(
                 f"{name} is no .npy file: to connect two structures add --calculator emt, lj, gfn1-xtb, gfn2-xtb or "
@@ -236,91 +243,6 @@ def _keep(ends: Any, out: Path | None) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     write(file, list(ends))
     note(f"both ends, relaxed and matched, are in {file}: connect {file}@0 {file}@1 --no-relax resumes from them")
-
-
-def read_structure(name: str) -> Any:
-    """The one structure of FILE (its last) or FILE@INDEX."""
-    from ase import Atoms
-
-    found = _read(name, -1)
-    if not isinstance(found, Atoms):
-        raise ValueError(f"{name} names {len(found)} structures; expected one, as {_file_and_index(name)[0]}@0")
-    return found
-
-
-def read_images(name: str, kinds: Sequence[str]) -> list[Any]:
-    """The structures of FILE, all of them, or FILE@SLICE; a word that is no file may have been meant for a kind."""
-    if not Path(name).suffix and "@" not in name and not Path(name).exists():
-        raise ValueError(
-            f"--images is {name!r}{nearest(name, kinds)}; expected a file that ASE reads, or {', '.join(kinds)}"
-        )
-    found = _read(name, ":")
-    return list(found) if isinstance(found, list) else [found]
-
-
-def _read(name: str, default: Any) -> Any:
-    """What ASE reads of a file, periodic where the format is; ValueError in one line where it cannot."""
-    from ase.io import read
-    from ase.io.formats import UnknownFileTypeError
-
-    file, index = _file_and_index(name)
-    _check_file(file)
-    try:
-        return _periodic(file, read(file, index=default if index is None else index))
-    except UnknownFileTypeError:
-        raise ValueError(
-            f"ASE does not know the format of {file}; expected a name that says it, such as .xyz, .traj, .cif or POSCAR"
-        ) from None
-    except Exception as error:  # the readers of a hundred formats raise anything
-        if index is not None and (n := _number_of_structures(file)):
-            raise ValueError(
-                f"{file} holds {n} structure{'s' * (n > 1)}, counted from 0; there is no @{index}"
-            ) from None
-        why = " ".join(str(error).split())
-        raise ValueError(f"{file} cannot be read by ASE: {type(error).__name__}{': ' * bool(why)}{why}") from error
-
-
-def _periodic(file: str, found: Any) -> Any:
-    """Structures of a file with the periodic boundaries that its format has and ASE's reader leaves out."""
-    from ase.io.formats import filetype
-
-    structures = found if isinstance(found, list) else [found]
-    if filetype(file) in PERIODIC and not any(atoms.pbc.any() for atoms in structures):
-        for atoms in structures:
-            atoms.pbc = True
-        note(f"{file} is taken as periodic along all three cell vectors, as its format is")
-    return found
-
-
-def _check_file(file: str) -> None:
-    """That there is such a file, which holds something; an @ that is followed by no index is named."""
-    path, (head, _, tail) = Path(file), file.rpartition("@")
-    if head and not path.exists() and Path(head).is_file():
-        raise ValueError(f"{file}: {tail!r} is no index; expected a number, as {head}@0, or a slice, as {head}@-7:")
-    if path.is_dir():
-        raise ValueError(f"{file} is a folder; expected a file that ASE reads")
-    if not path.exists():
-        raise file_is_missing(file)
-    if not path.stat().st_size:
-        raise ValueError(f"{file} is empty; expected a file that ASE reads")
-
-
-def _number_of_structures(file: str) -> int:
-    """How many a file holds; 0 where it cannot be read."""
-    from ase.io import read
-
-    try:
-        return len(read(file, index=":"))
-    except Exception:
-        return 0
-
-
-def _file_and_index(name: str) -> tuple[str, str | None]:
-    """FILE and INDEX of FILE@INDEX; a file whose own name looks like that comes first."""
-    file, at, index = name.rpartition("@")
-    if not at or Path(name).exists() or not index or set(index) - set("-:0123456789"):
-        return name, None
-    return file, index
 
 
 def _rates(found: Any, temperature: float) -> dict[str, Any]:

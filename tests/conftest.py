@@ -24,6 +24,7 @@ ONCE += ("path_checkpoint", "readme", "reproduce", "strict_cupy", "words", "work
 ONCE += ("methods", "path_options", "ase_barrier", "ase_start", "ase_irc", "ase_vibrations", "cli_screens", "shown")
 ONCE += ("saddle", "path_invariants", "training", "trajectory", "ase_landscape", "symmetry", "torch_data", "noise")
 ONCE += ("ase_constraints", "find_saddle", "path_endings", "cli_torch", "docstrings", "data", "path_batches")
+ONCE += ("ase_files",)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -60,6 +60,16 @@ def named_calculator(name: str, options: dict[str, Any] | None = None) -> Callab
     return make
 
 
+def options_of_files(name: str, options: dict[str, Any], start: Atoms, end: Atoms) -> dict[str, Any]:
+    """Return the charge and multiplicity that structures say, where a calculator would not read them.
+
+    Those of ``atoms.info``, if the class of the name has an option for them, without a value of its own, and
+    ``options`` give none. Raises ValueError as `named_calculator` does.
+    """
+    made = _loaded(name, SHORT.get(name.lower(), (name, {}))[0])
+    return _said_and_not_read({**getattr(made, "default_parameters", {}), **options}, start, end)
+
+
 def _loaded(name: str, spec: str) -> Callable[..., Any]:
     """What MODULE:CLASS names, searched in the current folder first."""
     if "" not in sys.path[:1]:
@@ -152,16 +162,21 @@ def _rough(calculator: Any, atoms: Atoms) -> list[str]:
 
 
 def _not_read(calculator: Any, start: Atoms, end: Atoms) -> list[str]:
-    parameters = getattr(calculator, "parameters", {})
-    said = []
+    kind = type(calculator).__name__
+    return [
+        f"the files say {name}={value}, which {kind} does not read: give --calculator-options {name}={value} "
+        f"({name}={value} where the calculator is made)"
+        for name, value in _said_and_not_read(getattr(calculator, "parameters", {}), start, end).items()
+    ]
+
+
+def _said_and_not_read(parameters: Any, start: Atoms, end: Atoms) -> dict[str, Any]:
+    """Charge and multiplicity that structures say, and of which a calculator has a parameter that is not set."""
+    said = {}
     for name, alone in (("charge", 0), ("multiplicity", 1)):
-        found = {value for atoms in (start, end) if (value := atoms.info.get(name, alone)) != alone}
+        found = [value for atoms in (start, end) if (value := atoms.info.get(name, alone)) != alone]
         if found and name in parameters and parameters[name] is None:
-            value = found.pop()
-            said.append(
-                f"the files say {name}={value}, which {type(calculator).__name__} does not read: give "
-                f"--calculator-options {name}={value} ({name}={value} where the calculator is made)"
-            )
+            said[name] = found[0]
     return said
 
 
