@@ -36,7 +36,7 @@ def _read(name: str, default: Any) -> Any:
     """What a file says, read by ASE; ValueError in one line where it cannot."""
     from ase.io.formats import UnknownFileTypeError
 
-    from minilandscape.adapters.ase_files import UnclearStructure, read_structures
+    from minilandscape.adapters.ase import UnclearStructure, read_structures
 
     file, index = file_and_index(name)
     _check_file(file)

@@ -81,10 +81,11 @@ SAYING = {
 @pytest.mark.parametrize("name", SAYING)
 def test_charge_and_multiplicity_are_what_the_file_says(name: str, tmp_path: Path) -> None:
     text, charge, multiplicity = SAYING[name]
-    (tmp_path / name).write_text(text)
-    atoms, remarks = read_structures(str(tmp_path / name))
-    assert str(atoms.symbols) == "OH"
-    assert (atoms.info.get("charge"), atoms.info.get("multiplicity"), remarks) == (charge, multiplicity, [])
+    for file, lines in ((tmp_path / name, text), (tmp_path / f"crlf_{name}", text.replace("\n", "\r\n"))):
+        file.write_bytes(lines.encode())
+        atoms, remarks = read_structures(str(file))
+        assert str(atoms.symbols) == "OH"
+        assert (atoms.info.get("charge"), atoms.info.get("multiplicity"), remarks) == (charge, multiplicity, [])
 
 
 def test_all_records_of_an_sdf_file_are_read(

@@ -9,6 +9,7 @@ from typing import Any
 from ase import Atoms
 
 from .ase_barrier import Barrier, BarrierInterrupted
+from .ase_files import UnclearStructure, read_structures
 from .ase_irc import ReactionPath, reaction_path
 from .ase_landscape import AseLandscape
 from .ase_search import Request, search
@@ -19,10 +20,12 @@ __all__ = [
     "Barrier",
     "BarrierInterrupted",
     "ReactionPath",
+    "UnclearStructure",
     "Vibrations",
     "barrier",
     "rate",
     "reaction_path",
+    "read_structures",
     "vibrations",
 ]
 

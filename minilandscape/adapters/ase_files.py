@@ -58,7 +58,7 @@ def read_structures(file: str, index: int | str = -1) -> tuple[Any, list[str]]:
     --------
     >>> import tempfile
     >>> from pathlib import Path
-    >>> from minilandscape.adapters.ase_files import read_structures
+    >>> from minilandscape.adapters.ase import read_structures
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = Path(folder) / "hydroxide.mol"
     ...     atoms = ["  0.0  0.0  0.0 O", "  1.0  0.0  0.0 H"]
@@ -87,8 +87,9 @@ def _format(file: str) -> str:
 
 
 def _text(file: str) -> str:
-    with open_with_compression(file, "rt") as opened:
-        return str(opened.read())
+    """A file's text; letters of other encodings than UTF-8, as in the comments of some programs, are replaced."""
+    with open_with_compression(file, "rb") as opened:
+        return bytes(opened.read()).decode(errors="replace").replace("\r\n", "\n")
 
 
 def _molfiles(file: str, text: str) -> Iterator[Atoms]:
