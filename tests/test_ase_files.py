@@ -175,8 +175,8 @@ def test_a_cell_that_stands_for_none_is_none(
     assert all(str(said) in remark for remark in remarks)
 
 
-def pdb(name: str, element: str = "") -> str:
-    return f"HETATM    1 {name} LIG A   1       0.000   0.000   0.000  1.00  0.00          {element:>2}\nEND\n"
+def pdb(name: str, element: str = "", residue: str = "LIG") -> str:
+    return f"HETATM    1 {name} {residue:>3} A   1       0.000   0.000   0.000  1.00  0.00          {element:>2}\nEND\n"
 
 
 def gro(residue: str, name: str) -> str:
@@ -202,7 +202,8 @@ ELEMENTS = {
     "hydrogen.pdb": (pdb("HG11"), None),
     "oxygen.pdb": (pdb(" O1 "), "O"),
     "chlorine.pdb": (pdb("CL1 "), "Cl"),
-    "metal.pdb": (pdb("CA  "), "Ca"),
+    "left.pdb": (pdb("CA  "), None),
+    "ion.pdb": (pdb("CA  ", residue="CA"), "Ca"),
     "alpha.gro": (gro("ALA", "CA"), "C"),
     "water.gro": (gro("SOL", "OW"), "O"),
     "numbered.gro": (gro("ALA", "1HB"), "H"),

@@ -188,16 +188,22 @@ def _of_pdb(file: str, structures: list[Atoms]) -> list[str]:
 
 
 def _refuse_elements_of_pdb(file: str, text: str, atoms: Atoms) -> None:
-    """Refuse atoms without an element in columns 77 and 78 whose name ASE reads as another than its columns say."""
+    """Refuse atoms without an element in columns 77 and 78 whose name ASE reads as another than its columns say.
+
+    Some programs align names to the left, which makes C-alpha calcium: elements of two letters are taken of halogens,
+    and of ions, which are named as their residue.
+    """
     taken = dict(zip(atoms.arrays["atomtypes"], atoms.symbols, strict=True))
     for line in text.splitlines():
-        if line.startswith(("ATOM", "HETATM")) and not line[76:78].strip():
-            name, symbol = line[12:16], taken.get(line[12:16].strip())
-            if symbol is not None and symbol != (meant := _element_of_pdb(name)):
-                raise UnclearStructure(
-                    f"{file} names no elements in columns 77 and 78: ASE takes its atom {name.strip()} for {symbol}, "
-                    f"where the columns of the name say {meant}; expected a file with elements, such as .xyz"
-                )
+        if not line.startswith(("ATOM", "HETATM")) or line[76:78].strip():
+            continue
+        name, residue, symbol = line[12:16].strip(), line[17:20].strip(), taken.get(line[12:16].strip())
+        sure = len(str(symbol)) == 1 or name.startswith(HALOGENS) or name == residue
+        if symbol is not None and not (sure and symbol == _element_of_pdb(line[12:16])):
+            raise UnclearStructure(
+                f"{file} names no elements in columns 77 and 78: ASE takes its atom {name} of {residue} for {symbol}; "
+                "expected a file with elements, such as .xyz"
+            )
 
 
 def _element_of_pdb(name: str) -> str:
