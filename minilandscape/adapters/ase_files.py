@@ -20,6 +20,8 @@ MASS = 0.3
 OF_COLUMN = {1: 3, 2: 2, 3: 1, 5: -1, 6: -2, 7: -3}
 #: Names of atoms that begin like an element of one letter and are hardly ever that.
 HALOGENS = ("CL", "BR")
+#: What names of atoms and residues have beside letters.
+DIGITS = "0123456789+-"
 
 
 class UnclearStructure(ValueError):
@@ -198,8 +200,10 @@ def _refuse_elements_of_pdb(file: str, text: str, atoms: Atoms) -> None:
         if not line.startswith(("ATOM", "HETATM")) or line[76:78].strip():
             continue
         name, residue, symbol = line[12:16].strip(), line[17:20].strip(), taken.get(line[12:16].strip())
-        sure = len(str(symbol)) == 1 or name.startswith(HALOGENS) or name == residue
-        if symbol is not None and not (sure and symbol == _element_of_pdb(line[12:16])):
+        if symbol is None:
+            continue
+        sure = len(symbol) == 1 or name.startswith(HALOGENS) or name == residue
+        if not sure or symbol != _element_of_pdb(line[12:16]) or _is_another_ion(name, residue, symbol):
             raise UnclearStructure(
                 f"{file} names no elements in columns 77 and 78: ASE takes its atom {name} of {residue} for {symbol}; "
                 "expected a file with elements, such as .xyz"
@@ -214,19 +218,23 @@ def _element_of_pdb(name: str) -> str:
     return letters.title() if letters.title() in atomic_numbers else letters[:1]
 
 
+def _is_another_ion(name: str, residue: str, symbol: str) -> bool:
+    """Whether an atom that is named as its residue has a name that is not the symbol, as SOD or POT of CHARMM."""
+    return name.strip(DIGITS) == residue.strip(DIGITS) and name.strip(DIGITS).title() != symbol
+
+
 def _of_gro(file: str, structures: list[Atoms]) -> list[str]:
     """Refuse names that ASE reads by another letter than the first, halogens, and ions, named as their residue."""
     for atoms in structures:
         named = zip(atoms.arrays["atomtypes"], atoms.arrays["residuenames"], atoms.symbols, strict=True)
         for name, residue, symbol in named:
-            letters = name.strip("0123456789+-")
-            ion = letters[:2].title() in atomic_numbers and letters == residue.strip("0123456789+-")
-            if letters[:2] == symbol or (symbol == letters[:1] and letters[:2] not in HALOGENS and not ion):
-                continue
-            raise UnclearStructure(
-                f"{file} names no elements: ASE takes its atom {name} of {residue} for {symbol}; expected a file with "
-                "elements, such as .xyz"
-            )
+            letters = name.strip(DIGITS)
+            right = letters[:2] == symbol or (letters[:1] == symbol and letters[:2] not in HALOGENS)
+            if not right or _is_another_ion(name, residue, symbol):
+                raise UnclearStructure(
+                    f"{file} names no elements: ASE takes its atom {name} of {residue} for {symbol}; expected a file "
+                    "with elements, such as .xyz"
+                )
     if not structures[0].cell.rank:
         return _without_box(file, structures, "it has no box")
     return []
