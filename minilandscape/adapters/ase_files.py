@@ -140,8 +140,8 @@ def _periodic(file: str, structures: list[Atoms]) -> list[str]:
 
 
 def _of_gaussian_input(file: str, structures: list[Atoms]) -> list[str]:
+    again: Any = read(file, format="gaussian-in", attach_calculator=True)
     for atoms in structures:
-        again: Any = read(file, format="gaussian-in", attach_calculator=True)
         _say(atoms, again.calc.parameters["charge"], again.calc.parameters["mult"])
     return []
 
@@ -189,6 +189,13 @@ def _of_pdb(file: str, structures: list[Atoms]) -> list[str]:
     return []
 
 
+def _guessed(file: str, guess: str, where: str = "", expected: str = "") -> UnclearStructure:
+    """The error of a file without elements, with what ASE takes its atoms for."""
+    return UnclearStructure(
+        f"{file} names no elements{where}: ASE takes {guess}; expected {expected}a file with elements, such as .xyz"
+    )
+
+
 def _refuse_elements_of_pdb(file: str, text: str, atoms: Atoms) -> None:
     """Refuse atoms without an element in columns 77 and 78 whose name ASE reads as another than its columns say.
 
@@ -204,10 +211,7 @@ def _refuse_elements_of_pdb(file: str, text: str, atoms: Atoms) -> None:
             continue
         sure = len(symbol) == 1 or name.startswith(HALOGENS) or name == residue
         if not sure or symbol != _element_of_pdb(line[12:16]) or _is_another_ion(name, residue, symbol):
-            raise UnclearStructure(
-                f"{file} names no elements in columns 77 and 78: ASE takes its atom {name} of {residue} for {symbol}; "
-                "expected a file with elements, such as .xyz"
-            )
+            raise _guessed(file, f"its atom {name} of {residue} for {symbol}", where=" in columns 77 and 78")
 
 
 def _element_of_pdb(name: str) -> str:
@@ -231,10 +235,7 @@ def _of_gro(file: str, structures: list[Atoms]) -> list[str]:
             letters = name.strip(DIGITS)
             right = letters[:2] == symbol or (letters[:1] == symbol and letters[:2] not in HALOGENS)
             if not right or _is_another_ion(name, residue, symbol):
-                raise UnclearStructure(
-                    f"{file} names no elements: ASE takes its atom {name} of {residue} for {symbol}; expected a file "
-                    "with elements, such as .xyz"
-                )
+                raise _guessed(file, f"its atom {name} of {residue} for {symbol}")
     if not structures[0].cell.rank:
         return _without_box(file, structures, "it has no box")
     return []
@@ -262,10 +263,8 @@ def _elements_of_dump(file: str, structures: list[Atoms]) -> list[str]:
         if "element" in names:
             continue
         if "mass" not in names:
-            raise UnclearStructure(
-                f"{file} names no elements: ASE takes types 1, 2, … for H, He, …; expected a column of elements "
-                "(dump_modify … element), or a file with elements, such as .xyz"
-            )
+            column = "a column of elements (dump_modify … element), or "
+            raise _guessed(file, "types 1, 2, … for H, He, …", expected=column)
         masses |= {float(row.split()[names.index("mass")]) for row in rows}
     _refuse_other_masses(file, masses)
     return []
@@ -273,10 +272,7 @@ def _elements_of_dump(file: str, structures: list[Atoms]) -> list[str]:
 
 def _elements_of_data(file: str, structures: list[Atoms]) -> list[str]:
     if not re.search(r"^\s*(Masses|Atom Type Labels)\b", _text(file), re.M):
-        raise UnclearStructure(
-            f"{file} names no elements and has no masses: ASE takes types 1, 2, … for H, He, …; expected a file with "
-            "elements, such as .xyz"
-        )
+        raise _guessed(file, "types 1, 2, … for H, He, …", where=" and has no masses")
     for atoms in structures:
         _refuse_other_masses(file, set(atoms.get_masses()))
     return []
@@ -287,10 +283,8 @@ def _refuse_other_masses(file: str, masses: set[float]) -> None:
     for mass in sorted(masses):
         number = int(np.abs(atomic_masses - mass).argmin())
         if abs(atomic_masses[number] - mass) > MASS:
-            raise UnclearStructure(
-                f"{file} names no elements: ASE takes its atoms of mass {mass:g} for {chemical_symbols[number]}, whose "
-                f"mass is {atomic_masses[number]:g}; expected a file with elements, such as .xyz"
-            )
+            element = f"{chemical_symbols[number]}, whose mass is {atomic_masses[number]:g}"
+            raise _guessed(file, f"its atoms of mass {mass:g} for {element}")
 
 
 #: Formats, as ASE names them, whose files are read in parts.
